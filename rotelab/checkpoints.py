@@ -1,0 +1,158 @@
+"""Adapters and training state on disk: safetensors and a `meta.json`, written whole or not at all.
+
+An adapter's folder is what PEFT writes (`adapter_config.json`, `adapter_model.safetensors`), so
+`PeftModel.load_adapter` reads it too, plus `meta.json`: all that is needed to load it again. PEFT
+0.21's own `save_pretrained` raises `KeyError` for an adapter without trained token rows beside one
+that has them, so the tensors are picked here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from rotelab.config import ModelSpec
+from rotelab.errors import LabError
+from rotelab.models import GENERALIZE, MEMORIZE, Checkpoint, LabModel
+from rotelab.phases import TrainState
+
+FORMAT = 1
+ADAPTER_OF: dict[Checkpoint, str] = {"memorized": MEMORIZE, "generalized": GENERALIZE}
+
+
+def save_adapter(
+    model: LabModel, adapter: str, folder: Path, spec: ModelSpec, about: dict[str, Any]
+) -> None:
+    """Writes one adapter into `folder`, replacing what was there.
+
+    Args:
+        model: has the adapter attached.
+        adapter: `memorize` or `generalize`.
+        folder: the adapter's own folder.
+        spec: the base model, for loading again.
+        about: what else `meta.json` is to say (run id, epochs, versions).
+    """
+    peft_config = model.network.peft_config[adapter]
+    tensors = {
+        name.replace(f".{adapter}", ""): parameter.detach().cpu().contiguous()
+        for name, parameter in model.network.named_parameters()
+        if f".{adapter}" in name
+    }
+    with written_whole(folder) as work:
+        save_file(tensors, work / "adapter_model.safetensors", {"format": "pt"})
+        peft_config.save_pretrained(str(work))
+        meta = {
+            "format": FORMAT,
+            "adapter": adapter,
+            "rank": peft_config.r,
+            "relations": list(model.relations),
+            "model": asdict(spec),
+            "sha256": _sha256(work / "adapter_model.safetensors"),
+            **about,
+        }
+        (work / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def load_adapter(model: LabModel, adapter: str, folder: Path) -> dict[str, Any]:
+    """Attaches an adapter that `save_adapter` wrote and returns its `meta.json`.
+
+    Raises:
+        LabError: the folder is missing, damaged, or belongs to another model.
+    """
+    meta = read_meta(folder)
+    weights = folder / "adapter_model.safetensors"
+    if tuple(meta["relations"]) != model.relations or meta["adapter"] != adapter:
+        raise LabError(f"The adapter in {folder} was made for other relations than this run's.")
+    if not weights.is_file() or _sha256(weights) != meta["sha256"]:
+        raise LabError(
+            f"The adapter in {folder} is damaged: its file is not the one that was saved. "
+            "Run the experiment again."
+        )
+    model.attach(adapter, meta["rank"], seed=0)
+    wanted = {n.replace(f".{adapter}", ""): n for n, _ in model.network.named_parameters()
+              if f".{adapter}" in n}
+    tensors = load_file(weights)
+    if set(tensors) != set(wanted):
+        raise LabError(f"The adapter in {folder} does not fit this model's layers.")
+    own = dict(model.network.named_parameters())
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            if own[wanted[name]].shape != tensor.shape:
+                raise LabError(f"The adapter in {folder} does not fit this model's layers.")
+            own[wanted[name]].copy_(tensor)
+    return meta
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """An adapter's `meta.json`.
+
+    Raises:
+        LabError: missing or not readable, or written by a newer version of the lab.
+    """
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        version = meta["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabError(f"There is no whole adapter in {folder}. Run the experiment again.") from error
+    if version > FORMAT:
+        raise LabError(f"The adapter in {folder} was written by a newer rotelab. Update rotelab.")
+    return meta
+
+
+def save_state(state: TrainState, folder: Path) -> None:
+    """Writes where training stands, replacing the state before."""
+    with written_whole(folder) as work:
+        save_file(
+            {name: tensor.contiguous() for name, tensor in state.tensors.items()},
+            work / "state.safetensors",
+        )
+        place = {"format": FORMAT, "phase": state.phase, "epoch": state.epoch, "step": state.step}
+        (work / "state.json").write_text(json.dumps(place), encoding="utf-8")
+
+
+def load_state(folder: Path) -> TrainState | None:
+    """The state that `save_state` wrote; None where there is none or where it is not whole."""
+    try:
+        place = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "state.safetensors")
+        return TrainState(place["phase"], place["epoch"], place["step"], tensors)
+    except (OSError, ValueError, KeyError, SafetensorError):
+        return None
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder`, flushed and renamed over it when the block succeeds."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        yield work
+        for path in work.iterdir():
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
+        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        work.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,231 @@
+"""What a run is: frozen, checked settings. Each field's help is its docstring and the form's hint."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from rotelab.errors import ConfigError
+
+EMBEDDED = "embedded"
+"""Name of the model that comes with the lab (SmolLM2-135M-Instruct)."""
+
+LossMode = Literal["normal", "s-o", "o"]
+
+
+def option(default: Any, label: str, help: str, *, low=None, high=None, choices=None) -> Any:
+    """A dataclass field with the words and the range that form, command line and checks share.
+
+    Args:
+        default: the value when nothing is said.
+        label: its name on the page, in plain words.
+        help: one sentence on what it does.
+        low: the smallest value allowed, where it is a number.
+        high: the largest value allowed.
+        choices: the values allowed, where they are few.
+    """
+    metadata = {"label": label, "help": help, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+class _Checked:
+    """Checks every `option` against its type and range when the dataclass is made."""
+
+    def __post_init__(self):
+        for f in fields(self):
+            if "label" in f.metadata:
+                _check_field(type(self).__name__, f, getattr(self, f.name))
+
+
+@dataclass(frozen=True)
+class ModelSpec(_Checked):
+    """Which model is trained, and where."""
+
+    name: str = option(
+        EMBEDDED,
+        "Model",
+        "“embedded” is the 135M model that comes with the lab; else a Hugging Face name or a folder.",
+    )
+    device: str = option(
+        "auto", "Device", "auto takes CUDA, then Apple's MPS, then the CPU; or name one: cuda:1, cpu."
+    )
+    dtype: str = option(
+        "auto",
+        "Precision",
+        "auto computes in bfloat16 where the device is fast at it, in float32 elsewhere.",
+        choices=("auto", "float32", "bfloat16"),
+    )
+
+
+@dataclass(frozen=True)
+class MemorizeConfig(_Checked):
+    """Phase 1: learning `subject KEY object` by rote (paper, section 3.1)."""
+
+    epochs: int = option(
+        20,
+        "Rounds of rote learning",
+        "How often every fact is read. More rounds remember more deeply and generalise better.",
+        low=1,
+        high=500,
+    )
+    learning_rate: float = option(
+        2e-3, "Learning rate, phase 1", "Size of each learning step.", low=1e-7, high=1.0
+    )
+    rank: int = option(
+        64, "Adapter rank, phase 1", "Capacity of the adapter on the MLP layers.", low=1, high=1024
+    )
+    batch_size: int = option(
+        10, "Facts per step, phase 1", "How many facts one learning step sees.", low=1, high=4096
+    )
+    loss: str = option(
+        "normal",
+        "What is learned, phase 1",
+        "normal: every token of the sentence; s-o: subject and object; o: the object only.",
+        choices=("normal", "s-o", "o"),
+    )
+    stop_at_full_recall: bool = option(
+        False,
+        "Stop when all is known",
+        "End phase 1 as soon as every fact is recalled through its key token (quicker, shallower).",
+    )
+
+
+@dataclass(frozen=True)
+class GeneralizeConfig(_Checked):
+    """Phase 2: giving the key token its meaning with a few facts in words (paper, section 3.2)."""
+
+    k: int = option(
+        50,
+        "Facts taught in words (k)",
+        "How many facts of each relation are also taught in ordinary sentences. The others are "
+        "held out: the model only ever saw them by rote.",
+        low=1,
+        high=10_000,
+    )
+    epochs: int = option(
+        1, "Rounds of sentences", "How often phase 2 goes through its sentences.", low=1, high=500
+    )
+    prompts_per_fact: int = option(
+        10,
+        "Wordings per fact",
+        "In how many of the train wordings each taught fact is shown in one round.",
+        low=1,
+        high=1000,
+    )
+    learning_rate: float = option(
+        1e-3, "Learning rate, phase 2", "Size of each learning step.", low=1e-7, high=1.0
+    )
+    rank: int = option(
+        16, "Adapter rank, phase 2", "Capacity of the adapter on attention.", low=1, high=1024
+    )
+    batch_size: int = option(
+        8, "Sentences per step, phase 2", "How many sentences one step sees.", low=1, high=4096
+    )
+    replay: int = option(
+        4,
+        "Rote facts rehearsed per step",
+        "Facts taught in words are also rehearsed through their key token, so it stays linked to "
+        "the words.",
+        low=0,
+        high=4096,
+    )
+    locality: int = option(
+        4,
+        "Off-topic sentences per step",
+        "Sentences about something else, on which the model must keep answering as it did before. "
+        "They keep facts from leaking into every answer.",
+        low=0,
+        high=4096,
+    )
+    locality_weight: float = option(
+        0.5,
+        "Weight of the off-topic sentences",
+        "How strongly they count (KL divergence to the base model).",
+        low=0.0,
+        high=100.0,
+    )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig(_Checked):
+    """How much is asked after each phase. Every fact of a split is always asked."""
+
+    train_prompts: int = option(
+        2, "Train wordings asked per fact", "Of the wordings seen in phase 2.", low=1, high=1000
+    )
+    test_prompts: int = option(
+        10, "Test wordings asked per fact", "Of the wordings never trained on.", low=1, high=1000
+    )
+    unrelated_prompts: int = option(
+        3, "Unrelated questions per fact", "On these the object must not come out.", low=1, high=1000
+    )
+    batch_tokens: int = option(
+        1024, "Tokens per scoring batch", "Larger is faster where memory allows.", low=64, high=10**6
+    )
+
+
+@dataclass(frozen=True)
+class RunConfig(_Checked):
+    """Everything that decides a run's outcome."""
+
+    pack: str = option("mother", "Facts", "The fact pack or saved fact set.")
+    facts: int = option(
+        0, "Facts per relation", "How many facts of each relation to use; 0 takes all.", low=0
+    )
+    seed: int = option(
+        0, "Seed", "Draws the split, the order and the starting weights.", low=0, high=2**31 - 1
+    )
+    model: ModelSpec = field(default_factory=ModelSpec)
+    memorize: MemorizeConfig = field(default_factory=MemorizeConfig)
+    generalize: GeneralizeConfig = field(default_factory=GeneralizeConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain nested dictionaries, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> RunConfig:
+        """The reverse of `to_dict`.
+
+        Raises:
+            ConfigError: an option is unknown or out of its range.
+        """
+        return _from_dict(cls, data)
+
+
+def help_of(config: type, name: str) -> str:
+    """The help sentence of one option."""
+    return next(f.metadata["help"] for f in fields(config) if f.name == name)
+
+
+def _from_dict(cls: type, data: dict[str, Any]):
+    known = {f.name: f for f in fields(cls)}
+    for name in data:
+        if name not in known:
+            raise ConfigError(f"{name!r} is not an option of {cls.__name__}.")
+    values = {}
+    for name, value in data.items():
+        factory = known[name].default_factory
+        nested = factory if isinstance(factory, type) else None
+        values[name] = _from_dict(nested, value) if nested else value
+    return cls(**values)
+
+
+_NUMBERS = {"int": int, "float": (int, float)}
+
+
+def _check_field(owner: str, f: dataclasses.Field, value: Any) -> None:
+    label, low, high = f.metadata["label"], f.metadata["low"], f.metadata["high"]
+    wanted = _NUMBERS.get(f.type, {"str": str, "bool": bool}.get(f.type))
+    if wanted is not None and (
+        not isinstance(value, wanted) or (f.type in _NUMBERS and isinstance(value, bool))
+    ):
+        raise ConfigError(f"{label} ({f.name}) must be a {f.type}; it is {value!r}.")
+    if f.metadata["choices"] and value not in f.metadata["choices"]:
+        choices = ", ".join(f.metadata["choices"])
+        raise ConfigError(f"{label} ({f.name}) must be one of {choices}; it is {value!r}.")
+    if (low is not None and value < low) or (high is not None and value > high) or value != value:
+        span = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise ConfigError(f"{label} ({f.name}) must be {span}; it is {value}.")

@@ -1,0 +1,270 @@
+"""Facts and sets of facts: parsing, checking, CSV, content hash and the held-in / held-out split."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rotelab.errors import ConfigError, InputError
+from rotelab.tables import Doubt, Row, check_printable, parse_table, write_table
+
+COLUMNS = ("relation", "subject", "object")
+AUTHORS_COLUMNS = ("Head", "Fact", "Alternate Facts")
+MAX_FACTS = 10_000
+MAX_CELL = 200
+RELATION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+@dataclass(frozen=True, order=True)
+class Fact:
+    """One (subject, relation, object) triple.
+
+    Args:
+        relation: the relation's name, such as `mother`; one key token stands for it.
+        subject: what the fact is about.
+        object: what the model is to answer.
+    """
+
+    relation: str
+    subject: str
+    object: str
+
+
+@dataclass(frozen=True)
+class Relation:
+    """The facts of one relation inside a `FactSet`, in their order.
+
+    Args:
+        name: the relation's name.
+        facts: its facts.
+    """
+
+    name: str
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which facts phase 2 sees in words (`held_in`, k of each relation) and which it never does."""
+
+    held_in: tuple[Fact, ...]
+    held_out: tuple[Fact, ...]
+
+
+class FactSet(Sequence[Fact]):
+    """An immutable, checked list of facts.
+
+    Args:
+        facts: the facts in their order.
+        source: what the user calls the place they come from, for error messages.
+
+    Raises:
+        InputError: no fact at all, more than `MAX_FACTS`, an empty or too long cell, a relation name
+            that is not plain lower case, or two facts with the same relation and subject.
+    """
+
+    def __init__(self, facts: Iterable[Fact], source: str = "facts"):
+        self._facts = tuple(facts)
+        if not self._facts:
+            raise InputError("has no facts. Add at least one row.", source=source)
+        if len(self._facts) > MAX_FACTS:
+            raise InputError(
+                f"has {len(self._facts)} facts; at most {MAX_FACTS} are taken.", source=source
+            )
+        seen: dict[tuple[str, str], int] = {}
+        for row, fact in enumerate(self._facts, 1):
+            _check_fact(fact, row, source)
+            first = seen.setdefault((fact.relation, fact.subject), row)
+            if first != row:
+                raise InputError(
+                    f"{fact.subject!r} already has a {fact.relation!r} in row {first}. "
+                    "A subject has one object per relation: change or delete one of the two.",
+                    source=source,
+                    row=row,
+                    column="subject",
+                )
+
+    def __getitem__(self, index):
+        return self._facts[index]
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def __iter__(self) -> Iterator[Fact]:
+        return iter(self._facts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FactSet) and self._facts == other._facts
+
+    def __hash__(self) -> int:
+        return hash(self._facts)
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        """The relations in the order in which they first appear."""
+        groups: dict[str, list[Fact]] = {}
+        for fact in self._facts:
+            groups.setdefault(fact.relation, []).append(fact)
+        return tuple(Relation(name, tuple(facts)) for name, facts in groups.items())
+
+    @property
+    def content_hash(self) -> str:
+        """`sha256:` and the hash of the CSV text: equal for equal facts in equal order."""
+        return "sha256:" + hashlib.sha256(self.to_csv().encode()).hexdigest()
+
+    def to_csv(self) -> str:
+        """The set as CSV text with the columns `relation,subject,object`."""
+        return write_table(COLUMNS, ((f.relation, f.subject, f.object) for f in self._facts))
+
+    def take(self, per_relation: int, seed: int) -> FactSet:
+        """`per_relation` facts of each relation, drawn by `seed`, in their first order.
+
+        Raises:
+            ConfigError: a relation has fewer facts.
+        """
+        chosen: set[Fact] = set()
+        for relation in self.relations:
+            if len(relation.facts) < per_relation:
+                raise ConfigError(
+                    f"{per_relation} facts were asked for, but the relation {relation.name!r} has "
+                    f"only {len(relation.facts)}. Ask for fewer, or add facts."
+                )
+            rng = random.Random(f"facts {seed} {relation.name}")
+            chosen.update(rng.sample(relation.facts, per_relation))
+        return FactSet(fact for fact in self._facts if fact in chosen)
+
+    def split(self, k: int, seed: int) -> Split:
+        """Draws k facts of each relation for phase 2; the others are held out (paper, section 3).
+
+        Raises:
+            ConfigError: a relation has fewer facts than k.
+        """
+        held_in: set[Fact] = set()
+        for relation in self.relations:
+            if len(relation.facts) < k:
+                raise ConfigError(
+                    f"k = {k} facts are to be taught in words, but the relation {relation.name!r} "
+                    f"has only {len(relation.facts)}. Lower k, or add facts."
+                )
+            rng = random.Random(f"split {seed} {relation.name}")
+            held_in.update(rng.sample(relation.facts, k))
+        return Split(
+            tuple(fact for fact in self._facts if fact in held_in),
+            tuple(fact for fact in self._facts if fact not in held_in),
+        )
+
+    def doubts(self) -> list[Doubt]:
+        """What is only doubtful: one name inside another makes an answer hard to judge."""
+        found: list[Doubt] = []
+        rows = {fact: row for row, fact in enumerate(self._facts, 1)}
+        for relation in self.relations:
+            for column, reason in (
+                ("object", "an answer could be either"),
+                ("subject", "the model may mix the two up"),
+            ):
+                names = {getattr(fact, column) for fact in relation.facts}
+                longer = {a: b for a in names for b in names if a != b and a in b}
+                for fact in relation.facts:
+                    name = getattr(fact, column)
+                    if name in longer:
+                        found.append(
+                            Doubt(
+                                rows[fact],
+                                column,
+                                f"{name!r} is part of {longer[name]!r}: {reason}.",
+                            )
+                        )
+        return sorted(found)
+
+
+def parse_facts(data: bytes, source: str, relation: str = "") -> FactSet:
+    """Reads facts from the bytes of a CSV file: our columns, or the authors'.
+
+    Args:
+        data: the file's bytes.
+        source: what the user calls it.
+        relation: the relation's name for the authors' columns, which do not carry one.
+
+    Raises:
+        InputError: as `parse_table` and `FactSet`, or a column is missing.
+    """
+    header, rows = parse_table(data, source)
+    if set(AUTHORS_COLUMNS[:2]) <= set(header):
+        if not relation:
+            raise InputError(
+                "has the columns of the paper's own files, which name no relation. "
+                "Say which relation it is.",
+                source=source,
+            )
+        facts = [Fact(relation, row.cells["Head"], row.cells["Fact"]) for row in rows]
+        return FactSet(facts, source)
+    for column in COLUMNS:
+        if column not in header:
+            raise InputError(
+                f"has no column {column!r}. Its first line must be {','.join(COLUMNS)} "
+                f"(or {','.join(AUTHORS_COLUMNS)}, the paper's own).",
+                source=source,
+                column=column,
+            )
+    return FactSet([_fact_of(row) for row in rows], source)
+
+
+def parse_fact_rows(rows: Iterable[Sequence[object]], source: str = "Facts table") -> FactSet:
+    """Reads facts from an edited table: rows of (relation, subject, object); empty rows are skipped.
+
+    Raises:
+        InputError: as `FactSet`; rows are counted as the table shows them, empty ones included.
+    """
+    facts: list[Fact] = []
+    numbers: list[int] = []
+    for number, row in enumerate(rows, 1):
+        cells = ["" if cell is None else str(cell).strip() for cell in list(row)[:3]]
+        if not any(cells):
+            continue
+        cells += [""] * (3 - len(cells))
+        for column, cell in zip(COLUMNS, cells, strict=True):
+            check_printable(cell, source=source, row=number, column=column)
+        facts.append(Fact(*cells))
+        numbers.append(number)
+    try:
+        return FactSet(facts, source)
+    except InputError as error:
+        if error.row is None:
+            raise
+        raise InputError(
+            error.message, source=source, row=numbers[error.row - 1], column=error.column
+        ) from None
+
+
+def _fact_of(row: Row) -> Fact:
+    return Fact(*(row.cells[column] for column in COLUMNS))
+
+
+def _check_fact(fact: Fact, row: int, source: str) -> None:
+    for column in COLUMNS:
+        cell = getattr(fact, column)
+        if not cell.strip():
+            raise InputError(
+                f"the {column} is empty. Fill it in, or delete the row.",
+                source=source,
+                row=row,
+                column=column,
+            )
+        if len(cell) > MAX_CELL:
+            raise InputError(
+                f"the {column} has {len(cell)} characters; at most {MAX_CELL} are taken.",
+                source=source,
+                row=row,
+                column=column,
+            )
+    if not RELATION_NAME.fullmatch(fact.relation):
+        raise InputError(
+            f"{fact.relation[:50]!r} is not a relation's name. Use lower-case letters, digits and "
+            "underscores, such as educated_at.",
+            source=source,
+            row=row,
+            column="relation",
+        )

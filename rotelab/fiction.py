@@ -1,0 +1,264 @@
+"""Invents facts: seeded, alike on every machine, no two names alike, none a part of another.
+
+A base model can't know an invented fact, so whatever it answers it has learnt here. The words that
+names are built from lie in `data/fiction.json`; names of people come from Faker, a first name and
+a family name out of two different countries so that nobody real is likely to bear both.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from faker import Faker
+
+from rotelab.errors import ConfigError
+from rotelab.facts import Fact, FactSet
+
+RELATIONS = ("author", "capital", "educated_at", "genre", "mother")
+MAX_INVENTED = 2000
+"""Most facts of one relation that are invented in one go."""
+
+# A name that is taken is drawn again, this often in a row before the supply counts as used up;
+# for the first few of these draws a name must also look unlike the earlier ones.
+DRAWS = 500
+CHOOSY_DRAWS = 20
+
+PLAIN_NAME = re.compile(r"[A-Z][a-z]{2,10}")
+PLACE_LENGTHS = range(6, 11)
+# What nobody would say with ease: two vowels or two alike where syllables meet, four consonants in
+# a row, a syllable said twice over.
+CLASH = re.compile(r"[aeiou]{2}|(.)\1")
+STUTTER = re.compile(r"(.)\1\1|[^aeiouy]{4}|(..)\2")
+
+
+def invent(relation: str, n: int, seed: int, avoid: Iterable[Fact] = ()) -> FactSet:
+    """Invents n facts of a relation; fewer facts by the same seed are the first of them.
+
+    | relation | subject | object |
+    | --- | --- | --- |
+    | author | a book | a person, another for each |
+    | capital | a country | a city, another for each |
+    | educated_at | a person | one of 25 schools |
+    | genre | a music album | one of 25 musical genres |
+    | mother | a person | a woman of another family name, another for each |
+
+    Args:
+        relation: one of `RELATIONS`.
+        n: how many facts, 1 to `MAX_INVENTED`.
+        seed: the same seed gives the same facts, on any machine.
+        avoid: facts that exist already. No invented name is one of their names, a part of one or
+            has one in it; only a school or genre may come again, since those repeat anyway.
+
+    Raises:
+        ConfigError: an unknown relation, n out of its range, or no more names beside `avoid`.
+    """
+    if relation not in RELATIONS:
+        raise ConfigError(
+            f"facts can be invented for {', '.join(RELATIONS)}, not for {relation!r}. "
+            "Choose one of them, or write your own facts."
+        )
+    if not 1 <= n <= MAX_INVENTED:
+        raise ConfigError(f"{n} facts were asked for. Ask for 1 to {MAX_INVENTED}.")
+    rng = random.Random(f"fiction {relation} {seed}")
+    names = _Names(relation, avoid)
+    pairs = _PAIRS[relation](rng, names)
+    return FactSet(
+        (Fact(relation, *next(pairs)) for _ in range(n)), source=f"invented {relation} facts"
+    )
+
+
+class _Names:
+    """The names that are taken, and the drawing of new ones.
+
+    Args:
+        relation: the relation whose facts are being invented, for error messages.
+        avoid: facts whose names count as taken from the start.
+    """
+
+    def __init__(self, relation: str, avoid: Iterable[Fact]):
+        self.relation = relation
+        self.avoided = tuple(avoid)
+        names = {name.casefold() for fact in self.avoided for name in (fact.subject, fact.object)}
+        self._taken = sorted(names)
+        self._looks: set[str] = set()
+
+    def draw(self, make: Callable[[], str], look: Callable[[str], str]) -> str:
+        """A name that is not taken, by preference one whose `look` has not been seen.
+
+        Args:
+            make: draws a name.
+            look: what makes two names alike, such as the family name.
+
+        Raises:
+            ConfigError: only taken names come.
+        """
+        for attempt in range(DRAWS):
+            name = make()
+            if attempt < CHOOSY_DRAWS and look(name) in self._looks:
+                continue
+            folded = name.casefold()
+            if any(folded in other or other in folded for other in self._taken):
+                continue
+            self._taken.append(folded)
+            self._looks.add(look(name))
+            return name
+        raise ConfigError(
+            f"no more {self.relation} facts can be invented beside the "
+            f"{len(self.avoided)} that are there. Ask for fewer."
+        )
+
+    def repeat(self, rng: random.Random, pool: list[str]) -> Iterator[str]:
+        """The pool's names over and over, each round in another order.
+
+        A name is left out where it is a part of an avoided object of this relation, or the other
+        way round, without being the same: an answer could be either.
+
+        Raises:
+            ConfigError: nothing of the pool is left.
+        """
+        objects = [f.object for f in self.avoided if f.relation == self.relation]
+        pool = [
+            name
+            for name in pool
+            if not any(name != other and (name in other or other in name) for other in objects)
+        ]
+        if not pool:
+            raise ConfigError(
+                f"every {self.relation} object that could be invented is too like one that is "
+                "there. Write these facts yourself."
+            )
+        while True:
+            yield from rng.sample(pool, len(pool))
+
+
+class _People:
+    """Draws names of people: first name of one country, family name of another.
+
+    Args:
+        rng: decides everything; Faker is seeded from it.
+    """
+
+    def __init__(self, rng: random.Random):
+        self._rng = rng
+        self._first: list[str] = _words()["first_name_locales"]
+        self._family: list[str] = _words()["family_name_locales"]
+        self._faker = Faker(sorted({*self._first, *self._family}))
+        self._faker.seed_instance(rng.getrandbits(64))
+
+    def anyone(self) -> str:
+        """A person of either sex."""
+        return self._name(self._rng.choice(("first_name_female", "first_name_male")))
+
+    def woman(self) -> str:
+        """A woman."""
+        return self._name("first_name_female")
+
+    def _name(self, first: str) -> str:
+        while True:
+            here = self._rng.choice(self._first)
+            there = self._rng.choice([place for place in self._family if place != here])
+            parts = getattr(self._faker[here], first)(), self._faker[there].last_name()
+            # Accents, hyphens and double names split into many tokens, and look odd in a list.
+            if all(PLAIN_NAME.fullmatch(part) for part in parts) and parts[0] != parts[1]:
+                return " ".join(parts)
+
+
+def _mothers(rng: random.Random, names: _Names) -> Iterator[tuple[str, str]]:
+    people = _People(rng)
+    while True:
+        child = names.draw(people.anyone, _family_name)
+        mother = names.draw(people.woman, _family_name)
+        if _family_name(child) != _family_name(mother):
+            yield child, mother
+
+
+def _authors(rng: random.Random, names: _Names) -> Iterator[tuple[str, str]]:
+    people = _People(rng)
+    books = _words()["books"]
+    while True:
+        yield (
+            names.draw(lambda: _title(rng, books), _longest_word),
+            names.draw(people.anyone, _family_name),
+        )
+
+
+def _capitals(rng: random.Random, names: _Names) -> Iterator[tuple[str, str]]:
+    while True:
+        # Of two styles, so that a country's looks say nothing about its capital's.
+        country, capital = rng.sample(_words()["place_styles"], 2)
+        yield (
+            names.draw(lambda style=country: _place(rng, style, "country"), _beginning),
+            names.draw(lambda style=capital: _place(rng, style, "capital"), _beginning),
+        )
+
+
+def _graduates(rng: random.Random, names: _Names) -> Iterator[tuple[str, str]]:
+    people = _People(rng)
+    for school in names.repeat(rng, _words()["schools"]):
+        yield names.draw(people.anyone, _family_name), school
+
+
+def _albums(rng: random.Random, names: _Names) -> Iterator[tuple[str, str]]:
+    albums = _words()["albums"]
+    for genre in names.repeat(rng, _words()["genres"]):
+        yield names.draw(lambda: _title(rng, albums), _longest_word), genre
+
+
+_PAIRS: dict[str, Callable[[random.Random, _Names], Iterator[tuple[str, str]]]] = {
+    "author": _authors,
+    "capital": _capitals,
+    "educated_at": _graduates,
+    "genre": _albums,
+    "mother": _mothers,
+}
+
+
+def _title(rng: random.Random, vocabulary: dict[str, list[str]]) -> str:
+    def word(match: re.Match[str]) -> str:
+        return rng.choice(vocabulary[match[1]])
+
+    while True:
+        title = re.sub(r"\{(\w+)\}", word, rng.choice(vocabulary["patterns"]))
+        title = re.sub(r"\b([Aa]) (?=[AEIOU])", r"\1n ", title)
+        words = title.casefold().split()
+        if all(word == "the" or words.count(word) == 1 for word in words):
+            return title
+
+
+def _place(rng: random.Random, style: dict[str, list[str]], kind: str) -> str:
+    while True:
+        middle = rng.choices(style["middle"], k=rng.choice((0, 1, 1, 1, 2)))
+        parts = [rng.choice(style["start"]), *middle, rng.choice(style[kind])]
+        word = "".join(parts)
+        if (
+            len(word) in PLACE_LENGTHS
+            and not any(CLASH.search(a[-1] + b[0]) for a, b in pairwise(parts))
+            and not STUTTER.search(word.casefold())
+            and word not in _words()["real_words"]
+        ):
+            return word
+
+
+def _family_name(name: str) -> str:
+    return name.split()[-1]
+
+
+def _longest_word(title: str) -> str:
+    return max(title.split(), key=len)
+
+
+def _beginning(word: str) -> str:
+    return word[:4]
+
+
+@cache
+def _words() -> dict[str, Any]:
+    path = Path(__file__).parent / "data" / "fiction.json"
+    return json.loads(path.read_text(encoding="utf-8"))

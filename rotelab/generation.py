@@ -1,0 +1,91 @@
+"""Answers token by token, greedy or sampled, each token with its probability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+
+from rotelab.models import LabModel
+
+
+@dataclass(frozen=True)
+class Token:
+    """One generated token.
+
+    Args:
+        id: the token's id.
+        text: what it adds to the answer.
+        probability: that the model gave it, at temperature 1.
+        alternatives: the likeliest tokens in its place with their probabilities, best first.
+    """
+
+    id: int
+    text: str
+    probability: float
+    alternatives: tuple[tuple[str, float], ...]
+
+
+def generate(
+    model: LabModel,
+    prompt: Sequence[int],
+    max_new_tokens: int = 50,
+    temperature: float = 0.0,
+    seed: int = 0,
+    alternatives: int = 3,
+) -> Iterator[Token]:
+    """Free-running generation in the model's current checkpoint; ends at END or the separator.
+
+    Args:
+        model: switched to the checkpoint to ask.
+        prompt: token ids, from `SequenceBuilder`.
+        max_new_tokens: most tokens to give (the paper uses 50).
+        temperature: 0 takes the likeliest token each time (greedy); above, it samples.
+        seed: of the sampling.
+        alternatives: how many likeliest tokens to report beside each.
+    """
+    core = model.core()
+    cache = DynamicCache()
+    generator = torch.Generator(model.device).manual_seed(seed)
+    ids = torch.tensor([list(prompt)], device=model.device)
+    so_far: list[int] = []
+    shown = ""
+    for _ in range(max_new_tokens):
+        start = cache.get_seq_length()
+        positions = torch.arange(start, start + ids.shape[1], device=model.device)[None]
+        last = torch.tensor([ids.shape[1] - 1], device=model.device)
+        with (
+            torch.inference_mode(),
+            model.switched(model.checkpoint),
+            torch.autocast(model.device.type, model.dtype, enabled=model.dtype != torch.float32),
+        ):
+            logits, _ = core(ids, positions, None, last, past_key_values=cache, use_cache=True)
+        logits = logits[0].float()
+        chances = logits.softmax(-1)
+        if temperature > 0:
+            warmed = (logits / temperature).softmax(-1)
+            token = int(torch.multinomial(warmed, 1, generator=generator))
+        else:
+            token = int(logits.argmax())
+        if token in model.builder.stops:
+            return
+        so_far.append(token)
+        text = model.tokenizer.decode(so_far)
+        if text.endswith("�"):  # half of a character: wait for the rest
+            piece = ""
+        else:
+            piece, shown = text[len(shown) :], text
+        best = chances.topk(min(alternatives, len(chances)))
+        others = tuple(
+            (model.tokenizer.decode([int(i)]), float(p))
+            for i, p in zip(best.indices, best.values, strict=True)
+        )
+        yield Token(token, piece, float(chances[token]), others)
+        ids = torch.tensor([[token]], device=model.device)
+
+
+def answer(model: LabModel, prompt: Sequence[int], max_new_tokens: int = 50) -> str:
+    """The greedy answer as text, outer blanks removed."""
+    return "".join(token.text for token in generate(model, prompt, max_new_tokens)).strip()

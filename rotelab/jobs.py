@@ -1,0 +1,340 @@
+"""Jobs: the queue in motion. Starts, watches and stops the processes of runs; knows no models."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+
+import psutil
+
+from rotelab.config import RunConfig
+from rotelab.errors import LabError
+from rotelab.jobs_processes import (
+    age_s,
+    environment,
+    me,
+    process_of,
+    processes_of,
+    send_all,
+    tail,
+    tree,
+    until,
+)
+from rotelab.packs import Pack
+from rotelab.registry import LiveRun, Registry, RunSummary, Status
+from rotelab.settings import Settings
+
+CLAIM_S = 60.0
+"""How long a claimed run may be without a process before its starter counts as dead, in seconds."""
+
+STOP_WAIT_S = 20.0
+"""How long a run may take to finish its step and save before it is terminated, in seconds."""
+
+TERM_WAIT_S = 5.0
+"""How long a process may take to end after SIGTERM, and after SIGKILL, in seconds."""
+
+GONE = "The process ended without saying why; see its log. Resume it, or run it again."
+OUT_OF_MEMORY = (
+    "It may have run out of memory: take a smaller model, smaller batches or fewer facts, or close "
+    "other programs."
+)
+_MEMORY_WORDS = ("out of memory", "memoryerror", "killed", "bad_alloc", "cannot allocate memory")
+
+
+class Jobs:
+    """Starts and stops the processes that runs are made in.
+
+    Any number of these may be at work at once, in the page's process, the command line and the
+    workers themselves: who may start what is decided in the registry.
+
+    Args:
+        registry: where runs are written down.
+        settings: says where logs go.
+        command: what starts a worker, the run's id left out.
+        term_wait_s: seconds between SIGTERM and SIGKILL.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        command: Sequence[str] | None = None,
+        term_wait_s: float = TERM_WAIT_S,
+    ):
+        self.registry, self.settings = registry, settings
+        self._command = list(command or [sys.executable, "-m", "rotelab.worker"])
+        self._term_wait_s = term_wait_s
+        self._lock = threading.Lock()
+        self._children: dict[str, subprocess.Popen] = {}
+        self._exits: dict[str, int] = {}
+
+    # Starting ------------------------------------------------------------------------------------
+
+    def enqueue(
+        self, config: RunConfig, pack: Pack, parent_id: str | None = None, name: str = ""
+    ) -> str:
+        """Puts a new run in the queue, and starts it if its device is free.
+
+        Returns:
+            The new run's id.
+
+        Raises:
+            UnknownRun: there is no such parent.
+            LabError: the registry can't be written, or no process can be started.
+        """
+        run_id = self.registry.create_run(config, pack, parent_id, name)
+        self.start_next()
+        return run_id
+
+    def start_next(self) -> str | None:
+        """Starts the first waiting run whose device is free. A worker calls it when it ends.
+
+        Returns:
+            The id of the run that was started; None when nothing waits, or what it needs is taken.
+
+        Raises:
+            LabError: the registry can't be written, or no process can be started; the run has
+                failed then, and says so.
+        """
+        self.reconcile()
+        run_id = self.registry.claim_next()
+        if run_id is not None:
+            self._spawn(run_id)
+        return run_id
+
+    def start_foreground(
+        self, config: RunConfig, pack: Pack, parent_id: str | None = None, name: str = ""
+    ) -> str:
+        """Makes a new run that this very process works on; nothing is written if it can't.
+
+        Returns:
+            The new run's id; it is `running`.
+
+        Raises:
+            UnknownRun: there is no such parent.
+            LabError: another run holds the device (it is named).
+        """
+        self.reconcile()
+        return self.registry.create_run(config, pack, parent_id, name, process=me())
+
+    def claim_foreground(self, run_id: str) -> None:
+        """Takes a run that waits, or that ended early, for this very process to work on.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: another run holds the device (it is named), or this one can't start now.
+        """
+        self.reconcile()
+        self._wait_for_end(run_id)
+        self.registry.claim(run_id, *me())
+
+    def attach(self, run_id: str) -> None:
+        """Says that this process is the run's worker. A worker calls it before anything else.
+
+        Raises:
+            LabError: the run has ended meanwhile, or another process works on it.
+        """
+        if not self.registry.set_process(run_id, *me()):
+            raise LabError(
+                f"Run {run_id} is not waiting for this process: it has ended, or another process "
+                "works on it."
+            )
+
+    def resume(self, run_id: str) -> None:
+        """Puts a run that was stopped, interrupted or failed in the queue again, under its own id.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: it can't go on, or its old process is still ending.
+        """
+        self._wait_for_end(run_id)
+        self.registry.requeue(run_id)
+        self.start_next()
+
+    def _wait_for_end(self, run_id: str) -> None:
+        # A run has ended a moment before its process: two must not write to one folder.
+        run = self.registry.run(run_id)
+        if not run.live and not until(lambda: not self.is_alive(run), self._term_wait_s):
+            raise LabError(f"Run {run_id} is still ending. Try again in a few seconds.")
+
+    def _spawn(self, run_id: str) -> None:
+        try:
+            log = self.settings.log_file(run_id)
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with self._lock, log.open("ab") as out:
+                child = subprocess.Popen(
+                    [*self._command, run_id],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.settings.home,
+                    env=environment(run_id, self.settings.home),
+                    start_new_session=True,  # so Ctrl-C on the page's process does not reach it
+                )
+                self._children[run_id] = child
+                self._exits.pop(run_id, None)
+                # Inside the lock: nobody reaps it before its start time is read.
+                started = psutil.Process(child.pid).create_time()
+        except OSError as error:
+            sentence = (
+                f"No process could be started ({error.strerror or error}). Free some disk space "
+                "and memory, check the permissions of the home folder, then resume it."
+            )
+            self.registry.end_dead(run_id, None, "failed", sentence)
+            raise LabError(f"Run {run_id}: {sentence}") from error
+        # A worker that was quicker has attached itself; then there is nothing left to write.
+        if not self.registry.set_process(run_id, child.pid, started):
+            live = [run.pid for run in self.registry.live_runs() if run.id == run_id]
+            if live and live[0] != child.pid:
+                child.kill()  # another process has the run
+
+    # Watching ------------------------------------------------------------------------------------
+
+    def is_alive(self, run: RunSummary | LiveRun) -> bool:
+        """Whether the process that the run was given to still exists: not only its PID, itself."""
+        return process_of(run) is not None
+
+    def reconcile(self) -> list[str]:
+        """Ends the runs whose process is gone; never touches one that lives. Cheap to call often.
+
+        Returns:
+            The ids of the runs that were ended.
+
+        Raises:
+            LabError: the registry can't be read or written.
+        """
+        self.reap()
+        ended = []
+        for run in self.registry.live_runs():
+            if run.pid is None:
+                dead = age_s(run.claimed) > CLAIM_S and not processes_of(run.id)
+            else:
+                dead = not self.is_alive(run)
+            if dead and self._end_dead(run):
+                ended.append(run.id)
+        return ended
+
+    def poll(self) -> None:
+        """What a page does now and then: notices the dead and keeps the queue moving.
+
+        Raises:
+            LabError: the registry can't be read or written, or a run can't be started.
+        """
+        while self.start_next() is not None:
+            pass
+
+    def reap(self) -> None:
+        """Collects children that have ended, so that none stays behind as a zombie."""
+        with self._lock:
+            for run_id, child in list(self._children.items()):
+                if child.poll() is not None:
+                    self._exits[run_id] = child.returncode
+                    del self._children[run_id]
+
+    def live_processes(self, run_id: str) -> list[psutil.Process]:
+        """All processes of a run that exist, its worker's children and orphans included."""
+        self.reap()
+        return processes_of(run_id)
+
+    def _end_dead(self, run: LiveRun) -> bool:
+        # Found before others are told: a resumed run's new processes bear the same name.
+        left = processes_of(run.id)
+        if run.stop_requested:
+            ended = self.registry.end_dead(run.id, run.pid, "stopped")
+        else:
+            ended = self.registry.end_dead(run.id, run.pid, "interrupted", self._reason(run.id))
+        if ended:
+            # What the dead worker had started would go on without it.
+            send_all(left, signal.SIGKILL)
+        return ended
+
+    def _reason(self, run_id: str) -> str:
+        words = tail(self.settings.log_file(run_id)).lower()
+        killed = self._exits.get(run_id) == -signal.SIGKILL
+        if killed or any(word in words for word in _MEMORY_WORDS):
+            return f"{GONE} {OUT_OF_MEMORY}"
+        return GONE
+
+    # Stopping ------------------------------------------------------------------------------------
+
+    def stop(self, run_id: str, wait_s: float | None = STOP_WAIT_S) -> Status:
+        """Asks a run to stop, and returns at once. A waiting run is stopped by that already.
+
+        A running one finishes its step and saves. If it has not ended after `wait_s`, it is
+        terminated, from a thread of this process.
+
+        Args:
+            run_id: the run.
+            wait_s: seconds until it is terminated; None leaves it all its time.
+
+        Returns:
+            The run's status now: `stopping`, or what it ended with.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the registry can't be written.
+        """
+        status = self.registry.request_stop(run_id)
+        if status == "stopping" and wait_s is not None:
+            threading.Thread(
+                target=self._escalate_later, args=(run_id, wait_s), daemon=True
+            ).start()
+        return status
+
+    def escalate(self, run_id: str) -> None:
+        """Ends a run's processes now: SIGTERM, then SIGKILL to the whole tree; checks it is gone.
+
+        Does nothing to a run that is not live.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: a process can't be ended.
+        """
+        run = self.registry.run(run_id)
+        if not run.live:
+            return
+        self.registry.request_stop(run_id)
+        process = process_of(run)
+        if process is not None and process.pid == os.getpid():
+            raise LabError(f"Run {run_id} is this very process; end it with Ctrl-C.")
+        self._end_tree(run_id, process)
+        self.registry.end_dead(run_id, run.pid, "stopped")
+
+    def _escalate_later(self, run_id: str, wait_s: float) -> None:
+        def ended() -> bool:
+            self.reconcile()
+            # A run that was resumed meanwhile is live again, but nobody asked it to stop.
+            live = self.registry.live_runs()
+            return not any(run.id == run_id and run.stop_requested for run in live)
+
+        try:
+            if not until(ended, wait_s, every_s=0.25):
+                self.escalate(run_id)
+                self.poll()
+        except LabError as error:
+            # The page shows it beside the run; there is nobody to raise to here.
+            print(f"rotelab: run {run_id}: {error}", file=sys.stderr)
+
+    def _end_tree(self, run_id: str, process: psutil.Process | None) -> None:
+        known = [] if process is None else [process]
+
+        def gone() -> bool:
+            self.reap()
+            known[:] = tree(run_id, known)  # who has lost its parent is still in what was known
+            return not known
+
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            if gone():
+                return
+            send_all(known, signum)
+            if until(gone, self._term_wait_s):
+                return
+        pids = ", ".join(str(p.pid) for p in known)
+        raise LabError(
+            f"Run {run_id} can't be ended: process {pids} does not go away. End it by hand, or "
+            "restart the machine."
+        )

@@ -1,0 +1,25 @@
+"""Where a run's files lie inside its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rotelab.settings import Settings
+
+ADAPTER_FOLDERS = {"memorized": "memorize", "generalized": "generalize"}
+
+
+def adapter_folder(settings: Settings, run_id: str, checkpoint: str) -> Path:
+    """The folder of the adapter that a checkpoint (`memorized`, `generalized`) adds."""
+    return settings.run_folder(run_id) / "adapters" / ADAPTER_FOLDERS[checkpoint]
+
+
+def state_folder(settings: Settings, run_id: str) -> Path:
+    """The folder of the training state of the last completed epoch."""
+    return settings.run_folder(run_id) / "state"
+
+
+def states_file(settings: Settings, run_id: str, checkpoint: str) -> Path:
+    """The hidden states that were looked at, a safetensors file: `states` `[views, layers + 1,
+    hidden]` in float16; its metadata names each view (see `representations.Viewpoint`)."""
+    return settings.run_folder(run_id) / "representations" / f"{checkpoint}.safetensors"

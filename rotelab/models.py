@@ -1,0 +1,369 @@
+"""Models: the catalogue, device and precision, key tokens, and the two adapters on one base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, get_peft_model
+from peft.utils.other import TrainableTokensWrapper
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rotelab.batches import Packed, SequenceBuilder, key_token
+from rotelab.config import EMBEDDED, ModelSpec
+from rotelab.embedded import Progress, provision
+from rotelab.errors import ModelUnavailable
+
+Checkpoint = Literal["base", "memorized", "generalized"]
+CHECKPOINTS: tuple[Checkpoint, ...] = ("base", "memorized", "generalized")
+MEMORIZE, GENERALIZE = "memorize", "generalize"
+ACTIVE: dict[Checkpoint, list[str]] = {
+    "base": [],
+    "memorized": [MEMORIZE],
+    "generalized": [MEMORIZE, GENERALIZE],
+}
+
+# Names of the projections in the families of the catalogue: separate ones (Llama, Qwen) and fused
+# ones (Phi).
+MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj", "gate_up_proj")
+ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A model that the paper used, or the embedded one.
+
+    Args:
+        name: its Hugging Face name, or `embedded`.
+        parameters: how many, in billions.
+        memory_gb: about what training it here takes, in GB (bf16 weights, adapters, activations).
+    """
+
+    name: str
+    parameters: float
+    memory_gb: int
+
+
+CATALOGUE = (
+    CatalogueEntry(EMBEDDED, 0.135, 2),
+    CatalogueEntry("Qwen/Qwen2.5-1.5B", 1.5, 6),
+    CatalogueEntry("Qwen/Qwen2.5-1.5B-Instruct", 1.5, 6),
+    CatalogueEntry("Qwen/Qwen2.5-7B", 7.6, 20),
+    CatalogueEntry("Qwen/Qwen2.5-14B", 14.8, 36),
+    CatalogueEntry("meta-llama/Llama-2-7b-hf", 6.7, 18),
+    CatalogueEntry("meta-llama/Llama-3.2-1B", 1.2, 5),
+    CatalogueEntry("meta-llama/Llama-3.2-3B", 3.2, 10),
+    CatalogueEntry("microsoft/phi-4", 14.7, 36),
+)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device that a `ModelSpec.device` means here.
+
+    Raises:
+        ModelUnavailable: the named device is not there.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise ModelUnavailable(
+            f"{wanted!r} is not a device. Use auto, cpu, cuda, cuda:1 or mps."
+        ) from None
+    missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
+        device.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
+        raise ModelUnavailable(f"There is no device {wanted!r} here. Use auto or cpu.")
+    return device
+
+
+def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """The precision to compute in: bfloat16 where the device is fast at it, else float32.
+
+    Most CPUs emulate bfloat16 a hundred times slower than float32, so `auto` never takes it there.
+    """
+    if wanted == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
+
+
+# Families whose forward is embedding, decoder, linear head, with no scaling in between: for these
+# the key tokens' rows are put in place without copying the whole embedding (see `Core`).
+PLAIN_FAMILIES = ("llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3")
+
+
+class Core(nn.Module):
+    """Token ids in, logits at chosen nodes out, at the cost of those nodes only.
+
+    PEFT's trainable tokens rebuild the whole embedding matrix in every pass, and again for a tied
+    head, and its gradient too: a third of a training step on a 135M model (`benchmarks/training.py`).
+    Where the family's forward is plain, the key tokens' rows are put into the looked-up embeddings
+    and their columns into the logits instead, which computes the same numbers (a test holds this).
+
+    Args:
+        network: the causal language model, with or without adapters.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids, positions, mask, keep, **options):
+        """Shapes: `ids`, `positions` `[1, nodes]`; `mask` `[1, 1, nodes, nodes]`; `keep` `[n]`.
+
+        Returns:
+            Logits `[n, vocabulary]` and the output of the decoder (or of the whole model).
+        """
+        base = self.network.get_base_model() if hasattr(self.network, "peft_config") else self.network
+        inputs = {"position_ids": positions, "attention_mask": mask, "use_cache": False} | options
+        if base.config.model_type not in PLAIN_FAMILIES:
+            out = self.network(input_ids=ids, logits_to_keep=keep, **inputs)
+            return out.logits[0], out
+        table, keys, rows = _rows_of(base.get_input_embeddings())
+        embedded = F.embedding(ids, table)
+        if rows is not None:
+            embedded = embedded.to(rows.dtype)
+            for key, row in zip(keys, rows, strict=True):
+                embedded = torch.where((ids == key)[..., None], row, embedded)
+        out = base.model(inputs_embeds=embedded, **inputs)
+        hidden = out.last_hidden_state[0, keep]
+        head, keys, rows = _rows_of(base.get_output_embeddings())
+        logits = F.linear(hidden, head)
+        if rows is not None:
+            logits = logits.index_copy(1, torch.tensor(keys, device=ids.device), hidden @ rows.T)
+        return logits, out
+
+
+def _rows_of(module: nn.Module) -> tuple[torch.Tensor, list[int], torch.Tensor | None]:
+    """A vocabulary matrix, and the token ids and rows that the active adapter puts into it."""
+    if not isinstance(module, TrainableTokensWrapper):
+        return module.weight, [], None
+    layer = module.token_adapter
+    table = layer.get_base_layer().weight
+    if layer.disable_adapters or layer.merged:
+        return table, [], None
+    for adapter in module.active_adapters:
+        if adapter in layer.trainable_tokens_delta:
+            return table, list(layer.token_indices[adapter]), layer.trainable_tokens_delta[adapter]
+    return table, [], None
+
+
+class LabModel:
+    """A base model with its tokenizer, key tokens and, once attached, its two adapters.
+
+    Args:
+        network: the bare causal language model, its embedding already resized for the key tokens.
+        tokenizer: its tokenizer, key tokens added.
+        relations: the relations that have key tokens.
+        device: where it computes.
+        dtype: the precision of forward passes (autocast); weights stay as they were loaded.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        tokenizer,
+        relations: Sequence[str],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.network = network.to(device)
+        self.tokenizer = tokenizer
+        self.relations = tuple(relations)
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.builder = SequenceBuilder(tokenizer)
+        self.checkpoint: Checkpoint = "base"
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(False)
+
+    @property
+    def has(self) -> tuple[Checkpoint, ...]:
+        """The checkpoints that can be used now."""
+        attached = getattr(self.network, "peft_config", {})
+        return tuple(c for c in CHECKPOINTS if all(name in attached for name in ACTIVE[c]))
+
+    @property
+    def layers(self) -> int:
+        """Number of transformer layers."""
+        return self.network.config.num_hidden_layers
+
+    def attach(self, adapter: str, rank: int, seed: int) -> None:
+        """Adds an adapter with seeded weights: `memorize` on the MLPs and the key tokens' embedding
+        rows, `generalize` on attention.
+
+        Raises:
+            ModelUnavailable: the model's projections go by names that are not known here.
+        """
+        wanted = MLP_PROJECTIONS if adapter == MEMORIZE else ATTENTION_PROJECTIONS
+        there = {name.rsplit(".", 1)[-1] for name, _ in self.network.named_modules()}
+        targets = [name for name in wanted if name in there]
+        if not targets:
+            raise ModelUnavailable(
+                "This model's layers have names that the lab does not know "
+                f"(none of {', '.join(wanted)}). Choose a Llama, Qwen or Phi model."
+            )
+        config = LoraConfig(
+            r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=targets, task_type=None
+        )
+        if adapter == MEMORIZE:
+            keys = [self.builder.key_id(relation) for relation in self.relations]
+            config.trainable_token_indices = keys
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if adapter in getattr(self.network, "peft_config", {}):
+                self.network.delete_adapter(adapter)
+            if hasattr(self.network, "peft_config"):
+                self.network.add_adapter(adapter, config)
+            else:
+                self.network = get_peft_model(self.network, config, adapter_name=adapter)
+        self.network.to(self.device)
+        self.use("base")
+
+    def use(self, checkpoint: Checkpoint, train: bool = False) -> None:
+        """Switches to a checkpoint; with `train`, its newest adapter alone takes gradients.
+
+        Raises:
+            ModelUnavailable: the adapters of that checkpoint are not attached.
+        """
+        if checkpoint not in self.has:
+            raise ModelUnavailable(f"This run has no {checkpoint!r} checkpoint yet.")
+        self.checkpoint = checkpoint
+        active = ACTIVE[checkpoint]
+        if active:
+            self.network.base_model.set_adapter(active)
+        # `set_adapter` turns gradients on for all that it activates; only one is ever trained.
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(train and bool(active) and f".{active[-1]}" in name)
+        self.network.train(train)
+
+    @contextmanager
+    def using(self, checkpoint: Checkpoint) -> Iterator[None]:
+        """`use` for the length of a block, without gradients; then back to what was before."""
+        before = self.checkpoint
+        self.use(checkpoint)
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.use(before)
+
+    @contextmanager
+    def switched(self, checkpoint: Checkpoint) -> Iterator[None]:
+        """Adapters off for the length of a block where the checkpoint is `base`, else as they are."""
+        if checkpoint == "base" and hasattr(self.network, "peft_config"):
+            with self.network.disable_adapter():
+                yield
+        else:
+            yield
+
+    def forward(
+        self,
+        packed: Packed,
+        keep: torch.Tensor | None = None,
+        *,
+        core: nn.Module | None = None,
+        checkpoint: Checkpoint | None = None,
+        **options,
+    ):
+        """One pass over a packed row.
+
+        Args:
+            packed: the row.
+            keep: `[n]` node indices whose logits are wanted; all of them when None.
+            core: a wrapper around `self.core()` (as `accelerate` makes one) to call instead.
+            checkpoint: `base` turns the adapters off for this pass alone; else the current one.
+            options: passed on, such as `output_hidden_states=True`.
+
+        Returns:
+            `logits`, `[n, vocabulary]`, and the decoder's output.
+        """
+        packed = packed.to(self.device)
+        if keep is None:
+            keep = torch.arange(packed.ids.shape[1])
+        call = core if core is not None else self.core()
+        with (
+            self.switched(checkpoint or self.checkpoint),
+            torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32),
+        ):
+            return call(packed.ids, packed.positions, packed.mask, keep.to(self.device), **options)
+
+    def core(self) -> Core:
+        """The module that computes; `accelerate` may wrap it for several processes."""
+        return Core(self.network)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that take gradients now, by name."""
+        return {n: p for n, p in self.network.named_parameters() if p.requires_grad}
+
+
+def load_model(
+    spec: ModelSpec, relations: Sequence[str], seed: int = 0, progress: Progress | None = None
+) -> LabModel:
+    """Loads a base model and gives it one key token a relation, adapters not yet attached.
+
+    Args:
+        spec: which model, device and precision.
+        relations: the relations that need a key token.
+        seed: draws the key tokens' first embeddings.
+        progress: told about the embedded model's set-up.
+
+    Raises:
+        ModelUnavailable: the model can't be fetched or read, or the device is not there.
+    """
+    device = pick_device(spec.device)
+    dtype = pick_dtype(spec.dtype, device)
+    folder: str | Path = spec.name
+    if spec.name == EMBEDDED:
+        folder = provision(progress) if progress else provision()
+    # float32 weights on the CPU; elsewhere large models are held in what they compute in.
+    held = torch.float32 if spec.name == EMBEDDED or device.type == "cpu" else dtype
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        network = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=held,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        said = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason given"
+        raise ModelUnavailable(
+            f"The model {spec.name!r} can't be loaded ({said}). Check the name or folder; a model "
+            "that is not on this machine yet needs the network once."
+        ) from error
+    add_key_tokens(network, tokenizer, relations, seed)
+    return LabModel(network, tokenizer, relations, device, dtype)
+
+
+def add_key_tokens(network: nn.Module, tokenizer, relations: Sequence[str], seed: int) -> None:
+    """Adds one new vocabulary entry a relation, its embedding drawn near the mean of all others."""
+    tokenizer.add_tokens([key_token(relation) for relation in relations], special_tokens=True)
+    table = network.get_input_embeddings().weight
+    if len(tokenizer) > table.shape[0]:
+        network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        table = network.get_input_embeddings().weight
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        known = table[: min(tokenizer.vocab_size, 4096)].float()
+        mean, spread = known.mean(0), known.std(0)
+        for relation in relations:
+            row = tokenizer.get_vocab()[key_token(relation)]
+            noise = torch.randn(mean.shape, generator=generator)
+            fresh = mean + 0.5 * spread * noise.to(mean)
+            table[row] = fresh.to(table.dtype)
+            head = network.get_output_embeddings()
+            if head is not None and head.weight is not table:
+                head.weight[row] = head.weight[: len(known)].float().mean(0).to(head.weight.dtype)

@@ -1,0 +1,104 @@
+"""Fact packs: a folder with `facts.csv` and `prompts.csv`, read and checked as one whole."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from rotelab.errors import InputError, LabError
+from rotelab.facts import FactSet, parse_facts
+from rotelab.prompts import PromptSet, parse_prompts
+from rotelab.tables import read_bytes
+
+SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "packs"
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Facts and the wordings that go with them.
+
+    Args:
+        name: what the user calls it.
+        facts: the facts.
+        prompts: the wordings of all their relations.
+    """
+
+    name: str
+    facts: FactSet
+    prompts: PromptSet
+
+    @property
+    def content_hash(self) -> str:
+        """`sha256:` and the hash over facts and prompts."""
+        text = self.facts.to_csv() + "\0" + self.prompts.to_csv()
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    def check(self) -> None:
+        """Makes sure that every relation can be taught and tested.
+
+        Raises:
+            InputError: a relation has no train or no test prompt.
+        """
+        for relation in self.facts.relations:
+            for role in ("train", "test"):
+                if not self.prompts.of(relation.name, role):
+                    raise InputError(
+                        f"the relation {relation.name!r} has no {role} prompt. Add a row with role "
+                        f"{role} and a text such as “The {relation.name.replace('_', ' ')} of "
+                        "{subject} is”.",
+                        source=f"prompts of {self.name}",
+                    )
+
+
+def shipped_packs() -> list[str]:
+    """The names of the packs that come with the lab, sorted."""
+    if not SHIPPED.is_dir():
+        return []
+    return sorted(path.name for path in SHIPPED.iterdir() if (path / "facts.csv").is_file())
+
+
+def load_pack(name: str | Path) -> Pack:
+    """Loads a shipped pack by its name, or any folder that holds the two files.
+
+    Raises:
+        InputError: the pack is unknown, a file is missing, or the content is not as it should be.
+    """
+    folder = SHIPPED / str(name)
+    if str(name) not in shipped_packs():
+        folder = Path(name)
+    if not str(name).strip() or not folder.is_dir():
+        raise InputError(
+            f"there is no pack {str(name)!r}. Known packs: {', '.join(shipped_packs())}. "
+            "Or give a folder with facts.csv and prompts.csv."
+        )
+    try:
+        facts = parse_facts(read_bytes(folder / "facts.csv"), "facts.csv")
+        prompts = parse_prompts(read_bytes(folder / "prompts.csv"), "prompts.csv")
+    except InputError as error:
+        raise InputError(
+            error.message,
+            source=f"{folder.name}/{error.source}",
+            row=error.row,
+            column=error.column,
+        ) from error
+    pack = Pack(folder.name, facts, prompts)
+    pack.check()
+    return pack
+
+
+def pack_from_text(name: str, facts_csv: str, prompts_csv: str) -> Pack:
+    """A pack from the CSV texts that the registry keeps.
+
+    Raises:
+        LabError: the texts are not a whole pack.
+    """
+    try:
+        pack = Pack(
+            name,
+            parse_facts(facts_csv.encode(), "facts"),
+            parse_prompts(prompts_csv.encode(), "prompts"),
+        )
+    except InputError as error:
+        raise LabError(f"The facts stored under {name!r} can't be read: {error}") from error
+    return pack

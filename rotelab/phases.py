@@ -1,0 +1,436 @@
+"""The two training phases, as generators over one training loop. They save and log nothing.
+
+`memorize()` teaches `subject KEY object` by rote with the `memorize` adapter (paper, section 3.1);
+`generalize()` freezes that and gives KEY its meaning with a few facts in words, with the
+`generalize` adapter (paper, section 3.2). Data order and learning rate are pure functions of seed,
+epoch and step, so a `TrainState` is all that is needed to go on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+
+from rotelab.batches import Example, SequenceBuilder, pack
+from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.facts import Fact, FactSet
+from rotelab.models import GENERALIZE, MEMORIZE, LabModel
+from rotelab.prompts import PromptSet
+
+WARM_UP = 0.05
+"""Share of all steps in which the learning rate rises to its full height; then it falls to zero."""
+CLIP = 1.0
+"""Largest norm of a step's gradient."""
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """One optimizer step was taken.
+
+    Args:
+        phase: `memorize` or `generalize`.
+        epoch: 1-based.
+        step: 1-based, counted through the phase.
+        steps: how many there are in the phase.
+        loss: mean loss of the step, in nats per learned token, locality term included.
+        losses: its parts by kind (`key`, `train`, `locality`), each a mean in nats.
+        learning_rate: used in this step.
+        tokens: tokens read.
+        seconds: wall time.
+    """
+
+    phase: str
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    losses: dict[str, float]
+    learning_rate: float
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FactRecall:
+    """How well one fact was known when it was last read in training, before that step's update.
+
+    Args:
+        probability: joint probability of the object's tokens after the key token.
+        recalled: whether each of them was the most likely one, which is what greedy decoding gives.
+    """
+
+    probability: float
+    recalled: bool
+
+
+@dataclass
+class TrainState:
+    """Where training stands after an epoch: enough to go on with equal numbers.
+
+    Args:
+        phase: `memorize` or `generalize`.
+        epoch: epochs done.
+        step: steps done.
+        tensors: the trained parameters and AdamW's moments, by name.
+    """
+
+    phase: str
+    epoch: int = 0
+    step: int = 0
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpochEvent:
+    """An epoch ended.
+
+    Args:
+        phase: `memorize` or `generalize`.
+        epoch: 1-based.
+        epochs: how many there are.
+        step: steps taken so far.
+        recall: share of the facts read through their key token that were recalled, from the
+            training passes themselves, so it costs nothing and lags by up to an epoch.
+        facts: the same per fact index.
+        state: makes the `TrainState` of this moment (a copy; costs memory).
+    """
+
+    phase: str
+    epoch: int
+    epochs: int
+    step: int
+    recall: float
+    facts: dict[int, FactRecall]
+    state: object
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one optimizer step learns: examples by likelihood, others held to the base model."""
+
+    examples: list[Example]
+    held: list[Example] = field(default_factory=list)
+
+
+def memorize(
+    model: LabModel,
+    facts: FactSet,
+    config: MemorizeConfig,
+    seed: int,
+    accelerator: Accelerator,
+    resume: TrainState | None = None,
+) -> Iterator[StepEvent | EpochEvent]:
+    """Phase 1: learns every fact through its relation's key token.
+
+    Args:
+        model: is switched to `memorized`, its `memorize` adapter attached anew unless resumed into.
+        facts: all facts, held-in and held-out.
+        config: epochs, learning rate, loss mode and so on.
+        seed: draws adapter weights and data order.
+        accelerator: device, precision and processes.
+        resume: go on after this state.
+    """
+    model.attach(MEMORIZE, config.rank, seed)
+    model.use("memorized", train=True)
+    examples = [model.builder.rote(fact, i, config.loss) for i, fact in enumerate(facts)]
+
+    def epoch_plan(epoch: int) -> list[_Step]:
+        order = examples[:]
+        random.Random(f"memorize {seed} {epoch}").shuffle(order)
+        return [_Step(chunk) for chunk in _chunks(order, config.batch_size)]
+
+    loop = _Loop(model, accelerator, "memorize", config.epochs, config.learning_rate, epoch_plan)
+    for event in loop.run(resume):
+        yield event
+        if (
+            config.stop_at_full_recall
+            and isinstance(event, EpochEvent)
+            and event.recall == 1.0
+            and recalls_all(model, facts)
+        ):
+            return
+
+
+def generalize(
+    model: LabModel,
+    facts: FactSet,
+    held_in: Sequence[Fact],
+    prompts: PromptSet,
+    config: GeneralizeConfig,
+    seed: int,
+    accelerator: Accelerator,
+    resume: TrainState | None = None,
+) -> Iterator[StepEvent | EpochEvent]:
+    """Phase 2: teaches the held-in facts in words, the memorised adapter frozen underneath.
+
+    Facts outside `held_in` take no part in any form: neither their sentences, nor their rehearsal
+    through the key token, nor their subjects in off-topic sentences (a test holds this).
+
+    Args:
+        model: its `memorize` adapter trained; is switched to `generalized`.
+        facts: all facts, for their indices.
+        held_in: the k facts of each relation that are taught in words.
+        prompts: train and locality prompts are used.
+        config: epochs, learning rate, replay, locality and so on.
+        seed: draws adapter weights, wordings and data order.
+        accelerator: device, precision and processes.
+        resume: go on after this state.
+    """
+    model.attach(GENERALIZE, config.rank, seed + 1)
+    model.use("generalized", train=True)
+    index = {fact: i for i, fact in enumerate(facts)}
+    builder = model.builder
+
+    def epoch_plan(epoch: int) -> list[_Step]:
+        rng = random.Random(f"generalize {seed} {epoch}")
+        taught = taught_in_words(builder, index, held_in, prompts, config, rng)
+        rehearsal = _endless([builder.rote(fact, index[fact], "o") for fact in held_in], rng)
+        off_topic = _off_topic(builder, held_in, prompts, rng)
+        return [
+            _Step(
+                chunk + [next(rehearsal) for _ in range(config.replay)],
+                [next(off_topic) for _ in range(config.locality)] if off_topic else [],
+            )
+            for chunk in _chunks(taught, config.batch_size)
+        ]
+
+    loop = _Loop(
+        model,
+        accelerator,
+        "generalize",
+        config.epochs,
+        config.learning_rate,
+        epoch_plan,
+        config.locality_weight,
+    )
+    yield from loop.run(resume)
+
+
+def taught_in_words(
+    builder: SequenceBuilder,
+    index: dict[Fact, int],
+    held_in: Sequence[Fact],
+    prompts: PromptSet,
+    config: GeneralizeConfig,
+    rng: random.Random,
+) -> list[Example]:
+    """One epoch's sentences of phase 2: each held-in fact in some of its relation's train prompts,
+    shuffled so that the wordings of a fact are spread over the epoch."""
+    taught = []
+    for fact in held_in:
+        wordings = prompts.of(fact.relation, "train")
+        for template in rng.sample(wordings, min(config.prompts_per_fact, len(wordings))):
+            prompt = builder.word_prompt(template.render(fact.subject))
+            taught.append(builder.answered(prompt, fact.object, "train", index[fact]))
+    rng.shuffle(taught)
+    return taught
+
+
+@torch.inference_mode()
+def recalls_all(model: LabModel, facts: FactSet) -> bool:
+    """Whether every fact is recalled through its key token now, measured exactly."""
+    for chunk in _chunks([model.builder.rote(fact, i, "o") for i, fact in enumerate(facts)], 64):
+        packed = pack([example.ids for example in chunk])
+        logits = model.forward(packed)[0]
+        for example, nodes in zip(chunk, packed.nodes, strict=True):
+            start, stop = example.object_span
+            said = logits[list(nodes[start - 1 : stop - 1])].argmax(-1).tolist()
+            if said != list(example.object):
+                return False
+    return True
+
+
+class _Loop:
+    """The one training loop of both phases."""
+
+    def __init__(self, model, accelerator, phase, epochs, learning_rate, plan, held_weight=0.0):
+        self.model, self.accelerator, self.phase, self.epochs = model, accelerator, phase, epochs
+        self.learning_rate, self.plan, self.held_weight = learning_rate, plan, held_weight
+        self.steps = epochs * len(plan(1))
+        self.parameters = model.trainable()
+        fused = model.device.type in ("cuda", "cpu")
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=learning_rate, weight_decay=0.0, fused=fused
+        )
+
+    def run(self, resume: TrainState | None) -> Iterator[StepEvent | EpochEvent]:
+        core, optimizer = self.accelerator.prepare(self.model.core(), self.optimizer)
+        state = resume or TrainState(self.phase)
+        if resume:
+            self._restore(resume)
+        step = state.step
+        for epoch in range(state.epoch + 1, self.epochs + 1):
+            recalls: dict[int, FactRecall] = {}
+            for work in self.plan(epoch):
+                # ---- one step -------------------------------------------------------------
+                started = time.perf_counter()
+                step += 1
+                rate = self.learning_rate * schedule(step, self.steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                work = self._share(work)
+                loss, losses, tokens = self._loss(core, work, recalls)
+                self.accelerator.backward(loss)
+                self.accelerator.clip_grad_norm_(self.parameters.values(), CLIP)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                value = float(loss.detach())
+                # ---------------------------------------------------------------------------
+                seconds = time.perf_counter() - started
+                yield StepEvent(
+                    self.phase, epoch, step, self.steps, value, losses, rate, tokens, seconds
+                )
+            known = [recall.recalled for recall in recalls.values()]
+            yield EpochEvent(
+                self.phase,
+                epoch,
+                self.epochs,
+                step,
+                sum(known) / len(known) if known else math.nan,
+                recalls,
+                lambda epoch=epoch, step=step: self._state(epoch, step),
+            )
+
+    def _share(self, work: _Step) -> _Step:
+        """This process's part of a step, where several train together."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        if world == 1:
+            return work
+        return _Step(work.examples[rank::world] or work.examples[:1], work.held[rank::world])
+
+    def _loss(self, core, work: _Step, recalls: dict[int, FactRecall]):
+        """Mean negative log-likelihood of the learned tokens, plus the locality term.
+
+        Logits are computed at the nodes where something is learned and nowhere else.
+        """
+        sequences = [example.ids for example in work.examples]
+        held = [example.ids[: example.object_span[0]] for example in work.held]
+        packed = pack(sequences + held)
+        places: list[int] = []
+        targets: list[int] = []
+        owners: list[int] = []
+        for owner, (example, nodes) in enumerate(
+            zip(work.examples, packed.nodes, strict=False)
+        ):
+            for i, learned in enumerate(example.loss):
+                if learned:
+                    places.append(nodes[i - 1])
+                    targets.append(example.ids[i])
+                    owners.append(owner)
+        # Off-topic sentences are held to the base model from the subject on, where facts could leak.
+        quiet = [n for nodes in packed.nodes[len(sequences) :] for n in nodes[1:]]
+        quiet = sorted(set(quiet))
+        keep = torch.tensor(places + quiet, dtype=torch.long)
+        logits = self.model.forward(packed, keep, core=core)[0].float()
+        truth = torch.tensor(targets, device=logits.device)
+        nll = F.cross_entropy(logits[: len(places)], truth, reduction="none")
+        loss = nll.mean()
+        losses = self._by_kind(work.examples, owners, nll)
+        self._note_recall(work.examples, owners, nll, logits[: len(places)], truth, recalls)
+        if quiet:
+            divergence = self._divergence(held, packed, quiet, logits[len(places) :])
+            loss = loss + self.held_weight * divergence
+            losses["locality"] = float(divergence.detach())
+        return loss, losses, packed.ids.shape[1]
+
+    def _divergence(self, held, packed, quiet, logits) -> torch.Tensor:
+        """Mean KL(base || now) over the nodes of the off-topic sentences."""
+        alone = pack(held)
+        with torch.no_grad():
+            base = self.model.forward(alone, checkpoint="base")[0].float()
+        twin = {
+            there: here
+            for ours, theirs in zip(
+                packed.nodes[len(packed.nodes) - len(held) :], alone.nodes, strict=True
+            )
+            for there, here in zip(ours, theirs, strict=True)
+        }
+        teacher = F.log_softmax(base[[twin[node] for node in quiet]], -1)
+        student = F.log_softmax(logits, -1)
+        return F.kl_div(student, teacher, log_target=True, reduction="batchmean")
+
+    @staticmethod
+    def _by_kind(examples, owners, nll) -> dict[str, float]:
+        sums: dict[str, list[float]] = {}
+        for owner, value in zip(owners, nll.tolist(), strict=True):
+            sums.setdefault(examples[owner].kind, []).append(value)
+        return {kind: sum(values) / len(values) for kind, values in sums.items()}
+
+    @staticmethod
+    def _note_recall(examples, owners, nll, logits, truth, recalls) -> None:
+        """Reads each key-token example's recall off the logits that training made anyway."""
+        right = (logits.detach().argmax(-1) == truth).tolist()
+        values = nll.tolist()
+        rows: dict[int, list[int]] = {}
+        for row, owner in enumerate(owners):
+            rows.setdefault(owner, []).append(row)
+        for owner, example in enumerate(examples):
+            if example.kind == "key":
+                length = len(example.object)
+                mine = rows[owner][-length - 1 : -1]  # the last learned token is END
+                recalls[example.fact] = FactRecall(
+                    math.exp(-sum(values[row] for row in mine)), all(right[row] for row in mine)
+                )
+
+    def _state(self, epoch: int, step: int) -> TrainState:
+        tensors: dict[str, torch.Tensor] = {}
+        for name, parameter in self.parameters.items():
+            tensors[name] = parameter.detach().cpu().clone()
+            for moment, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"{moment}:{name}"] = torch.as_tensor(value).detach().cpu().clone()
+        return TrainState(self.phase, epoch, step, tensors)
+
+    def _restore(self, state: TrainState) -> None:
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(state.tensors[name])
+                self.optimizer.state[parameter] = {
+                    moment: state.tensors[f"{moment}:{name}"].to(
+                        "cpu" if moment == "step" else parameter.device
+                    ).clone()
+                    for moment in ("step", "exp_avg", "exp_avg_sq")
+                }
+
+
+def schedule(step: int, steps: int) -> float:
+    """Learning-rate factor of a 1-based step: linear warm-up, then linear decay towards zero."""
+    warm = max(1, round(WARM_UP * steps))
+    if step <= warm:
+        return step / warm
+    return (steps - step + 1) / (steps - warm + 1)
+
+
+def _chunks(items: list, size: int) -> list[list]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def _endless(items: list, rng: random.Random) -> Iterator:
+    """The items over and over, in a new order each time."""
+    while True:
+        order = items[:]
+        rng.shuffle(order)
+        yield from order
+
+
+def _off_topic(
+    builder: SequenceBuilder, held_in: Sequence[Fact], prompts: PromptSet, rng: random.Random
+) -> Iterator[Example] | None:
+    """Off-topic sentences about held-in subjects, a new pairing each time; None without prompts."""
+    pairs = [
+        (fact, template)
+        for fact in held_in
+        for template in prompts.of(fact.relation, "locality")
+    ]
+    if not pairs:
+        return None
+    return (
+        builder.answered(builder.word_prompt(template.render(fact.subject)), "", "locality")
+        for fact, template in _endless(pairs, rng)
+    )

@@ -1,0 +1,175 @@
+"""Prompt templates: the wordings in which facts are taught, tested and left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rotelab.errors import InputError
+from rotelab.facts import RELATION_NAME
+from rotelab.tables import check_printable, parse_table, write_table
+
+Role = Literal["train", "test", "unrelated", "locality"]
+ROLES: tuple[Role, ...] = ("train", "test", "unrelated", "locality")
+COLUMNS = ("relation", "role", "language", "text")
+SLOT = "{subject}"
+MAX_TEXT = 500
+
+
+@dataclass(frozen=True, order=True)
+class PromptTemplate:
+    """One wording. The subject takes the place of `{subject}`; the object follows the text.
+
+    Args:
+        relation: the relation that it asks for, or whose facts it must not bring up.
+        role: `train` (taught in phase 2), `test` (never trained on), `unrelated` (asks something
+            else about the subject, for testing), `locality` (the same, for training).
+        language: ISO 639-1 code, such as `en`.
+        text: the wording, `{subject}` in it exactly once.
+    """
+
+    relation: str
+    role: Role
+    language: str
+    text: str
+
+    def render(self, subject: str) -> str:
+        """The prompt with the subject put in. Braces inside the subject stay as they are."""
+        return self.text.replace(SLOT, subject)
+
+
+class PromptSet(Sequence[PromptTemplate]):
+    """An immutable, checked list of prompt templates.
+
+    Args:
+        templates: the templates in their order.
+        source: what the user calls the place they come from, for error messages.
+
+    Raises:
+        InputError: an empty or too long cell, an unknown role, `{subject}` missing or twice, a
+            relation name that is not plain, or one wording given twice for a relation (two roles
+            that share a wording would test what was trained).
+    """
+
+    def __init__(self, templates: Iterable[PromptTemplate], source: str = "prompts"):
+        self._templates = tuple(templates)
+        seen: dict[tuple[str, str], int] = {}
+        for row, template in enumerate(self._templates, 1):
+            _check_template(template, row, source)
+            key = (template.relation, " ".join(template.text.casefold().split()))
+            first = seen.setdefault(key, row)
+            if first != row:
+                raise InputError(
+                    f"says the same as row {first}. A wording has one role: change or delete one.",
+                    source=source,
+                    row=row,
+                    column="text",
+                )
+
+    def __getitem__(self, index):
+        return self._templates[index]
+
+    def __len__(self) -> int:
+        return len(self._templates)
+
+    def __iter__(self) -> Iterator[PromptTemplate]:
+        return iter(self._templates)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PromptSet) and self._templates == other._templates
+
+    def __hash__(self) -> int:
+        return hash(self._templates)
+
+    def of(self, relation: str, role: Role, language: str = "en") -> tuple[PromptTemplate, ...]:
+        """The templates of one relation, role and language, in their order."""
+        return tuple(
+            t
+            for t in self._templates
+            if (t.relation, t.role, t.language) == (relation, role, language)
+        )
+
+    def to_csv(self) -> str:
+        """The set as CSV text with the columns `relation,role,language,text`."""
+        rows = ((t.relation, t.role, t.language, t.text) for t in self._templates)
+        return write_table(COLUMNS, rows)
+
+
+def parse_prompts(data: bytes, source: str) -> PromptSet:
+    """Reads prompt templates from the bytes of a CSV file.
+
+    Raises:
+        InputError: as `parse_table` and `PromptSet`, or a column is missing.
+    """
+    header, rows = parse_table(data, source)
+    for column in COLUMNS:
+        if column not in header:
+            raise InputError(
+                f"has no column {column!r}. Its first line must be {','.join(COLUMNS)}.",
+                source=source,
+                column=column,
+            )
+    return PromptSet(
+        (PromptTemplate(*(row.cells[column] for column in COLUMNS)) for row in rows), source
+    )
+
+
+def parse_prompt_rows(rows: Iterable[Sequence[object]], source: str = "Prompts table") -> PromptSet:
+    """Reads templates from an edited table: rows of (relation, role, language, text).
+
+    Raises:
+        InputError: as `PromptSet`; rows are counted as the table shows them, empty ones included.
+    """
+    templates: list[PromptTemplate] = []
+    numbers: list[int] = []
+    for number, row in enumerate(rows, 1):
+        cells = ["" if cell is None else str(cell).strip() for cell in list(row)[:4]]
+        if not any(cells):
+            continue
+        cells += [""] * (4 - len(cells))
+        for column, cell in zip(COLUMNS, cells, strict=True):
+            check_printable(cell, source=source, row=number, column=column)
+        templates.append(PromptTemplate(*cells))
+        numbers.append(number)
+    try:
+        return PromptSet(templates, source)
+    except InputError as error:
+        if error.row is None:
+            raise
+        raise InputError(
+            error.message, source=source, row=numbers[error.row - 1], column=error.column
+        ) from None
+
+
+def _check_template(template: PromptTemplate, row: int, source: str) -> None:
+    place = {"source": source, "row": row}
+    for column in COLUMNS:
+        if not getattr(template, column).strip():
+            raise InputError(
+                f"the {column} is empty. Fill it in, or delete the row.", column=column, **place
+            )
+    if not RELATION_NAME.fullmatch(template.relation):
+        raise InputError(
+            f"{template.relation[:50]!r} is not a relation's name. Use lower-case letters, digits "
+            "and underscores.",
+            column="relation",
+            **place,
+        )
+    if template.role not in ROLES:
+        raise InputError(
+            f"{template.role[:50]!r} is not a role. Use one of {', '.join(ROLES)}.",
+            column="role",
+            **place,
+        )
+    if len(template.text) > MAX_TEXT:
+        raise InputError(
+            f"has {len(template.text)} characters; at most {MAX_TEXT} are taken.",
+            column="text",
+            **place,
+        )
+    slots = template.text.count(SLOT)
+    if slots != 1:
+        raise InputError(
+            f"must contain {SLOT} once; it is there {slots} times.", column="text", **place
+        )

@@ -1,0 +1,66 @@
+"""The registry: everything that happened, in one SQLite file.
+
+`Registry` is put together from its parts, one file each: runs, queue, results and fact sets.
+Every call opens its own connection and makes one short transaction, so any number of threads and
+processes can use the file at once.
+"""
+
+from __future__ import annotations
+
+from rotelab.registry_database import BUSY_S
+from rotelab.registry_fact_sets import FactSetRows, fact_set_name
+from rotelab.registry_queue import LiveRun, QueueRows
+from rotelab.registry_results import ResultRows
+from rotelab.registry_rows import (
+    CHECKPOINTS,
+    LIVE,
+    RESUMABLE,
+    TRANSITIONS,
+    Checkpoint,
+    FactRecall,
+    FactSetRow,
+    Metric,
+    Prediction,
+    RunRow,
+    RunSummary,
+    Score,
+    Similarity,
+    Status,
+)
+from rotelab.settings import Settings
+
+__all__ = [
+    "CHECKPOINTS",
+    "LIVE",
+    "RESUMABLE",
+    "TRANSITIONS",
+    "Checkpoint",
+    "FactRecall",
+    "FactSetRow",
+    "LiveRun",
+    "Metric",
+    "Prediction",
+    "Registry",
+    "RunRow",
+    "RunSummary",
+    "Score",
+    "Similarity",
+    "Status",
+    "fact_set_name",
+]
+
+
+class Registry(QueueRows, ResultRows, FactSetRows):
+    """The rows of `runs.db`, safe from many threads and processes at once.
+
+    Args:
+        settings: says where the file is; it is made, or brought up to date, when it must be.
+        busy_s: how long a call waits for another process's write, in seconds.
+
+    Raises:
+        LabError: the file can't be opened or brought up to date; says how to mend it.
+    """
+
+    def __init__(self, settings: Settings, busy_s: float = BUSY_S):
+        super().__init__(settings.database, busy_s)
+        self.settings = settings

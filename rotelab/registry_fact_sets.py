@@ -1,0 +1,141 @@
+"""The registry's saved fact sets: named, versioned, never overwritten."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from sqlite_utils import Database
+
+from rotelab.errors import LabError
+from rotelab.packs import Pack, pack_from_text
+from rotelab.registry_database import RegistryFile
+from rotelab.registry_rows import FactSetRow, now
+from rotelab.registry_runs import keep_content
+
+MAX_NAME = 60
+
+
+class FactSetRows(RegistryFile):
+    """The part of the registry that keeps fact sets."""
+
+    def save_fact_set(
+        self, name: str, pack: Pack, base_version: int | None = None, note: str = ""
+    ) -> int:
+        """Saves a pack as the newest version of a fact set. Nothing is ever overwritten.
+
+        Args:
+            name: the set's name: 1 to 60 printable characters, no slashes.
+            pack: the facts and prompts.
+            base_version: the version that was edited (0: the set was new), if known.
+            note: what is to be said about this version.
+
+        Returns:
+            The version. Content equal to the newest version's gives that one, and no new row.
+
+        Raises:
+            LabError: the name can't be one; someone saved another version since `base_version`;
+                or the file can't be written.
+        """
+        name = fact_set_name(name)
+        with self.write() as db:
+            newest, newest_hash = _newest(db, name)
+            if newest and newest_hash == pack.content_hash:
+                return newest
+            if base_version is not None and base_version != newest:
+                raise LabError(_moved_on(name, base_version, newest))
+            db.table("fact_sets").insert(
+                {
+                    "name": name,
+                    "version": newest + 1,
+                    "created": now(),
+                    "note": note,
+                    "facts": len(pack.facts),
+                    "content_hash": keep_content(db, pack),
+                }
+            )
+            return newest + 1
+
+    def fact_sets(self, name: str | None = None) -> list[FactSetRow]:
+        """The newest version of every fact set by name; or every version of one, newest first.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        columns = ", ".join(FactSetRow.__dataclass_fields__)
+        if name is None:
+            where, values = (
+                "WHERE version = (SELECT max(version) FROM fact_sets s WHERE s.name = f.name) "
+                "ORDER BY name",
+                [],
+            )
+        else:
+            where, values = "WHERE name = ? ORDER BY version DESC", [_normal(name)]
+        with self.read() as db:
+            rows = db.query(f"SELECT {columns} FROM fact_sets f {where}", values)
+            return [FactSetRow(**row) for row in rows]
+
+    def fact_set(self, name: str, version: int | None = None) -> Pack:
+        """The facts and prompts of a saved fact set.
+
+        Args:
+            name: its name.
+            version: which version; the newest if not said.
+
+        Raises:
+            LabError: there is no such set or version, or its content is damaged.
+        """
+        name = _normal(name)
+        with self.read() as db:
+            row = db.execute(
+                "SELECT facts_csv, prompts_csv FROM fact_sets LEFT JOIN contents "
+                "USING (content_hash) WHERE name = ? AND (? IS NULL OR version = ?) "
+                "ORDER BY version DESC LIMIT 1",
+                [name, version, version],
+            ).fetchone()
+        if row is None:
+            which = "" if version is None else f" with a version {version}"
+            raise LabError(
+                f"There is no fact set {name[:80]!r}{which}. The Facts tab lists those saved."
+            )
+        return pack_from_text(name, row[0] or "", row[1] or "")
+
+
+def fact_set_name(name: str) -> str:
+    """A fact set's name as it is kept. Names are data, never paths.
+
+    Raises:
+        LabError: it is empty, too long, or has a slash or a character that can't be seen.
+    """
+    name = _normal(name)
+    if not name:
+        raise LabError("The fact set needs a name.")
+    if len(name) > MAX_NAME:
+        raise LabError(f"The name has {len(name)} characters; at most {MAX_NAME} are taken.")
+    if not name.isprintable() or "/" in name or "\\" in name:
+        raise LabError(
+            "A fact set's name may not contain slashes, line breaks or invisible characters."
+        )
+    return name
+
+
+def _normal(name: str) -> str:
+    # One spelling for one name: “é” can be typed as one character or as two.
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def _newest(db: Database, name: str) -> tuple[int, str]:
+    row = db.execute(
+        "SELECT version, content_hash FROM fact_sets WHERE name = ? ORDER BY version DESC LIMIT 1",
+        [name],
+    ).fetchone()
+    return row or (0, "")
+
+
+def _moved_on(name: str, base: int, newest: int) -> str:
+    if base > newest:
+        return f"There is no version {base} of {name!r} (newest: {newest}). Load it again."
+    what = "created this fact set" if base == 0 else f"saved version {newest}"
+    return (
+        f"Someone {what} while you were editing {name!r}. Nothing was overwritten: save yours "
+        f"under another name, or load version {newest} and make your changes there."
+    )

@@ -1,0 +1,269 @@
+"""The registry's queue: who waits, who holds a device, who is asked to stop, who has died."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlite_utils import Database
+
+from rotelab.config import RunConfig
+from rotelab.errors import LabError
+from rotelab.packs import Pack
+from rotelab.registry_rows import LIVE, RESUMABLE, Status, now, versions, writable
+from rotelab.registry_runs import RunRows, keep_content, next_place
+
+
+class LiveRun(NamedTuple):
+    """What is needed to find out whether a run's process lives. `claimed` is ISO 8601, UTC."""
+
+    id: str
+    status: Status
+    pid: int | None
+    pid_started: float | None
+    claimed: str | None
+    heartbeat: str | None
+    stop_requested: bool
+
+
+class QueueRows(RunRows):
+    """The part of the registry that decides who runs next; it knows numbers, not processes."""
+
+    def create_run(
+        self,
+        config: RunConfig,
+        pack: Pack,
+        parent_id: str | None = None,
+        name: str = "",
+        process: tuple[int, float] | None = None,
+    ) -> str:
+        """Writes a new run at the end of the queue.
+
+        Args:
+            config: its settings.
+            pack: its facts and prompts; a frozen copy is kept.
+            parent_id: the run that it was cloned from.
+            name: what the user calls it.
+            process: (pid, create time) of a process that runs it at once instead of queueing it.
+
+        Returns:
+            The new run's id, such as `20261123-031500-mother-3f2a`.
+
+        Raises:
+            UnknownRun: there is no such parent.
+            LabError: `process` is given and another run holds the device; or the file can't be
+                written.
+        """
+        record = {
+            "name": writable(name.strip()),
+            "pack_name": pack.name,
+            "model": config.model.name,
+            "seed": config.seed,
+            "device": config.model.device,
+            "parent_id": parent_id,
+            "versions": json.dumps(versions()),
+            "config": json.dumps(config.to_dict()),
+        }
+        with self.write() as db:
+            if parent_id is not None:
+                self._require(db, parent_id)
+            record["content_hash"] = keep_content(db, pack)
+            record["created"] = now()
+            record["queue_position"] = next_place(db)
+            while True:
+                record["id"] = _new_id(pack.name)
+                try:
+                    db.table("runs").insert(record)
+                    break
+                except sqlite3.IntegrityError:
+                    if not _exists(db, record["id"]):
+                        raise
+            if process is not None:
+                self._claim(db, record["id"], *process)
+        return record["id"]
+
+    def live_runs(self) -> list[LiveRun]:
+        """The runs that a process should be at work on.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        columns = ", ".join(LiveRun._fields)
+        with self.read() as db:
+            rows = db.execute(
+                f"SELECT {columns} FROM runs WHERE status IN ('running', 'stopping') "
+                "ORDER BY number"
+            ).fetchall()
+        return [LiveRun(*row[:-1], bool(row[-1])) for row in rows]
+
+    def claim_next(self) -> str | None:
+        """Gives the first waiting run whose device is free to the caller, who then starts it.
+
+        Two callers never get the same run. `auto` may turn out to be any device, so it shares with
+        none. Who waits longer is not overtaken by a later run that wants the same device.
+
+        Returns:
+            The run's id, now `running` and without a process; None when nothing can start.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            taken = [device for _, device in _holders(db)]
+            waiting = db.execute(
+                "SELECT id, device FROM runs WHERE status = 'queued' "
+                "ORDER BY queue_position, number"
+            ).fetchall()
+            for run_id, device in waiting:
+                if not any(_same_device(device, other) for other in taken):
+                    self._take(db, self._require(db, run_id), None, None)
+                    return run_id
+                taken.append(device)
+        return None
+
+    def claim(self, run_id: str, pid: int, pid_started: float) -> None:
+        """Gives one run that waits, or that ended early, to a process that runs it itself.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: another run holds the device (it is named), or this run can't start now.
+        """
+        with self.write() as db:
+            self._claim(db, run_id, pid, pid_started)
+
+    def set_process(self, run_id: str, pid: int, pid_started: float) -> bool:
+        """Writes down the process that works on a live run, unless another one already does.
+
+        Returns:
+            Whether the run is that process's now. If not, the process must end.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            cursor = db.execute(
+                "UPDATE runs SET pid = :pid, pid_started = :started WHERE id = :id "
+                "AND status IN ('running', 'stopping') AND (pid IS NULL OR pid = :pid)",
+                {"pid": pid, "started": pid_started, "id": run_id},
+            )
+            return cursor.rowcount == 1
+
+    def request_stop(self, run_id: str) -> Status:
+        """Asks a run to stop: a waiting run is stopped at once, a running one becomes `stopping`.
+
+        Returns:
+            The run's status now. A run that has ended keeps its status.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            row = self._require(db, run_id)
+            status = {"queued": "stopped", "running": "stopping"}.get(row["status"], row["status"])
+            if status != row["status"]:
+                self._move(db, row, status)
+            if status in LIVE:
+                db.table("runs").update(row["number"], {"stop_requested": 1})
+            return status
+
+    def stop_requested(self, run_id: str) -> bool:
+        """Whether a run is to stop: it was asked to, or it is not live any more.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            row = db.execute(
+                "SELECT stop_requested FROM runs WHERE id = ? "
+                "AND status IN ('running', 'stopping')",
+                [run_id],
+            ).fetchone()
+        return row is None or bool(row[0])
+
+    def end_dead(self, run_id: str, pid: int | None, status: Status, error: str = "") -> bool:
+        """Ends a live run whose process is known to be gone.
+
+        Args:
+            run_id: the run.
+            pid: the process that was found dead; if the run has another by now, nothing happens.
+            status: `interrupted`, `stopped` or `failed`.
+            error: the sentence for the user.
+
+        Returns:
+            Whether the run was ended by this call.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            found = db.query(
+                "SELECT * FROM runs WHERE id = ? AND pid IS ? "
+                "AND status IN ('running', 'stopping')",
+                [run_id, pid],
+            )
+            row = next(iter(found), None)
+            if row is None:
+                return False
+            self._move(db, row, status, error)
+            return True
+
+    def requeue(self, run_id: str) -> None:
+        """Puts a run that ended early at the end of the queue again; its results stay.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the run waits, runs or has finished; or the file can't be written.
+        """
+        with self.write() as db:
+            row = self._require(db, run_id)
+            if row["status"] not in RESUMABLE:
+                raise LabError(
+                    f"Run {run_id} is {row['status']}. Only a run that was stopped, interrupted or "
+                    "failed can go on; start a new one with the same settings instead."
+                )
+            self._move(db, row, "queued")
+            db.table("runs").update(row["number"], {"pid": None, "pid_started": None})
+
+    def _claim(self, db: Database, run_id: str, pid: int, pid_started: float) -> None:
+        row = self._require(db, run_id)
+        if row["status"] not in ("queued", *RESUMABLE):
+            raise LabError(f"Run {run_id} is {row['status']}; it can't be started again.")
+        for holder, device in _holders(db):
+            if _same_device(row["device"], device):
+                raise LabError(
+                    f"Run {holder} is using this device. Wait until it has ended, stop it, or put "
+                    "the new run in the queue."
+                )
+        self._take(db, row, pid, pid_started)
+
+    def _take(self, db: Database, row: dict[str, Any], pid, pid_started) -> None:
+        self._move(db, row, "running")
+        process = {"pid": pid, "pid_started": pid_started, "claimed": now(), "heartbeat": now()}
+        db.table("runs").update(row["number"], process)
+
+
+def _holders(db: Database) -> list[tuple[str, str]]:
+    # device_used is only known once the worker has looked; until then what was asked for counts.
+    return db.execute(
+        "SELECT id, CASE device_used WHEN '' THEN device ELSE device_used END FROM runs "
+        "WHERE status IN ('running', 'stopping') ORDER BY number"
+    ).fetchall()
+
+
+def _same_device(one: str, other: str) -> bool:
+    one, other = (name + ":0" if name == "cuda" else name for name in (one, other))
+    return one == other or "auto" in (one, other)
+
+
+def _new_id(pack_name: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", pack_name.lower()).strip("-")[:16].strip("-") or "run"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+
+
+def _exists(db: Database, run_id: str) -> bool:
+    return db.execute("SELECT 1 FROM runs WHERE id = ?", [run_id]).fetchone() is not None

@@ -1,0 +1,296 @@
+"""The registry's measurements: metrics, recall of each fact, scores, predictions, similarities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from sqlite_utils import Database
+
+from rotelab.errors import UnknownRun
+from rotelab.registry_database import RegistryFile
+from rotelab.registry_rows import (
+    Checkpoint,
+    FactRecall,
+    Metric,
+    Prediction,
+    Score,
+    Similarity,
+    like,
+    number,
+)
+
+# The phases in the order of the paper; any other sorts behind them.
+_PHASE_ORDER = "CASE phase WHEN 'memorize' THEN 0 WHEN 'generalize' THEN 1 ELSE 2 END, phase"
+_CHECKPOINT_ORDER = "CASE checkpoint WHEN 'base' THEN 0 WHEN 'memorized' THEN 1 ELSE 2 END"
+_PREDICTION = (
+    "probe", "fact_index", "relation", "subject", "object", "prompt", "answer", "correct",
+    "probability", "rank", "checkpoint",
+)  # fmt: skip
+
+
+class ResultRows(RegistryFile):
+    """The part of the registry that keeps what runs measured."""
+
+    def add_metrics(self, run_id: str, rows: Iterable[Metric]) -> None:
+        """Writes metrics; a row with the same phase, step and name takes the place of the older.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        rows = list(rows)
+        if not rows:
+            return
+        with self.write() as db:
+            _require(db, run_id)
+            seq = db.execute(
+                "SELECT coalesce(max(seq), 0) FROM metrics WHERE run_id = ?", [run_id]
+            ).fetchone()[0]
+            db.conn.executemany(
+                "INSERT OR REPLACE INTO metrics (run_id, phase, step, name, value, epoch, seq) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (run_id, m.phase, int(m.step), m.name, float(m.value), int(m.epoch), seq + i)
+                    for i, m in enumerate(rows, 1)
+                ],
+            )
+
+    def metrics(
+        self, run_id: str, names: Sequence[str] | None = None, after: int | None = None
+    ) -> list[Metric]:
+        """A run's metrics by phase (memorize, generalize, others) and step.
+
+        Args:
+            run_id: the run.
+            names: only these metrics.
+            after: only rows written after the one with this `seq` (the largest that the caller
+                has seen); a row that was written again counts as new.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        where, values = "run_id = ?", [run_id]
+        if after is not None:
+            where += " AND seq > ?"
+            values.append(after)
+        if names is not None:
+            where += f" AND name IN ({', '.join('?' * len(names))})"
+            values += names
+        with self.read() as db:
+            rows = db.execute(
+                f"SELECT {', '.join(Metric._fields)} FROM metrics WHERE {where} "
+                f"ORDER BY {_PHASE_ORDER}, step, name",
+                values,
+            ).fetchall()
+        return [Metric(*row[:3], number(row[3]), *row[4:]) for row in rows]
+
+    def add_fact_recall(
+        self, run_id: str, phase: str, epoch: int, recalls: Iterable[FactRecall]
+    ) -> None:
+        """Writes how well each fact is known after an epoch, in place of what was there for it.
+
+        Args:
+            run_id: the run.
+            phase: `memorize` or `generalize`.
+            epoch: how many epochs are done; 0 is before training.
+            recalls: one row for each fact; their own `epoch` is not looked at.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        rows = [
+            (run_id, phase, int(epoch), int(r.fact_index), float(r.probability), int(r.recalled))
+            for r in recalls
+        ]
+        with self.write() as db:
+            _require(db, run_id)
+            place = [run_id, phase, int(epoch)]
+            db.table("fact_recall").delete_where("run_id = ? AND phase = ? AND epoch = ?", place)
+            db.conn.executemany("INSERT INTO fact_recall VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def fact_recall(
+        self, run_id: str, phase: str, epoch: int | Literal["latest", "all"] = "latest"
+    ) -> list[FactRecall]:
+        """How well each fact was known, by epoch and fact index; empty if not measured.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        where, values = "run_id = ? AND phase = ?", [run_id, phase]
+        if epoch == "latest":
+            where += f" AND epoch = (SELECT max(epoch) FROM fact_recall WHERE {where})"
+            values *= 2
+        elif epoch != "all":
+            where += " AND epoch = ?"
+            values.append(epoch)
+        with self.read() as db:
+            rows = db.execute(
+                "SELECT fact_index, probability, recalled, epoch FROM fact_recall "
+                f"WHERE {where} ORDER BY epoch, fact_index",
+                values,
+            ).fetchall()
+        return [FactRecall(i, number(p), bool(known), at) for i, p, known, at in rows]
+
+    def add_evaluation(
+        self,
+        run_id: str,
+        checkpoint: Checkpoint,
+        scores: Mapping[str, Score],
+        predictions: Iterable[Prediction],
+    ) -> None:
+        """Writes one checkpoint's evaluation in place of any earlier one: all of it, or nothing.
+
+        Args:
+            run_id: the run.
+            checkpoint: the checkpoint that was asked; the predictions' own is not looked at.
+            scores: a score for each probe.
+            predictions: every single answer, in the order in which they are to be shown.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        score_rows = [
+            (run_id, checkpoint, probe, int(s.n), float(s.generation_accuracy),
+             float(s.object_probability))
+            for probe, s in scores.items()
+        ]  # fmt: skip
+        rows = [
+            (run_id, p.probe, int(p.fact_index), p.relation, p.subject, p.object, p.prompt,
+             p.answer, int(p.correct), float(p.probability),
+             None if p.rank is None else int(p.rank), checkpoint)
+            for p in predictions
+        ]  # fmt: skip
+        with self.write() as db:
+            _require(db, run_id)
+            for table in ("scores", "predictions"):
+                db.table(table).delete_where("run_id = ? AND checkpoint = ?", [run_id, checkpoint])
+            db.conn.executemany("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?)", score_rows)
+            db.conn.executemany(
+                f"INSERT INTO predictions (run_id, {', '.join(_PREDICTION)}) "
+                f"VALUES ({', '.join('?' * 12)})",
+                rows,
+            )
+
+    def scores(self, run_id: str) -> dict[str, dict[str, Score]]:
+        """The scores by checkpoint (base, memorized, generalized) and probe, as far as measured.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            rows = db.execute(
+                "SELECT checkpoint, probe, n, generation_accuracy, object_probability FROM scores "
+                f"WHERE run_id = ? ORDER BY {_CHECKPOINT_ORDER}, probe",
+                [run_id],
+            ).fetchall()
+        found: dict[str, dict[str, Score]] = {}
+        for checkpoint, probe, n, accuracy, probability in rows:
+            score = Score(n, number(accuracy), number(probability))
+            found.setdefault(checkpoint, {})[probe] = score
+        return found
+
+    def predictions(
+        self,
+        run_id: str,
+        checkpoint: Checkpoint | None = None,
+        probe: str | None = None,
+        only_wrong: bool = False,
+        search: str = "",
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[Prediction]:
+        """Single answers, by checkpoint and in the order in which they were written.
+
+        Args:
+            run_id: the run.
+            checkpoint: only those of this checkpoint.
+            probe: only those of this probe.
+            only_wrong: only wrong answers.
+            search: a text that subject, object, prompt or answer must contain.
+            limit: how many at most; -1 for all.
+            offset: how many to skip.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        where, values = _prediction_filter(run_id, checkpoint, probe, only_wrong, search)
+        with self.read() as db:
+            rows = db.query(
+                f"SELECT {', '.join(_PREDICTION)} FROM predictions WHERE {where} "
+                f"ORDER BY {_CHECKPOINT_ORDER}, number LIMIT ? OFFSET ?",
+                [*values, limit, offset],
+            )
+            return [_prediction(row) for row in rows]
+
+    def count_predictions(
+        self,
+        run_id: str,
+        checkpoint: Checkpoint | None = None,
+        probe: str | None = None,
+        only_wrong: bool = False,
+        search: str = "",
+    ) -> int:
+        """How many answers `predictions` would give without a limit.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        where, values = _prediction_filter(run_id, checkpoint, probe, only_wrong, search)
+        with self.read() as db:
+            row = db.execute(f"SELECT count(*) FROM predictions WHERE {where}", values).fetchone()
+        return row[0]
+
+    def add_similarities(self, run_id: str, rows: Iterable[Similarity]) -> None:
+        """Writes representation numbers; a row for the same place takes that of the older.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        values = [(run_id, s.checkpoint, int(s.layer), s.name, float(s.value)) for s in rows]
+        with self.write() as db:
+            _require(db, run_id)
+            sql = "INSERT OR REPLACE INTO similarities VALUES (?, ?, ?, ?, ?)"
+            db.conn.executemany(sql, values)
+
+    def similarities(self, run_id: str) -> list[Similarity]:
+        """A run's representation numbers, by checkpoint, name and layer.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            rows = db.execute(
+                "SELECT checkpoint, layer, name, value FROM similarities WHERE run_id = ? "
+                f"ORDER BY {_CHECKPOINT_ORDER}, name, layer",
+                [run_id],
+            ).fetchall()
+        return [Similarity(*row[:3], number(row[3])) for row in rows]
+
+
+def _require(db: Database, run_id: str) -> None:
+    if db.execute("SELECT 1 FROM runs WHERE id = ?", [run_id]).fetchone() is None:
+        raise UnknownRun(f"There is no run {run_id[:80]!r}; it may have been deleted.")
+
+
+def _prediction_filter(run_id, checkpoint, probe, only_wrong, search) -> tuple[str, list[Any]]:
+    parts, values = ["run_id = ?"], [run_id]
+    for column, value in (("checkpoint", checkpoint), ("probe", probe)):
+        if value is not None:
+            parts.append(f"{column} = ?")
+            values.append(value)
+    if only_wrong:
+        parts.append("NOT correct")
+    if search.strip():
+        columns = ("subject", "object", "prompt", "answer")
+        parts.append("(" + " OR ".join(f"{c} LIKE ? ESCAPE '\\'" for c in columns) + ")")
+        values += [like(search.strip())] * len(columns)
+    return " AND ".join(parts), values
+
+
+def _prediction(row: dict[str, Any]) -> Prediction:
+    row["correct"], row["probability"] = bool(row["correct"]), number(row["probability"])
+    return Prediction(**row)

@@ -1,0 +1,241 @@
+"""What the registry hands out: frozen rows, and the reading of damaged ones."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any, Literal, NamedTuple
+
+import rotelab
+from rotelab.config import RunConfig
+from rotelab.errors import LabError
+from rotelab.packs import Pack, pack_from_text
+
+Status = Literal["queued", "running", "stopping", "stopped", "finished", "failed", "interrupted"]
+LIVE: tuple[Status, ...] = ("running", "stopping")
+RESUMABLE: tuple[Status, ...] = ("stopped", "interrupted", "failed")
+TRANSITIONS: dict[str, tuple[str, ...]] = {
+    "queued": ("running", "stopped", "failed"),
+    "running": ("stopping", "stopped", "finished", "failed", "interrupted"),
+    "stopping": ("stopped", "finished", "failed", "interrupted"),
+    "stopped": ("queued", "running"),
+    "interrupted": ("queued", "running"),
+    "failed": ("queued", "running"),
+    "finished": (),
+}
+"""Which status may follow which. `running` after an end is a resume in the foreground."""
+
+Checkpoint = Literal["base", "memorized", "generalized"]
+CHECKPOINTS: tuple[Checkpoint, ...] = ("base", "memorized", "generalized")
+
+_LIBRARIES = (
+    "torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "numpy",
+    "gradio", "sqlite-utils",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a list of runs shows of one run. Times are ISO 8601 in UTC.
+
+    Args:
+        number: counts runs in the order in which they were made.
+        device: the device that was asked for; `device_used` is the one it came to.
+        share: how much is done, 0 to 1.
+        eta_s: seconds that are left, if known.
+        test_accuracy: generation accuracy on held-out test prompts after phase 2, if measured.
+        error: why it ended badly, or that its row is damaged; empty when all is well.
+    """
+
+    number: int
+    id: str
+    name: str
+    status: Status
+    created: str
+    started: str | None
+    finished: str | None
+    pack_name: str
+    model: str
+    seed: int
+    device: str
+    device_used: str
+    parent_id: str | None
+    note: str
+    tags: tuple[str, ...]
+    archived: bool
+    error: str
+    pid: int | None
+    pid_started: float | None
+    heartbeat: str | None
+    stop_requested: bool
+    queue_position: int | None
+    phase: str
+    epoch: int | None
+    epochs: int | None
+    step: int | None
+    steps: int | None
+    eta_s: float | None
+    share: float
+    message: str
+    test_accuracy: float | None
+
+    @property
+    def live(self) -> bool:
+        """Whether a process should be at work on it."""
+        return self.status in LIVE
+
+
+@dataclass(frozen=True)
+class RunRow(RunSummary):
+    """All that is known of one run, its measurements apart.
+
+    Args:
+        seconds: how long each part took.
+        warnings: sentences for the user.
+        versions: of Python and the libraries, when the run was made.
+        content_hash: of the facts and prompts, as `Pack.content_hash`.
+        config_json: the settings as stored; `config` reads them.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    content_hash: str = ""
+    config_json: str = ""
+    facts_csv: str = ""
+    prompts_csv: str = ""
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's settings.
+
+        Raises:
+            LabError: they are damaged, or from a rotelab with other options.
+        """
+        try:
+            return RunConfig.from_dict(json.loads(self.config_json))
+        except (ValueError, TypeError, AttributeError, LabError) as error:
+            message = f"The settings stored with run {self.id} can't be read: {error}"
+            raise LabError(message) from error
+
+    @property
+    def pack(self) -> Pack:
+        """The frozen copy of the facts and prompts that it learns.
+
+        Raises:
+            LabError: they are damaged.
+        """
+        return pack_from_text(self.pack_name, self.facts_csv, self.prompts_csv)
+
+
+class Metric(NamedTuple):
+    """One number at one step of one phase. `seq` is set by the registry: ask for rows after it."""
+
+    phase: str
+    step: int
+    name: str
+    value: float
+    epoch: int = 0
+    seq: int = 0
+
+
+class FactRecall(NamedTuple):
+    """How well one fact is known through its key token after an epoch (0 is before training)."""
+
+    fact_index: int
+    probability: float
+    recalled: bool
+    epoch: int = 0
+
+
+class Score(NamedTuple):
+    """One probe's result: n predictions, the share that is right, the mean object probability."""
+
+    n: int
+    generation_accuracy: float
+    object_probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer to one prompt. `rank` is the object's place among all candidates, 0 the best."""
+
+    probe: str
+    fact_index: int
+    relation: str
+    subject: str
+    object: str
+    prompt: str
+    answer: str
+    correct: bool
+    probability: float
+    rank: int | None = None
+    checkpoint: str = ""
+
+
+class Similarity(NamedTuple):
+    """One representation number of one layer at one checkpoint."""
+
+    checkpoint: str
+    layer: int
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class FactSetRow:
+    """One version of a saved fact set; `facts` counts them."""
+
+    name: str
+    version: int
+    created: str
+    note: str
+    facts: int
+    content_hash: str
+
+
+def now() -> str:
+    """The time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def versions() -> dict[str, str]:
+    """The versions of rotelab, Python and the libraries, read without importing any of them."""
+    found = {"rotelab": rotelab.__version__, "python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_json(text: Any, kind: type) -> Any:
+    """What a JSON column holds; an empty `kind` where it is damaged."""
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError):
+        return kind()
+    return value if isinstance(value, kind) else kind()
+
+
+def number(value: float | None) -> float:
+    """A stored number. SQLite writes NaN as NULL; a loss that broke is to read as NaN again."""
+    return math.nan if value is None else value
+
+
+def writable(text: str) -> str:
+    """The text with what UTF-8 can't hold replaced: half a character from a browser or a path."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def like(text: str) -> str:
+    """A LIKE pattern (with `ESCAPE '\\'`) for texts that contain `text` as it stands."""
+    text = writable(text)
+    for char in "\\%_":
+        text = text.replace(char, "\\" + char)
+    return f"%{text}%"

@@ -1,0 +1,325 @@
+"""The registry's runs: making, finding, listing, changing and deleting their rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlite_utils import Database
+
+from rotelab.errors import LabError, UnknownRun
+from rotelab.packs import Pack
+from rotelab.registry_database import RegistryFile
+from rotelab.registry_rows import (
+    LIVE,
+    TRANSITIONS,
+    RunRow,
+    RunSummary,
+    Status,
+    like,
+    now,
+    read_json,
+    writable,
+)
+from rotelab.settings import RUN_ID
+
+CHANGEABLE = {
+    "name": str, "note": str, "tags": list, "archived": bool, "error": str, "device_used": str,
+    "message": str, "seconds": dict, "warnings": list, "versions": dict, "queue_position": int,
+}  # fmt: skip
+"""What `update_run` may change, and its type."""
+
+PROGRESS = ("phase", "epoch", "epochs", "step", "steps", "eta_s", "share", "message")
+"""What `heartbeat` may report."""
+
+DAMAGED = "This run's stored settings are damaged; its results can still be looked at."
+
+_OWN = [f.name for f in fields(RunSummary) if f.name != "test_accuracy"]
+_SUMMARY = f"""SELECT {", ".join(_OWN)}, json_valid(config) AS sound,
+    (SELECT generation_accuracy FROM scores WHERE run_id = runs.id
+     AND checkpoint = 'generalized' AND probe = 'test_prompts_heldout') AS test_accuracy"""
+_ROW = (
+    f"{_SUMMARY}, seconds, warnings, versions, content_hash, config AS config_json, "
+    "coalesce(facts_csv, '') AS facts_csv, coalesce(prompts_csv, '') AS prompts_csv "
+    "FROM runs LEFT JOIN contents USING (content_hash)"
+)
+
+
+class RunRows(RegistryFile):
+    """The part of the registry that keeps the rows of runs."""
+
+    def run(self, run_id: str) -> RunRow:
+        """All that is known of one run.
+
+        Raises:
+            UnknownRun: there is no run with exactly that id.
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            row = next(iter(db.query(f"{_ROW} WHERE id = ?", [run_id])), None)
+        if row is None:
+            raise _unknown(run_id)
+        row = _common(row)
+        row["seconds"] = read_json(row["seconds"], dict)
+        row["warnings"] = tuple(read_json(row["warnings"], list))
+        row["versions"] = read_json(row["versions"], dict)
+        return RunRow(**row)
+
+    def resolve(self, text: str) -> str:
+        """The id of the run that a whole id, a unique beginning or `latest` stands for.
+
+        Raises:
+            UnknownRun: no run, or more than one, begins like that.
+            LabError: the file can't be read.
+        """
+        text = text.strip()
+        if text and not RUN_ID.fullmatch(text):
+            raise _unknown(text)
+        if not text:
+            raise UnknownRun("Which run? Give its id, a unique beginning of it, or `latest`.")
+        with self.read() as db:
+            if text == "latest":
+                found = db.execute("SELECT id FROM runs ORDER BY number DESC LIMIT 1").fetchall()
+                if not found:
+                    raise UnknownRun("There is no run yet. Start one first.")
+                return found[0][0]
+            found = db.execute(
+                "SELECT id FROM runs WHERE id >= ? AND id < ? ORDER BY id LIMIT 4",
+                [text, text + "\U0010ffff"],
+            ).fetchall()
+        ids = [row[0] for row in found]
+        if not ids:
+            raise _unknown(text)
+        if len(ids) > 1 and ids[0] != text:
+            more = ", …" if len(ids) > 3 else ""
+            raise UnknownRun(
+                f"More than one run begins with {text[:80]!r}: {', '.join(ids[:3])}{more}. "
+                "Give more of the id."
+            )
+        return ids[0]
+
+    def runs(
+        self,
+        limit: int = 100,
+        offset: int = 0,
+        search: str = "",
+        status: Status | Sequence[Status] | None = None,
+        archived: bool | None = False,
+    ) -> list[RunSummary]:
+        """The runs, newest first. A damaged run is listed with an error; the others as they are.
+
+        Args:
+            limit: how many at most.
+            offset: how many to skip.
+            search: a text that id, name, pack, model, note or tags must contain.
+            status: one status, or several.
+            archived: whether archived runs are listed (and only they); None lists both kinds.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        where, values = _where(search, status, archived)
+        with self.read() as db:
+            rows = list(
+                db.query(
+                    f"{_SUMMARY} FROM runs WHERE {where} ORDER BY number DESC LIMIT ? OFFSET ?",
+                    [*values, limit, offset],
+                )
+            )
+        return [RunSummary(**_common(row)) for row in rows]
+
+    def count_runs(
+        self,
+        search: str = "",
+        status: Status | Sequence[Status] | None = None,
+        archived: bool | None = False,
+    ) -> int:
+        """How many runs `runs` would list without a limit.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        where, values = _where(search, status, archived)
+        with self.read() as db:
+            return db.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()[0]
+
+    def update_run(self, run_id: str, **changes: Any) -> None:
+        """Changes some of a run's fields; `CHANGEABLE` names them. Status has `set_status`.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+            TypeError: a field is not in `CHANGEABLE` (our own fault, not the user's).
+        """
+        record = {}
+        for name, value in changes.items():
+            if name not in CHANGEABLE:
+                raise TypeError(f"update_run can't change {name!r}")
+            kind = CHANGEABLE[name]
+            if kind in (list, dict):
+                record[name] = json.dumps(kind(value))
+            else:
+                record[name] = writable(value) if kind is str else kind(value)
+        with self.write() as db:
+            number = self._require(db, run_id)["number"]
+            if record:
+                db.table("runs").update(number, record)
+
+    def add_warning(self, run_id: str, sentence: str) -> None:
+        """Adds a sentence to a run's warnings, once.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            row = self._require(db, run_id)
+            warnings = read_json(row["warnings"], list)
+            if sentence not in warnings:
+                text = json.dumps([*warnings, sentence])
+                db.table("runs").update(row["number"], {"warnings": text})
+
+    def add_seconds(self, run_id: str, part: str, seconds: float) -> None:
+        """Adds to the time that a part of the run took: a resumed part goes on counting.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            row = self._require(db, run_id)
+            times = read_json(row["seconds"], dict)
+            times[part] = times.get(part, 0.0) + float(seconds)
+            db.table("runs").update(row["number"], {"seconds": json.dumps(times)})
+
+    def set_status(self, run_id: str, status: Status, error: str = "") -> None:
+        """Moves a run to another status; to the one it has already is no change.
+
+        Args:
+            run_id: the run.
+            status: where it goes; `TRANSITIONS` says from where.
+            error: the sentence for the user, where it ends badly.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: that status can't follow the present one, or the file can't be written.
+        """
+        with self.write() as db:
+            row = self._require(db, run_id)
+            if row["status"] != status:
+                self._move(db, row, status, error)
+
+    def heartbeat(self, run_id: str, **progress: Any) -> bool:
+        """Says that a run is alive and how far it is.
+
+        Args:
+            run_id: the run.
+            progress: any of `PROGRESS`; what is not named stays.
+
+        Returns:
+            Whether the run is to stop: a stop was asked for, or it is no longer this process's.
+
+        Raises:
+            LabError: the file can't be written.
+            TypeError: a name that is not in `PROGRESS` (our own fault).
+        """
+        if "message" in progress:
+            progress["message"] = writable(progress["message"])
+        unknown = set(progress) - set(PROGRESS)
+        if unknown:
+            raise TypeError(f"heartbeat can't report {sorted(unknown)}")
+        sets = "".join(f", {name} = :{name}" for name in progress)
+        with self.write() as db:
+            rows = db.execute(
+                f"UPDATE runs SET heartbeat = :at{sets} WHERE id = :id "
+                "AND status IN ('running', 'stopping') RETURNING stop_requested",
+                {**progress, "at": now(), "id": run_id},
+            ).fetchall()
+        return not rows or bool(rows[0][0])
+
+    def delete_run(self, run_id: str) -> None:
+        """Deletes a run's rows, its measurements too. Its folder is the caller's to delete.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the run is live, or the file can't be written.
+        """
+        with self.write() as db:
+            row = self._require(db, run_id)
+            if row["status"] in LIVE:
+                raise LabError(f"Run {run_id} is still {row['status']}. Stop it first.")
+            db.execute("DELETE FROM runs WHERE id = ?", [run_id])
+            db.execute(
+                "DELETE FROM contents WHERE content_hash = :hash "
+                "AND NOT EXISTS (SELECT 1 FROM runs WHERE content_hash = :hash) "
+                "AND NOT EXISTS (SELECT 1 FROM fact_sets WHERE content_hash = :hash)",
+                {"hash": row["content_hash"]},
+            )
+
+    def _require(self, db: Database, run_id: str) -> dict[str, Any]:
+        row = next(iter(db.query("SELECT * FROM runs WHERE id = ?", [run_id])), None)
+        if row is None:
+            raise _unknown(run_id)
+        return row
+
+    def _move(self, db: Database, row: dict[str, Any], status: str, error: str = "") -> None:
+        if status not in TRANSITIONS[row["status"]]:
+            raise LabError(f"Run {row['id']} is {row['status']}; it can't become {status}.")
+        record: dict[str, Any] = {"status": status, "error": writable(error)}
+        if status == "running":
+            record |= {"started": row["started"] or now(), "finished": None, "stop_requested": 0}
+        elif status == "queued":
+            record |= {"finished": None, "stop_requested": 0, "queue_position": next_place(db)}
+            record |= {"message": "", "eta_s": None}
+        elif status not in LIVE:
+            record |= {"finished": now(), "eta_s": None}
+        db.table("runs").update(row["number"], record)
+
+
+def keep_content(db: Database, pack: Pack) -> str:
+    """Keeps a pack's texts under their hash, once, inside the caller's transaction."""
+    record = {
+        "content_hash": pack.content_hash,
+        "facts_csv": pack.facts.to_csv(),
+        "prompts_csv": pack.prompts.to_csv(),
+    }
+    db.table("contents").insert(record, pk="content_hash", ignore=True)
+    return record["content_hash"]
+
+
+def next_place(db: Database) -> int:
+    """The place behind everything that waits."""
+    return db.execute("SELECT coalesce(max(queue_position), 0) + 1 FROM runs").fetchone()[0]
+
+
+def _unknown(text: str) -> UnknownRun:
+    return UnknownRun(
+        f"There is no run {text[:80]!r}. `python -m rotelab runs` and the Runs tab list them all."
+    )
+
+
+def _common(row: dict[str, Any]) -> dict[str, Any]:
+    sound = row.pop("sound")
+    row["tags"] = tuple(str(tag) for tag in read_json(row["tags"], list))
+    row["archived"], row["stop_requested"] = bool(row["archived"]), bool(row["stop_requested"])
+    if not sound:
+        row["error"] = f"{row['error']} {DAMAGED}".strip()
+    return row
+
+
+def _where(search: str, status: Any, archived: bool | None) -> tuple[str, list[Any]]:
+    parts, values = ["1"], []
+    if search.strip():
+        columns = ("id", "name", "pack_name", "model", "note", "tags")
+        parts.append("(" + " OR ".join(f"{c} LIKE ? ESCAPE '\\'" for c in columns) + ")")
+        values += [like(search.strip())] * len(columns)
+    if status:
+        wanted = [status] if isinstance(status, str) else list(status)
+        parts.append(f"status IN ({', '.join('?' * len(wanted))})")
+        values += wanted
+    if archived is not None:
+        parts.append("archived = ?")
+        values.append(int(archived))
+    return " AND ".join(parts), values

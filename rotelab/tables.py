@@ -1,0 +1,164 @@
+"""CSV text in and out: the one reader that every table a person gives us goes through."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rotelab.errors import InputError
+
+MAX_BYTES = 5_000_000
+"""Largest table that is read, in bytes. A hundred facts take five kilobytes."""
+
+# A cell that a spreadsheet would run as a formula is written with a leading apostrophe, and read
+# back without it (OWASP, "CSV injection").
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Row(NamedTuple):
+    """One row of a table: its 1-based number without the header, and its cells by column."""
+
+    number: int
+    cells: dict[str, str]
+
+
+class Doubt(NamedTuple):
+    """Something that is only doubtful: a warning that stands beside its row (1-based)."""
+
+    row: int
+    column: str
+    message: str
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Reads a table's bytes.
+
+    Raises:
+        InputError: the file is missing, is a folder, can't be read, or is larger than `MAX_BYTES`.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise InputError("is a folder, not a CSV file.", source=path.name)
+        if size > MAX_BYTES:
+            raise InputError(
+                f"is {size / 1e6:.0f} MB; a table may have at most {MAX_BYTES / 1e6:.0f} MB. "
+                "Split it into several fact sets.",
+                source=path.name,
+            )
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError("there is no such file.", source=str(path)) from None
+    except OSError as error:
+        raise InputError(
+            f"can't be read ({error.strerror}). Check its permissions.", source=path.name
+        ) from error
+
+
+def parse_table(data: bytes, source: str) -> tuple[list[str], list[Row]]:
+    """Turns the bytes of a CSV file into a header and rows, every cell stripped of outer blanks.
+
+    Args:
+        data: UTF-8 text, with or without a byte order mark; comma-separated, quotes doubled.
+        source: what the user calls this file, for error messages.
+
+    Returns:
+        The column names as written, and the rows that are not wholly empty.
+
+    Raises:
+        InputError: not UTF-8, too large, no header, a column named twice, a row with too many or
+            too few cells, a stray quote, or a control character.
+    """
+    if len(data) > MAX_BYTES:
+        raise InputError(
+            f"is {len(data) / 1e6:.0f} MB; at most {MAX_BYTES / 1e6:.0f} MB is read. "
+            "Split it into several fact sets.",
+            source=source,
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = data[: error.start].count(b"\n")
+        raise InputError(
+            "is not UTF-8 text. Save it again as “CSV UTF-8”.", source=source, row=row or None
+        ) from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    rows: list[Row] = []
+    number = 0
+    try:
+        for cells in reader:
+            cells = [_unescape(cell.strip()) for cell in cells]
+            if not any(cells):
+                continue
+            if not header:
+                header = cells
+                _check_header(header, source)
+                continue
+            number += 1
+            if len(cells) != len(header):
+                raise InputError(
+                    f"has {len(cells)} cells where the header has {len(header)}. "
+                    "Put quotes around a cell that contains a comma.",
+                    source=source,
+                    row=number,
+                )
+            for name, cell in zip(header, cells, strict=True):
+                check_printable(cell, source=source, row=number, column=name)
+            rows.append(Row(number, dict(zip(header, cells, strict=True))))
+    except csv.Error as error:
+        raise InputError(
+            f"can't be read as CSV ({error}). Double a quote that belongs to the text.",
+            source=source,
+            row=number + 1,
+        ) from None
+    if not header:
+        raise InputError("is empty; its first line must name the columns.", source=source)
+    return header, rows
+
+
+def check_printable(cell: str, *, source: str, row: int, column: str) -> None:
+    """Refuses control characters, line breaks included: a fact is one line of text.
+
+    Raises:
+        InputError: names the character and where it stands.
+    """
+    for char in cell:
+        if ord(char) < 32 or 127 <= ord(char) < 160 or 0xD800 <= ord(char) < 0xE000:
+            raise InputError(
+                f"contains the control character U+{ord(char):04X}. Remove it "
+                "(line breaks and tabs are not allowed inside a cell).",
+                source=source,
+                row=row,
+                column=column,
+            )
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The CSV text of a table, cells that look like spreadsheet formulas escaped."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_escape(cell) for cell in row])
+    return out.getvalue()
+
+
+def _check_header(header: list[str], source: str) -> None:
+    for name in header:
+        if header.count(name) > 1:
+            raise InputError(
+                f"names the column {name!r} twice. Keep one of them.", source=source
+            )
+
+
+def _escape(cell: str) -> str:
+    return "'" + cell if cell.startswith(FORMULA_STARTS) else cell
+
+
+def _unescape(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA_STARTS) else cell
