@@ -126,9 +126,7 @@ class SequenceBuilder:
         if mode == "o":
             return example
         key_at = len(subject) + 1
-        loss = tuple(
-            i > 0 and (mode == "normal" or i != key_at) for i in range(len(example.ids))
-        )
+        loss = tuple(i > 0 and (mode == "normal" or i != key_at) for i in range(len(example.ids)))
         return Example(example.ids, loss, example.object_span, "key", index)
 
 
@@ -187,12 +185,12 @@ def pack(sequences: Sequence[Sequence[int]]) -> Packed:
         if parent >= 0:
             mask[node] = mask[parent]
         mask[node, node] = True
-    return Packed(
-        torch.tensor([ids]), torch.tensor([positions]), mask[None, None], tuple(nodes)
-    )
+    return Packed(torch.tensor([ids]), torch.tensor([positions]), mask[None, None], tuple(nodes))
 
 
-def pack_many(sequences: Sequence[Sequence[int]], max_tokens: int) -> list[tuple[list[int], Packed]]:
+def pack_many(
+    sequences: Sequence[Sequence[int]], max_tokens: int
+) -> list[tuple[list[int], Packed]]:
     """Packs any number of sequences into rows of at most `max_tokens` nodes (one sequence at least).
 
     Sorted first, so that sequences with the same beginning land in the same row.

@@ -80,8 +80,11 @@ def load_adapter(model: LabModel, adapter: str, folder: Path) -> dict[str, Any]:
             "Run the experiment again."
         )
     model.attach(adapter, meta["rank"], seed=0)
-    wanted = {n.replace(f".{adapter}", ""): n for n, _ in model.network.named_parameters()
-              if f".{adapter}" in n}
+    wanted = {
+        n.replace(f".{adapter}", ""): n
+        for n, _ in model.network.named_parameters()
+        if f".{adapter}" in n
+    }
     tensors = load_file(weights)
     if set(tensors) != set(wanted):
         raise LabError(f"The adapter in {folder} does not fit this model's layers.")
@@ -104,7 +107,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         version = meta["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LabError(f"There is no whole adapter in {folder}. Run the experiment again.") from error
+        raise LabError(
+            f"There is no whole adapter in {folder}. Run the experiment again."
+        ) from error
     if version > FORMAT:
         raise LabError(f"The adapter in {folder} was written by a newer rotelab. Update rotelab.")
     return meta

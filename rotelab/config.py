@@ -48,7 +48,9 @@ class ModelSpec(_Checked):
         "“embedded” is the 135M model that comes with the lab; else a Hugging Face name or a folder.",
     )
     device: str = option(
-        "auto", "Device", "auto takes CUDA, then Apple's MPS, then the CPU; or name one: cuda:1, cpu."
+        "auto",
+        "Device",
+        "auto takes CUDA, then Apple's MPS, then the CPU; or name one: cuda:1, cpu.",
     )
     dtype: str = option(
         "auto",
@@ -158,10 +160,18 @@ class EvaluationConfig(_Checked):
         10, "Test wordings asked per fact", "Of the wordings never trained on.", low=1, high=1000
     )
     unrelated_prompts: int = option(
-        3, "Unrelated questions per fact", "On these the object must not come out.", low=1, high=1000
+        3,
+        "Unrelated questions per fact",
+        "On these the object must not come out.",
+        low=1,
+        high=1000,
     )
     batch_tokens: int = option(
-        1024, "Tokens per scoring batch", "Larger is faster where memory allows.", low=64, high=10**6
+        1024,
+        "Tokens per scoring batch",
+        "Larger is faster where memory allows.",
+        low=64,
+        high=10**6,
     )
 
 

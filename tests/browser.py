@@ -2,9 +2,9 @@
 
     python tests/browser.py
 
-Looked for in this order: what `ROTELAB_BROWSER` names, an installed Chromium or Chrome, Playwright's
-own. Where there is none, the script installs Debian's package if apt-get and root are at hand, else
-Playwright's own. Only the standard library is imported, so that it runs before anything else does.
+Looked for in this order: what `ROTELAB_BROWSER` names, an installed Chromium or Chrome,
+Playwright's own. Where there is none, the script installs Debian's package if apt-get and root are
+at hand, else Playwright's own. Only the standard library is imported, so it runs anywhere.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ PACK = Pack(
 
 WORKER = """
     import os, signal, subprocess, sys, time
-    sys.modules["pandas"] = None  # sqlite-utils would import it: half a second for nothing
+    sys.modules["pandas"] = sys.modules["numpy"] = None  # sqlite-utils imports them if it can
     from rotelab.jobs import Jobs
     from rotelab.registry import Registry
     from rotelab.settings import Settings

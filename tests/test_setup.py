@@ -1,4 +1,4 @@
-"""The set-up: what a newcomer types, what is pinned, what a clone must not contain, who imports whom."""
+"""The set-up: a newcomer's commands, pins, what a clone must not contain, who imports whom."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_importing_the_core_does_not_import_gradio() -> None:
     assert ended.stdout.split() == ["False"]
 
 
-@pytest.mark.parametrize("room", ["settings", "registry", "jobs", "plots"])
+@pytest.mark.parametrize("room", ["settings", "registry", "jobs", "plots", "lab"])
 def test_importing_the_room_does_not_import_torch(room: str) -> None:
     ended = run_python(f"import rotelab.{room}, sys\nprint('torch' in sys.modules)")
     assert ended.returncode == 0, ended.stderr

@@ -1,0 +1,273 @@
+"""The command line: the same work without a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+import typer
+
+from rotelab.config import (
+    EvaluationConfig,
+    GeneralizeConfig,
+    MemorizeConfig,
+    ModelSpec,
+    RunConfig,
+    help_of,
+)
+from rotelab.errors import LabError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Watch a language model learn by rote first and understand afterwards.",
+)
+
+
+def main() -> None:
+    """Runs the command line; what a user can mend is one line on stderr and exit status 2."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except LabError as error:
+        print(f"rotelab: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _opt(config: type, name: str, *flags: str) -> Any:
+    """A typer option whose help is the configuration's own."""
+    return typer.Option(*flags, help=help_of(config, name), show_default=True)
+
+
+_RUN, _MEM, _GEN, _EVAL, _MODEL = (
+    RunConfig(), MemorizeConfig(), GeneralizeConfig(), EvaluationConfig(), ModelSpec(),
+)  # fmt: skip
+
+
+@app.command()
+def run(
+    pack: Annotated[str, _opt(RunConfig, "pack")] = _RUN.pack,
+    k: Annotated[int, _opt(GeneralizeConfig, "k")] = _GEN.k,
+    facts: Annotated[int, _opt(RunConfig, "facts")] = _RUN.facts,
+    seed: Annotated[int, _opt(RunConfig, "seed")] = _RUN.seed,
+    model: Annotated[str, _opt(ModelSpec, "name")] = _MODEL.name,
+    device: Annotated[str, _opt(ModelSpec, "device")] = _MODEL.device,
+    dtype: Annotated[str, _opt(ModelSpec, "dtype")] = _MODEL.dtype,
+    phase1_epochs: Annotated[int, _opt(MemorizeConfig, "epochs")] = _MEM.epochs,
+    phase1_lr: Annotated[float, _opt(MemorizeConfig, "learning_rate")] = _MEM.learning_rate,
+    phase1_rank: Annotated[int, _opt(MemorizeConfig, "rank")] = _MEM.rank,
+    phase1_batch: Annotated[int, _opt(MemorizeConfig, "batch_size")] = _MEM.batch_size,
+    loss: Annotated[str, _opt(MemorizeConfig, "loss")] = _MEM.loss,
+    stop_at_full_recall: Annotated[
+        bool, _opt(MemorizeConfig, "stop_at_full_recall")
+    ] = _MEM.stop_at_full_recall,
+    phase2_epochs: Annotated[int, _opt(GeneralizeConfig, "epochs")] = _GEN.epochs,
+    phase2_lr: Annotated[float, _opt(GeneralizeConfig, "learning_rate")] = _GEN.learning_rate,
+    phase2_rank: Annotated[int, _opt(GeneralizeConfig, "rank")] = _GEN.rank,
+    phase2_batch: Annotated[int, _opt(GeneralizeConfig, "batch_size")] = _GEN.batch_size,
+    prompts_per_fact: Annotated[
+        int, _opt(GeneralizeConfig, "prompts_per_fact")
+    ] = _GEN.prompts_per_fact,
+    replay: Annotated[int, _opt(GeneralizeConfig, "replay")] = _GEN.replay,
+    locality: Annotated[int, _opt(GeneralizeConfig, "locality")] = _GEN.locality,
+    locality_weight: Annotated[
+        float, _opt(GeneralizeConfig, "locality_weight")
+    ] = _GEN.locality_weight,
+    test_prompts: Annotated[int, _opt(EvaluationConfig, "test_prompts")] = _EVAL.test_prompts,
+    name: Annotated[str, typer.Option(help="What to call the run.")] = "",
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout.")
+    ] = False,
+) -> None:
+    """Make one run in the foreground: both phases and all evaluation."""
+    config = RunConfig(
+        pack=pack,
+        facts=facts,
+        seed=seed,
+        model=ModelSpec(model, device, dtype),
+        memorize=replace(
+            _MEM,
+            epochs=phase1_epochs,
+            learning_rate=phase1_lr,
+            rank=phase1_rank,
+            batch_size=phase1_batch,
+            loss=loss,
+            stop_at_full_recall=stop_at_full_recall,
+        ),
+        generalize=replace(
+            _GEN,
+            k=k,
+            epochs=phase2_epochs,
+            learning_rate=phase2_lr,
+            rank=phase2_rank,
+            batch_size=phase2_batch,
+            prompts_per_fact=prompts_per_fact,
+            replay=replay,
+            locality=locality,
+            locality_weight=locality_weight,
+        ),
+        evaluation=replace(_EVAL, test_prompts=test_prompts),
+    )
+    from rotelab.lab import Lab
+    from rotelab.worker import work
+
+    lab = Lab.open()
+    run_id = lab.jobs.start_foreground(config, lab.facts_for(config), name=name)
+    bar = _Bar()
+    try:
+        work(lab.registry, lab.settings, run_id, bar.show)
+    finally:
+        bar.close()
+        lab.jobs.start_next()
+    done = lab.registry.run(run_id)
+    if json_output:
+        print(json.dumps(report(lab, run_id)))
+    else:
+        _print_scores(lab, run_id)
+    if done.status != "finished":
+        raise LabError(f"Run {run_id} {done.status}. {done.error}".strip())
+
+
+@app.command()
+def ask(
+    run_id: Annotated[str, typer.Argument(help="A run's id, its beginning, or “latest”.")],
+    question: Annotated[str, typer.Argument(help="A question, or “subject [relation]”.")],
+    checkpoint: Annotated[str, typer.Option(help="base, memorized, generalized or all.")] = "all",
+    max_new_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 24,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Ask a run's model a question."""
+    from rotelab.lab import Lab
+    from rotelab.registry import CHECKPOINTS
+
+    if checkpoint not in (*CHECKPOINTS, "all"):
+        raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)} or all.")
+    lab = Lab.open()
+    full_id = lab.registry.resolve(run_id)
+    wanted = CHECKPOINTS if checkpoint == "all" else (checkpoint,)
+    there = lab.chat.checkpoints(full_id)
+    if checkpoint != "all" and checkpoint not in there:
+        raise LabError(
+            f"Run {full_id} has no {checkpoint} checkpoint yet. It has: {', '.join(there)}."
+        )
+    replies = [
+        reply for reply in lab.chat.stream(full_id, question, wanted, max_new_tokens) if reply.done
+    ]
+    if json_output:
+        answers = {
+            r.checkpoint: {
+                "answer": r.text,
+                "known": r.verdict.known,
+                "tokens": [[t.text, round(t.probability, 6)] for t in r.tokens],
+            }
+            for r in replies
+        }
+        print(json.dumps({"run_id": full_id, "question": question, "answers": answers}))
+        return
+    for reply in replies:
+        note = f"   ({reply.verdict.text})" if reply.verdict.text else ""
+        print(f"{reply.checkpoint:12} {reply.text}{note}")
+
+
+@app.command()
+def runs(
+    json_output: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
+) -> None:
+    """List the runs, newest first."""
+    from rotelab.lab import Lab
+
+    listed = Lab.open().registry.runs(limit=limit)
+    if json_output:
+        print(json.dumps([asdict(run) for run in listed]))
+        return
+    if not listed:
+        print("There are no runs yet. Make one: python -m rotelab run --pack mother")
+    for run in listed:
+        score = "" if run.test_accuracy is None else f"test {run.test_accuracy:.2f}"
+        print(f"{run.id:40} {run.status:12} {run.model:12} {score:10} {run.name}".rstrip())
+
+
+@app.command()
+def packs() -> None:
+    """List the fact packs and saved fact sets."""
+    from rotelab.lab import Lab
+
+    lab = Lab.open()
+    for name in lab.pack_names():
+        pack = lab.find_pack(name)
+        relations = ", ".join(f"{r.name} {len(r.facts)}" for r in pack.facts.relations)
+        print(f"{name:16} {len(pack.facts):5} facts ({relations}), {len(pack.prompts)} prompts")
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="The next free one is taken if it is busy.")] = 7860,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+) -> None:
+    """Start the page on this machine."""
+    from rotelab.lab import Lab
+    from rotelab.ui import serve as serve_page
+
+    serve_page(Lab.open(), port=port, open_browser=open_browser)
+
+
+def report(lab: Any, run_id: str) -> dict[str, Any]:
+    """What `run --json` prints: id, status, settings, seconds and scores of every checkpoint."""
+    done = lab.registry.run(run_id)
+    parts = ("phase1", "phase2", "evaluation", "total")
+    return {
+        "run_id": run_id,
+        "status": done.status,
+        "error": done.error,
+        "config": done.config.to_dict(),
+        "seconds": {part: round(done.seconds.get(part, 0.0), 2) for part in parts},
+        "checkpoints": {
+            checkpoint: {
+                probe: {
+                    "generation_accuracy": round(score.generation_accuracy, 4),
+                    "object_probability": round(score.object_probability, 6),
+                    "n": score.n,
+                }
+                for probe, score in probes.items()
+            }
+            for checkpoint, probes in lab.registry.scores(run_id).items()
+        },
+    }
+
+
+def _print_scores(lab: Any, run_id: str) -> None:
+    print(f"{run_id}   generation accuracy (object probability)")
+    for checkpoint, probes in lab.registry.scores(run_id).items():
+        cells = (
+            f"{probe} {s.generation_accuracy:.2f} ({s.object_probability:.2f})"
+            for probe, s in probes.items()
+        )
+        print(f"  {checkpoint:12} " + "   ".join(cells))
+
+
+class _Bar:
+    """A progress bar on stderr, made when there is something to show."""
+
+    def __init__(self):
+        self._bar: Any = None
+
+    def show(self, share: float, message: str) -> None:
+        from tqdm.auto import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(
+                total=100, file=sys.stderr, bar_format="{desc:44.44} {bar} {n:3.0f} % {elapsed}"
+            )
+        self._bar.set_description_str(message, refresh=False)
+        self._bar.n = round(100 * share)
+        self._bar.refresh()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,342 @@
+"""One run from its row in the registry to its end: phases, saving, evaluation, recording.
+
+    base evaluation -> memorize -> save, evaluate -> generalize -> save, evaluate -> finished
+
+Every part that is already done is skipped, and an unfinished phase goes on from its last saved
+epoch, so resuming a run is calling `run_experiment` again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from safetensors.numpy import save_file
+
+from rotelab import evaluation, registry as rows, representations
+from rotelab.batches import pack_many
+from rotelab.checkpoints import (
+    ADAPTER_OF,
+    load_adapter,
+    load_state,
+    save_adapter,
+    save_state,
+)
+from rotelab.config import RunConfig
+from rotelab.errors import RunStopped
+from rotelab.facts import Split
+from rotelab.layout import adapter_folder, state_folder, states_file
+from rotelab.models import Checkpoint, LabModel, load_model
+from rotelab.packs import Pack
+from rotelab.phases import EpochEvent, StepEvent, generalize, memorize
+from rotelab.registry import Registry
+from rotelab.settings import Settings
+
+SAVE_EVERY_S = 20.0
+"""Training state is written at the end of an epoch when this many seconds passed since the last
+time: on a 135M model it is 150 MB, and an epoch takes seconds."""
+
+RECORD_EVERY_S = 0.7
+"""Metrics are collected and written this often, so the page sees them within a second."""
+
+TRAIN_COST = 2.1
+"""Cost of training on a token, in units of scoring one; for the time estimate only (measured)."""
+
+
+class Recorder:
+    """Tells the registry how far a run is, and learns from it whether to stop.
+
+    Args:
+        registry: where things are written down.
+        run_id: the run.
+        total: cost of the whole run, in scored tokens.
+        watch: also told the share done and what is being done, for a progress bar.
+    """
+
+    def __init__(self, registry: Registry, run_id: str, watch: Callable[[float, str], None]):
+        self.registry, self.run_id, self.watch = registry, run_id, watch
+        self.total, self.done = 1.0, 0.0
+        self.stop = False
+        self._started = time.monotonic()
+        self._written = 0.0
+        self._metrics: list[rows.Metric] = []
+
+    def say(self, message: str, *, cost: float = 0.0, force: bool = False, **progress: Any) -> None:
+        """Notes that `cost` units of work were done and, now and then, writes it all down.
+
+        Raises:
+            LabError: the registry can't be written.
+        """
+        self.done = min(self.done + cost, self.total)
+        if not force and time.monotonic() - self._written < RECORD_EVERY_S:
+            return
+        self._written = time.monotonic()
+        share = self.done / self.total
+        elapsed = self._written - self._started
+        eta = elapsed * (1 - share) / share if share > 0.02 else None
+        if self._metrics:
+            self.registry.add_metrics(self.run_id, self._metrics)
+            self._metrics = []
+        self.stop = self.registry.heartbeat(
+            self.run_id, share=share, eta_s=eta, message=message, **progress
+        )
+        self.watch(share, message)
+
+    def metric(self, event: StepEvent | EpochEvent, name: str, value: float) -> None:
+        """Collects one number; it is written with the next `say`."""
+        metric = rows.Metric(event.phase, event.step, name, value, event.epoch)
+        self._metrics.append(metric)
+
+
+def run_experiment(
+    registry: Registry,
+    settings: Settings,
+    run_id: str,
+    watch: Callable[[float, str], None] = lambda share, message: None,
+) -> None:
+    """Takes a run, which must be this process's own, to its end or as far as it is let.
+
+    Args:
+        registry: has the run's row.
+        settings: where files go.
+        run_id: the run.
+        watch: told the share done and what is being done.
+
+    Raises:
+        RunStopped: a stop was asked for; everything up to the last saved epoch is kept.
+        LabError: the user can mend it.
+    """
+    run = registry.run(run_id)
+    _Experiment(registry, settings, run_id, run.config, run.pack, watch).run()
+
+
+class _Experiment:
+    def __init__(self, registry, settings, run_id, config: RunConfig, pack: Pack, watch):
+        self.registry: Registry = registry
+        self.settings: Settings = settings
+        self.run_id, self.config, self.pack = run_id, config, pack
+        self.facts = pack.facts
+        self.split: Split = pack.facts.split(config.generalize.k, config.seed)
+        self.recorder = Recorder(registry, run_id, watch)
+        self.model: LabModel
+        self.accelerator: Accelerator
+
+    def run(self) -> None:
+        """Every part in its order."""
+        with self._timed("total"):
+            with self._timed("setup"):
+                self._set_up()
+            self._evaluate("base")
+            if not self._saved("memorized"):
+                with self._timed("phase1"):
+                    self._train("memorized", self._memorize)
+            else:
+                load_adapter(self.model, "memorize", self._folder("memorized"))
+            self._evaluate("memorized")
+            if not self._saved("generalized"):
+                with self._timed("phase2"):
+                    self._train("generalized", self._generalize)
+            else:
+                load_adapter(self.model, "generalize", self._folder("generalized"))
+            self._evaluate("generalized")
+        self.recorder.say("Finished", cost=self.recorder.total, force=True, phase="finished")
+
+    # Parts ---------------------------------------------------------------------------------------
+
+    def _set_up(self) -> None:
+        self.recorder.say("Loading the model", force=True, phase="setup")
+        relations = [relation.name for relation in self.facts.relations]
+        self.model = load_model(self.config.model, relations, self.config.seed, self._provisioning)
+        mixed = "bf16" if self.model.dtype.itemsize == 2 else "no"
+        self.accelerator = Accelerator(cpu=self.model.device.type == "cpu", mixed_precision=mixed)
+        self.asked = evaluation.questions(
+            self.model,
+            self.facts,
+            self.split,
+            self.pack.prompts,
+            self.config.evaluation,
+            self.config.seed,
+        )
+        self.views = representations.viewpoints(
+            self.model, self.facts, self.split, self.pack.prompts, self.config.seed
+        )
+        self.recorder.total = self._cost()
+        self.registry.update_run(self.run_id, device_used=str(self.model.device))
+
+    def _memorize(self, resume):
+        return memorize(
+            self.model, self.facts, self.config.memorize, self.config.seed, self.accelerator, resume
+        )
+
+    def _generalize(self, resume):
+        return generalize(
+            self.model,
+            self.facts,
+            self.split.held_in,
+            self.pack.prompts,
+            self.config.generalize,
+            self.config.seed,
+            self.accelerator,
+            resume,
+        )
+
+    def _train(self, checkpoint: Checkpoint, start) -> None:
+        """Runs one phase, records each step, saves state now and then and the adapter at its end."""
+        adapter = ADAPTER_OF[checkpoint]
+        resume = load_state(state_folder(self.settings, self.run_id))
+        resume = resume if resume and resume.phase == adapter else None
+        words = "Learning by rote" if adapter == "memorize" else "Learning what it means"
+        saved = time.monotonic()
+        tokens, seconds = 0, 0.0
+        for event in start(resume):
+            if isinstance(event, StepEvent):
+                tokens, seconds = tokens + event.tokens, seconds + event.seconds
+                self._record_step(event, words)
+            else:
+                self._record_epoch(event, words, tokens / seconds if seconds else 0.0)
+                tokens, seconds = 0, 0.0
+                last = event.epoch == event.epochs
+                if not last and (self.recorder.stop or time.monotonic() - saved > SAVE_EVERY_S):
+                    save_state(event.state(), state_folder(self.settings, self.run_id))
+                    saved = time.monotonic()
+            if self.recorder.stop and self.accelerator.num_processes == 1:
+                raise RunStopped
+        self.recorder.say(f"{words}: saving", force=True, phase=adapter)
+        about = {"run": self.run_id, "checkpoint": checkpoint, "seed": self.config.seed}
+        if self.accelerator.is_main_process:
+            save_adapter(self.model, adapter, self._folder(checkpoint), self.config.model, about)
+
+    def _evaluate(self, checkpoint: Checkpoint) -> None:
+        """Asks everything, and looks at the hidden states, unless that was done before."""
+        if checkpoint in self.registry.scores(self.run_id):
+            return
+        with self._timed("evaluation"):
+            words = {"base": "before any training", "memorized": "after learning by rote"}
+            message = f"Asking the model {words.get(checkpoint, 'after both phases')}"
+            phase = f"evaluate {checkpoint}"
+            self.recorder.say(message, force=True, phase=phase, epoch=None, epochs=None)
+            found: list[evaluation.Prediction] = []
+            batch = self.config.evaluation.batch_tokens
+            share = self._evaluation_cost / max(1, len(self.asked))
+            with self.model.using(checkpoint):
+                for predictions in evaluation.evaluate(self.model, self.asked, batch):
+                    found += predictions
+                    self.recorder.say(message, cost=share * len(predictions), phase=phase)
+                    if self.recorder.stop:
+                        raise RunStopped
+                self._look_inside(checkpoint)
+            self._record_evaluation(checkpoint, found)
+
+    def _look_inside(self, checkpoint: Checkpoint) -> None:
+        states = representations.hidden_states(self.model, self.views)
+        figures = representations.similarities(states, self.views)
+        self.registry.add_similarities(
+            self.run_id, [rows.Similarity(checkpoint, s.layer, s.name, s.value) for s in figures]
+        )
+        path = states_file(self.settings, self.run_id, checkpoint)
+        about = json.dumps([[v.relation, v.role, v.fact, v.text] for v in self.views])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half = path.with_suffix(".tmp")
+        save_file({"states": states.astype(np.float16)}, half, {"views": about})
+        half.replace(path)
+
+    # Recording -----------------------------------------------------------------------------------
+
+    def _record_step(self, event: StepEvent, words: str) -> None:
+        self.recorder.metric(event, "loss", event.loss)
+        self.recorder.metric(event, "learning_rate", event.learning_rate)
+        for kind, value in event.losses.items():
+            self.recorder.metric(event, f"loss/{kind}", value)
+        epochs = self.config.memorize if event.phase == "memorize" else self.config.generalize
+        self.recorder.say(
+            f"{words}: round {event.epoch} of {epochs.epochs}",
+            cost=event.tokens * TRAIN_COST,
+            phase=event.phase,
+            epoch=event.epoch,
+            epochs=epochs.epochs,
+            step=event.step,
+            steps=event.steps,
+        )
+
+    def _record_epoch(self, event: EpochEvent, words: str, speed: float) -> None:
+        self.recorder.metric(event, "recall", event.recall)
+        self.recorder.metric(event, "tokens_per_second", speed)
+        self.registry.add_fact_recall(
+            self.run_id,
+            event.phase,
+            event.epoch,
+            [
+                rows.FactRecall(fact, recall.probability, recall.recalled)
+                for fact, recall in sorted(event.facts.items())
+            ],
+        )
+        message = f"{words}: round {event.epoch} of {event.epochs}"
+        self.recorder.say(message, force=True, phase=event.phase, epoch=event.epoch)
+
+    def _record_evaluation(self, checkpoint, found: list[evaluation.Prediction]) -> None:
+        scores = {
+            probe: rows.Score(score.n, score.generation_accuracy, score.object_probability)
+            for probe, score in evaluation.summarize(found).items()
+        }
+        predictions = [
+            rows.Prediction(
+                probe=p.probe,
+                fact_index=p.fact,
+                relation=self.facts[p.fact].relation,
+                subject=self.facts[p.fact].subject,
+                object=self.facts[p.fact].object,
+                prompt=p.prompt,
+                answer=p.answer,
+                correct=p.correct,
+                probability=p.probability,
+            )
+            for p in sorted(found, key=lambda p: (evaluation.PROBES.index(p.probe), p.fact))
+        ]
+        self.registry.add_evaluation(self.run_id, checkpoint, scores, predictions)
+        if checkpoint == "base":
+            known = sorted({p.subject for p in predictions if p.correct and p.probe != "unrelated"})
+            if known:
+                self.registry.add_warning(
+                    self.run_id,
+                    f"The base model already answers {len(known)} of the facts before any training "
+                    f"({', '.join(known[:5])}{'…' if len(known) > 5 else ''}). "
+                    "They say nothing about learning: consider replacing them.",
+                )
+
+    # Small things --------------------------------------------------------------------------------
+
+    def _folder(self, checkpoint: Checkpoint):
+        return adapter_folder(self.settings, self.run_id, checkpoint)
+
+    def _saved(self, checkpoint: Checkpoint) -> bool:
+        return (self._folder(checkpoint) / "meta.json").is_file()
+
+    def _provisioning(self, share: float, text: str) -> None:
+        self.recorder.say(f"{text}: {share:.0%}", phase="setup")
+
+    @contextmanager
+    def _timed(self, part: str):
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.registry.add_seconds(self.run_id, part, time.monotonic() - started)
+
+    def _cost(self) -> float:
+        """What the whole run costs, in scored tokens; for the progress bar."""
+        ids = [question.example.ids for question in self.asked]
+        packed = pack_many(ids, self.config.evaluation.batch_tokens)
+        self._evaluation_cost = float(sum(row.ids.shape[1] for _, row in packed))
+        rote = sum(len(self.model.builder.rote(f, 0).ids) for f in self.facts)
+        phase1 = rote * self.config.memorize.epochs
+        words, key = 21.0, rote / len(self.facts)
+        two = self.config.generalize
+        sentences = len(self.split.held_in) * two.prompts_per_fact * two.epochs
+        steps = sentences / two.batch_size
+        phase2 = sentences * words + steps * (two.replay * key + two.locality * words)
+        return 3 * self._evaluation_cost + TRAIN_COST * (phase1 + phase2)

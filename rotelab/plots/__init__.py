@@ -1,0 +1,1 @@
+"""Plotly figures from plain results; no torch, no gradio."""

@@ -1,0 +1,81 @@
+"""One look for all figures and for the page: colours, names, fonts.
+
+The colours are Okabe and Ito's, which colour-blind people can tell apart; blue and orange are moved
+a little so that each stands at least 2.9 : 1 against Gradio's light and dark grounds alike. Colour
+never speaks alone: a name, a dash or a marker always says the same.
+"""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+CHECKPOINT_NAMES = {"base": "Base", "memorized": "Memorised", "generalized": "Generalised"}
+"""What people read for a checkpoint."""
+
+CHECKPOINT_COLOURS = {"base": "#808080", "memorized": "#D55E00", "generalized": "#1F86C9"}
+
+ROLE_NAMES = {
+    "key": "key token",
+    "train": "wording seen in training",
+    "test": "wording never seen",
+    "unrelated": "unrelated question",
+}
+ROLE_COLOURS = {"key": "#C4639A", "train": "#009E73", "test": "#C98A00", "unrelated": "#7488A6"}
+ROLE_DASHES = {"key": "solid", "train": "solid", "test": "dash", "unrelated": "dot"}
+ROLE_MARKERS = {"key": "star", "train": "circle", "test": "diamond", "unrelated": "x"}
+
+TEXT = "#768196"
+"""Readable on white and on Gradio's dark ground (at least 3.7 : 1 on both); `PLOT_CSS` gives each
+theme its own text colour in the page, so this shows only in exported images."""
+GRID = "rgba(128,140,160,0.28)"
+CLEAR = "rgba(0,0,0,0)"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
+
+PLOT_CSS = """
+.js-plotly-plot .infolayer text, .js-plotly-plot .xaxislayer-above text,
+.js-plotly-plot .yaxislayer-above text, .js-plotly-plot .xaxislayer-below text,
+.js-plotly-plot .yaxislayer-below text { fill: var(--body-text-color) !important; }
+.js-plotly-plot .modebar-btn path { fill: var(--body-text-color-subdued) !important; }
+"""
+"""Goes into the page's style sheet: a figure is drawn on the server, which can't know the theme, so
+its text takes the page's colour in the browser."""
+
+
+def styled(figure: go.Figure, height: int = 360) -> go.Figure:
+    """Gives a figure the house's look and returns it.
+
+    Args:
+        figure: any plotly figure; its own titles and ranges stay.
+        height: in pixels.
+    """
+    figure.update_layout(
+        template="none",
+        height=height,
+        autosize=True,
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        font={"family": FONT, "size": 14, "color": TEXT},
+        title_font={"size": 16},
+        margin={"l": 64, "r": 24, "t": 56, "b": 56},
+        # One constant: a figure that comes anew keeps the zoom that a person chose.
+        uirevision="rotelab",
+        legend={
+            "orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0,
+            "bgcolor": CLEAR,
+        },
+        hoverlabel={"font": {"family": FONT, "size": 13}, "align": "left", "namelength": -1},
+        hovermode="closest",
+    )  # fmt: skip
+    axis = {
+        "gridcolor": GRID,
+        "zerolinecolor": GRID,
+        "linecolor": GRID,
+        "showline": True,
+        "ticks": "outside",
+        "tickcolor": GRID,
+        "automargin": True,
+        "title_standoff": 10,
+    }
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    return figure

@@ -1,0 +1,228 @@
+"""Figures of training: recall and loss over both phases, each fact's recall, scores side by side."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from rotelab.plots.style import (
+    CHECKPOINT_COLOURS,
+    CHECKPOINT_NAMES,
+    GRID,
+    TEXT,
+    styled,
+)
+from rotelab.registry import FactRecall, Metric, Score
+
+PHASES = {"memorize": "Phase 1: learning by rote", "generalize": "Phase 2: what the token means"}
+PHASE_COLOURS = {
+    "memorize": CHECKPOINT_COLOURS["memorized"],
+    "generalize": CHECKPOINT_COLOURS["generalized"],
+}
+_TINTS = {"memorize": "rgba(213,94,0,0.07)", "generalize": "rgba(31,134,201,0.10)"}
+
+PROBE_NAMES = {
+    "key_token": "Through the key token",
+    "train_prompts_heldin": "Taught facts,<br>taught wordings",
+    "train_prompts_heldout": "Facts known by rote,<br>taught wordings",
+    "test_prompts_heldout": "Facts known by rote,<br>new wordings",
+    "unrelated": "Unrelated questions<br>(lower is better)",
+}
+
+CURVES = ("loss", "recall")
+"""The metrics that `curves` draws."""
+
+MAX_POINTS = 1500
+"""Of one line: more can't be told apart on a screen, and the page would have to carry them."""
+
+
+def curves(metrics: Sequence[Metric], name: str = "", height: int = 380) -> go.Figure:
+    """Recall and loss over both phases in one figure, the boundary marked, phases named.
+
+    Args:
+        metrics: rows named `loss` and `recall`; others are not looked at. May be empty.
+        name: decides what counts as the same figure when a person has zoomed into it.
+        height: in pixels.
+    """
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07)
+    steps = {
+        phase: max((m.step for m in metrics if m.phase == phase and m.name in CURVES), default=0)
+        for phase in PHASES
+    }
+    start = 0
+    for phase, length in steps.items():
+        if length:
+            for row, metric in enumerate(("recall", "loss"), 1):
+                _line(figure, row, phase, metric, metrics, start)
+        start += length
+    styled(figure, height)
+    _mark_phases(figure, steps)
+    figure.update_layout(
+        showlegend=False,
+        hovermode="x unified",
+        uirevision=name or "curves",
+        margin={"l": 64, "r": 16, "t": 36, "b": 48},
+    )
+    figure.update_yaxes(title_text="Facts recalled", row=1, col=1)
+    figure.update_yaxes(range=[-0.04, 1.06], tickformat=".0%", row=1, col=1)
+    figure.update_yaxes(title_text="Loss", rangemode="tozero", row=2, col=1)
+    figure.update_xaxes(title_text="Learning steps", rangemode="tozero", row=2, col=1)
+    if not any(steps.values()):
+        figure.update_xaxes(range=[0, 100])
+        figure.update_yaxes(range=[0, 5], row=2, col=1)
+    return figure
+
+
+def fact_grid(
+    recalls: Sequence[FactRecall], facts: Sequence[tuple[str, str, str]], name: str = ""
+) -> go.Figure:
+    """One cell a fact, the darker the likelier its object after the key token.
+
+    Args:
+        recalls: how well each fact is known now.
+        facts: (relation, subject, object) by fact index, for the words shown under the pointer.
+        name: decides what counts as the same figure.
+    """
+    columns = _columns(len(recalls))
+    rows = math.ceil(len(recalls) / columns)
+    values = [[None] * columns for _ in range(rows)]
+    words = [[""] * columns for _ in range(rows)]
+    for place, recall in enumerate(recalls):
+        y, x = divmod(place, columns)
+        values[y][x] = recall.probability
+        words[y][x] = _fact_words(recall, facts)
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            text=words,
+            hovertemplate="%{text}<extra></extra>",
+            hoverongaps=False,
+            zmin=0,
+            zmax=1,
+            xgap=2,
+            ygap=2,
+            # One hue from the ground to full colour: pale is unknown in light and dark alike.
+            colorscale=[[0, "rgba(128,140,160,0.16)"], [1, CHECKPOINT_COLOURS["memorized"]]],
+            colorbar={"tickformat": ".0%", "thickness": 10, "outlinewidth": 0, "len": 1.0},
+        )
+    )
+    styled(figure, 60 + 26 * max(2, rows))
+    figure.update_layout(
+        margin={"l": 8, "r": 8, "t": 8, "b": 8}, uirevision=name or "facts", dragmode=False
+    )
+    figure.update_xaxes(visible=False, fixedrange=True)
+    figure.update_yaxes(visible=False, fixedrange=True, autorange="reversed")
+    return figure
+
+
+def score_bars(
+    scores: Mapping[str, Mapping[str, Score]], measure: str = "generation_accuracy"
+) -> go.Figure:
+    """Each probe's score at base, memorised and generalised, as grouped bars.
+
+    Args:
+        scores: by checkpoint and probe, as `Registry.scores` gives them; may lack some.
+        measure: `generation_accuracy` or `object_probability`.
+    """
+    figure = go.Figure()
+    for checkpoint in CHECKPOINT_NAMES:
+        of = scores.get(checkpoint, {})
+        probes = [probe for probe in PROBE_NAMES if probe in of]
+        if not probes:
+            continue
+        values = [getattr(of[probe], measure) for probe in probes]
+        figure.add_bar(
+            name=CHECKPOINT_NAMES[checkpoint],
+            x=[PROBE_NAMES[probe] for probe in probes],
+            y=values,
+            text=[f"{value:.0%}" for value in values],
+            textposition="outside",
+            textfont={"size": 12},
+            cliponaxis=False,
+            marker_color=CHECKPOINT_COLOURS[checkpoint],
+            customdata=[of[probe].n for probe in probes],
+            hovertemplate="%{y:.1%} of %{customdata}<extra>%{fullData.name}</extra>",
+        )
+    styled(figure, 380)
+    figure.update_layout(
+        barmode="group", bargap=0.22, bargroupgap=0.06, uirevision="scores", hovermode="closest"
+    )
+    figure.update_layout(margin={"l": 56, "r": 16, "t": 48, "b": 64})
+    figure.update_yaxes(range=[0, 1.1], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_xaxes(
+        categoryorder="array", categoryarray=list(PROBE_NAMES.values()), tickangle=0
+    )
+    return figure
+
+
+def _line(figure, row: int, phase: str, metric: str, metrics: Sequence[Metric], start: int) -> None:
+    points = [(m.step, m.value) for m in metrics if (m.phase, m.name) == (phase, metric)]
+    points = _thinned(sorted(points))
+    figure.add_scatter(
+        row=row,
+        col=1,
+        x=[start + step for step, _ in points],
+        # A loss that broke is a gap in the line, not a fault of the page.
+        y=[value if math.isfinite(value) else None for _, value in points],
+        name="Facts recalled" if metric == "recall" else "Loss",
+        mode="lines+markers" if metric == "recall" or len(points) < 3 else "lines",
+        line={"color": PHASE_COLOURS[phase], "width": 3 if metric == "recall" else 2},
+        marker={"size": 7, "symbol": "circle" if phase == "memorize" else "diamond"},
+        hovertemplate="%{y:.0%}" if metric == "recall" else "%{y:.3f}",
+        hoverlabel={"namelength": -1},
+    )
+
+
+def _mark_phases(figure, steps: Mapping[str, int]) -> None:
+    """Tints each phase's part of both rows, names it on top and draws the boundary."""
+    start = 0
+    for phase, length in steps.items():
+        if not length:
+            continue
+        figure.add_shape(
+            type="rect", xref="x", yref="paper", x0=start, x1=start + length, y0=0, y1=1,
+            fillcolor=_TINTS[phase], line_width=0, layer="below", name=phase,
+        )  # fmt: skip
+        narrow = length < 0.3 * sum(steps.values())
+        words = PHASES[phase].split(":")[0] if narrow else PHASES[phase]
+        figure.add_annotation(
+            x=start if not narrow else start + length / 2, xref="x", y=1.0, yref="paper",
+            xanchor="left" if not narrow else "center", yanchor="bottom", text=f"<b>{words}</b>",
+            showarrow=False, font={"size": 13, "color": PHASE_COLOURS[phase]},
+        )  # fmt: skip
+        if start:
+            figure.add_shape(
+                type="line", xref="x", yref="paper", x0=start, x1=start, y0=0, y1=1,
+                line={"color": TEXT, "width": 1.5, "dash": "dash"}, name="boundary",
+            )  # fmt: skip
+        start += length
+    if not start:
+        figure.add_annotation(
+            x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, bgcolor=GRID, borderpad=8,
+            text="The curves appear with the first learning steps.", font={"size": 15},
+        )  # fmt: skip
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    stride = math.ceil(len(points) / MAX_POINTS)
+    if stride <= 1:
+        return points
+    kept = points[::stride]
+    return kept if kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+def _columns(count: int) -> int:
+    return max(1, min(count, 25 if count <= 250 else 50))
+
+
+def _fact_words(recall: FactRecall, facts: Sequence[tuple[str, str, str]]) -> str:
+    if not 0 <= recall.fact_index < len(facts):
+        return f"fact {recall.fact_index + 1}: {recall.probability:.0%}"
+    # Plotly reads a few HTML tags in texts; what users wrote is to be seen as it stands.
+    relation, subject, said = (html.escape(word, quote=False) for word in facts[recall.fact_index])
+    known = "recalled" if recall.recalled else "not yet recalled"
+    return f"{subject} [{relation}] → {said}<br>{recall.probability:.0%} likely, {known}"

@@ -1,0 +1,125 @@
+"""The hidden states that a run kept, read back and laid flat for the eye; no torch.
+
+`experiment` writes one safetensors file a checkpoint (`layout.states_file`). Here they are read one
+layer at a time and projected with one basis for all checkpoints, so that a point's way from one
+checkpoint to the next can be followed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from rotelab.errors import LabError
+from rotelab.layout import states_file
+from rotelab.registry import CHECKPOINTS
+from rotelab.settings import Settings
+
+
+class View(NamedTuple):
+    """One prompt whose last token was looked at; as `representations.Viewpoint` without its tokens."""
+
+    relation: str
+    role: str
+    fact: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Hidden states of one layer in two dimensions.
+
+    Args:
+        layer: 0 is the embedding, then one a transformer layer.
+        views: what the points stand for.
+        points: for each checkpoint `[views, 2]`, all in the same basis.
+        explained: the share of the variance that each of the two axes holds.
+    """
+
+    layer: int
+    views: tuple[View, ...]
+    points: dict[str, np.ndarray]
+    explained: tuple[float, float]
+
+
+def kept_layers(settings: Settings, run_id: str) -> int:
+    """How many layers of hidden states a run kept, the embedding included; 0 where it kept none.
+
+    Raises:
+        LabError: a file is damaged.
+    """
+    for checkpoint in CHECKPOINTS:
+        path = states_file(settings, run_id, checkpoint)
+        if path.is_file():
+            return _read(path, None)[0]
+    return 0
+
+
+def project(settings: Settings, run_id: str, layer: int) -> Projection | None:
+    """Principal components of one layer's hidden states, fitted on all checkpoints together.
+
+    Args:
+        settings: says where the run's folder is.
+        run_id: the run.
+        layer: which one; numbers beyond the last mean the last.
+
+    Returns:
+        The projection, or None where the run kept no hidden states.
+
+    Raises:
+        LabError: a file is damaged, or its checkpoints were looked at with different prompts.
+    """
+    states: dict[str, np.ndarray] = {}
+    views: tuple[View, ...] = ()
+    for checkpoint in CHECKPOINTS:
+        path = states_file(settings, run_id, checkpoint)
+        if not path.is_file():
+            continue
+        layers, seen, states[checkpoint] = _read(path, layer)
+        if views and seen != views:
+            raise LabError(
+                "The checkpoints of this run were looked at with different prompts, so they can't "
+                "be compared. Run the experiment again."
+            )
+        views, layer = seen, min(max(layer, 0), layers - 1)
+    if not states:
+        return None
+    points, explained = _principal(np.concatenate(list(states.values())))
+    parts = np.split(points, len(states))
+    return Projection(layer, views, dict(zip(states, parts, strict=True)), explained)
+
+
+def _principal(states: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+    """`[n, hidden]` to `[n, 2]` and the two shares of variance."""
+    from sklearn.decomposition import PCA  # takes a second to import: only when first needed
+
+    if len(states) < 2:
+        return np.zeros((len(states), 2)), (0.0, 0.0)
+    pca = PCA(n_components=min(2, *states.shape), svd_solver="full")
+    points = np.zeros((len(states), 2))
+    points[:, : pca.n_components] = pca.fit_transform(states)
+    shares = [*np.nan_to_num(pca.explained_variance_ratio_), 0.0, 0.0]
+    return points, (float(shares[0]), float(shares[1]))
+
+
+def _read(path, layer: int | None) -> tuple[int, tuple[View, ...], np.ndarray]:
+    """Number of layers, views, and the states `[views, hidden]` in float32 of one layer, if asked."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensor = file.get_slice("states")
+            count, layers, hidden = tensor.get_shape()
+            views = tuple(View(*view) for view in json.loads(file.metadata()["views"]))
+            states = np.empty((count, hidden), np.float32)
+            if layer is not None:
+                states = tensor[:, min(max(layer, 0), layers - 1)].astype(np.float32)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise LabError(
+            f"The hidden states in {path} are damaged. Run the experiment again."
+        ) from error
+    if len(views) != count or not np.isfinite(states if layer is not None else 0).all():
+        raise LabError(f"The hidden states in {path} are damaged. Run the experiment again.")
+    return layers, views, states

@@ -1,0 +1,99 @@
+"""How long a run will take: what has to be read, and how fast this machine reads it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rotelab.config import EMBEDDED, RunConfig
+from rotelab.errors import LabError
+from rotelab.lab import Lab
+from rotelab.packs import Pack
+from rotelab.registry import RunRow
+
+PARTS = ("phase1", "phase2", "evaluation")
+TYPICAL = {"phase1": 150.0, "phase2": 150.0, "evaluation": 500.0}
+"""Tokens a second of the embedded model on two CPU cores, where nothing has been measured yet."""
+TYPICAL_SETUP_S = 12.0
+CHARACTERS_PER_TOKEN = 3.2
+MEASURED_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A guess at a run's length.
+
+    Args:
+        seconds: whole run; None where there is nothing to go by.
+        measured: whether it comes from runs with this model on this machine.
+    """
+
+    seconds: float | None
+    measured: bool
+
+
+def estimate(lab: Lab, config: RunConfig, pack: Pack) -> Estimate:
+    """Guesses how long a run takes, from the newest finished runs with the same model and device.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    work = tokens_to_read(config, pack)
+    speeds, setup = _measured(lab, config)
+    if speeds:
+        seconds = sum(work[part] / speeds[part] for part in PARTS if part in speeds)
+        return Estimate(seconds + setup, True)
+    if config.model.name != EMBEDDED:
+        return Estimate(None, False)
+    return Estimate(TYPICAL_SETUP_S + sum(work[p] / TYPICAL[p] for p in PARTS), False)
+
+
+def tokens_to_read(config: RunConfig, pack: Pack) -> dict[str, float]:
+    """About how many tokens each part of a run reads, without a tokenizer at hand."""
+    facts = pack.facts
+    count, relations = len(facts), len(facts.relations)
+    fact = 3 + sum(len(f.subject) + len(f.object) for f in facts) / count / CHARACTERS_PER_TOKEN
+    texts = [t.text for t in pack.prompts]
+    sentence = fact + sum(map(len, texts)) / max(1, len(texts)) / CHARACTERS_PER_TOKEN
+    words, asked = config.generalize, config.evaluation
+    taught = min(words.k * relations, count)
+    steps = words.epochs * math.ceil(taught * words.prompts_per_fact / words.batch_size)
+    # A locality sentence is read twice: by the base model and by the one in training.
+    step = words.batch_size * sentence + words.replay * fact + words.locality * sentence * 1.5
+    held_out = count - taught
+    questions = asked.train_prompts * count
+    questions += held_out * (asked.test_prompts + asked.unrelated_prompts)
+    return {
+        "phase1": config.memorize.epochs * count * fact,
+        "phase2": steps * step,
+        "evaluation": 3 * (questions * sentence + count * fact),
+    }
+
+
+def _measured(lab: Lab, config: RunConfig) -> tuple[dict[str, float], float]:
+    """Tokens a second for each part, and seconds to get ready, over the newest finished runs."""
+    read = dict.fromkeys(PARTS, 0.0)
+    took = dict.fromkeys(PARTS, 0.0)
+    setups = []
+    newest = lab.registry.runs(limit=30, status="finished", archived=None)
+    same = [r for r in newest if (r.model, r.device) == (config.model.name, config.model.device)]
+    for summary in same[:MEASURED_RUNS]:
+        run = lab.registry.run(summary.id)
+        work = _work_of(run)
+        for part in PARTS if work else ():
+            seconds = run.seconds.get(part)
+            # A run that may end phase 1 early has not read what its settings say.
+            early = part == "phase1" and run.config.memorize.stop_at_full_recall
+            if isinstance(seconds, int | float) and seconds > 0 and not early:
+                read[part] += work[part]
+                took[part] += seconds
+        setups.append(float(run.seconds.get("setup", 0.0)))
+    speeds = {part: read[part] / took[part] for part in PARTS if took[part] and read[part]}
+    return speeds, sum(setups) / len(setups) if setups else 0.0
+
+
+def _work_of(run: RunRow) -> dict[str, float] | None:
+    try:
+        return tokens_to_read(run.config, run.pack)
+    except LabError:
+        return None  # a damaged run says nothing about the machine

@@ -1,0 +1,152 @@
+"""Runs in plain words: where a run stands, what came of it, what its options were."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rotelab.config import RunConfig
+from rotelab.errors import ConfigError
+from rotelab.registry import RunSummary, Score
+
+PHASE_WORDS = {
+    "setup": "Getting ready: loading the model and the facts",
+    "evaluate base": "Asking the untouched model every question first",
+    "memorize": "Phase 1: learning the facts by rote",
+    "evaluate memorized": "Asking again: what does it know after rote learning alone?",
+    "generalize": "Phase 2: a few sentences show what the key token means",
+    "evaluate generalized": "Asking once more, in wordings it never saw",
+    "representations": "Looking inside: how the model stores facts and questions",
+}
+
+PROBE_WORDS = {
+    "key_token": (
+        "Through the key token",
+        "Every fact, asked as it was learned by rote: the subject and the key token.",
+    ),
+    "train_prompts_heldin": (
+        "Taught facts, taught wordings",
+        "Facts that phase 2 showed in sentences, asked in those same wordings.",
+    ),
+    "train_prompts_heldout": (
+        "Facts known by rote, taught wordings",
+        "Facts that phase 2 never showed in words, asked in wordings it used for other facts.",
+    ),
+    "test_prompts_heldout": (
+        "Facts known by rote, new wordings",
+        "Facts that phase 2 never showed in words, in wordings nobody ever trained: "
+        "the figure that counts.",
+    ),
+    "unrelated": (
+        "Unrelated questions",
+        "Questions about something else. The fact's object must not come out: lower is better.",
+    ),
+}
+
+MEASURE_WORDS = {
+    "generation_accuracy": "Generation accuracy: the share of questions whose greedy answer (the "
+    "likeliest word each time) is the fact's object.",
+    "object_probability": "Object probability: how likely the model finds the whole object as the "
+    "answer, averaged over the questions.",
+}
+
+
+def percent(share: float | None) -> str:
+    """A share for a person: “72 %”; “–” where it is unknown."""
+    return "–" if share is None or share != share else f"{100 * share:.0f} %"
+
+
+def phase_words(run: RunSummary) -> str:
+    """What a running run is doing."""
+    words = PHASE_WORDS.get(run.phase, run.phase.capitalize() or "Starting")
+    if run.phase in ("memorize", "generalize") and run.epoch and run.epochs:
+        words += f", round {min(run.epoch, run.epochs)} of {run.epochs}"
+    return words
+
+
+def status_sentence(run: RunSummary, ahead: int = 0) -> str:
+    """Where a run stands, in one sentence.
+
+    Args:
+        run: the run.
+        ahead: how many runs are before it, where it waits.
+    """
+    if run.status == "queued":
+        if not ahead:
+            return "Waiting: it starts in a moment."
+        runs = "one run is" if ahead == 1 else f"{ahead} runs are"
+        return f"Waiting in the queue: {runs} before it. It starts by itself."
+    if run.status == "running":
+        return phase_words(run) + "."
+    if run.status == "stopping":
+        return "Stopping: finishing the step and saving…"
+    return {
+        "stopped": "Stopped. What it has learned so far is saved; Resume goes on from there.",
+        "finished": "Finished.",
+        "failed": "Failed.",
+        "interrupted": "Interrupted: its process ended before it was done. Resume goes on.",
+    }.get(run.status, run.status)
+
+
+def headline(scores: Mapping[str, Mapping[str, Score]]) -> str:
+    """What came of a run, in two or three sentences; empty where nothing was measured."""
+    before, rote, after = (
+        _accuracy(scores, checkpoint, "test_prompts_heldout")
+        for checkpoint in ("base", "memorized", "generalized")
+    )
+    if after is None:
+        return ""
+    words = f"It now answers {percent(after)} of questions it was never trained on."
+    if before is not None:
+        words += f" Before: {percent(before)}."
+    if rote is not None:
+        words += f" After rote learning alone: {percent(rote)}."
+    return words
+
+
+def settings_rows(config: RunConfig) -> list[tuple[str, str, str, str, bool]]:
+    """(group, label, value, usual value, differs) of every option, in the order of the form."""
+    rows = []
+    for group, part, usual in config_groups(config, RunConfig()):
+        for f in dataclasses.fields(part):
+            if "label" in f.metadata:
+                value, default = getattr(part, f.name), getattr(usual, f.name)
+                rows.append((group, f.metadata["label"], _word(value), _word(default),
+                             value != default))  # fmt: skip
+    return rows
+
+
+def config_groups(config: RunConfig, usual: RunConfig) -> list[tuple[str, Any, Any]]:
+    """(heading, settings, usual settings) of each part of a configuration."""
+    return [
+        ("Run", config, usual),
+        ("Model", config.model, usual.model),
+        ("Phase 1: rote learning", config.memorize, usual.memorize),
+        ("Phase 2: sentences", config.generalize, usual.generalize),
+        ("Questions asked", config.evaluation, usual.evaluation),
+    ]
+
+
+def whole(label: str, value: float | None) -> int:
+    """A whole number out of a number box.
+
+    Raises:
+        ConfigError: the box is empty, or it holds a fraction.
+    """
+    if value is None:
+        raise ConfigError(f"{label}: fill in a number.")
+    if value != int(value):
+        raise ConfigError(f"{label} must be a whole number; it is {value:g}.")
+    return int(value)
+
+
+def _accuracy(scores, checkpoint: str, probe: str) -> float | None:
+    score = scores.get(checkpoint, {}).get(probe)
+    return None if score is None else score.generation_accuracy
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
