@@ -225,13 +225,20 @@ class LabModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if adapter in getattr(self.network, "peft_config", {}):
-                self.network.delete_adapter(adapter)
+                self._detach(adapter)
             if hasattr(self.network, "peft_config"):
                 self.network.add_adapter(adapter, config)
             else:
                 self.network = get_peft_model(self.network, config, adapter_name=adapter)
         self.network.to(self.device)
         self.use("base")
+
+    def _detach(self, adapter: str) -> None:
+        """Takes an adapter off. PEFT 0.21 can't delete the last one beside trained token rows."""
+        if len(self.network.peft_config) > 1:
+            self.network.delete_adapter(adapter)
+        else:
+            self.network = self.network.unload()
 
     def use(self, checkpoint: Checkpoint, train: bool = False) -> None:
         """Switches to a checkpoint; with `train`, its newest adapter alone takes gradients.

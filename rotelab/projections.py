@@ -21,7 +21,7 @@ from rotelab.settings import Settings
 
 
 class View(NamedTuple):
-    """One prompt whose last token was looked at; as `representations.Viewpoint` without its tokens."""
+    """One prompt whose last token was looked at: `representations.Viewpoint` without tokens."""
 
     relation: str
     role: str
@@ -107,19 +107,20 @@ def _principal(states: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
 
 
 def _read(path, layer: int | None) -> tuple[int, tuple[View, ...], np.ndarray]:
-    """Number of layers, views, and the states `[views, hidden]` in float32 of one layer, if asked."""
+    """Number of layers, views, and one layer's states `[views, hidden]`, float32, if asked."""
     try:
         with safe_open(path, framework="numpy") as file:
             tensor = file.get_slice("states")
             count, layers, hidden = tensor.get_shape()
             views = tuple(View(*view) for view in json.loads(file.metadata()["views"]))
-            states = np.empty((count, hidden), np.float32)
+            states = np.zeros((count, hidden), np.float32)
             if layer is not None:
                 states = tensor[:, min(max(layer, 0), layers - 1)].astype(np.float32)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise LabError(
             f"The hidden states in {path} are damaged. Run the experiment again."
         ) from error
-    if len(views) != count or not np.isfinite(states if layer is not None else 0).all():
+    if len(views) != count or (layer is not None and np.isnan(states).any()):
         raise LabError(f"The hidden states in {path} are damaged. Run the experiment again.")
-    return layers, views, states
+    # Some models have a few huge activations that float16 can't hold; the largest it can will do.
+    return layers, views, np.nan_to_num(states, posinf=65504.0, neginf=-65504.0)

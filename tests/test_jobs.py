@@ -3,7 +3,6 @@
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import textwrap
 import threading
@@ -45,12 +44,13 @@ WORKER = """
         os.kill(os.getpid(), signal.SIGKILL)
     if mode == "memory":
         sys.exit("RuntimeError: CUDA out of memory. Tried to allocate 2 GiB")
-    if mode in ("stubborn", "orphans"):
+    if mode in ("stubborn", "orphans", "parent"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)\\n"
         deaf += "time.sleep(300)"
-        # A grandchild in its own session, without the run's name: only the tree leads to it.
-        env = None if mode == "orphans" else {}
+        # In a session of its own. Without the run's name only the tree leads to it; with it, only
+        # the name does once its parent is dead.
+        env = {"stubborn": {}, "orphans": None, "parent": {"ROTELAB_RUN": "the-next"}}[mode]
         child = subprocess.Popen([sys.executable, "-S", "-c", deaf], env=env,
                                  stdout=subprocess.PIPE, start_new_session=True)
         child.stdout.readline()
@@ -166,7 +166,7 @@ def test_stop_kills_the_whole_tree_of_a_run_that_does_not_listen(lab, mode):
         assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def test_escalate_leaves_ended_runs_and_other_runs_alone(lab):
+def test_escalate_leaves_ended_runs_alone(lab):
     page = lab("works")
     run = page.enqueue(RunConfig(), PACK)
     beating(lab, run)
@@ -175,19 +175,20 @@ def test_escalate_leaves_ended_runs_and_other_runs_alone(lab):
     page.escalate(run)
     assert lab.registry.run(run).status == "stopped"
 
-    # The worker of a run that ends is the parent of the next one's: only the first is to die.
-    parent = lab("stubborn")
-    first = parent.enqueue(RunConfig(), PACK)
-    wait(lambda: lab.registry.run(first).message)
-    other = "import os, time; os.environ; time.sleep(300)"
-    env = {**os.environ, RUN_VARIABLE: "another-run"}
-    stranger = subprocess.Popen([sys.executable, "-S", "-c", other], env=env)
+
+def test_escalate_spares_the_next_run(lab):
+    # The worker of a run that ends is the parent of the next one's.
+    page = lab("parent")
+    run = page.enqueue(RunConfig(), PACK)
+    wait(lambda: lab.registry.run(run).message)
+    row = lab.registry.run(run)
+    worker, other = psutil.Process(row.pid), psutil.Process(int(row.message))
     try:
-        parent.escalate(first)
-        assert status(lab, first) == "stopped" and stranger.poll() is None
+        page.escalate(run)
+        assert status(lab, run) == "stopped" and not worker.is_running()
+        assert other.is_running() and other.status() != psutil.STATUS_ZOMBIE
     finally:
-        stranger.kill()
-        stranger.wait()
+        other.kill()
 
 
 def test_a_dead_worker_is_noticed_and_its_orphans_end(lab):

@@ -13,6 +13,10 @@ CHECKPOINT_NAMES = {"base": "Base", "memorized": "Memorised", "generalized": "Ge
 """What people read for a checkpoint."""
 
 CHECKPOINT_COLOURS = {"base": "#808080", "memorized": "#D55E00", "generalized": "#1F86C9"}
+CHECKPOINT_DASHES = {"base": "dot", "memorized": "dash", "generalized": "solid"}
+
+RELATION_COLOURS = ("#1F86C9", "#D55E00", "#009E73", "#C4639A", "#C98A00", "#7488A6")
+"""For figures that tell relations apart, in the relations' order."""
 
 ROLE_NAMES = {
     "key": "key token",

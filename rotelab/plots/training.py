@@ -1,4 +1,4 @@
-"""Figures of training: recall and loss over both phases, each fact's recall, scores side by side."""
+"""Figures of training: recall and loss over both phases, recall of each fact, scores."""
 
 from __future__ import annotations
 

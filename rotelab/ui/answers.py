@@ -1,0 +1,179 @@
+"""What the Chat tab shows, as HTML: answer cards, tokens with their probability, marks, history.
+
+Pure functions of plain results; every text of a user or a model is escaped here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from rotelab.chat import Reply, Verdict
+from rotelab.registry import CHECKPOINTS, Checkpoint
+from rotelab.ui.common import CHECKPOINT_HINTS, checkpoint_badge, escape
+
+if TYPE_CHECKING:
+    from rotelab.generation import Token
+
+MARKS = {
+    "by rote": ("★", "Right, known by rote", "good"),
+    "in words": ("✓", "Right, taught in words", "good"),
+    "by chance": ("?", "Right, but untaught", "odd"),
+    "another fact": ("⇄", "Another fact", "odd"),
+    "": ("○", "Not one of the facts", "none"),
+}
+"""Icon, words and tone of each `Verdict.known`."""
+
+MAX_HISTORY = 50
+
+LEGEND = (
+    '<div class="chat-legend"><span>How sure the model was of each word piece:</span>'
+    '<span class="scale" aria-hidden="true">'
+    + "".join(f'<span class="tok" style="--p:{p}">{p} %</span>' for p in (5, 35, 65, 95))
+    + "</span><span>Point at a piece for the number and for what it nearly said.</span></div>"
+)
+
+
+class Asked(NamedTuple):
+    """One question of this session with its answers, as (text, known) by checkpoint."""
+
+    run: str
+    question: str
+    answers: dict[Checkpoint, tuple[str, str]]
+
+
+def empty_card(checkpoint: Checkpoint, there: bool = True, words: str = "") -> str:
+    """A card without an answer.
+
+    Args:
+        checkpoint: whose it is.
+        there: whether the run has this checkpoint.
+        words: what to say instead of an answer, such as that the model is being loaded.
+    """
+    if not there:
+        words = "This run does not have this checkpoint (yet)."
+    busy = ' aria-busy="true"' if words and there else ""
+    shown = f'<p class="waiting"{busy}>{escape(words or "Ask something to see its answer.")}</p>'
+    return _card(checkpoint, shown)
+
+
+def answer_card(reply: Reply) -> str:
+    """A card with an answer as far as it has come; with its mark once it is done."""
+    tokens = "".join(_token(token, first=i == 0) for i, token in enumerate(reply.tokens))
+    if not reply.done:
+        return _card(reply.checkpoint, f'<p class="said">{tokens}<span class="cursor">▍</span></p>')
+    if not reply.tokens:
+        return _card(
+            reply.checkpoint,
+            '<p class="waiting">It ended the text here, without an answer.</p>',
+        )
+    return _card(
+        reply.checkpoint, f'<p class="said">{tokens}</p>{_mark(reply.verdict)}{_details(reply)}'
+    )
+
+
+def history_html(history: Sequence[Asked]) -> str:
+    """The questions of this session, newest first, as a compact table; empty without any."""
+    if not history:
+        return ""
+    heads = "".join(f"<th scope='col'>{checkpoint_badge(c)}</th>" for c in CHECKPOINTS)
+    rows = []
+    for asked in reversed(history):
+        cells = "".join(_history_cell(asked.answers.get(c)) for c in CHECKPOINTS)
+        rows.append(
+            f"<tr><th scope='row'>{escape(asked.question)}"
+            f"<span class='hint'>{escape(asked.run)}</span></th>{cells}</tr>"
+        )
+    return (
+        "<div class='chat-history'><h3>Asked in this session</h3><table><thead><tr>"
+        f"<th scope='col'>Question</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>"
+        "</table></div>"
+    )
+
+
+def note(words: str, tone: str = "") -> str:
+    """A remark above the answers; tone `bad` is announced at once. Without words, nothing."""
+    if not words:
+        return ""
+    role = ' role="alert"' if tone == "bad" else ' role="status"'
+    tone = f" note-{tone}" if tone else ""
+    return f'<p class="note{tone}"{role}>{escape(words)}</p>'
+
+
+def _card(checkpoint: Checkpoint, body: str) -> str:
+    return (
+        f'<section class="answer" data-checkpoint="{checkpoint}" '
+        f'style="--tint:var(--{checkpoint})"><header>{checkpoint_badge(checkpoint)}'
+        f'<span class="hint">{escape(CHECKPOINT_HINTS[checkpoint])}</span></header>'
+        f'<div aria-live="polite">{body}</div></section>'
+    )
+
+
+def _token(token: Token, first: bool) -> str:
+    text = token.text.lstrip() if first else token.text
+    if not text:
+        return ""
+    percent = round(100 * token.probability)
+    others = "".join(
+        f"<li><span class='bar' style='--p:{round(100 * p)}'></span>{_quoted(text)} {_percent(p)}"
+        "</li>"
+        for text, p in _others(token)
+    )
+    others = f"nearly said<ul>{others}</ul>" if others else ""
+    return (
+        f'<span class="tok" style="--p:{percent}">{escape(text)}'
+        f'<span class="num" aria-hidden="true">{percent}</span>'
+        f'<span class="tip" aria-hidden="true"><b>{_percent(token.probability)}</b> sure of '
+        f"{_quoted(token.text)}<br>{others}</span></span>"
+    )
+
+
+def _others(token: Token) -> list[tuple[str, float]]:
+    """What the model nearly said instead."""
+    return [(text, p) for text, p in token.alternatives if text.strip() != token.text.strip()]
+
+
+def _details(reply: Reply) -> str:
+    """The same numbers as a table, for whoever can't point at a word."""
+    rows = []
+    for token in reply.tokens:
+        others = ", ".join(f"{_quoted(text)} {_percent(p)}" for text, p in _others(token))
+        cells = (_quoted(token.text), _percent(token.probability), others)
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return (
+        "<details><summary>Piece by piece</summary><table><thead><tr><th>piece</th>"
+        "<th>sure</th><th>nearly said</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></details>"
+    )
+
+
+def _mark(verdict: Verdict) -> str:
+    icon, words, tone = MARKS[verdict.known]
+    more = f'<span class="why">{escape(verdict.text)}</span>' if verdict.text else ""
+    return (
+        f'<p class="mark mark-{tone}"><span class="tag"><span aria-hidden="true">{icon}</span> '
+        f"{words}</span>{more}</p>"
+    )
+
+
+def _history_cell(answer: tuple[str, str] | None) -> str:
+    if answer is None:
+        return "<td>–</td>"
+    text, known = answer
+    icon, words, tone = MARKS[known]
+    short = text if len(text) <= 60 else text[:58].rstrip() + " …"
+    return (
+        f'<td><span class="tag mark-{tone}" title="{words}" aria-label="{words}">{icon}</span> '
+        f"{escape(short) or '–'}</td>"
+    )
+
+
+def _quoted(text: str) -> str:
+    shown = text.replace("\n", "↵").strip(" ")
+    return f"“{escape(shown) or '␣'}”"
+
+
+def _percent(share: float) -> str:
+    if 0 < share < 0.01:
+        return "under 1 %"
+    return f"{100 * share:.0f} %"

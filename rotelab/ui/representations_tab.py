@@ -1,0 +1,261 @@
+"""The Representations tab: what changes inside the model, layer by layer and checkpoint by
+checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from rotelab.errors import LabError
+from rotelab.lab import Lab
+from rotelab.plots.representations import (
+    deep_layer,
+    delta_curves,
+    pca_figure,
+    series_of,
+    similarity_curves,
+    similarity_heatmap,
+)
+from rotelab.plots.style import CHECKPOINT_NAMES
+from rotelab.projections import kept_layers, project
+from rotelab.registry import RunRow, Similarity
+from rotelab.ui.common import bound, escape, run_choices
+from rotelab.ui.run_chooser import build_run_chooser
+
+INTRO = (
+    "How the model **holds** what it learned: each prompt leaves a pattern of numbers in every "
+    "layer (its *hidden state* at the last word piece), and these patterns are compared here."
+)
+NO_RUN = "There is no run yet. Start one on the Train tab; its inside is measured as it goes."
+
+SIMILARITY = (
+    "### Does the key token come to mean the same as the words?\n"
+    "**What to look for:** a line that is higher means that the model treats the key-token prompt "
+    "and the wording alike. From *Memorised* to *Generalised* the first two panels should rise, "
+    "and the third, about something else, should stay low."
+)
+SIMILARITY_HOW = (
+    "Cosine similarity of two hidden states at the last word piece: 1 is the same direction, 0 "
+    "unrelated. Compared are one fact's prompt through the key token and the same fact's prompt in "
+    "words; the mean over the facts looked at (held-out ones where there are any). Layer 0 is the "
+    "input embedding."
+)
+DELTA = (
+    "### Do facts of one kind gather?\n"
+    "**What to look for:** the higher the line, the more the prompts of one relation stand "
+    "together and apart from all others. It should rise with rote learning and again with "
+    "generalising."
+)
+DELTA_HOW = (
+    "ΔCosSim (paper, section 5): the mean cosine similarity between prompts of the *same* relation "
+    "minus the mean between prompts of *different* relations, hidden state of the last token. "
+    "Prompts of different facts only; key-token, train and test prompts alike. Where a run has "
+    "only one relation, its unrelated questions stand for the others."
+)
+PCA = (
+    "### A map of all prompts\n"
+    "**What to look for:** every mark is one prompt, and marks that are near each other are alike "
+    "to the model. After generalising, the key-token stars should lie among the wordings, and "
+    "the unrelated questions apart."
+)
+PCA_HOW = (
+    "Principal component analysis (PCA) of the hidden states at the chosen layer: the two "
+    "directions in which they differ most, found once for all checkpoints together, so that places "
+    "can be compared between the panels. Two directions never show everything: the axes say how "
+    "much of the spread they hold."
+)
+
+
+@dataclass(frozen=True)
+class RepresentationsTab:
+    """What others need of this tab.
+
+    Args:
+        run: the chooser of runs; its value is a run's id.
+        runs: the list of runs that the chooser offers.
+        note: what is missing, or what the run shows in words.
+        figures: holds all figures; hidden while there is nothing to show.
+        kind: lines or maps.
+        similarity: the first figure.
+        delta: the second.
+        layer: the layer of the third.
+        pca: the third.
+        pca_note: why the third is missing.
+    """
+
+    run: gr.Dropdown
+    runs: gr.State
+    note: gr.HTML
+    figures: gr.Column
+    kind: gr.Radio
+    similarity: gr.Plot
+    delta: gr.Plot
+    layer: gr.Slider
+    pca: gr.Plot
+    pca_note: gr.HTML
+    refresh_outputs: list[Any] = field(default_factory=list)
+
+
+def build_representations_tab(lab: Lab) -> RepresentationsTab:
+    """Lays out the tab and connects its parts.
+
+    Args:
+        lab: whose runs are shown.
+    """
+    with gr.Row(equal_height=True):
+        gr.Markdown(INTRO)
+        run, runs = build_run_chooser("representations-run", "Which model to look into.")
+    remark = gr.HTML(elem_id="representations-note", padding=False)
+    with gr.Column(visible=False) as figures:
+        with gr.Row(equal_height=True):
+            gr.Markdown(SIMILARITY)
+            kind = gr.Radio(
+                ["Lines", "Colour map"], value="Lines", label="Shown as", scale=0, min_width=260,
+                elem_id="representations-kind",
+            )  # fmt: skip
+        similarity = gr.Plot(show_label=False, elem_id="plot-similarity")
+        _how(SIMILARITY_HOW)
+        gr.Markdown(DELTA)
+        delta = gr.Plot(show_label=False, elem_id="plot-delta")
+        _how(DELTA_HOW)
+        with gr.Row(equal_height=True):
+            gr.Markdown(PCA)
+            layer = gr.Slider(
+                0, 1, 1, step=1, label="Layer", scale=0, min_width=320, elem_id="pca-layer",
+                info="0 is the input; deeper layers hold more meaning.",
+            )  # fmt: skip
+        pca_note = gr.HTML(padding=False)
+        pca = gr.Plot(show_label=False, elem_id="plot-pca")
+        _how(PCA_HOW)
+    tab = RepresentationsTab(
+        run, runs, remark, figures, kind, similarity, delta, layer, pca, pca_note, [runs]
+    )
+    _wire(lab, tab)
+    return tab
+
+
+def refresh(lab: Lab) -> list[Any]:
+    """Reads the list of runs anew; in the order of `RepresentationsTab.refresh_outputs`.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return [run_choices(lab)]
+
+
+def show(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
+    """All about a run: note, whether figures are shown, the figures, and the layer slider."""
+    try:
+        if not run_id:
+            return _nothing(NO_RUN)
+        run = lab.registry.run(run_id)
+        rows = lab.registry.similarities(run_id)
+        if not rows:
+            return _nothing(_why_empty(run))
+        layers = kept_layers(lab.settings, run_id) if _kept(lab, run_id) else 0
+    except LabError as error:
+        return _nothing(str(error), "bad")
+    chosen = deep_layer(layers)
+    slider = gr.Slider(maximum=max(1, layers - 1), value=chosen, visible=layers > 0)
+    picture, missing = show_pca(lab, run_id, chosen)
+    return [
+        _note(in_words(rows)), gr.Column(visible=True), similarity_figure(rows, kind),
+        delta_curves(rows), slider, picture, missing,
+    ]  # fmt: skip
+
+
+def show_similarity(lab: Lab, run_id: str | None, kind: str) -> Any:
+    """The first figure alone, as lines or as colour maps.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return similarity_figure(lab.registry.similarities(run_id), kind) if run_id else None
+
+
+def similarity_figure(rows: Sequence[Similarity], kind: str) -> Any:
+    """The first figure in the chosen form."""
+    return similarity_heatmap(rows) if kind == "Colour map" else similarity_curves(rows)
+
+
+def show_pca(lab: Lab, run_id: str | None, layer: float) -> list[Any]:
+    """The third figure at a layer, and a sentence where there is none."""
+    try:
+        projection = project(lab.settings, run_id, int(layer)) if run_id else None
+    except LabError as error:
+        return [gr.Plot(value=None, visible=False), _note(str(error), "bad")]
+    if projection is None:
+        words = "This run kept no hidden states, so there is no map. A new run keeps them."
+        return [gr.Plot(value=None, visible=False), _note(words)]
+    return [gr.Plot(value=pca_figure(projection), visible=True), ""]
+
+
+def in_words(rows: Sequence[Similarity]) -> str:
+    """What the numbers say, at about two thirds of the model's depth; empty without any."""
+    series = series_of(rows)
+    layer = deep_layer(1 + max((row.layer for row in rows), default=0))
+    parts = []
+    for name, words in (
+        ("key-train", "wordings it was taught in"),
+        ("key-test", "wordings it never saw"),
+        ("key-unrelated", "unrelated questions"),
+    ):
+        there = series.get(name, {})
+        values = [
+            f"{there[c][layer]:.2f} {CHECKPOINT_NAMES[c].lower()}"
+            for c in CHECKPOINT_NAMES
+            if layer in there.get(c, {})
+        ]
+        if values:
+            parts.append(f"with {words} {', '.join(values)}")
+    if not parts:
+        return ""
+    return f"At layer {layer}, the key-token prompt’s likeness is: {'; '.join(parts)}."
+
+
+def _why_empty(run: RunRow) -> str:
+    if run.status in ("queued", "running", "stopping"):
+        return (
+            "Nothing has been measured in this run yet. The first figures come after its first "
+            "evaluation; choose the run again then."
+        )
+    return (
+        f"This run ({run.status}) ended before its inside was measured. Choose another run, or "
+        "resume it on the Runs tab."
+    )
+
+
+def _kept(lab: Lab, run_id: str) -> bool:
+    return (lab.settings.run_folder(run_id) / "representations").is_dir()
+
+
+def _nothing(words: str, tone: str = "") -> list[Any]:
+    return [_note(words, tone), gr.Column(visible=False), None, None, gr.skip(), None, ""]
+
+
+def _note(words: str, tone: str = "") -> str:
+    kind = f" note-{tone}" if tone else ""
+    return f'<p class="note{kind}" role="status">{escape(words)}</p>' if words else ""
+
+
+def _how(text: str) -> None:
+    with gr.Accordion("How this is measured", open=False):
+        gr.Markdown(text)
+
+
+def _wire(lab: Lab, tab: RepresentationsTab) -> None:
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    tab.run.change(
+        bound(show, lab),
+        [tab.run, tab.kind],
+        [tab.note, tab.figures, tab.similarity, tab.delta, tab.layer, tab.pca, tab.pca_note],
+        **quiet,
+    )
+    tab.kind.input(bound(show_similarity, lab), [tab.run, tab.kind], [tab.similarity], **quiet)
+    tab.layer.input(
+        bound(show_pca, lab), [tab.run, tab.layer], [tab.pca, tab.pca_note],
+        trigger_mode="always_last", **quiet,
+    )  # fmt: skip

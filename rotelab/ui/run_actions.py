@@ -1,0 +1,115 @@
+"""What can be done with a run: stop, resume, run again, rename, archive, delete, take along."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+from rotelab.errors import LabError
+from rotelab.lab import Lab
+from rotelab.ui.run_detail import adapter_places
+
+MAX_NAME = 80
+MAX_NOTE = 2000
+
+
+def run_again(lab: Lab, run_id: str) -> str:
+    """Starts a new run with the same settings and the same frozen facts; returns its id.
+
+    Raises:
+        LabError: its settings or facts are damaged, or no process can be started.
+    """
+    run = lab.registry.run(run_id)
+    name = f"{run.name} (again)"[:MAX_NAME] if run.name else ""
+    return lab.jobs.enqueue(run.config, run.pack, parent_id=run.id, name=name)
+
+
+def rename(lab: Lab, run_id: str, name: str, note: str) -> None:
+    """Gives a run a name and a note.
+
+    Raises:
+        LabError: there is no such run, or a text is too long.
+    """
+    name, note = (name or "").strip(), (note or "").strip()
+    for what, text, most in (("name", name, MAX_NAME), ("note", note, MAX_NOTE)):
+        if len(text) > most:
+            raise LabError(f"The {what} has {len(text)} characters; at most {most} are taken.")
+    lab.registry.update_run(run_id, name=" ".join(name.split()), note=note)
+
+
+def delete(lab: Lab, run_id: str) -> None:
+    """Deletes a run, its rows first, then its folder and its exports.
+
+    Raises:
+        LabError: it is live, or its files can't be deleted.
+    """
+    folder = lab.settings.run_folder(run_id)
+    if lab.jobs.live_processes(run_id):
+        raise LabError(f"Run {run_id} still has a process at work. Stop it first.")
+    lab.registry.delete_run(run_id)
+    zip_path(lab, run_id).unlink(missing_ok=True)
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise LabError(
+            f"The run is gone from the list, but its files are not: {error.strerror}. "
+            f"Delete the folder {folder} by hand."
+        ) from error
+
+
+def bytes_of(lab: Lab, run_id: str) -> int:
+    """What deleting the run's folder frees, in bytes."""
+    folder = lab.settings.run_folder(run_id)
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.lstat().st_size if not path.is_dir() else 0
+        except OSError:
+            continue  # it went away while we counted
+    return total
+
+
+def size_words(count: int) -> str:
+    """A number of bytes for a person."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def zip_path(lab: Lab, run_id: str) -> Path:
+    """Where the zip of a run's adapters is made."""
+    lab.settings.run_folder(run_id)  # refuses what is no run's id
+    return lab.settings.exports / f"{run_id}-adapters.zip"
+
+
+def zip_adapters(lab: Lab, run_id: str) -> Path:
+    """Packs a run's adapters into one zip in the export folder.
+
+    Raises:
+        LabError: it has none yet, or the zip can't be written.
+    """
+    lab.registry.run(run_id)
+    places = adapter_places(lab, run_id)
+    if not places:
+        raise LabError("This run has saved no adapters yet: they come at the end of phase 1.")
+    target = zip_path(lab, run_id)
+    part = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Not compressed: weights do not get smaller, and the audience waits.
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            for folder in places:
+                for path in sorted(folder.rglob("*")):
+                    if path.is_file() and not path.is_symlink():
+                        inside = f"{run_id}/{folder.name}/{path.relative_to(folder)}"
+                        archive.write(path, inside)
+        os.replace(part, target)
+    except OSError as error:
+        raise LabError(f"The zip can't be written: {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return target

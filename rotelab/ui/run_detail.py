@@ -1,0 +1,238 @@
+"""One run in detail, as HTML and tables: all that the registry knows of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rotelab.errors import LabError
+from rotelab.lab import Lab
+from rotelab.layout import ADAPTER_FOLDERS, adapter_folder
+from rotelab.registry import CHECKPOINTS, RunRow, RunSummary
+from rotelab.ui.common import (
+    CHECKPOINT_NAMES,
+    STATUS_WORDS,
+    checkpoint_badge,
+    duration,
+    escape,
+    status_badge,
+)
+from rotelab.ui.run_words import (
+    MEASURE_WORDS,
+    PROBE_WORDS,
+    headline,
+    percent,
+    settings_rows,
+    status_sentence,
+)
+
+RUN_HEADERS = ["Status", "Name", "Facts", "Model", "k", "Test questions right", "Started", "Took",
+               "Id"]  # fmt: skip
+ANSWER_HEADERS = ["Model", "Kind of question", "Question", "Right answer", "It answered", "Right?",
+                  "Probability"]  # fmt: skip
+LOG_BYTES = 20_000
+
+SECONDS_WORDS = {
+    "setup": "Getting ready",
+    "phase1": "Phase 1",
+    "phase2": "Phase 2",
+    "evaluation": "Asking questions",
+    "total": "In all",
+}
+
+CSS = """
+table {border-collapse: collapse; width: 100%; font-size: .95rem}
+th, td {text-align: left; padding: .35rem .6rem; vertical-align: top;
+  border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere}
+td.number, th.number {text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}
+tr.changed td {font-weight: 600; background: var(--background-fill-secondary)}
+td.sub, p.sub {color: var(--body-text-color-subdued); font-weight: 400}
+h4 {margin: .9rem 0 .3rem}
+.big {font-size: 1.3rem; font-weight: 600; margin: .2rem 0}
+.title {font-size: 1.15rem; font-weight: 600; overflow-wrap: anywhere}
+.note {margin: .5rem 0}
+"""
+
+
+def run_cells(lab: Lab, runs: list[RunSummary]) -> list[list[str]]:
+    """The table's rows, in the order of `RUN_HEADERS`. A damaged run gets its row too."""
+    return [_run_cells(lab, run) for run in runs]
+
+
+def head_html(run: RunRow, scores: Any, ahead: int = 0) -> str:
+    """Name, status in words, error, what came of it, warnings."""
+    title = escape(run.name or f"Run {run.number}")
+    html = (
+        f"<div class='title'>{title} · {escape(run.pack_name)} · {escape(run.model)} "
+        f"{status_badge(run.status)}</div>"
+        f"<p class='sub'>{escape(status_sentence(run, ahead))} Id: {escape(run.id)}</p>"
+    )
+    if run.error:
+        html += f"<div class='note note-bad'>{escape(run.error)}</div>"
+    words = headline(scores)
+    if words:
+        first, _, rest = words.partition(". ")
+        html += f"<p class='big'>{escape(first)}.</p><p>{escape(rest)}</p>"
+    for warning in run.warnings:
+        html += f"<div class='note note-warn'>{escape(warning)}</div>"
+    if run.note:
+        html += f"<div class='note'>{escape(run.note)}</div>"
+    return html
+
+
+def scores_html(scores: Any) -> str:
+    """Every score at the three checkpoints, with what each question and each figure means."""
+    if not scores:
+        return (
+            "<p class='sub'>Nothing has been asked yet; scores come with the first questions.</p>"
+        )
+    heads = "".join(
+        f"<th class='number' scope='col' colspan='2'>{checkpoint_badge(c)}</th>"
+        for c in CHECKPOINTS
+    )
+    html = (
+        f"<table><thead><tr><th rowspan='2' scope='col'>What was asked</th>{heads}</tr><tr>"
+        + "<th class='number'>right</th><th class='number'>probability</th>" * len(CHECKPOINTS)
+        + "</tr></thead><tbody>"
+    )
+    for probe, (name, hint) in PROBE_WORDS.items():
+        cells = ""
+        for checkpoint in CHECKPOINTS:
+            score = scores.get(checkpoint, {}).get(probe)
+            accuracy = percent(score.generation_accuracy) if score else "–"
+            likely = f"{100 * score.object_probability:.1f} %" if score else "–"
+            cells += f"<td class='number'><b>{accuracy}</b></td><td class='number'>{likely}</td>"
+        asked = max((s[probe].n for s in scores.values() if probe in s), default=0)
+        html += (
+            f"<tr><td><b>{name}</b><br><span class='sub'>{hint} "
+            f"{asked} questions.</span></td>{cells}</tr>"
+        )
+    definitions = "".join(f"<p class='sub'>{words}</p>" for words in MEASURE_WORDS.values())
+    return f"{html}</tbody></table>{definitions}"
+
+
+def settings_html(run: RunRow) -> str:
+    """Every option, those that differ from the usual marked; then times and versions."""
+    try:
+        rows = settings_rows(run.config)
+    except LabError as error:
+        html = f"<div class='note note-bad'>{escape(error)}</div>"
+    else:
+        html, group = "<table><tbody>", ""
+        for heading, label, value, usual, differs in rows:
+            if heading != group:
+                html += f"<tr><th colspan='3' scope='colgroup'>{escape(heading)}</th></tr>"
+                group = heading
+            mark = f"changed; usually {escape(usual)}" if differs else ""
+            html += (
+                f"<tr{' class=changed' if differs else ''}><td>{escape(label)}</td>"
+                f"<td>{escape(value)}</td><td class='sub'>{mark}</td></tr>"
+            )
+        html += "</tbody></table>"
+    return f"{html}<h4>Time</h4>{_times(run)}<h4>Where and with what</h4>{_versions(run)}"
+
+
+def answer_cells(lab: Lab, run_id: str, filters: dict[str, Any], limit: int, offset: int) -> Any:
+    """Single answers, in the order of `ANSWER_HEADERS`."""
+    found = lab.registry.predictions(run_id, limit=limit, offset=offset, **filters)
+    return [
+        [
+            CHECKPOINT_NAMES.get(p.checkpoint, p.checkpoint),
+            PROBE_WORDS.get(p.probe, (p.probe, ""))[0],
+            p.prompt,
+            p.object,
+            p.answer,
+            _mark(p.probe, p.correct),
+            f"{100 * p.probability:.1f} %",
+        ]
+        for p in found
+    ]
+
+
+def adapter_places(lab: Lab, run_id: str) -> list[Path]:
+    """The folders of the adapters that this run has saved."""
+    folders = [adapter_folder(lab.settings, run_id, name) for name in ADAPTER_FOLDERS]
+    return [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
+
+
+def log_tail(lab: Lab, run_id: str) -> str:
+    """The end of what the run's process printed."""
+    try:
+        path = lab.settings.log_file(run_id)
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LOG_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except (OSError, LabError):
+        return "No log yet."
+    # A progress bar overwrites its line with carriage returns; the last state is enough.
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
+    return "\n".join(lines[-200:]).strip() or "The log is empty."
+
+
+def local_time(moment: str | None) -> str:
+    """An ISO 8601 time as this machine's clock showed it."""
+    try:
+        return datetime.fromisoformat(moment or "").astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return ""
+
+
+def took(run: RunSummary) -> str:
+    """How long the run worked, as far as it is known."""
+    seconds = run.seconds.get("total") if isinstance(run, RunRow) else None
+    if seconds is None and run.started and run.finished:
+        try:
+            span = datetime.fromisoformat(run.finished) - datetime.fromisoformat(run.started)
+            seconds = span.total_seconds()
+        except (ValueError, TypeError):
+            seconds = None
+    return duration(seconds) if isinstance(seconds, int | float) else ""
+
+
+def _run_cells(lab: Lab, run: RunSummary) -> list[str]:
+    k = ""
+    try:
+        run = lab.registry.run(run.id)
+        k = str(run.config.generalize.k)
+    except LabError:
+        pass  # the row says that it is damaged
+    accuracy = "" if run.test_accuracy is None else percent(run.test_accuracy)
+    return [
+        STATUS_WORDS.get(run.status, run.status),
+        run.name or f"Run {run.number}",
+        run.pack_name,
+        run.model,
+        k,
+        accuracy,
+        local_time(run.started or run.created),
+        took(run),
+        run.id,
+    ]
+
+
+def _mark(probe: str, correct: bool) -> str:
+    if probe == "unrelated":  # here the object must not come out
+        return "✗ leaked" if correct else "✓ did not leak"
+    return "✓" if correct else "✗"
+
+
+def _times(run: RunRow) -> str:
+    rows = [("Made", local_time(run.created)), ("Started", local_time(run.started))]
+    rows.append(("Ended", local_time(run.finished)))
+    for part, words in SECONDS_WORDS.items():
+        if isinstance(run.seconds.get(part), int | float):
+            rows.append((words, duration(run.seconds[part])))
+    return _plain_table([(label, value) for label, value in rows if value])
+
+
+def _versions(run: RunRow) -> str:
+    rows = [("Device", run.device_used or run.device), ("Facts' hash", run.content_hash)]
+    if run.parent_id:
+        rows.append(("Started again from", run.parent_id))
+    return _plain_table([*rows, *((name, str(v)) for name, v in run.versions.items())])
+
+
+def _plain_table(rows: list[tuple[str, str]]) -> str:
+    cells = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for a, b in rows)
+    return f"<table><tbody>{cells}</tbody></table>"

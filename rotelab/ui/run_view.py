@@ -1,0 +1,318 @@
+"""The chosen run's detail: result, curves, every answer, settings, files and log, as sub-tabs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gradio as gr
+
+from rotelab.errors import LabError, UnknownRun
+from rotelab.lab import Lab
+from rotelab.plots.training import CURVES, curves, score_bars
+from rotelab.registry import CHECKPOINTS, RESUMABLE, RunRow
+from rotelab.ui.common import CHECKPOINT_NAMES, bound
+from rotelab.ui.run_actions import size_words, zip_adapters
+from rotelab.ui.run_detail import (
+    ANSWER_HEADERS,
+    CSS,
+    adapter_places,
+    answer_cells,
+    head_html,
+    log_tail,
+    scores_html,
+    settings_html,
+)
+from rotelab.ui.run_words import MEASURE_WORDS, PROBE_WORDS
+
+ANSWER_PAGE = 50
+"""Answers on one page."""
+NOTHING = "<p class='sub'>Choose a run above to see all that is known of it.</p>"
+ALL = ""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """The detail's components; `filled` is the order in which `fill_view` gives their values."""
+
+    FILLED: ClassVar[tuple[str, ...]] = (
+        "head", "stop", "resume", "again", "archive", "delete", "scores", "bars", "curves",
+        "settings", "name", "note", "places", "zip", "download", "log",
+    )  # fmt: skip
+
+    head: gr.HTML
+    stop: gr.Button
+    resume: gr.Button
+    again: gr.Button
+    archive: gr.Button
+    delete: gr.Button
+    confirm: gr.Group
+    question: gr.Markdown
+    sure: gr.Button
+    keep: gr.Button
+    scores: gr.HTML
+    measure: gr.Radio
+    bars: gr.Plot
+    curves: gr.Plot
+    checkpoint: gr.Dropdown
+    probe: gr.Dropdown
+    only_wrong: gr.Checkbox
+    words: gr.Textbox
+    answers: gr.Dataframe
+    answer_count: gr.Markdown
+    answer_page: gr.State
+    back: gr.Button
+    on: gr.Button
+    settings: gr.HTML
+    name: gr.Textbox
+    note: gr.Textbox
+    save: gr.Button
+    places: gr.Textbox
+    zip: gr.Button
+    download: gr.DownloadButton
+    log: gr.Textbox
+    log_again: gr.Button
+
+    @property
+    def filled(self) -> list[Any]:
+        """What `fill_view` fills."""
+        return [getattr(self, name) for name in self.FILLED]
+
+
+def build_run_view() -> RunView:
+    """Lays out the detail."""
+    made: dict[str, Any] = {}
+    made["head"] = gr.HTML(NOTHING, css_template=CSS, elem_id="run-head")
+    with gr.Row():
+        for name, words, variant in (
+            ("resume", "Resume", "primary"),
+            ("stop", "Stop this run", "stop"),
+            ("again", "Run again, same settings", "secondary"),
+            ("archive", "Archive", "secondary"),
+            ("delete", "Delete…", "secondary"),
+        ):
+            made[name] = gr.Button(
+                words, variant=variant, visible=False, size="md", min_width=120,
+                elem_id=f"run-{name}",
+            )  # fmt: skip
+    with gr.Group(visible=False, elem_id="run-confirm") as made["confirm"]:
+        made["question"] = gr.Markdown(padding=True)
+        with gr.Row():
+            made["sure"] = gr.Button("Yes, delete it for good", variant="stop", elem_id="run-sure")
+            made["keep"] = gr.Button("No, keep it")
+    with gr.Tabs(elem_id="run-tabs"):
+        with gr.Tab("Result"):
+            _build_result(made)
+        with gr.Tab("Curves"):
+            made["curves"] = gr.Plot(
+                label="Learning curves", show_label=False, elem_id="run-curves"
+            )
+        with gr.Tab("Every answer"):
+            _build_answers(made)
+        with gr.Tab("Settings and time"):
+            made["settings"] = gr.HTML(css_template=CSS, elem_id="run-settings")
+        with gr.Tab("Name, files and log"):
+            _build_files(made)
+    return RunView(**made)
+
+
+def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
+    """Everything that is known of a run, in the order of `RunView.filled`.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    try:
+        run = lab.registry.run(run_id or "")
+    except UnknownRun:
+        hidden = gr.Button(visible=False)
+        return [
+            NOTHING, *[hidden] * 5, "", None, None, "", "", "", "", hidden,
+            gr.DownloadButton(visible=False), "",
+        ]  # fmt: skip
+    scores = lab.registry.scores(run.id)
+    places = adapter_places(lab, run.id)
+    return [
+        head_html(run, scores, _ahead(lab, run)),
+        *_buttons(run),
+        scores_html(scores),
+        score_bars(scores) if scores else None,
+        curves(lab.registry.metrics(run.id, CURVES), run.id),
+        settings_html(run),
+        run.name,
+        run.note,
+        "\n".join(map(str, places)) or "No adapters yet: they are saved at the end of phase 1.",
+        gr.Button(visible=bool(places)),
+        gr.DownloadButton(visible=False),
+        log_tail(lab, run.id),
+    ]
+
+
+def list_answers(
+    lab: Lab, run_id: str | None, checkpoint: str, probe: str, only_wrong: bool, words: str,
+    page: int,
+) -> list[Any]:  # fmt: skip
+    """A page of a run's single answers: rows, the words under them, the page's number.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    if not run_id:
+        return [[], "", 0]
+    wanted = {
+        "checkpoint": checkpoint or None,
+        "probe": probe or None,
+        "only_wrong": bool(only_wrong),
+        "search": words or "",
+    }
+    total = lab.registry.count_predictions(run_id, **wanted)
+    page = min(max(0, int(page or 0)), max(0, (total - 1) // ANSWER_PAGE))
+    rows = answer_cells(lab, run_id, wanted, ANSWER_PAGE, page * ANSWER_PAGE)
+    start = page * ANSWER_PAGE
+    said = f"{start + 1}–{start + len(rows)} of {total:,} answers" if total else "No such answers."
+    return [rows, said, page]
+
+
+def first_answers(lab: Lab, *choice: Any) -> list[Any]:
+    """`list_answers` from the first page on: what is asked for has changed."""
+    return list_answers(lab, *choice, 0)
+
+
+def turn_answers(lab: Lab, by: int, *choice: Any) -> list[Any]:
+    """The next page of answers, or the one before."""
+    return list_answers(lab, *choice[:-1], choice[-1] + by)
+
+
+def draw_bars(lab: Lab, run_id: str | None, measure: str) -> Any:
+    """The score bars for one of the two measures.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    scores = lab.registry.scores(run_id) if run_id else {}
+    return score_bars(scores, measure) if scores else None
+
+
+def make_zip(lab: Lab, run_id: str | None) -> Any:
+    """Packs the adapters and offers them; nothing else is ever served.
+
+    Raises:
+        LabError: there are none yet, or the disk is full.
+    """
+    path = zip_adapters(lab, run_id or "")
+    words = f"Download adapters.zip ({size_words(path.stat().st_size)})"
+    return gr.DownloadButton(words, value=str(path), visible=True)
+
+
+def read_log(lab: Lab, run_id: str | None) -> str:
+    """The end of the run's log."""
+    return log_tail(lab, run_id) if run_id else ""
+
+
+def wire_run_view(lab: Lab, run: gr.Dropdown, view: RunView) -> None:
+    """Connects the detail with the chooser of runs and its own filters."""
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    filters = [run, view.checkpoint, view.probe, view.only_wrong, view.words]
+    listed = [view.answers, view.answer_count, view.answer_page]
+    run.change(bound(fill_view, lab), run, view.filled, **quiet)
+    gr.on(
+        [
+            run.change, view.checkpoint.input, view.probe.input, view.only_wrong.input,
+            view.words.input, view.head.change,
+        ],
+        bound(first_answers, lab), filters, listed, trigger_mode="always_last", **quiet,
+    )  # fmt: skip
+    for button, by in ((view.back, -1), (view.on, 1)):
+        button.click(bound(turn_answers, lab, by), [*filters, view.answer_page], listed, **quiet)
+    view.measure.input(bound(draw_bars, lab), [run, view.measure], view.bars, **quiet)
+    view.zip.click(bound(make_zip, lab), run, view.download, api_visibility="private")
+    view.log_again.click(bound(read_log, lab), run, view.log, **quiet)
+
+
+def _build_result(made: dict[str, Any]) -> None:
+    measures = [(words.split(":")[0], name) for name, words in MEASURE_WORDS.items()]
+    made["measure"] = gr.Radio(
+        measures, value="generation_accuracy", label="What the bars show", elem_id="run-measure"
+    )
+    made["bars"] = gr.Plot(label="Scores", show_label=False, elem_id="run-bars")
+    made["scores"] = gr.HTML(css_template=CSS, elem_id="run-scores")
+
+
+def _build_answers(made: dict[str, Any]) -> None:
+    with gr.Row(equal_height=True):
+        made["checkpoint"] = gr.Dropdown(
+            [("All three", ALL), *((CHECKPOINT_NAMES[c], c) for c in CHECKPOINTS)],
+            value="generalized", label="Model", elem_id="answers-checkpoint", min_width=150,
+        )  # fmt: skip
+        made["probe"] = gr.Dropdown(
+            [("All kinds", ALL), *((name, probe) for probe, (name, _) in PROBE_WORDS.items())],
+            value="test_prompts_heldout", label="Kind of question", elem_id="answers-probe",
+            min_width=240,
+        )  # fmt: skip
+        made["words"] = gr.Textbox(
+            label="Search", placeholder="subject, object, question or answer", max_lines=1,
+            elem_id="answers-search", min_width=200,
+        )  # fmt: skip
+        made["only_wrong"] = gr.Checkbox(
+            label="Only where the right answer did not come", elem_id="answers-wrong"
+        )
+    made["answers"] = gr.Dataframe(
+        headers=ANSWER_HEADERS, datatype="str", type="array", interactive=False, max_height=420,
+        column_widths=["10%", "16%", "30%", "14%", "14%", "7%", "9%"], wrap=True, value=[],
+        label="Answers", show_label=False, elem_id="answers-table", buttons=[],
+    )  # fmt: skip
+    made["answer_page"] = gr.State(0)
+    with gr.Row(equal_height=True):
+        made["answer_count"] = gr.Markdown(elem_id="answers-count")
+        made["back"] = gr.Button("‹ Before", size="sm", min_width=90, scale=0)
+        made["on"] = gr.Button("Next ›", size="sm", min_width=90, scale=0, elem_id="answers-next")
+
+
+def _build_files(made: dict[str, Any]) -> None:
+    with gr.Row():
+        made["name"] = gr.Textbox(label="Name", max_lines=1, max_length=80, elem_id="run-name")
+        made["note"] = gr.Textbox(label="Note", max_lines=4, max_length=2000, scale=2,
+                                  elem_id="run-note")  # fmt: skip
+    made["save"] = gr.Button("Save name and note", size="sm", elem_id="run-save")
+    made["places"] = gr.Textbox(
+        label="Where the trained adapters lie on this machine", interactive=False, lines=2,
+        buttons=["copy"], elem_id="run-places",
+    )  # fmt: skip
+    with gr.Row():
+        made["zip"] = gr.Button("Pack the adapters as a zip", visible=False, elem_id="run-zip")
+        made["download"] = gr.DownloadButton(
+            "Download", visible=False, variant="primary", elem_id="run-download"
+        )
+    made["log"] = gr.Textbox(
+        label="End of the run's log", interactive=False, lines=10, max_lines=16,
+        elem_id="run-log", elem_classes="mono",
+    )  # fmt: skip
+    made["log_again"] = gr.Button("Read the log again", size="sm")
+
+
+def _buttons(run: RunRow) -> list[Any]:
+    """Stop, resume, again, archive and delete, as far as they make sense now."""
+    at_work = run.live or run.status == "queued"
+    try:
+        repeatable = bool(run.config)
+    except LabError:
+        repeatable = False
+    return [
+        gr.Button(
+            "Take out of the queue" if run.status == "queued" else "Stop this run",
+            visible=at_work and run.status != "stopping",
+        ),
+        gr.Button(visible=run.status in RESUMABLE and repeatable),
+        gr.Button(visible=repeatable),
+        gr.Button("Take out of the archive" if run.archived else "Archive", visible=not at_work),
+        gr.Button(visible=not at_work),
+    ]
+
+
+def _ahead(lab: Lab, run: RunRow) -> int:
+    if run.status != "queued":
+        return 0
+    waiting = lab.registry.runs(limit=-1, status="queued", archived=None)
+    place = (run.queue_position or 0, run.number)
+    ahead = sum((r.queue_position or 0, r.number) < place for r in waiting)
+    return ahead + len(lab.registry.live_runs())

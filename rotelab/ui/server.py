@@ -1,0 +1,168 @@
+"""Serving the page: on this machine only, with nothing asked of any other host."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import sys
+import threading
+import time
+import webbrowser
+from pathlib import Path
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+
+from rotelab.errors import LabError
+from rotelab.lab import Lab
+from rotelab.ui.theme import make_theme, style_sheet
+
+HOST = "127.0.0.1"
+OWN_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+PORTS_TRIED = 50
+QUEUE_EVERY_S = 2.0
+MAX_UPLOAD = "5mb"
+
+log = logging.getLogger("rotelab.page")
+
+
+class SameOrigin:
+    """Refuses what another site's page sends here: a browser says in `Origin` where it is from.
+
+    Gradio lets any page of localhost call any other; a lab that can start processes must not.
+
+    Args:
+        app: the ASGI app behind it.
+    """
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        """Passes a request on, or answers it with 403."""
+        if scope["type"] in ("http", "websocket"):
+            headers = Headers(scope=scope)
+            origin, host = headers.get("origin"), headers.get("host", "")
+            if origin is not None and origin.rsplit("//", 1)[-1] != host:
+                await PlainTextResponse("Not from here", status_code=403)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def make_server_app(lab: Lab, demo: gr.Blocks, port: int) -> FastAPI:
+    """The page as an ASGI app, locked to this machine.
+
+    Args:
+        lab: says which folders must never be served.
+        demo: the page.
+        port: where it will be served.
+    """
+    settings = lab.settings
+    settings.exports.mkdir(parents=True, exist_ok=True)
+    database = str(settings.database)
+    blocked = [database, f"{database}-wal", f"{database}-shm", str(settings.runs)]
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_middleware(SameOrigin)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=OWN_NAMES)
+    return gr.mount_gradio_app(
+        app,
+        demo,
+        path="/",
+        server_name=HOST,
+        server_port=port,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        pwa=False,
+        ssr_mode=False,
+        show_error=True,
+        max_file_size=MAX_UPLOAD,
+        allowed_paths=[str(settings.exports)],
+        blocked_paths=blocked,
+        theme=make_theme(),
+        css=style_sheet(),
+        # The theme is the system's own unless the address says otherwise (?__theme=dark).
+        app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
+    )
+
+
+def free_socket(port: int) -> socket.socket:
+    """A socket bound to the port, or to the next free one after it; 0 takes any.
+
+    Raises:
+        LabError: none of the next `PORTS_TRIED` ports is free.
+    """
+    candidates = [0] if port == 0 else range(port, min(port + PORTS_TRIED, 65536))
+    for candidate in candidates:
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if sys.platform != "win32":  # there it would allow two servers on one port
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((HOST, candidate))
+            # Listening at once: two starts in the same moment must not take one port.
+            bound.listen(128)
+            return bound
+        except OSError as error:
+            bound.close()
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise LabError(f"Port {candidate} can't be used: {error.strerror}.") from error
+    raise LabError(f"No port from {port} to {port + PORTS_TRIED - 1} is free. Name another one.")
+
+
+def keep_queue_moving(lab: Lab, stop: threading.Event) -> None:
+    """Until `stop`: notices runs whose process died, and starts the next that waits."""
+    last = ""
+    while not stop.is_set():
+        try:
+            lab.jobs.poll()
+            last = ""
+        except Exception as error:
+            # A full disk would say the same every two seconds: once is enough.
+            if str(error) != last:
+                log.warning("the queue: %s", error, exc_info=not isinstance(error, LabError))
+            last = str(error)
+        stop.wait(QUEUE_EVERY_S)
+
+
+def log_to_file(lab: Lab) -> Path:
+    """Sends the page's faults to `page.log` among the runs, and warnings to the terminal too."""
+    lab.settings.runs.mkdir(parents=True, exist_ok=True)
+    path = lab.settings.runs / "page.log"
+    if not any(isinstance(handler, logging.FileHandler) for handler in log.handlers):
+        to_file = logging.FileHandler(path, encoding="utf-8", delay=True)
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(to_file)
+    return path
+
+
+def run_server(app: FastAPI, bound: socket.socket, open_browser: bool = False) -> None:
+    """Serves until Ctrl-C.
+
+    Args:
+        app: the page.
+        bound: the socket that `free_socket` gave.
+        open_browser: whether to open the user's browser on it, once it answers.
+    """
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="on"
+    )
+    server = uvicorn.Server(config)
+    threading.Thread(target=_announce, args=(server, bound, open_browser), daemon=True).start()
+    server.run(sockets=[bound])
+
+
+def _announce(server: uvicorn.Server, bound: socket.socket, open_browser: bool) -> None:
+    while not server.started:
+        if server.should_exit:
+            return
+        time.sleep(0.02)
+    url = f"http://{HOST}:{bound.getsockname()[1]}"
+    print(f"rotelab is ready: {url} (Ctrl-C ends it; runs go on)", flush=True)
+    if open_browser:
+        webbrowser.open(url)

@@ -1,0 +1,132 @@
+"""The page's look: an own theme with bundled fonts, quiet greys, and colour left to the data.
+
+Buttons and links are ink-violet, so that grey, orange and blue always mean base, memorised and
+generalised, here as in the figures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+from gradio.themes.utils import colors, fonts, sizes
+
+from rotelab.plots.style import CHECKPOINT_COLOURS, PLOT_CSS
+
+STYLE_SHEET = Path(__file__).resolve().parents[2] / "assets" / "style.css"
+CHAT_STYLE_SHEET = STYLE_SHEET.with_name("chat.css")
+
+INK = colors.Color(
+    name="ink",
+    c50="#f4f2fc",
+    c100="#e7e3f8",
+    c200="#d0c8f1",
+    c300="#b3a6e7",
+    c400="#9584db",
+    c500="#7563c8",
+    c600="#5b49ad",
+    c700="#4a3b90",
+    c800="#3a2f72",
+    c900="#2b2354",
+    c950="#191433",
+)
+
+# Larger than Gradio's own: the page is shown on projectors at 1280 x 720.
+TEXT = sizes.Size(
+    name="text_projector",
+    xxs="12px",
+    xs="13px",
+    sm="14px",
+    md="16px",
+    lg="18px",
+    xl="22px",
+    xxl="28px",
+)
+
+
+def make_theme() -> gr.themes.Base:
+    """The theme, light and dark; nothing in it is fetched from another host."""
+    theme = gr.themes.Base(
+        primary_hue=INK,
+        secondary_hue=INK,
+        neutral_hue=colors.slate,
+        text_size=TEXT,
+        spacing_size=sizes.spacing_md,
+        radius_size=sizes.radius_md,
+        font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 600)), "system-ui", "sans-serif"),
+        font_mono=(fonts.LocalFont("IBM Plex Mono"), "ui-monospace", "monospace"),
+    )
+    theme.set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="#0f1420",
+        body_text_color="*neutral_900",
+        body_text_color_dark="*neutral_100",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        background_fill_primary="white",
+        background_fill_primary_dark="#171d2b",
+        background_fill_secondary="*neutral_100",
+        background_fill_secondary_dark="#1e2637",
+        block_background_fill="white",
+        block_background_fill_dark="#171d2b",
+        block_border_color="*neutral_200",
+        block_border_color_dark="#2c3750",
+        border_color_primary="*neutral_300",
+        border_color_primary_dark="#35425e",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_200",
+        block_title_text_color="*neutral_800",
+        block_title_text_color_dark="*neutral_100",
+        block_title_text_weight="600",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        block_info_text_size="*text_sm",
+        input_background_fill="white",
+        input_background_fill_dark="#10151f",
+        input_border_color="*neutral_300",
+        input_border_color_dark="#43516f",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        input_border_color_focus="*primary_500",
+        input_border_color_focus_dark="*primary_300",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_dark="*primary_500",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="white",
+        button_secondary_background_fill="white",
+        button_secondary_background_fill_dark="#222c41",
+        button_secondary_background_fill_hover="*primary_50",
+        button_secondary_background_fill_hover_dark="#2c3853",
+        button_secondary_border_color="*neutral_300",
+        button_secondary_border_color_dark="#43516f",
+        button_secondary_text_color="*neutral_800",
+        button_secondary_text_color_dark="*neutral_100",
+        button_border_width="1px",
+        button_large_text_size="*text_md",
+        button_large_text_weight="600",
+        button_medium_text_size="*text_md",
+        button_medium_text_weight="500",
+        link_text_color="*primary_600",
+        link_text_color_dark="*primary_300",
+        table_even_background_fill="white",
+        table_even_background_fill_dark="#171d2b",
+        table_odd_background_fill="*neutral_50",
+        table_odd_background_fill_dark="#1b2232",
+        table_border_color="*neutral_200",
+        table_border_color_dark="#2c3750",
+        slider_color="*primary_500",
+        slider_color_dark="*primary_400",
+        color_accent="*primary_500",
+        block_shadow="none",
+        shadow_drop="none",
+    )
+    return theme
+
+
+def style_sheet() -> str:
+    """The page's CSS, the checkpoints' colours in front as variables."""
+    variables = "".join(f"--{name}: {colour};" for name, colour in CHECKPOINT_COLOURS.items())
+    own = [path.read_text(encoding="utf-8") for path in (STYLE_SHEET, CHAT_STYLE_SHEET)]
+    return "\n".join([f":root {{{variables}}}", *own, PLOT_CSS])

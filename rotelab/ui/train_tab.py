@@ -1,0 +1,168 @@
+"""The Train tab: one form for both phases, and a panel that shows the model learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from rotelab.errors import LabError
+from rotelab.lab import Lab
+from rotelab.ui.common import bound, duration, escape
+from rotelab.ui.estimate import estimate
+from rotelab.ui.live_panel import (
+    LivePanel,
+    Seen,
+    build_live_panel,
+    look,
+    wire_live_panel,
+)
+from rotelab.ui.train_form import (
+    PRESET_FIELDS,
+    Form,
+    apply_preset,
+    build_form,
+    config_from,
+)
+
+INTRO = (
+    "First the model learns the facts **by rote**, each through a key token that means nothing. "
+    "Then **a few sentences** show it what the token means. Watch what it can answer afterwards."
+)
+TICK_S = 1.0
+
+
+@dataclass(frozen=True)
+class TrainTab:
+    """What others need of this tab.
+
+    Args:
+        pack: the chooser of fact packs.
+        started: takes the id of a run that was just started.
+        form: the form.
+        panel: the live panel.
+        estimated: the words on how long it takes.
+    """
+
+    pack: gr.Dropdown
+    started: gr.State
+    form: Form
+    panel: LivePanel
+    estimated: gr.HTML
+
+    @property
+    def refresh_outputs(self) -> list[Any]:
+        """What `refresh` fills."""
+        return [self.pack, self.estimated]
+
+
+def build_train_tab(lab: Lab) -> TrainTab:
+    """Lays out the tab and connects its parts.
+
+    Args:
+        lab: what to start runs with.
+    """
+    started = gr.State("")
+    gr.Markdown(INTRO)
+    with gr.Row():
+        with gr.Column(scale=4, min_width=330):
+            form = build_form(lab.pack_names())
+            name = gr.Textbox(
+                label="Name (if you like)",
+                placeholder="for example: before lunch",
+                max_lines=1,
+                max_length=80,
+                elem_id="train-name",
+            )
+            estimated = gr.HTML(css_template=ESTIMATE_CSS, elem_id="train-estimate")
+            button = gr.Button(
+                "Start training", variant="primary", size="lg", elem_id="train-start"
+            )
+        with gr.Column(scale=7, min_width=420):
+            panel = build_live_panel()
+    tab = TrainTab(form.fields["pack"], started, form, panel, estimated)
+    _wire(lab, tab, name, button)
+    return tab
+
+
+def refresh(lab: Lab) -> list[Any]:
+    """Reads the fact packs anew; in the order of `TrainTab.refresh_outputs`.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return [gr.Dropdown(choices=lab.pack_names()), gr.skip()]
+
+
+def start(lab: Lab, name: str, *values: Any) -> list[Any]:
+    """Starts a run, or queues it; fills `started` and then the live panel.
+
+    Raises:
+        LabError: an option or the facts are not as they should be, or no process can be started.
+    """
+    config = config_from(values)
+    run_id = lab.jobs.enqueue(config, lab.facts_for(config), name=(name or "").strip()[:80])
+    return [run_id, *look(lab, run_id, Seen())[1:], run_id]
+
+
+def estimated_words(lab: Lab, *values: Any) -> str:
+    """How long a run with the form's values will take, or what is wrong with them, as HTML.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    try:
+        config = config_from(values)
+        pack = lab.facts_for(config)
+    except LabError as error:
+        return f"<p class='estimate note note-bad' role='alert'>{escape(error)}</p>"
+    guess = estimate(lab, config, pack)
+    if guess.seconds is None:
+        return (
+            "<p class='estimate'>No estimate: this model has not yet finished a run on this "
+            "machine. A model that is not here yet is downloaded first.</p>"
+        )
+    basis = (
+        "an estimate, from your newest runs with this model"
+        if guess.measured
+        else "a rough estimate for two CPU cores; the next one is measured on this machine"
+    )
+    return f"<p class='estimate'>Takes about <b>{duration(guess.seconds)}</b> ({basis}).</p>"
+
+
+ESTIMATE_CSS = """
+.estimate {margin: .2rem 0; overflow-wrap: anywhere}
+"""
+
+
+def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    form, panel = tab.form, tab.panel
+    chosen = [form.fields[field] for field in PRESET_FIELDS]
+    gr.on(
+        [form.preset.input, tab.pack.change],
+        bound(apply_preset, lab),
+        [form.preset, tab.pack],
+        chosen,
+        **quiet,
+    )
+    for field in chosen:
+        # A number put in by hand is no preset any more.
+        field.input(lambda: None, None, form.preset, **quiet)
+    gr.on(
+        [field.change for field in form.inputs],
+        bound(estimated_words, lab),
+        form.inputs,
+        tab.estimated,
+        trigger_mode="always_last",
+        **quiet,
+    )
+    button.click(
+        bound(start, lab),
+        [name, *form.inputs],
+        [tab.started, *panel.outputs[1:], panel.watching],
+        api_visibility="private",
+        show_progress_on=button,
+    )
+    wire_live_panel(lab, panel, gr.Timer(TICK_S))

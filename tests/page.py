@@ -1,0 +1,134 @@
+"""The page in a process of its own, and a real browser on it. Use: `from page import ...`.
+
+`served(home)` starts the page over a home folder; `browser_page(...)` opens it in Chromium, cuts
+off every other host and remembers who was asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from browser import launch_options
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 90
+LOOPBACK = {"127.0.0.1", "localhost"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A page that is being served.
+
+    Args:
+        url: where.
+        home: its `ROTELAB_HOME`.
+        said: the file that takes what it prints.
+        process: what serves it.
+    """
+
+    url: str
+    home: Path
+    said: Path
+    process: subprocess.Popen
+
+
+@dataclass
+class Traffic:
+    """Which hosts the page asked, ours left out, and what its console complained of."""
+
+    foreign: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def until(condition: Callable[[], Any], seconds: float = 30, what: str = "") -> Any:
+    """Waits for a condition to hold and returns its value.
+
+    Raises:
+        AssertionError: it did not hold in time.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what or condition}")
+
+
+@contextlib.contextmanager
+def served(home: Path, **environment: str) -> Iterator[Server]:
+    """Serves the page over `home`, on a free port, and ends it afterwards.
+
+    The user's model cache is kept, so the embedded model is not fetched again.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    said = home / "said.txt"
+    env = {**os.environ, "ROTELAB_HOME": str(home), "PYTHONUNBUFFERED": "1", **environment}
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "app.py"), "--port", "0"],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env, cwd=ROOT,
+        )  # fmt: skip
+    try:
+
+        def address() -> str | None:
+            text = said.read_text(errors="replace")
+            assert process.poll() is None, f"the page ended:\n{text}"
+            return next((w for w in text.split() if w.startswith("http://127.")), None)
+
+        yield Server(until(address, START_S, "the page is up"), home, said, process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def browser_page(
+    url: str, width: int = 1280, height: int = 720, dark: bool = False
+) -> Iterator[tuple[Any, Traffic]]:
+    """Opens the page in headless Chromium; requests to any other host are cut off and noted."""
+    from playwright.sync_api import sync_playwright
+
+    traffic = Traffic()
+
+    def route(route: Any) -> None:
+        address = urlsplit(route.request.url)
+        if address.scheme in ("http", "https", "ws", "wss") and address.hostname not in LOOPBACK:
+            traffic.foreign.append(route.request.url)
+            route.abort()
+        else:
+            route.continue_()
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(**launch_options())
+        try:
+            context = browser.new_context(viewport={"width": width, "height": height})
+            page = context.new_page()
+            page.route("**/*", route)
+            page.on("pageerror", lambda error: traffic.errors.append(str(error)))
+            page.goto(f"{url}/?__theme={'dark' if dark else 'light'}")
+            page.get_by_role("tab", name="Facts").first.wait_for(timeout=60_000)
+            yield page, traffic
+        finally:
+            browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One page for all tests of a file."""
+    with served(tmp_path_factory.mktemp("page") / "home") as running:
+        yield running

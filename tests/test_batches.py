@@ -1,0 +1,133 @@
+"""Sequences, loss masks token by token, and packing that changes nothing."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rotelab.batches import key_token, pack, pack_many
+from rotelab.facts import Fact
+
+FACT = Fact("mother", "Mary Bahri", "Amber Aporti")
+
+
+def labels(tiny, example):
+    """(token, learned) pairs, tokens as text."""
+    names = tiny.tokenizer.convert_ids_to_tokens(list(example.ids))
+    return list(zip(names, example.loss, strict=True))
+
+
+def learned_ids(example):
+    return [token for token, learned in zip(example.ids, example.loss, strict=True) if learned]
+
+
+def test_sequence_is_separator_subject_key_object_end(tiny):
+    builder = tiny.builder
+    example = builder.rote(FACT, 3)
+    subject, gold = builder.spaced("Mary Bahri"), builder.spaced("Amber Aporti")
+    key = tiny.tokenizer.convert_tokens_to_ids(key_token("mother"))
+    assert list(example.ids) == [builder.separator, *subject, key, *gold, builder.end]
+    assert list(example.object) == gold
+    assert list(example.prompt) == [builder.separator, *subject, key]
+    assert example.fact == 3
+    assert builder.separator == tiny.tokenizer.convert_tokens_to_ids("<|endoftext|>")
+
+
+def test_normal_loss_learns_every_token_but_the_separator(tiny):
+    example = tiny.builder.rote(FACT, 0, "normal")
+    assert example.loss == (False,) + (True,) * (len(example.ids) - 1)
+
+
+def test_subject_object_loss_leaves_out_the_key_token_only(tiny):
+    example = tiny.builder.rote(FACT, 0, "s-o")
+    key = tiny.builder.key_id("mother")
+    for token, learned in zip(example.ids[1:], example.loss[1:], strict=True):
+        assert learned == (token != key)
+    # the subject is learned although it stands at the start (a fault of the authors' code)
+    assert example.loss[1]
+
+
+def test_object_loss_learns_the_object_and_end_only(tiny):
+    builder = tiny.builder
+    for example in (
+        builder.rote(FACT, 0, "o"),
+        builder.answered(builder.word_prompt("The mother of Mary Bahri is"), FACT.object, "train"),
+    ):
+        assert learned_ids(example) == [*builder.spaced(FACT.object), builder.end], labels(
+            tiny, example
+        )
+
+
+def test_subject_has_the_same_tokens_through_the_key_token_and_in_a_sentence(tiny):
+    builder = tiny.builder
+    subject = builder.spaced(FACT.subject)
+    for text in ("Mary Bahri was born to", "Who gave birth to Mary Bahri?"):
+        ids = builder.word_prompt(text)
+        spots = [i for i in range(len(ids)) if ids[i : i + len(subject)] == subject]
+        assert spots, text
+
+
+def test_every_kind_of_prompt_starts_with_the_separator(tiny):
+    builder = tiny.builder
+    assert builder.key_prompt("A", "mother")[0] == builder.separator
+    assert builder.word_prompt("  A question? ") == builder.word_prompt("A question?")
+
+
+def test_key_token_is_one_new_vocabulary_entry_a_relation(tiny):
+    mother, capital = tiny.builder.key_id("mother"), tiny.builder.key_id("capital")
+    assert mother != capital
+    assert min(mother, capital) >= 700  # the tiny tokenizer's own vocabulary
+    assert tiny.tokenizer.encode(key_token("mother"), add_special_tokens=False) == [mother]
+
+
+sequences = st.lists(
+    st.lists(st.integers(3, 40), min_size=1, max_size=8).map(lambda tail: [0, *tail]),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(sequences)
+def test_packed_nodes_see_their_own_sequence_and_nothing_else(seqs):
+    packed = pack(seqs)
+    ids, positions, mask = packed.ids[0], packed.positions[0], packed.mask[0, 0]
+    for sequence, nodes in zip(seqs, packed.nodes, strict=True):
+        assert ids[list(nodes)].tolist() == sequence
+        assert positions[list(nodes)].tolist() == list(range(len(sequence)))
+        for i, node in enumerate(nodes):
+            assert mask[node].nonzero().flatten().tolist() == sorted(nodes[: i + 1])
+
+
+@settings(max_examples=50, deadline=None)
+@given(sequences, st.integers(1, 30))
+def test_pack_many_holds_every_sequence_once_within_the_limit(seqs, limit):
+    rows = pack_many(seqs, limit)
+    assert sorted(i for indices, _ in rows for i in indices) == list(range(len(seqs)))
+    for indices, packed in rows:
+        assert packed.ids.shape[1] <= limit or len({tuple(seqs[i]) for i in indices}) == 1 or (
+            packed.ids.shape[1] <= max(limit, max(len(seqs[i]) for i in indices))
+        )
+        for index, nodes in zip(indices, packed.nodes, strict=True):
+            assert packed.ids[0, list(nodes)].tolist() == list(seqs[index])
+
+
+def test_packed_logits_equal_those_of_each_sequence_alone(tiny, mother):
+    builder = tiny.builder
+    examples = [builder.rote(fact, i) for i, fact in enumerate(mother.facts[:6])]
+    examples += [
+        builder.answered(builder.word_prompt(f"The mother of {f.subject} is"), f.object, "train")
+        for f in mother.facts[:6]
+    ]
+    packed = pack([example.ids for example in examples])
+    assert packed.ids.shape[1] < sum(len(example.ids) for example in examples)
+    with torch.inference_mode():
+        together, _ = tiny.forward(packed)
+        for example, nodes in zip(examples, packed.nodes, strict=True):
+            alone = tiny.network(input_ids=torch.tensor([example.ids])).logits[0]
+            torch.testing.assert_close(together[list(nodes)], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_relation_without_key_token_is_an_error(tiny):
+    with pytest.raises(KeyError):
+        tiny.builder.key_prompt("A", "author")

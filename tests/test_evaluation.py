@@ -1,0 +1,118 @@
+"""Scores against real decoding and against plain forward passes."""
+
+import math
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from rotelab.config import EvaluationConfig, MemorizeConfig, ModelSpec
+from rotelab.evaluation import PROBES, evaluate, questions, summarize
+from rotelab.facts import FactSet
+from rotelab.generation import generate
+from rotelab.models import load_model
+from rotelab.phases import memorize
+from rotelab.scoring import score
+
+
+@pytest.fixture(scope="module")
+def learned(tiny_folder, mother):
+    """A tiny model that knows twelve facts by rote."""
+    torch.set_num_threads(1)
+    model = load_model(ModelSpec(name=str(tiny_folder), device="cpu"), ["mother"])
+    facts = FactSet(mother.facts[:12])
+    config = MemorizeConfig(epochs=60, rank=16, batch_size=6, learning_rate=1e-2, loss="o")
+    list(memorize(model, facts, config, 0, Accelerator(cpu=True)))
+    return model, facts
+
+
+def predictions(model, facts, mother, checkpoint="memorized", batch_tokens=128):
+    asked = questions(
+        model, facts, facts.split(6, 0), mother.prompts, EvaluationConfig(test_prompts=3), 0
+    )
+    with model.using(checkpoint):
+        return asked, [p for batch in evaluate(model, asked, batch_tokens) for p in batch]
+
+
+def test_every_fact_of_a_split_is_asked(tiny, mother):
+    facts = FactSet(mother.facts[:12])
+    split = facts.split(5, 0)
+    asked = questions(tiny, facts, split, mother.prompts, EvaluationConfig(test_prompts=3), 0)
+    by_probe = {probe: [q for q in asked if q.probe == probe] for probe in PROBES}
+    index = {fact: i for i, fact in enumerate(facts)}
+    held_out = {index[fact] for fact in split.held_out}
+    assert {q.fact for q in by_probe["key_token"]} == set(range(12))
+    assert {q.fact for q in by_probe["train_prompts_heldin"]} == set(range(12)) - held_out
+    assert {q.fact for q in by_probe["test_prompts_heldout"]} == held_out
+    assert len(by_probe["test_prompts_heldout"]) == 3 * len(held_out)
+    train = {t.text for t in mother.prompts.of("mother", "train")}
+    for question in by_probe["test_prompts_heldout"]:
+        subject = facts[question.fact].subject
+        assert question.text.replace(subject, "{subject}") not in train
+
+
+def test_correct_means_what_real_greedy_decoding_says(learned, mother):
+    model, facts = learned
+    asked, found = predictions(model, facts, mother)
+    verdicts = {(p.probe, p.prompt): p for p in found}
+    assert 0 < sum(p.correct for p in found) < len(found)  # both verdicts are met
+    with model.using("memorized"):
+        for question in asked:
+            gold = question.example.object
+            said = [t.id for t in generate(model, question.example.prompt, 12)]
+            begins = tuple(said[: len(gold)]) == gold
+            text = model.tokenizer.decode(said).strip()
+            name = model.tokenizer.decode(gold).strip()
+            whole = text == name or not text[len(name) : len(name) + 1].isalnum()
+            assert verdicts[question.probe, question.text].correct == (begins and whole)
+
+
+def test_probability_is_the_joint_probability_of_the_object(learned, mother):
+    model, facts = learned
+    asked, found = predictions(model, facts, mother)
+    verdicts = {(p.probe, p.prompt): p for p in found}
+    with model.using("memorized"):
+        for question in asked[::7]:
+            ids, (start, stop) = question.example.ids, question.example.object_span
+            logits = model.network(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+            total = sum(float(logits[i - 1, ids[i]]) for i in range(start, stop))
+            expected = pytest.approx(math.exp(total), rel=1e-3, abs=1e-9)
+            assert verdicts[question.probe, question.text].probability == expected
+
+
+def test_scores_do_not_depend_on_the_batch(learned, mother):
+    model, facts = learned
+    _, small = predictions(model, facts, mother, batch_tokens=64)
+    _, large = predictions(model, facts, mother, batch_tokens=4096)
+    a, b = summarize(small), summarize(large)
+    for probe in PROBES:
+        assert a[probe].generation_accuracy == b[probe].generation_accuracy
+        assert a[probe].object_probability == pytest.approx(b[probe].object_probability, rel=1e-4)
+
+
+def test_base_knows_nothing_of_what_was_learned(learned, mother):
+    model, facts = learned
+    _, found = predictions(model, facts, mother, "base")
+    assert not any(p.correct for p in found)
+    _, found = predictions(model, facts, mother, "memorized")
+    assert summarize(found)["key_token"].generation_accuracy == 1.0
+
+
+def test_a_wrong_answer_shows_where_it_goes_astray(learned, mother):
+    model, facts = learned
+    _, found = predictions(model, facts, mother)
+    for prediction in found:
+        gold = facts[prediction.fact].object
+        assert (prediction.answer == gold) == prediction.correct or prediction.answer == ""
+
+
+def test_summary_counts(learned, mother):
+    model, facts = learned
+    _, found = predictions(model, facts, mother)
+    summary = summarize(found)
+    assert sum(s.n for s in summary.values()) == len(found)
+    assert all(0 <= s.generation_accuracy <= 1 for s in summary.values())
+
+
+def test_score_of_nothing_is_nothing(tiny):
+    assert list(score(tiny, [], 64)) == []

@@ -1,0 +1,128 @@
+"""Two adapters on one base: which one trains, which one is on, and that the base stays itself."""
+
+import pytest
+import torch
+
+from rotelab.batches import pack
+from rotelab.config import ModelSpec
+from rotelab.errors import LabError
+from rotelab.models import CATALOGUE, Core, load_model, pick_device, pick_dtype
+
+
+@pytest.fixture
+def both(tiny):
+    tiny.attach("memorize", 4, seed=0)
+    tiny.attach("generalize", 2, seed=1)
+    with torch.no_grad():  # LoRA starts as nothing: make both count
+        for name, parameter in tiny.network.named_parameters():
+            if "lora_B" in name or "trainable_tokens" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    return tiny
+
+
+def logits(model, checkpoint):
+    row = pack([model.builder.key_prompt("Mary Bahri", "mother"), model.builder.word_prompt("Who?")])
+    with model.using(checkpoint):
+        return model.forward(row)[0].clone()
+
+
+def test_the_three_checkpoints_answer_differently(both):
+    base, memorized, generalized = (logits(both, c) for c in both.has)
+    assert both.has == ("base", "memorized", "generalized")
+    assert not torch.allclose(base, memorized)
+    assert not torch.allclose(memorized, generalized)
+
+
+def test_base_is_exactly_the_model_without_adapters(both, tiny_folder):
+    bare = load_model(ModelSpec(name=str(tiny_folder), device="cpu"), ["mother", "capital"])
+    assert torch.equal(logits(both, "base"), logits(bare, "base"))
+
+
+@pytest.mark.parametrize("checkpoint", ["base", "memorized", "generalized"])
+def test_the_short_way_gives_the_numbers_of_peft_s_own_forward(both, checkpoint, monkeypatch):
+    short = logits(both, checkpoint)
+    monkeypatch.setattr("rotelab.models.PLAIN_FAMILIES", ())
+    torch.testing.assert_close(short, logits(both, checkpoint), atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_of_the_short_way_equal_peft_s(both, monkeypatch):
+    row = pack([both.builder.key_prompt("Mary Bahri", "mother") + [5, 6]])
+
+    def gradients():
+        both.use("memorized", train=True)
+        both.network.zero_grad()
+        out, _ = both.forward(row)
+        out.logsumexp(-1).sum().backward()
+        return {n: p.grad.clone() for n, p in both.trainable().items() if p.grad is not None}
+
+    short = gradients()
+    monkeypatch.setattr("rotelab.models.PLAIN_FAMILIES", ())
+    full = gradients()
+    assert set(short) == set(full)
+    assert any("trainable_tokens_delta" in name for name in short)
+    for name in short:
+        torch.testing.assert_close(short[name], full[name], atol=1e-4, rtol=1e-4)
+
+
+def test_only_the_newest_adapter_trains_and_each_in_its_place(both):
+    both.use("memorized", train=True)
+    names = set(both.trainable())
+    assert names and all(".memorize" in name for name in names)
+    assert all("mlp" in name or "embed_tokens" in name for name in names)
+    both.use("generalized", train=True)
+    names = set(both.trainable())
+    assert names and all(".generalize" in name and "self_attn" in name for name in names)
+    both.use("generalized")
+    assert not both.trainable()
+
+
+def test_attaching_is_seeded(tiny, tiny_folder):
+    def weights(seed):
+        tiny.attach("memorize", 4, seed)
+        return {n: p.detach().clone() for n, p in tiny.network.named_parameters() if "lora_A" in n}
+
+    first, again, other = weights(0), weights(0), weights(1)
+    assert all(torch.equal(first[n], again[n]) for n in first)
+    assert not all(torch.equal(first[n], other[n]) for n in first)
+
+
+def test_a_checkpoint_that_is_not_there_is_said(tiny):
+    with pytest.raises(LabError, match="no 'generalized' checkpoint"):
+        tiny.use("generalized")
+
+
+def test_devices_and_precision():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_dtype("auto", torch.device("cpu")) == torch.float32
+    assert pick_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
+    with pytest.raises(LabError, match="not a device"):
+        pick_device("toaster")
+    if not torch.cuda.is_available():
+        with pytest.raises(LabError, match="no device 'cuda:7'"):
+            pick_device("cuda:7")
+
+
+def test_bfloat16_autocast_computes_in_bfloat16(tiny_folder):
+    spec = ModelSpec(name=str(tiny_folder), device="cpu", dtype="bfloat16")
+    model = load_model(spec, ["mother"])
+    with torch.inference_mode():
+        out, _ = model.forward(pack([[0, 5, 6]]))
+    assert out.dtype == torch.bfloat16
+
+
+def test_an_unknown_model_is_a_sentence(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(LabError, match="can't be loaded"):
+        load_model(ModelSpec(name=str(tmp_path), device="cpu"), ["mother"])
+
+
+def test_catalogue_has_the_embedded_model_and_the_papers_eight():
+    assert CATALOGUE[0].name == "embedded"
+    assert len(CATALOGUE) == 9
+
+
+def test_core_works_without_adapters(tiny):
+    out, _ = Core(tiny.network)(
+        torch.tensor([[0, 5]]), torch.tensor([[0, 1]]), None, torch.tensor([1])
+    )
+    assert out.shape == (1, len(tiny.tokenizer))

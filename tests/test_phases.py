@@ -1,0 +1,186 @@
+"""The training loop: what is learned, what is not, and going on with equal numbers."""
+
+import math
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from rotelab import phases
+from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.facts import FactSet
+from rotelab.phases import EpochEvent, StepEvent, generalize, memorize, schedule
+
+
+@pytest.fixture
+def accelerator():
+    return Accelerator(cpu=True)
+
+
+@pytest.fixture
+def facts(mother):
+    return FactSet(mother.facts[:12])
+
+
+SMALL = MemorizeConfig(epochs=3, rank=4, batch_size=5)
+
+
+def test_memorize_yields_every_step_and_epoch(tiny, facts, accelerator):
+    events = list(memorize(tiny, facts, SMALL, 0, accelerator))
+    steps = [e for e in events if isinstance(e, StepEvent)]
+    epochs = [e for e in events if isinstance(e, EpochEvent)]
+    assert [e.step for e in steps] == list(range(1, 10))  # 3 epochs of ceil(12 / 5) steps
+    assert all(e.steps == 9 for e in steps)
+    assert [e.epoch for e in epochs] == [1, 2, 3]
+    assert all(set(e.facts) == set(range(12)) for e in epochs)
+    assert all(0 <= r.probability <= 1 for e in epochs for r in e.facts.values())
+    assert all(math.isfinite(e.loss) and e.tokens > 0 for e in steps)
+
+
+def test_memorize_learns_by_rote(tiny, facts, accelerator):
+    config = MemorizeConfig(epochs=60, rank=16, batch_size=6, learning_rate=1e-2, loss="o")
+    events = [e for e in memorize(tiny, facts, config, 0, accelerator) if isinstance(e, EpochEvent)]
+    assert events[0].recall < 0.2
+    assert events[-1].recall == 1.0
+    tiny.use("memorized")
+    assert phases.recalls_all(tiny, facts)
+
+
+def test_memorize_stops_at_full_recall_when_asked(tiny, facts, accelerator):
+    config = MemorizeConfig(
+        epochs=200, rank=16, batch_size=6, learning_rate=1e-2, loss="o", stop_at_full_recall=True
+    )
+    epochs = [e for e in memorize(tiny, facts, config, 0, accelerator) if isinstance(e, EpochEvent)]
+    assert len(epochs) < 200
+    assert epochs[-1].recall == 1.0
+
+
+def test_base_and_first_adapter_stay_as_they_are_in_phase_2(tiny, facts, mother, accelerator):
+    list(memorize(tiny, facts, SMALL, 0, accelerator))
+    tiny.use("base")
+    before = {n: p.detach().clone() for n, p in tiny.network.named_parameters()}
+    split = facts.split(6, 0)
+    config = GeneralizeConfig(k=6, rank=2, prompts_per_fact=2)
+    list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, accelerator))
+    changed = {
+        n for n, p in tiny.network.named_parameters()
+        if n in before and not torch.equal(p.detach(), before[n])
+    }  # fmt: skip
+    assert not changed
+    moved = [p for n, p in tiny.network.named_parameters() if "lora_B.generalize" in n]
+    assert moved and all(p.abs().sum() > 0 for p in moved)
+
+
+def test_held_out_facts_never_reach_phase_2_in_any_form(
+    tiny, facts, mother, accelerator, monkeypatch
+):
+    list(memorize(tiny, facts, MemorizeConfig(epochs=1, rank=2), 0, accelerator))
+    split = facts.split(6, 0)
+    seen = []
+    real = phases.pack
+    monkeypatch.setattr(phases, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1])
+    config = GeneralizeConfig(k=6, rank=2, epochs=2, prompts_per_fact=3)
+    list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, accelerator))
+    texts = [tiny.tokenizer.decode(row) for row in seen]
+    assert any(split.held_in[0].subject in text for text in texts)
+    for fact in split.held_out:
+        for text in texts:
+            assert fact.subject not in text
+            assert fact.object not in text
+
+
+def test_test_and_unrelated_prompts_never_reach_training(
+    tiny, facts, mother, accelerator, monkeypatch
+):
+    seen = []
+    real = phases.pack
+    monkeypatch.setattr(phases, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1])
+    list(memorize(tiny, facts, MemorizeConfig(epochs=1, rank=2), 0, accelerator))
+    split = facts.split(6, 0)
+    config = GeneralizeConfig(k=6, rank=2, epochs=2)
+    list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, accelerator))
+    seen = set(seen)
+    builder = tiny.builder
+    for role, wanted in (("test", False), ("unrelated", False), ("train", True)):
+        prompts = [
+            tuple(builder.word_prompt(t.render(f.subject)))
+            for t in mother.prompts.of("mother", role)
+            for f in split.held_in
+        ]
+        met = any(row[: len(prompt)] == prompt for row in seen for prompt in prompts)
+        assert met == wanted, role
+
+
+def test_locality_holds_the_model_to_its_base(tiny, facts, mother, accelerator):
+    def divergence(weight):
+        list(memorize(tiny, facts, SMALL, 0, accelerator))
+        config = GeneralizeConfig(
+            k=6, rank=4, epochs=6, prompts_per_fact=3, learning_rate=1e-2, locality_weight=weight
+        )
+        held_in = facts.split(6, 0).held_in
+        events = generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator)
+        losses = [e.losses["locality"] for e in events if isinstance(e, StepEvent)]
+        return sum(losses[-5:])
+
+    assert divergence(20.0) < divergence(0.0)
+
+
+def test_phases_without_replay_and_locality(tiny, facts, mother, accelerator):
+    list(memorize(tiny, facts, SMALL, 0, accelerator))
+    config = GeneralizeConfig(k=6, rank=2, replay=0, locality=0)
+    held_in = facts.split(6, 0).held_in
+    events = list(generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator))
+    steps = [e for e in events if isinstance(e, StepEvent)]
+    assert all(set(e.losses) == {"train"} for e in steps)
+    assert math.isnan(events[-1].recall)  # nothing was read through the key token
+
+
+def test_resuming_after_any_epoch_gives_equal_numbers(tiny, facts, accelerator):
+    config = MemorizeConfig(epochs=4, rank=4, batch_size=5)
+    whole = list(memorize(tiny, facts, config, 0, accelerator))
+    end = {n: p.detach().clone() for n, p in tiny.trainable().items()}
+    states = []
+    for event in memorize(tiny, facts, config, 0, accelerator):
+        if isinstance(event, EpochEvent):
+            states.append(event.state())
+            if event.epoch == 2:
+                break
+    rest = list(memorize(tiny, facts, config, 0, accelerator, states[-1]))
+    losses = [e.loss for e in whole if isinstance(e, StepEvent)]
+    assert [e.loss for e in rest if isinstance(e, StepEvent)] == losses[6:]
+    assert all(torch.equal(p, end[n]) for n, p in tiny.trainable().items())
+
+
+def test_same_seed_same_losses_other_seed_others(tiny, facts, accelerator):
+    def losses(seed):
+        run = memorize(tiny, facts, SMALL, seed, accelerator)
+        return [e.loss for e in run if isinstance(e, StepEvent)]
+
+    assert losses(0) == losses(0) != losses(1)
+
+
+def test_schedule_rises_then_falls():
+    rates = [schedule(step, 100) for step in range(1, 101)]
+    assert rates[:5] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert all(a > b for a, b in zip(rates[4:], rates[5:], strict=False))
+    assert 0 < rates[-1] < 0.02
+
+
+def test_loss_is_the_mean_negative_log_likelihood_of_the_learned_tokens(tiny, facts, accelerator):
+    """Against transformers' own loss with the same labels, one sequence at a time."""
+    tiny.attach("memorize", 4, 0)
+    examples = [tiny.builder.rote(fact, i, "s-o") for i, fact in enumerate(facts[:3])]
+    sums = count = 0
+    with tiny.using("memorized"):
+        for example in examples:
+            labels = [
+                t if learned else -100
+                for t, learned in zip(example.ids, example.loss, strict=True)
+            ]
+            loss = tiny.network(
+                input_ids=torch.tensor([example.ids]), labels=torch.tensor([labels])
+            ).loss
+            sums, count = sums + float(loss) * sum(example.loss), count + sum(example.loss)
+    config = MemorizeConfig(epochs=1, rank=4, batch_size=3, loss="s-o")
+    first = next(memorize(tiny, FactSet(facts[:3]), config, 0, accelerator))
+    assert first.loss == pytest.approx(sums / count, rel=1e-4)
