@@ -239,19 +239,19 @@ def judge(
     if not begun:
         return Verdict()
     through = _key_relation(question, [relation.name for relation in pack.facts.relations])
+    subjects = _subjects_in(asked, pack)
     named = [
         fact for fact in begun
-        if _stands_in(_plain(fact.subject), asked) and through in ("", fact.relation)
+        if _plain(fact.subject) in subjects and through in ("", fact.relation)
     ]  # fmt: skip
     if not named:
         first, others = begun[0], len(begun) - 1
         more = f" and of {others} more" if others else ""
         return Verdict(
-            "another fact", f"A learned fact, but another one: the {_words(first)} of "
-            f"{first.subject}{more}.",
-        )  # fmt: skip
-    # The longest subject: `Ann Lee` stands in a question about `Ann Lee Ford` too.
-    fact = max(named, key=lambda one: len(one.subject))
+            "another fact",
+            f"A learned fact, but another one: the {_words(first)} of {first.subject}{more}.",
+        )
+    fact = named[0]
     if _off_topic(pack, fact, asked):
         return Verdict(
             "another fact", f"This is the {_words(fact)} of {fact.subject}, which was not asked: "
@@ -292,6 +292,13 @@ def _key_relation(text: str, relations: Sequence[str]) -> str:
     subject, _, last = text.strip().rpartition("[")
     name = last.removesuffix("]").strip().casefold()
     return name if subject.strip() and last.endswith("]") and name in relations else ""
+
+
+def _subjects_in(asked: str, pack: Pack) -> set[str]:
+    """The subjects that a question names, without those that are only part of a longer one."""
+    named = {name for name in (_plain(fact.subject) for fact in pack.facts)
+             if _stands_in(name, asked)}  # fmt: skip
+    return {name for name in named if not any(name != other and name in other for other in named)}
 
 
 def _off_topic(pack: Pack, fact: Fact, asked: str) -> bool:

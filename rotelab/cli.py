@@ -114,16 +114,21 @@ def run(
         evaluation=replace(_EVAL, test_prompts=test_prompts),
     )
     from rotelab.lab import Lab
-    from rotelab.worker import work
+    from rotelab.worker import agree_on, first_process, work
 
     lab = Lab.open()
-    run_id = lab.jobs.start_foreground(config, lab.facts_for(config), name=name)
-    bar = _Bar()
+    pack_of_run = lab.facts_for(config)
+    run_id, bar = "", _Bar()
+    if first_process():
+        run_id = lab.jobs.start_foreground(config, pack_of_run, name=name)
+    run_id = agree_on(run_id, cpu=device == "cpu")
     try:
         work(lab.registry, lab.settings, run_id, bar.show)
     finally:
         bar.close()
-        lab.jobs.start_next()
+    if not first_process():
+        return
+    lab.jobs.start_next()
     done = lab.registry.run(run_id)
     if json_output:
         print(json.dumps(report(lab, run_id)))
@@ -200,7 +205,11 @@ def packs() -> None:
 
     lab = Lab.open()
     for name in lab.pack_names():
-        pack = lab.find_pack(name)
+        try:
+            pack = lab.find_pack(name)
+        except LabError as error:  # one that is damaged does not hide the others
+            print(f"{name:16} {error}")
+            continue
         relations = ", ".join(f"{r.name} {len(r.facts)}" for r in pack.facts.relations)
         print(f"{name:16} {len(pack.facts):5} facts ({relations}), {len(pack.prompts)} prompts")
 

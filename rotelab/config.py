@@ -1,4 +1,4 @@
-"""What a run is: frozen, checked settings. Each field's help is its docstring and the form's hint."""
+"""What a run is: frozen, checked settings. A field's help is its docstring and the form's hint."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ModelSpec(_Checked):
     name: str = option(
         EMBEDDED,
         "Model",
-        "“embedded” is the 135M model that comes with the lab; else a Hugging Face name or a folder.",
+        "“embedded” is the 135M model that comes with the lab; else a Hugging Face name or folder.",
     )
     device: str = option(
         "auto",
@@ -73,6 +73,13 @@ class MemorizeConfig(_Checked):
     )
     learning_rate: float = option(
         2e-3, "Learning rate, phase 1", "Size of each learning step.", low=1e-7, high=1.0
+    )
+    lora_plus: float = option(
+        1.0,
+        "LoRA+ ratio, phase 1",
+        "How many times faster the second half of each adapter learns (LoRA+); 1 is plain LoRA.",
+        low=0.1,
+        high=100.0,
     )
     rank: int = option(
         64, "Adapter rank, phase 1", "Capacity of the adapter on the MLP layers.", low=1, high=1024
@@ -117,6 +124,13 @@ class GeneralizeConfig(_Checked):
     )
     learning_rate: float = option(
         1e-3, "Learning rate, phase 2", "Size of each learning step.", low=1e-7, high=1.0
+    )
+    lora_plus: float = option(
+        1.0,
+        "LoRA+ ratio, phase 2",
+        "How many times faster the second half of each adapter learns (LoRA+); 1 is plain LoRA.",
+        low=0.1,
+        high=100.0,
     )
     rank: int = option(
         16, "Adapter rank, phase 2", "Capacity of the adapter on attention.", low=1, high=1024
@@ -210,7 +224,9 @@ def help_of(config: type, name: str) -> str:
     return next(f.metadata["help"] for f in fields(config) if f.name == name)
 
 
-def _from_dict(cls: type, data: dict[str, Any]):
+def _from_dict(cls: type, data: Any):
+    if not isinstance(data, dict):
+        raise ConfigError(f"{cls.__name__} must be a table of options; it is {data!r:.80}.")
     known = {f.name: f for f in fields(cls)}
     for name in data:
         if name not in known:
@@ -233,6 +249,8 @@ def _check_field(owner: str, f: dataclasses.Field, value: Any) -> None:
         not isinstance(value, wanted) or (f.type in _NUMBERS and isinstance(value, bool))
     ):
         raise ConfigError(f"{label} ({f.name}) must be a {f.type}; it is {value!r}.")
+    if isinstance(value, str) and not value.strip():
+        raise ConfigError(f"{label} ({f.name}) must not be empty.")
     if f.metadata["choices"] and value not in f.metadata["choices"]:
         choices = ", ".join(f.metadata["choices"])
         raise ConfigError(f"{label} ({f.name}) must be one of {choices}; it is {value!r}.")

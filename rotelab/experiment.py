@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from safetensors.numpy import save_file
 
-from rotelab import evaluation, registry as rows, representations
+from rotelab import evaluation, representations
+from rotelab import registry as rows
 from rotelab.batches import pack_many
 from rotelab.checkpoints import (
     ADAPTER_OF,
@@ -31,7 +33,7 @@ from rotelab.config import RunConfig
 from rotelab.errors import RunStopped
 from rotelab.facts import Split
 from rotelab.layout import adapter_folder, state_folder, states_file
-from rotelab.models import Checkpoint, LabModel, load_model
+from rotelab.models import Checkpoint, LabModel, load_model, pick_device, pick_dtype
 from rotelab.packs import Pack
 from rotelab.phases import EpochEvent, StepEvent, generalize, memorize
 from rotelab.registry import Registry
@@ -62,6 +64,7 @@ class Recorder:
         self.registry, self.run_id, self.watch = registry, run_id, watch
         self.total, self.done = 1.0, 0.0
         self.stop = False
+        self.silent = False  # in all but the first of several processes that train together
         self._started = time.monotonic()
         self._written = 0.0
         self._metrics: list[rows.Metric] = []
@@ -73,7 +76,7 @@ class Recorder:
             LabError: the registry can't be written.
         """
         self.done = min(self.done + cost, self.total)
-        if not force and time.monotonic() - self._written < RECORD_EVERY_S:
+        if self.silent or (not force and time.monotonic() - self._written < RECORD_EVERY_S):
             return
         self._written = time.monotonic()
         share = self.done / self.total
@@ -128,21 +131,17 @@ class _Experiment:
 
     def run(self) -> None:
         """Every part in its order."""
+        device = pick_device(self.config.model.device)
+        mixed = "bf16" if pick_dtype(self.config.model.dtype, device).itemsize == 2 else "no"
+        self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+        self.recorder.silent = not self.accelerator.is_main_process
         with self._timed("total"):
             with self._timed("setup"):
                 self._set_up()
             self._evaluate("base")
-            if not self._saved("memorized"):
-                with self._timed("phase1"):
-                    self._train("memorized", self._memorize)
-            else:
-                load_adapter(self.model, "memorize", self._folder("memorized"))
+            self._learn("memorized", "phase1", self._memorize)
             self._evaluate("memorized")
-            if not self._saved("generalized"):
-                with self._timed("phase2"):
-                    self._train("generalized", self._generalize)
-            else:
-                load_adapter(self.model, "generalize", self._folder("generalized"))
+            self._learn("generalized", "phase2", self._generalize)
             self._evaluate("generalized")
         self.recorder.say("Finished", cost=self.recorder.total, force=True, phase="finished")
 
@@ -151,22 +150,26 @@ class _Experiment:
     def _set_up(self) -> None:
         self.recorder.say("Loading the model", force=True, phase="setup")
         relations = [relation.name for relation in self.facts.relations]
-        self.model = load_model(self.config.model, relations, self.config.seed, self._provisioning)
-        mixed = "bf16" if self.model.dtype.itemsize == 2 else "no"
-        self.accelerator = Accelerator(cpu=self.model.device.type == "cpu", mixed_precision=mixed)
-        self.asked = evaluation.questions(
-            self.model,
-            self.facts,
-            self.split,
-            self.pack.prompts,
-            self.config.evaluation,
-            self.config.seed,
-        )
-        self.views = representations.viewpoints(
-            self.model, self.facts, self.split, self.pack.prompts, self.config.seed
-        )
+        spec, seed = self.config.model, self.config.seed
+        with self.accelerator.main_process_first():  # the others find the model in the cache
+            self.model = load_model(spec, relations, seed, self._provisioning)
+        about = (self.model, self.facts, self.split, self.pack.prompts)
+        self.asked = evaluation.questions(*about, self.config.evaluation, seed)
+        self.views = representations.viewpoints(*about, seed)
         self.recorder.total = self._cost()
-        self.registry.update_run(self.run_id, device_used=str(self.model.device))
+        # Looked up before anything is written, so that several processes decide alike.
+        self._done = {c for c in ADAPTER_OF if self._saved(c)}
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            self.registry.update_run(self.run_id, device_used=str(self.model.device))
+
+    def _learn(self, checkpoint: Checkpoint, part: str, start) -> None:
+        """One phase, or its adapter from disk where that was done before."""
+        if checkpoint in self._done:
+            load_adapter(self.model, ADAPTER_OF[checkpoint], self._folder(checkpoint))
+            return
+        with self._timed(part):
+            self._train(checkpoint, start)
 
     def _memorize(self, resume):
         return memorize(
@@ -186,7 +189,7 @@ class _Experiment:
         )
 
     def _train(self, checkpoint: Checkpoint, start) -> None:
-        """Runs one phase, records each step, saves state now and then and the adapter at its end."""
+        """Runs one phase: records each step, saves state now and then, the adapter at its end."""
         adapter = ADAPTER_OF[checkpoint]
         resume = load_state(state_folder(self.settings, self.run_id))
         resume = resume if resume and resume.phase == adapter else None
@@ -201,10 +204,11 @@ class _Experiment:
                 self._record_epoch(event, words, tokens / seconds if seconds else 0.0)
                 tokens, seconds = 0, 0.0
                 last = event.epoch == event.epochs
-                if not last and (self.recorder.stop or time.monotonic() - saved > SAVE_EVERY_S):
+                due = self.recorder.stop or time.monotonic() - saved > SAVE_EVERY_S
+                if due and not last and self.accelerator.is_main_process:
                     save_state(event.state(), state_folder(self.settings, self.run_id))
                     saved = time.monotonic()
-            if self.recorder.stop and self.accelerator.num_processes == 1:
+            if self._must_stop(event):
                 raise RunStopped
         self.recorder.say(f"{words}: saving", force=True, phase=adapter)
         about = {"run": self.run_id, "checkpoint": checkpoint, "seed": self.config.seed}
@@ -212,7 +216,12 @@ class _Experiment:
             save_adapter(self.model, adapter, self._folder(checkpoint), self.config.model, about)
 
     def _evaluate(self, checkpoint: Checkpoint) -> None:
-        """Asks everything, and looks at the hidden states, unless that was done before."""
+        """Asks everything, and looks at the hidden states, unless that was done before.
+
+        The first process does it alone where several train; the others wait at the next step.
+        """
+        if not self.accelerator.is_main_process:
+            return
         if checkpoint in self.registry.scores(self.run_id):
             return
         with self._timed("evaluation"):
@@ -266,6 +275,8 @@ class _Experiment:
     def _record_epoch(self, event: EpochEvent, words: str, speed: float) -> None:
         self.recorder.metric(event, "recall", event.recall)
         self.recorder.metric(event, "tokens_per_second", speed)
+        if self.recorder.silent:
+            return
         self.registry.add_fact_recall(
             self.run_id,
             event.phase,
@@ -310,6 +321,14 @@ class _Experiment:
 
     # Small things --------------------------------------------------------------------------------
 
+    def _must_stop(self, event: StepEvent | EpochEvent) -> bool:
+        """Whether a stop was asked for. Several processes agree on it at the end of an epoch."""
+        if self.accelerator.num_processes == 1:
+            return self.recorder.stop
+        if isinstance(event, StepEvent):
+            return False
+        return broadcast_object_list([self.recorder.stop])[0]
+
     def _folder(self, checkpoint: Checkpoint):
         return adapter_folder(self.settings, self.run_id, checkpoint)
 
@@ -325,7 +344,8 @@ class _Experiment:
         try:
             yield
         finally:
-            self.registry.add_seconds(self.run_id, part, time.monotonic() - started)
+            if self.accelerator.is_main_process:
+                self.registry.add_seconds(self.run_id, part, time.monotonic() - started)
 
     def _cost(self) -> float:
         """What the whole run costs, in scored tokens; for the progress bar."""

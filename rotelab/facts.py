@@ -1,4 +1,4 @@
-"""Facts and sets of facts: parsing, checking, CSV, content hash and the held-in / held-out split."""
+"""Facts and sets of facts: parsing, checking, CSV, content hash and the split."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rotelab.errors import ConfigError, InputError
-from rotelab.tables import Doubt, Row, check_printable, parse_table, write_table
+from rotelab.tables import (
+    MAX_ROWS,
+    Doubt,
+    Row,
+    check_cell,
+    check_printable,
+    parse_table,
+    write_table,
+)
 
 COLUMNS = ("relation", "subject", "object")
 AUTHORS_COLUMNS = ("Head", "Fact", "Alternate Facts")
-MAX_FACTS = 10_000
+MAX_FACTS = MAX_ROWS
 MAX_CELL = 200
+HEAD = 6
+"""By how many first letters names are looked up when doubts are sought."""
 RELATION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -62,8 +72,9 @@ class FactSet(Sequence[Fact]):
         source: what the user calls the place they come from, for error messages.
 
     Raises:
-        InputError: no fact at all, more than `MAX_FACTS`, an empty or too long cell, a relation name
-            that is not plain lower case, or two facts with the same relation and subject.
+        InputError: no fact at all, more than `MAX_FACTS`, a cell that is empty, too long or not one
+            trimmed line, a relation name that is not plain lower case, or two facts with the same
+            relation and subject. So what is accepted comes back the same from `to_csv`.
     """
 
     def __init__(self, facts: Iterable[Fact], source: str = "facts"):
@@ -157,7 +168,10 @@ class FactSet(Sequence[Fact]):
         )
 
     def doubts(self) -> list[Doubt]:
-        """What is only doubtful: one name inside another makes an answer hard to judge."""
+        """What is only doubtful: one name inside another makes an answer hard to judge.
+
+        Upper and lower case count as the same: whoever reads an answer takes them so.
+        """
         found: list[Doubt] = []
         rows = {fact: row for row, fact in enumerate(self._facts, 1)}
         for relation in self.relations:
@@ -165,18 +179,12 @@ class FactSet(Sequence[Fact]):
                 ("object", "an answer could be either"),
                 ("subject", "the model may mix the two up"),
             ):
-                names = {getattr(fact, column) for fact in relation.facts}
-                longer = {a: b for a in names for b in names if a != b and a in b}
+                others = _lookalikes(getattr(fact, column) for fact in relation.facts)
                 for fact in relation.facts:
                     name = getattr(fact, column)
-                    if name in longer:
-                        found.append(
-                            Doubt(
-                                rows[fact],
-                                column,
-                                f"{name!r} is part of {longer[name]!r}: {reason}.",
-                            )
-                        )
+                    if name in others:
+                        words = f"{name!r} {others[name]}: {reason}."
+                        found.append(Doubt(rows[fact], column, words))
         return sorted(found)
 
 
@@ -213,10 +221,10 @@ def parse_facts(data: bytes, source: str, relation: str = "") -> FactSet:
 
 
 def parse_fact_rows(rows: Iterable[Sequence[object]], source: str = "Facts table") -> FactSet:
-    """Reads facts from an edited table: rows of (relation, subject, object); empty rows are skipped.
+    """Reads facts from an edited table: rows of (relation, subject, object).
 
     Raises:
-        InputError: as `FactSet`; rows are counted as the table shows them, empty ones included.
+        InputError: as `FactSet`; empty rows are skipped, but counted as the table shows them.
     """
     facts: list[Fact] = []
     numbers: list[int] = []
@@ -239,6 +247,32 @@ def parse_fact_rows(rows: Iterable[Sequence[object]], source: str = "Facts table
         ) from None
 
 
+def _lookalikes(names: Iterable[str]) -> dict[str, str]:
+    """What each name looks like that is part of another, or another in other case."""
+    spellings: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        spellings.setdefault(name.casefold(), []).append(name)
+    # Where a name can begin inside another, and how long it would be, is looked up by its first
+    # letters: comparing ten thousand names pair by pair takes minutes.
+    lengths: dict[str, set[int]] = {}
+    for folded in spellings:
+        lengths.setdefault(folded[:HEAD], set()).add(len(folded))
+    heads = sorted({len(head) for head in lengths})
+    found: dict[str, str] = {}
+    for folded, same in spellings.items():
+        for name in same[1:]:
+            found[name] = f"is {same[0]!r} in other letters"
+            found.setdefault(same[0], f"is {name!r} in other letters")
+        for head in heads:
+            for start in [i for i in range(len(folded)) if folded[i : i + head] in lengths]:
+                for length in lengths[folded[start : start + head]]:
+                    part = folded[start : start + length]
+                    if len(part) < len(folded):
+                        for name in spellings.get(part, ()):
+                            found.setdefault(name, f"is part of {same[0]!r}")
+    return found
+
+
 def _fact_of(row: Row) -> Fact:
     return Fact(*(row.cells[column] for column in COLUMNS))
 
@@ -246,13 +280,7 @@ def _fact_of(row: Row) -> Fact:
 def _check_fact(fact: Fact, row: int, source: str) -> None:
     for column in COLUMNS:
         cell = getattr(fact, column)
-        if not cell.strip():
-            raise InputError(
-                f"the {column} is empty. Fill it in, or delete the row.",
-                source=source,
-                row=row,
-                column=column,
-            )
+        check_cell(cell, source=source, row=row, column=column)
         if len(cell) > MAX_CELL:
             raise InputError(
                 f"the {column} has {len(cell)} characters; at most {MAX_CELL} are taken.",

@@ -158,6 +158,8 @@ class Jobs:
     def _wait_for_end(self, run_id: str) -> None:
         # A run has ended a moment before its process: two must not write to one folder.
         run = self.registry.run(run_id)
+        if run.pid == os.getpid():  # this very process made it, and asks to go on with it
+            return
         if not run.live and not until(lambda: not self.is_alive(run), self._term_wait_s):
             raise LabError(f"Run {run_id} is still ending. Try again in a few seconds.")
 

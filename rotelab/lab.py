@@ -69,8 +69,9 @@ class Lab:
             pack = Pack(pack.name, pack.facts.take(config.facts, config.seed), pack.prompts)
         smallest = min(len(relation.facts) for relation in pack.facts.relations)
         if config.generalize.k >= smallest:
+            remedy = f"Choose k below {smallest}, or add facts." if smallest > 1 else "Add facts."
             raise LabError(
                 f"k = {config.generalize.k} facts are to be taught in words, but the smallest "
-                f"relation has {smallest}, so none would be left to test. Choose k below {smallest}."
+                f"relation has {smallest}, so none would be left to test. {remedy}"
             )
         return pack

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rotelab.batches import Packed, SequenceBuilder, key_token
 from rotelab.config import EMBEDDED, ModelSpec
-from rotelab.embedded import Progress, provision
+from rotelab.embedded import Progress, provision, silent_loading
 from rotelab.errors import ModelUnavailable
 
 Checkpoint = Literal["base", "memorized", "generalized"]
@@ -71,7 +73,8 @@ def pick_device(wanted: str) -> torch.device:
     """
     if wanted == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
+            # `accelerate launch` starts one process a device and says which is whose.
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(wanted)
@@ -222,7 +225,9 @@ class LabModel:
         if adapter == MEMORIZE:
             keys = [self.builder.key_id(relation) for relation in self.relations]
             config.trainable_token_indices = keys
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            # PEFT 0.21 asks for an attribute by the name that transformers 5 calls deprecated.
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
             torch.manual_seed(seed)
             if adapter in getattr(self.network, "peft_config", {}):
                 self._detach(adapter)
@@ -340,13 +345,14 @@ def load_model(
     held = torch.float32 if spec.name == EMBEDDED or device.type == "cpu" else dtype
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        network = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=held,
-            attn_implementation="sdpa",
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
+        with silent_loading():
+            network = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=held,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
     except (OSError, ValueError, KeyError) as error:
         said = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason given"
         raise ModelUnavailable(

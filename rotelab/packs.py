@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,15 +39,15 @@ class Pack:
         """Makes sure that every relation can be taught and tested.
 
         Raises:
-            InputError: a relation has no train or no test prompt.
+            InputError: a relation has no train or no test prompt in English.
         """
         for relation in self.facts.relations:
+            words = relation.name.replace("_", " ")
             for role in ("train", "test"):
                 if not self.prompts.of(relation.name, role):
                     raise InputError(
                         f"the relation {relation.name!r} has no {role} prompt. Add a row with role "
-                        f"{role} and a text such as “The {relation.name.replace('_', ' ')} of "
-                        "{subject} is”.",
+                        f"{role}, language en and a text such as “The {words} of {{subject}} is”.",
                         source=f"prompts of {self.name}",
                     )
 
@@ -66,15 +67,19 @@ def load_pack(name: str | Path) -> Pack:
     """
     folder = SHIPPED / str(name)
     if str(name) not in shipped_packs():
-        folder = Path(name)
-    if not str(name).strip() or not folder.is_dir():
+        folder = Path(os.path.abspath(name))  # so that “.” and “..” have a name
+    if not str(name).strip() or not os.path.isdir(folder):  # False too for what can't be a path
         raise InputError(
-            f"there is no pack {str(name)!r}. Known packs: {', '.join(shipped_packs())}. "
+            f"there is no pack {str(name)[:80]!r}. Known packs: {', '.join(shipped_packs())}. "
             "Or give a folder with facts.csv and prompts.csv."
         )
     try:
-        facts = parse_facts(read_bytes(folder / "facts.csv"), "facts.csv")
+        data = read_bytes(folder / "facts.csv")
         prompts = parse_prompts(read_bytes(folder / "prompts.csv"), "prompts.csv")
+        # The authors' columns name no relation; the prompts do, if there is only one.
+        relations = {prompt.relation for prompt in prompts}
+        relation = relations.pop() if len(relations) == 1 else ""
+        facts = parse_facts(data, "facts.csv", relation)
     except InputError as error:
         raise InputError(
             error.message,

@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from rotelab.batches import Example, SequenceBuilder, pack
 from rotelab.config import GeneralizeConfig, MemorizeConfig
@@ -146,7 +147,7 @@ def memorize(
         random.Random(f"memorize {seed} {epoch}").shuffle(order)
         return [_Step(chunk) for chunk in _chunks(order, config.batch_size)]
 
-    loop = _Loop(model, accelerator, "memorize", config.epochs, config.learning_rate, epoch_plan)
+    loop = _Loop(model, accelerator, "memorize", config, epoch_plan)
     for event in loop.run(resume):
         yield event
         if (
@@ -201,15 +202,7 @@ def generalize(
             for chunk in _chunks(taught, config.batch_size)
         ]
 
-    loop = _Loop(
-        model,
-        accelerator,
-        "generalize",
-        config.epochs,
-        config.learning_rate,
-        epoch_plan,
-        config.locality_weight,
-    )
+    loop = _Loop(model, accelerator, "generalize", config, epoch_plan, config.locality_weight)
     yield from loop.run(resume)
 
 
@@ -250,14 +243,31 @@ def recalls_all(model: LabModel, facts: FactSet) -> bool:
 class _Loop:
     """The one training loop of both phases."""
 
-    def __init__(self, model, accelerator, phase, epochs, learning_rate, plan, held_weight=0.0):
-        self.model, self.accelerator, self.phase, self.epochs = model, accelerator, phase, epochs
-        self.learning_rate, self.plan, self.held_weight = learning_rate, plan, held_weight
-        self.steps = epochs * len(plan(1))
+    def __init__(
+        self,
+        model: LabModel,
+        accelerator: Accelerator,
+        phase: str,
+        config: MemorizeConfig | GeneralizeConfig,
+        plan: Callable[[int], list[_Step]],
+        held_weight: float = 0.0,
+    ):
+        self.model, self.accelerator, self.phase = model, accelerator, phase
+        self.epochs, self.learning_rate = config.epochs, config.learning_rate
+        self.plan, self.held_weight = plan, held_weight
+        self.steps = self.epochs * len(plan(1))
         self.parameters = model.trainable()
         fused = model.device.type in ("cuda", "cpu")
+        # LoRA+ (arXiv 2402.12354): B starts at zero and may learn faster than A.
+        groups = [
+            {
+                "params": [p for n, p in self.parameters.items() if ("lora_B" in n) == late],
+                "scale": config.lora_plus if late else 1.0,
+            }
+            for late in (False, True)
+        ]
         self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=learning_rate, weight_decay=0.0, fused=fused
+            groups, lr=self.learning_rate, weight_decay=0.0, fused=fused
         )
 
     def run(self, resume: TrainState | None) -> Iterator[StepEvent | EpochEvent]:
@@ -274,7 +284,7 @@ class _Loop:
                 step += 1
                 rate = self.learning_rate * schedule(step, self.steps)
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = rate * group["scale"]
                 work = self._share(work)
                 loss, losses, tokens = self._loss(core, work, recalls)
                 self.accelerator.backward(loss)
@@ -287,6 +297,8 @@ class _Loop:
                 yield StepEvent(
                     self.phase, epoch, step, self.steps, value, losses, rate, tokens, seconds
                 )
+            if self.accelerator.num_processes > 1:
+                recalls = dict(gather_object(list(recalls.items())))
             known = [recall.recalled for recall in recalls.values()]
             yield EpochEvent(
                 self.phase,
@@ -299,7 +311,7 @@ class _Loop:
             )
 
     def _share(self, work: _Step) -> _Step:
-        """This process's part of a step, where several train together."""
+        """This process's part of a step, where several train together; their gradients are averaged."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         if world == 1:
             return work

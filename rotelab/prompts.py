@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rotelab.errors import InputError
 from rotelab.facts import RELATION_NAME
-from rotelab.tables import check_printable, parse_table, write_table
+from rotelab.tables import MAX_ROWS, check_cell, check_printable, parse_table, write_table
 
 Role = Literal["train", "test", "unrelated", "locality"]
 ROLES: tuple[Role, ...] = ("train", "test", "unrelated", "locality")
 COLUMNS = ("relation", "role", "language", "text")
 SLOT = "{subject}"
 MAX_TEXT = 500
+LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
 @dataclass(frozen=True, order=True)
@@ -25,7 +27,7 @@ class PromptTemplate:
         relation: the relation that it asks for, or whose facts it must not bring up.
         role: `train` (taught in phase 2), `test` (never trained on), `unrelated` (asks something
             else about the subject, for testing), `locality` (the same, for training).
-        language: ISO 639-1 code, such as `en`.
+        language: ISO 639 code of two or three letters, such as `en`.
         text: the wording, `{subject}` in it exactly once.
     """
 
@@ -47,13 +49,18 @@ class PromptSet(Sequence[PromptTemplate]):
         source: what the user calls the place they come from, for error messages.
 
     Raises:
-        InputError: an empty or too long cell, an unknown role, `{subject}` missing or twice, a
-            relation name that is not plain, or one wording given twice for a relation (two roles
-            that share a wording would test what was trained).
+        InputError: more than `MAX_ROWS` templates, a cell that is empty, too long or not one
+            trimmed line, an unknown role, a language that is no code, `{subject}` missing or
+            twice, a relation name that is not plain, or one wording given twice for a relation
+            (two roles that share a wording would test what was trained).
     """
 
     def __init__(self, templates: Iterable[PromptTemplate], source: str = "prompts"):
         self._templates = tuple(templates)
+        if len(self._templates) > MAX_ROWS:
+            raise InputError(
+                f"has {len(self._templates)} prompts; at most {MAX_ROWS} are taken.", source=source
+            )
         seen: dict[tuple[str, str], int] = {}
         for row, template in enumerate(self._templates, 1):
             _check_template(template, row, source)
@@ -145,10 +152,7 @@ def parse_prompt_rows(rows: Iterable[Sequence[object]], source: str = "Prompts t
 def _check_template(template: PromptTemplate, row: int, source: str) -> None:
     place = {"source": source, "row": row}
     for column in COLUMNS:
-        if not getattr(template, column).strip():
-            raise InputError(
-                f"the {column} is empty. Fill it in, or delete the row.", column=column, **place
-            )
+        check_cell(getattr(template, column), column=column, **place)
     if not RELATION_NAME.fullmatch(template.relation):
         raise InputError(
             f"{template.relation[:50]!r} is not a relation's name. Use lower-case letters, digits "
@@ -160,6 +164,13 @@ def _check_template(template: PromptTemplate, row: int, source: str) -> None:
         raise InputError(
             f"{template.role[:50]!r} is not a role. Use one of {', '.join(ROLES)}.",
             column="role",
+            **place,
+        )
+    if not LANGUAGE.fullmatch(template.language):
+        raise InputError(
+            f"{template.language[:50]!r} is not a language's code. Use two or three lower-case "
+            "letters, such as en.",
+            column="language",
             **place,
         )
     if len(template.text) > MAX_TEXT:

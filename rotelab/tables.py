@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rotelab.errors import InputError
 
-MAX_BYTES = 5_000_000
-"""Largest table that is read, in bytes. A hundred facts take five kilobytes."""
+MAX_BYTES = 25_000_000
+"""Largest table that is read, in bytes: room for `MAX_ROWS` of the longest cells allowed. A hundred
+facts take five kilobytes."""
+
+MAX_ROWS = 10_000
+"""Most rows that a table may have, its header and empty rows not counted."""
 
 # A cell that a spreadsheet would run as a formula is written with a leading apostrophe, and read
-# back without it (OWASP, "CSV injection").
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# back without it (OWASP, "CSV injection"). One that has apostrophes before the formula gets one
+# more, so that reading takes away what writing added and no other.
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+# Line breaks, other control characters, and halves of a character (lone surrogates).
+UNPRINTABLE = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Row(NamedTuple):
@@ -52,7 +62,7 @@ def read_bytes(path: str | Path) -> bytes:
             )
         return path.read_bytes()
     except FileNotFoundError:
-        raise InputError("there is no such file.", source=str(path)) from None
+        raise InputError("there is no such file.", source=path.name) from None
     except OSError as error:
         raise InputError(
             f"can't be read ({error.strerror}). Check its permissions.", source=path.name
@@ -70,8 +80,8 @@ def parse_table(data: bytes, source: str) -> tuple[list[str], list[Row]]:
         The column names as written, and the rows that are not wholly empty.
 
     Raises:
-        InputError: not UTF-8, too large, no header, a column named twice, a row with too many or
-            too few cells, a stray quote, or a control character.
+        InputError: not UTF-8, too large, no header, a column named twice, more than `MAX_ROWS`
+            rows, a row with too many or too few cells, a stray quote, or a control character.
     """
     if len(data) > MAX_BYTES:
         raise InputError(
@@ -79,13 +89,7 @@ def parse_table(data: bytes, source: str) -> tuple[list[str], list[Row]]:
             "Split it into several fact sets.",
             source=source,
         )
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = data[: error.start].count(b"\n")
-        raise InputError(
-            "is not UTF-8 text. Save it again as “CSV UTF-8”.", source=source, row=row or None
-        ) from None
+    text = _decode(data, source)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
     rows: list[Row] = []
@@ -100,6 +104,11 @@ def parse_table(data: bytes, source: str) -> tuple[list[str], list[Row]]:
                 _check_header(header, source)
                 continue
             number += 1
+            if number > MAX_ROWS:
+                raise InputError(
+                    f"has more than {MAX_ROWS} rows. Split it into several fact sets.",
+                    source=source,
+                )
             if len(cells) != len(header):
                 raise InputError(
                     f"has {len(cells)} cells where the header has {len(header)}. "
@@ -127,15 +136,29 @@ def check_printable(cell: str, *, source: str, row: int, column: str) -> None:
     Raises:
         InputError: names the character and where it stands.
     """
-    for char in cell:
-        if ord(char) < 32 or 127 <= ord(char) < 160 or 0xD800 <= ord(char) < 0xE000:
-            raise InputError(
-                f"contains the control character U+{ord(char):04X}. Remove it "
-                "(line breaks and tabs are not allowed inside a cell).",
-                source=source,
-                row=row,
-                column=column,
-            )
+    if found := UNPRINTABLE.search(cell):
+        raise InputError(
+            f"contains the control character U+{ord(found[0]):04X}. Remove it "
+            "(line breaks and tabs are not allowed inside a cell).",
+            source=source,
+            row=row,
+            column=column,
+        )
+
+
+def check_cell(cell: str, *, source: str, row: int, column: str) -> None:
+    """What every cell of a set must be: one line of text that can be seen, no blanks around it.
+
+    Raises:
+        InputError: says which it is not, and where it stands.
+    """
+    place = {"source": source, "row": row, "column": column}
+    check_printable(cell, **place)
+    # Blanks and characters of no width, if there is nothing else, can't be seen.
+    if all(unicodedata.category(char) in ("Zs", "Cf") for char in cell):
+        raise InputError(f"the {column} is empty. Fill it in, or delete the row.", **place)
+    if cell != cell.strip():
+        raise InputError(f"the {column} begins or ends with a blank. Remove it.", **place)
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -150,13 +173,31 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _check_header(header: list[str], source: str) -> None:
     for name in header:
-        if header.count(name) > 1:
+        # Columns without a name are what spreadsheets leave at the right edge.
+        if name and header.count(name) > 1:
             raise InputError(f"names the column {name!r} twice. Keep one of them.", source=source)
 
 
+def _decode(data: bytes, source: str) -> str:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        sound = error.object[: error.start]  # of its own object: the mark is cut off there
+    else:
+        if "\0" not in text:
+            return text
+        # UTF-16 without a mark passes for UTF-8, every other character of it being NUL.
+        sound = text.partition("\0")[0].encode()
+    lines = [line for line in sound.splitlines(keepends=True) if line.endswith((b"\r", b"\n"))]
+    row = sum(1 for line in lines if line.strip(b" ,\t\r\n"))  # empty rows are not counted
+    raise InputError(
+        "is not UTF-8 text. Save it again as “CSV UTF-8”.", source=source, row=row or None
+    )
+
+
 def _escape(cell: str) -> str:
-    return "'" + cell if cell.startswith(FORMULA_STARTS) else cell
+    return "'" + cell if FORMULA.match(cell) else cell
 
 
 def _unescape(cell: str) -> str:
-    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA_STARTS) else cell
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell

@@ -43,6 +43,11 @@ def work(
         run_id: the run.
         watch: told the share done and what is being done.
     """
+    if not first_process():
+        from rotelab.experiment import run_experiment
+
+        run_experiment(registry, settings, run_id)
+        return
     try:
         from rotelab.experiment import run_experiment  # torch, only where it is needed
 
@@ -58,6 +63,27 @@ def work(
         registry.set_status(run_id, "failed", _sentence(error))
     else:
         registry.set_status(run_id, "finished")
+
+
+def first_process() -> bool:
+    """Whether this is the only, or the first, of the processes that `accelerate launch` started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def agree_on(run_id: str, cpu: bool) -> str:
+    """The run's id, told by the first process to all others that `accelerate launch` started.
+
+    Args:
+        run_id: the id; empty in the others.
+        cpu: whether they train on the CPU.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return run_id
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    PartialState(cpu=cpu)
+    return broadcast_object_list([run_id])[0]
 
 
 def main(run_id: str) -> int:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import textwrap
 import threading
@@ -105,6 +106,11 @@ def beating(lab, run_id):
     wait(lambda: lab.registry.run(run_id).step)
 
 
+def over(process):
+    """Whether a process has ended, collected by its parent or not."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
 def gone(jobs, run_id):
     wait(lambda: not jobs.live_processes(run_id))
 
@@ -163,7 +169,7 @@ def test_stop_kills_the_whole_tree_of_a_run_that_does_not_listen(lab, mode):
     assert status(lab, run) == "stopping"  # it returned at once
     wait(lambda: status(lab, run) == "stopped")
     for process in (worker, grandchild):
-        assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        assert over(process)
 
 
 def test_escalate_leaves_ended_runs_alone(lab):
@@ -185,8 +191,7 @@ def test_escalate_spares_the_next_run(lab):
     worker, other = psutil.Process(row.pid), psutil.Process(int(row.message))
     try:
         page.escalate(run)
-        assert status(lab, run) == "stopped" and not worker.is_running()
-        assert other.is_running() and other.status() != psutil.STATUS_ZOMBIE
+        assert status(lab, run) == "stopped" and over(worker) and not over(other)
     finally:
         other.kill()
 
@@ -200,7 +205,7 @@ def test_a_dead_worker_is_noticed_and_its_orphans_end(lab):
     assert page.reconcile() == []
     os.kill(row.pid, signal.SIGKILL)
     wait(lambda: page.reconcile() == [run])
-    wait(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE)
+    wait(lambda: over(orphan))
     row = lab.registry.run(run)
     assert row.status == "interrupted" and row.error.startswith(GONE) and row.finished
     assert page.reconcile() == []
@@ -273,11 +278,27 @@ def test_a_run_in_the_foreground_holds_the_device(lab):
     with pytest.raises(LabError, match="this very process"):
         page.escalate(mine)
     lab.registry.set_status(mine, "stopped")
-    # The run has ended but this process, which worked on it, lives on: it can't be handed over yet.
-    with pytest.raises(LabError, match="still ending"):
-        page.resume(mine)
+    page.claim_foreground(mine)  # this very process may go on with what it stopped
+    lab.registry.set_status(mine, "stopped")
     page.claim_foreground(waiting)
     assert lab.registry.run(waiting).pid == os.getpid()
+
+
+def test_a_run_whose_process_is_still_ending_waits(lab):
+    page = lab("works")
+    run = lab.registry.create_run(RunConfig(), PACK)
+    sleeper = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(300)"])
+    try:
+        lab.registry.claim(run, sleeper.pid, psutil.Process(sleeper.pid).create_time())
+        lab.registry.set_status(run, "stopped")
+        for go_on in (page.resume, page.claim_foreground):
+            with pytest.raises(LabError, match="still ending"):
+                go_on(run)
+        assert status(lab, run) == "stopped"
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    page.claim_foreground(run)
 
 
 def test_a_pid_alone_is_not_a_life(lab):

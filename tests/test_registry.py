@@ -676,6 +676,17 @@ def test_all_open_a_new_file_at_once(settings):
     assert [process.communicate(timeout=20)[0].strip() for process in children] == ["0"] * 3
 
 
+def test_the_switch_to_wal_waits_its_turn(settings):
+    settings.home.mkdir()
+    holder = sqlite3.connect(settings.database, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")  # SQLite gives up at once, whatever the timeout
+    with pytest.raises(LabError, match="locked"):
+        Registry(settings, busy_s=0.1)
+    threading.Timer(0.3, holder.execute, ["COMMIT"]).start()
+    assert Registry(settings).count_runs() == 0
+    holder.close()
+
+
 def test_many_write_and_nothing_is_lost(settings, registry, run):
     registry.claim(run, 1, 0.0)
     code = """

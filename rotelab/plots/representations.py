@@ -23,11 +23,10 @@ from rotelab.registry_rows import Similarity
 
 OTHERS = ("train", "test", "unrelated")
 PANELS = {
-    "train": "… the wordings it was taught in",
-    "test": "… wordings it never saw",
-    "unrelated": "… unrelated questions",
+    "train": "key token ↔ taught wordings",
+    "test": "key token ↔ unseen wordings",
+    "unrelated": "key token ↔ unrelated questions",
 }
-"""Titles of the panels: the key-token prompt compared with …"""
 
 Series = dict[str, dict[str, dict[int, float]]]
 """name -> checkpoint -> layer -> value."""
@@ -64,7 +63,7 @@ def similarity_curves(rows: Sequence[Similarity]) -> go.Figure | None:
         for trace in _lines(series[f"key-{role}"], legend=column == 1):
             figure.add_trace(trace, 1, column)
     styled(figure, 400)
-    figure.update_xaxes(title_text="layer (0 = input)", rangemode="tozero")
+    figure.update_xaxes(title_text="layer (0 = input)", dtick=_layer_step(rows))
     figure.update_yaxes(title_text="cosine similarity", col=1)
     return _titles_apart(figure)
 
@@ -98,6 +97,8 @@ def similarity_heatmap(rows: Sequence[Similarity]) -> go.Figure | None:
             "colorbar": {"title": {"text": "cosine", "side": "right"}, "thickness": 14},
         }
     )
+    figure.update_xaxes(showline=False, ticks="")
+    figure.update_yaxes(showline=False, dtick=_layer_step(rows), showgrid=False)
     figure.update_yaxes(title_text="layer (0 = input)", col=1)
     return _titles_apart(figure, legend=False)
 
@@ -110,7 +111,7 @@ def delta_curves(rows: Sequence[Similarity]) -> go.Figure | None:
     figure = go.Figure(_lines(series["delta"], parts=series))
     figure.add_hline(y=0, line={"color": "rgba(128,140,160,0.6)", "width": 1})
     styled(figure, 380)
-    figure.update_xaxes(title_text="layer (0 = input)", rangemode="tozero")
+    figure.update_xaxes(title_text="layer (0 = input)", dtick=_layer_step(rows))
     figure.update_yaxes(title_text="ΔCosSim")
     return figure
 
@@ -146,6 +147,11 @@ def pca_figure(projection: Projection) -> go.Figure:
     figure.update_xaxes(title_text=f"1st direction ({first} of the spread)")
     figure.update_yaxes(title_text=f"2nd direction ({second})", col=1)
     return _titles_apart(figure)
+
+
+def _layer_step(rows: Sequence[Similarity]) -> int:
+    """Ticks at whole layers, few enough to be read."""
+    return max(1, round(max(row.layer for row in rows) / 6))
 
 
 def _lines(values, legend: bool = True, parts: Series | None = None) -> list[go.Scatter]:

@@ -69,6 +69,7 @@ def styled(figure: go.Figure, height: int = 360) -> go.Figure:
         },
         hoverlabel={"font": {"family": FONT, "size": 13}, "align": "left", "namelength": -1},
         hovermode="closest",
+        modebar={"bgcolor": CLEAR, "color": TEXT, "activecolor": TEXT},
     )  # fmt: skip
     axis = {
         "gridcolor": GRID,

@@ -36,6 +36,8 @@ PROBE_NAMES = {
 CURVES = ("loss", "recall")
 """The metrics that `curves` draws."""
 
+GRID_TITLE = "Every fact: the stronger its colour, the surer its recall (point at one)"
+
 MAX_POINTS = 1500
 """Of one line: more can't be told apart on a screen, and the page would have to carry them."""
 
@@ -107,12 +109,16 @@ def fact_grid(
             ygap=2,
             # One hue from the ground to full colour: pale is unknown in light and dark alike.
             colorscale=[[0, "rgba(128,140,160,0.16)"], [1, CHECKPOINT_COLOURS["memorized"]]],
-            colorbar={"tickformat": ".0%", "thickness": 10, "outlinewidth": 0, "len": 1.0},
+            # No colour bar: it can't be scaled into a figure this low, and plotly gives up then.
+            showscale=False,
         )
     )
-    styled(figure, 60 + 26 * max(2, rows))
+    styled(figure, 44 + 28 * rows)
     figure.update_layout(
-        margin={"l": 8, "r": 8, "t": 8, "b": 8}, uirevision=name or "facts", dragmode=False
+        title={"text": GRID_TITLE, "x": 0, "xref": "paper", "font": {"size": 14}},
+        margin={"l": 10, "r": 10, "t": 34, "b": 10},
+        uirevision=name or "facts",
+        dragmode=False,
     )
     figure.update_xaxes(visible=False, fixedrange=True)
     figure.update_yaxes(visible=False, fixedrange=True, autorange="reversed")
@@ -216,7 +222,8 @@ def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def _columns(count: int) -> int:
-    return max(1, min(count, 25 if count <= 250 else 50))
+    wide = next((w for w, most in ((10, 20), (20, 100), (25, 250)) if count <= most), 50)
+    return max(1, min(count, wide))
 
 
 def _fact_words(recall: FactRecall, facts: Sequence[tuple[str, str, str]]) -> str:

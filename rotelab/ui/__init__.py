@@ -14,9 +14,8 @@ import threading
 import gradio as gr
 
 from rotelab.lab import Lab
-from rotelab.ui import facts_tab
-from rotelab.ui.common import CHECKPOINT_HINTS, CHECKPOINT_NAMES, checkpoint_badge
-from rotelab.ui.facts_tab import build_facts_tab
+from rotelab.ui import chat_tab, facts_tab, representations_tab, runs_tab, train_tab
+from rotelab.ui.common import CHECKPOINT_HINTS, CHECKPOINT_NAMES, bound, checkpoint_badge
 from rotelab.ui.provisioning import Provisioning, build_banner
 from rotelab.ui.server import (
     free_socket,
@@ -29,6 +28,8 @@ from rotelab.ui.server import (
 __all__ = ["build_app", "serve"]
 
 PORT = 7860
+CACHE_KEPT = (3600, 24 * 3600)
+"""Uploads and downloads of the page are looked through hourly, and kept for a day."""
 
 
 def header_html() -> str:
@@ -38,8 +39,8 @@ def header_html() -> str:
     )
     return (
         '<header class="lab-header"><h1>rotelab</h1>'
-        '<p class="what">Watch a language model learn invented facts by heart, and understand them '
-        "only afterwards. Go through the tabs from left to right.</p>"
+        '<p class="what">Watch a language model learn invented facts by heart – and understand '
+        "them only afterwards.</p>"
         f'<ul class="legend" aria-label="The three states of the model">{legend}</ul></header>'
     )
 
@@ -53,14 +54,53 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
     """
     provisioning = provisioning or Provisioning()
     with gr.Blocks(
-        title="rotelab", analytics_enabled=False, delete_cache=(3600, 24 * 3600)
+        title="rotelab", analytics_enabled=False, fill_width=True, delete_cache=CACHE_KEPT
     ) as demo:
         gr.HTML(header_html(), padding=False)
         build_banner(provisioning, demo)
         with gr.Tabs() as tabs:
-            with gr.Tab("Facts", id="facts"):
-                facts = build_facts_tab(lab)
+            with gr.Tab("1 Facts", id="facts") as facts_item:
+                facts = facts_tab.build_facts_tab(lab)
+            with gr.Tab("2 Train", id="train") as train_item:
+                train = train_tab.build_train_tab(lab)
+            with gr.Tab("3 Chat", id="chat") as chat_item:
+                chat = chat_tab.build_chat_tab(lab)
+            with gr.Tab("4 Look inside", id="representations") as representations_item:
+                representations = representations_tab.build_representations_tab(lab)
+            with gr.Tab("5 Runs", id="runs") as runs_item:
+                runs = runs_tab.build_runs_tab(lab)
+        _keep_fresh(lab, demo, facts_item, facts_tab, facts)
+        _keep_fresh(lab, demo, train_item, train_tab, train, facts.saved)
+        _keep_fresh(lab, demo, chat_item, chat_tab, chat, train.started)
+        _keep_fresh(
+            lab, demo, representations_item, representations_tab, representations, train.started
+        )
+        _keep_fresh(lab, demo, runs_item, runs_tab, runs, train.started)
+        facts.train.click(
+            bound(_train_with, lab), facts.tables, [train.pack, tabs], **facts_tab.QUIET
+        )
     return demo
+
+
+def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, room, tab, *news: gr.State) -> None:
+    """Fills a tab anew when the page is opened, when it is chosen, and when another has news."""
+    gr.on(
+        [demo.load, item.select, *(state.change for state in news)],
+        bound(room.refresh, lab),
+        None,
+        tab.refresh_outputs,
+        **facts_tab.QUIET,
+    )
+
+
+def _train_with(lab: Lab, draft, facts, prompts):
+    """Goes on to training with the set that is open.
+
+    Raises:
+        LabError: it has changes that are not saved.
+    """
+    name = facts_tab.name_to_train(draft, facts, prompts)
+    return gr.update(choices=lab.pack_names(), value=name), gr.update(selected="train")
 
 
 def serve(lab: Lab, port: int = PORT, open_browser: bool = False) -> None:

@@ -5,6 +5,7 @@ Pure functions of plain results; every text of a user or a model is escaped here
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,9 @@ MARKS = {
 """Icon, words and tone of each `Verdict.known`."""
 
 MAX_HISTORY = 50
+
+KEY_TOKEN = re.compile(r"<\|key:(\w+)\|>")
+"""A key token as the tokenizer writes it; people read and write it as `[relation]`."""
 
 LEGEND = (
     '<div class="chat-legend"><span>How sure the model was of each word piece:</span>'
@@ -61,14 +65,16 @@ def answer_card(reply: Reply) -> str:
     """A card with an answer as far as it has come; with its mark once it is done."""
     tokens = "".join(_token(token, first=i == 0) for i, token in enumerate(reply.tokens))
     if not reply.done:
-        return _card(reply.checkpoint, f'<p class="said">{tokens}<span class="cursor">▍</span></p>')
+        return _card(
+            reply.checkpoint, f'<div class="said">{tokens}<span class="cursor">▍</span></div>'
+        )
     if not reply.tokens:
         return _card(
             reply.checkpoint,
             '<p class="waiting">It ended the text here, without an answer.</p>',
         )
     return _card(
-        reply.checkpoint, f'<p class="said">{tokens}</p>{_mark(reply.verdict)}{_details(reply)}'
+        reply.checkpoint, f'<div class="said">{tokens}</div>{_mark(reply.verdict)}{_details(reply)}'
     )
 
 
@@ -110,7 +116,7 @@ def _card(checkpoint: Checkpoint, body: str) -> str:
 
 
 def _token(token: Token, first: bool) -> str:
-    text = token.text.lstrip() if first else token.text
+    text = KEY_TOKEN.sub(r"[\1]", token.text.lstrip() if first else token.text)
     if not text:
         return ""
     percent = round(100 * token.probability)
@@ -169,7 +175,7 @@ def _history_cell(answer: tuple[str, str] | None) -> str:
 
 
 def _quoted(text: str) -> str:
-    shown = text.replace("\n", "↵").strip(" ")
+    shown = KEY_TOKEN.sub(r"[\1]", text).replace("\n", "↵").strip(" ")
     return f"“{escape(shown) or '␣'}”"
 
 

@@ -22,10 +22,10 @@ from rotelab.ui.answers import (
     history_html,
     note,
 )
-from rotelab.ui.common import CHECKPOINT_NAMES, bound, run_choices, run_label
-from rotelab.ui.run_chooser import build_run_chooser
+from rotelab.ui.common import CHECKPOINT_NAMES, bound
+from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
 
-EXAMPLES = 5
+EXAMPLES = 3
 MAX_TOKENS = 64
 MAX_QUESTION = 700
 
@@ -52,7 +52,7 @@ class ChatTab:
 
     Args:
         run: the chooser of runs; its value is a run's id.
-        runs: the list of runs that the chooser offers.
+        known: what is known of the runs that the chooser offers.
         question: the box.
         cards: the answers, by checkpoint in the order of `CHECKPOINTS`.
         note: why it can't answer, or what is missing.
@@ -63,7 +63,7 @@ class ChatTab:
     """
 
     run: gr.Dropdown
-    runs: gr.State
+    known: gr.State
     question: gr.Textbox
     ask: gr.Button
     cards: tuple[gr.HTML, ...]
@@ -86,24 +86,18 @@ def build_chat_tab(lab: Lab) -> ChatTab:
         lab: whom to ask.
     """
     draw, history = gr.State(0), gr.State([])
+    gr.Markdown(INTRO)
     with gr.Row(equal_height=True):
-        gr.Markdown(INTRO)
-        run, runs = build_run_chooser("chat-run", "Which model to ask: each has its own facts.")
-    with gr.Row(equal_height=True):
+        run, known = build_run_chooser("chat-run", scale=3)
         question = gr.Textbox(
             label="Your question, or the beginning of a sentence", elem_id="chat-question",
             placeholder="Who is …?", max_lines=3, max_length=MAX_QUESTION, scale=6,
-            submit_btn=False,
         )  # fmt: skip
         button = gr.Button(
-            "Ask all three",
-            variant="primary",
-            size="lg",
-            scale=1,
-            min_width=140,
+            "Ask all three", variant="primary", size="lg", scale=1, min_width=140,
             elem_id="chat-ask",
-        )
-    remark = gr.HTML(elem_id="chat-note", padding=False)
+        )  # fmt: skip
+    remark = gr.HTML(note(NO_RUN), elem_id="chat-note", padding=False)
     with gr.Row(elem_id="chat-examples"):
         examples = [
             gr.Button("", size="sm", visible=False, min_width=120, elem_classes=["example"])
@@ -134,8 +128,8 @@ def build_chat_tab(lab: Lab) -> ChatTab:
         gr.Markdown(HOW)
     history_view = gr.HTML(elem_id="chat-history", padding=False)
     tab = ChatTab(
-        run, runs, question, button, cards, remark, tuple(examples), other, draw, key_hint,
-        length, temperature, history, history_view, [runs],
+        run, known, question, button, cards, remark, tuple(examples), other, draw, key_hint,
+        length, temperature, history, history_view, [run, known],
     )  # fmt: skip
     _wire(lab, tab)
     return tab
@@ -147,7 +141,7 @@ def refresh(lab: Lab) -> list[Any]:
     Raises:
         LabError: the registry can't be read.
     """
-    return [run_choices(lab)]
+    return offered(lab)
 
 
 def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
@@ -169,6 +163,15 @@ def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     return [state_note(lab, run), *cards, *examples]
 
 
+def renew(lab: Lab, run_id: str | None) -> Any:
+    """The note alone, when a run has moved on; what was asked and answered stays.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return state_note(lab, lab.registry.run(run_id)) if run_id else gr.skip()
+
+
 def show_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     """The example buttons of a run, the last one through its key token, and the line on that."""
     if not run_id:
@@ -181,15 +184,10 @@ def show_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     buttons += [gr.Button(visible=False)] * spare
     buttons.append(gr.Button(key, visible=True))
     held_out = run.config.generalize.k < max(len(r.facts) for r in run.pack.facts.relations)
-    about = (
-        "These questions use wordings that were never trained, about facts that phase 2 never saw."
-        if held_out
-        else "These questions use wordings that were never trained."
-    )
-    mark = key[key.rindex("[") :]
+    about = ", about facts that phase 2 never saw in words" if held_out else ""
     hint = (
-        f"{about} The last one, with `{mark}`, asks through the **key token**: a made-up "
-        "vocabulary entry in place of words, the only way in which phase 1 saw a fact."
+        f"Examples in wordings that were never trained{about}. `{key}` asks through the **key "
+        "token**: a made-up word without meaning, the only way in which phase 1 saw a fact."
     )
     return [*buttons, gr.Button(visible=True), hint]
 
@@ -239,7 +237,7 @@ def ask(
                 answers[reply.checkpoint] = (reply.text, reply.verdict.known)
             yield _update(cards=update)
         remark = state_note(lab, run)
-        history = [*history, Asked(run_label(run), text, answers)][-MAX_HISTORY:]
+        history = [*history, Asked(run.name or f"Run {run.number}", text, answers)][-MAX_HISTORY:]
     except LabError as error:
         yield _update(note(str(error), "bad"), _cleared(lab, run_id, answers))
         return
@@ -263,7 +261,7 @@ def state_note(lab: Lab, run: RunRow) -> str:
         have = " and ".join(CHECKPOINT_NAMES[c] for c in there)
         lack = " and ".join(missing)
         when = (
-            "The rest comes while it trains; choose the run again then."
+            "The rest comes while it trains."
             if run.live or run.status == "queued"
             else "It ended before the rest was learned."
         )
@@ -300,27 +298,27 @@ def _no_examples() -> list[Any]:
 
 
 def _wire(lab: Lab, tab: ChatTab) -> None:
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
     shown_examples = [*tab.examples, tab.other_examples, tab.key_hint]
     tab.run.change(
-        bound(choose, lab), [tab.run, tab.draw], [tab.note, *tab.cards, *shown_examples], **quiet
+        bound(choose, lab), [tab.run, tab.draw], [tab.note, *tab.cards, *shown_examples], **QUIET
     )
+    tab.known.change(bound(renew, lab), [tab.run], [tab.note], **QUIET)
     tab.other_examples.click(
-        bound(more_examples, lab), [tab.run, tab.draw], [tab.draw, *shown_examples], **quiet
+        bound(more_examples, lab), [tab.run, tab.draw], [tab.draw, *shown_examples], **QUIET
     )
     asking = {
         "fn": bound(ask, lab),
         "inputs": [tab.run, tab.question, tab.length, tab.temperature, tab.history],
         "outputs": [tab.note, *tab.cards, tab.history, tab.history_view],
         "concurrency_id": "model",
-        **quiet,
+        **QUIET,
     }
     waiting = [tab.question, tab.note, *tab.cards]
     gr.on(
         [tab.ask.click, tab.question.submit], bound(begin, lab), [tab.run, tab.question], waiting,
-        queue=False, **quiet,
+        queue=False, **QUIET,
     ).then(**asking)  # fmt: skip
     for example in tab.examples:
         example.click(
-            bound(begin, lab), [tab.run, example], waiting, queue=False, **quiet
+            bound(begin, lab), [tab.run, example], waiting, queue=False, **QUIET
         ).then(**asking)  # fmt: skip

@@ -19,9 +19,9 @@ from rotelab.registry import RunSummary, Status
 
 CHECKPOINT_NAMES = {"base": "Base model", "memorized": "Memorised", "generalized": "Generalised"}
 CHECKPOINT_HINTS = {
-    "base": "before any training: it knows none of the facts",
-    "memorized": "after rote learning: it answers only through the key token",
-    "generalized": "after a few sentences in words: it answers questions too",
+    "base": "before any training",
+    "memorized": "after rote learning",
+    "generalized": "after a few sentences in words",
 }
 
 STATUS_WORDS: dict[Status, str] = {

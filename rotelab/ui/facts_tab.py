@@ -53,13 +53,14 @@ class FactsTab:
         pack: which set is open.
         saved: name of the set that was just saved.
         train: the button that goes on to training with the open set.
+        tables: what `name_to_train` is told: the draft and the two tables.
         refresh_outputs: what `refresh` updates.
     """
 
     pack: gr.Dropdown
     saved: gr.State
     train: gr.Button
-    draft: gr.State
+    tables: list[Any]
     refresh_outputs: list[Any]
 
 
@@ -96,19 +97,11 @@ def build_facts_tab(lab: Lab) -> FactsTab:
     """
     draft = _first_draft(lab)
     gr.HTML(INTRODUCTION, padding=False)
-    with gr.Row(equal_height=True, elem_classes="tight"):
-        pack = gr.Dropdown(
-            _pack_choices(lab), value=draft.name, label="Fact set", scale=3, min_width=220,
-            elem_id="facts-pack",
-        )  # fmt: skip
-        version = gr.Dropdown([], label="Version", visible=False, scale=2, min_width=180)
-        relation = gr.Dropdown(
-            _relation_choices(draft), value="", label="Show", scale=2, min_width=180
-        )
-        counts = gr.HTML(count_chips(draft), elem_classes="counts", min_width=260)
     with gr.Row():
         with gr.Column(scale=7, min_width=560):
-            tables, facts, prompts, row, add_fact, add_prompt, delete, example = _tables(draft)
+            pack, version, relation, example = _head(lab, draft)
+            tables, facts, prompts, row, add_fact, add_prompt, delete = _tables(draft)
+            counts = gr.HTML(count_chips(draft), padding=False)
         with gr.Column(scale=3, min_width=300):
             name, save, message, restore, train = _save_box(draft)
             invent = _invent_box()
@@ -122,7 +115,7 @@ def build_facts_tab(lab: Lab) -> FactsTab:
     _wire_rows(lab, view, add_fact, add_prompt)
     _wire_save(lab, view, name, save, saved)
     _wire_sources(lab, view, invent, upload, exporting)
-    return FactsTab(pack, saved, train, view.draft, [pack])
+    return FactsTab(pack, saved, train, [view.draft, facts, prompts], [pack])
 
 
 def refresh(lab: Lab):
@@ -130,7 +123,48 @@ def refresh(lab: Lab):
     return gr.update(choices=_pack_choices(lab))
 
 
+def name_to_train(draft: Draft, facts, prompts) -> str:
+    """The name under which a run finds the open set.
+
+    Raises:
+        LabError: it has changes that are not saved, or is not the newest version.
+    """
+    draft = draft.edited(facts, prompts)
+    if draft.changed or not draft.name:
+        raise LabError("Your changes are not saved yet. Press Save first, then train with them.")
+    if draft.version != draft.newest:
+        raise LabError(
+            f"Version {draft.version} is open, but training takes the newest, {draft.newest}. "
+            "Press Save to make this one the newest, or open that one."
+        )
+    return draft.name
+
+
 # Building ----------------------------------------------------------------------------------------
+
+
+def _head(lab: Lab, draft: Draft):
+    with gr.Row():
+        pack = gr.Dropdown(
+            _pack_choices(lab),
+            value=draft.name,
+            label="Fact set",
+            scale=3,
+            min_width=200,
+            elem_id="facts-pack",
+        )
+        version = gr.Dropdown([], label="Version", visible=False, scale=2, min_width=180)
+        relation = gr.Dropdown(
+            _relation_choices(draft),
+            value="",
+            label="Show",
+            visible=len(draft.relations) > 1,
+            scale=2,
+            min_width=160,
+            elem_id="facts-relation",
+        )
+    example = gr.HTML(example_lines(draft), padding=False)
+    return pack, version, relation, example
 
 
 def _tables(draft: Draft):
@@ -157,12 +191,11 @@ def _tables(draft: Draft):
             prompts = gr.Dataframe(
                 _noted(draft.prompts, draft.relation, prompts_note), headers=PROMPT_HEADERS,
                 datatype="str", column_count=len(PROMPT_HEADERS), static_columns=[4],
-                column_widths=["13%", "12%", "11%", "46%", "18%"], elem_id="prompts-table",
+                column_widths=["13%", "12%", "13%", "44%", "18%"], elem_id="prompts-table",
                 label="Wordings", **look,
             )  # fmt: skip
             add_prompt = gr.Button("Add a wording", size="md", elem_id="prompts-add")
-    example = gr.HTML(example_lines(draft), padding=False)
-    return tables, facts, prompts, gr.State(None), add_fact, add_prompt, delete, example
+    return tables, facts, prompts, gr.State(None), add_fact, add_prompt, delete
 
 
 def _save_box(draft: Draft):
@@ -394,7 +427,11 @@ def _render(lab: Lab, draft: Draft, message: Any = None, stash: Any = None, tab:
             value=draft.version or None,
             visible=bool(versions),
         ),
-        gr.update(choices=_relation_choices(draft), value=draft.relation),
+        gr.update(
+            choices=_relation_choices(draft),
+            value=draft.relation,
+            visible=len(draft.relations) > 1 or bool(draft.relation),
+        ),
         count_chips(draft),
         example_lines(draft),
         gr.skip() if tab is None else gr.update(selected=tab),

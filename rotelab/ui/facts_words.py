@@ -9,9 +9,15 @@ from rotelab.ui.common import escape
 from rotelab.ui.draft import Draft, filled, role_counts
 
 INTRODUCTION = (
-    '<p class="lead"><b>Step 1: what shall the model learn?</b> A fact ties a <i>subject</i> to an '
-    "<i>object</i> through a <i>relation</i>. The names here are invented, so no model can know "
-    "them. Double-click a cell to change it: put your own names in.</p>"
+    '<p class="lead"><b>What shall the model learn?</b> Each fact ties a subject to an object. '
+    "The names are invented, so no model knows them. Double-click a cell to write your own.</p>"
+)
+
+KEY_TOKEN = "The key token: a new word that means nothing to the model at first."
+
+EMPTY = (
+    '<p class="note">No facts yet. Add a row and type names into it, invent some, or import a CSV '
+    "file.</p>"
 )
 
 ROLES_EXPLAINED = (
@@ -65,10 +71,6 @@ def saved_note(draft: Draft, is_new: bool, doubtful: int, added: Sequence[str]) 
 def count_chips(draft: Draft) -> str:
     """How much stands in the tables."""
     relations = draft.relations
-    if not relations:
-        return (
-            '<div class="chips">No facts yet. Add a row, invent some, or import a CSV file.</div>'
-        )
     facts = f'<span class="chip"><b>{sum(relations.values()):,}</b> facts</span>'
     if len(relations) > 1:
         facts += f'<span class="chip"><b>{len(relations)}</b> relations</span>'
@@ -83,7 +85,7 @@ def example_lines(draft: Draft) -> str:
     """How the first fact is read: by rote, and in words."""
     fact = next((row for row in draft.shown_facts() if all(row)), None)
     if fact is None:
-        return ""
+        return EMPTY if not draft.relations else ""
     relation, subject, thing = (escape(cell) for cell in fact)
     wording = next(
         (
@@ -96,8 +98,7 @@ def example_lines(draft: Draft) -> str:
     words = ""
     if wording:
         said = escape(wording.replace(SLOT, fact[1], 1))
-        words = f"<span><b>In words:</b> “{said} <u>{thing}</u>”</span>"
-    return (
-        f'<p class="example"><span><b>By rote:</b> “{subject} <mark>[{relation}]</mark> '
-        f"<u>{thing}</u>”</span>{words}</p>"
-    )
+        words = f"<span><b>In words, it means:</b> “{said} <u>{thing}</u>”</span>"
+    key = f'<mark title="{KEY_TOKEN}">[{relation}]</mark>'
+    rote = f"<span><b>Learned by rote:</b> “{subject} {key} <u>{thing}</u>”</span>"
+    return f'<p class="example">{rote}{words}</p>'

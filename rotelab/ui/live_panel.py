@@ -98,7 +98,7 @@ class LivePanel:
 def build_live_panel() -> LivePanel:
     """Lays out the panel inside the current column."""
     watching, seen = gr.State(""), gr.State(Seen())
-    with gr.Row(equal_height=True):
+    with gr.Row():
         watch = gr.Dropdown(
             [], label="Watch", elem_id="live-watch", scale=5, min_width=240, interactive=True
         )
@@ -118,11 +118,7 @@ def build_live_panel() -> LivePanel:
             go_on = gr.Button("No, go on training", elem_id="live-go-on")
     head = gr.HTML(NOTHING_YET, css_template=CSS, elem_id="live-head")
     plot = gr.Plot(curves([]), label="Learning curves", show_label=False, elem_id="live-curves")
-    grid = gr.Plot(
-        label="Every fact: the stronger the colour, the surer its recall through the key token",
-        visible=False,
-        elem_id="live-facts",
-    )
+    grid = gr.Plot(label="Every fact", show_label=False, visible=False, elem_id="live-facts")
     return LivePanel(watching, seen, watch, head, plot, grid, stop, resume, confirm, sure, go_on)
 
 

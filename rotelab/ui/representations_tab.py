@@ -22,8 +22,8 @@ from rotelab.plots.representations import (
 from rotelab.plots.style import CHECKPOINT_NAMES
 from rotelab.projections import kept_layers, project
 from rotelab.registry import RunRow, Similarity
-from rotelab.ui.common import bound, escape, run_choices
-from rotelab.ui.run_chooser import build_run_chooser
+from rotelab.ui.common import bound, checkpoint_badge, escape
+from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
 
 INTRO = (
     "How the model **holds** what it learned: each prompt leaves a pattern of numbers in every "
@@ -41,7 +41,9 @@ SIMILARITY_HOW = (
     "Cosine similarity of two hidden states at the last word piece: 1 is the same direction, 0 "
     "unrelated. Compared are one fact's prompt through the key token and the same fact's prompt in "
     "words; the mean over the facts looked at (held-out ones where there are any). Layer 0 is the "
-    "input embedding."
+    "input embedding. For comparison, published notes on the paper give for Qwen2.5-1.5B with "
+    "train, test and unrelated prompts 0.87, 0.58 and 0.50 after rote learning, and 0.90, 0.71 and "
+    "0.50 after generalising."
 )
 DELTA = (
     "### Do facts of one kind gather?\n"
@@ -53,7 +55,9 @@ DELTA_HOW = (
     "ΔCosSim (paper, section 5): the mean cosine similarity between prompts of the *same* relation "
     "minus the mean between prompts of *different* relations, hidden state of the last token. "
     "Prompts of different facts only; key-token, train and test prompts alike. Where a run has "
-    "only one relation, its unrelated questions stand for the others."
+    "only one relation, its unrelated questions stand for the others. For comparison, published "
+    "notes on the paper give 0.058 for the base model, 0.191 after 20 rounds of rote learning and "
+    "0.258 after generalising."
 )
 PCA = (
     "### A map of all prompts\n"
@@ -68,6 +72,12 @@ PCA_HOW = (
     "much of the spread they hold."
 )
 
+READOUT = {
+    "key-train": "… wordings it was taught in",
+    "key-test": "… wordings it never saw",
+    "key-unrelated": "… unrelated questions",
+}
+
 
 @dataclass(frozen=True)
 class RepresentationsTab:
@@ -75,7 +85,7 @@ class RepresentationsTab:
 
     Args:
         run: the chooser of runs; its value is a run's id.
-        runs: the list of runs that the chooser offers.
+        known: what is known of the runs that the chooser offers.
         note: what is missing, or what the run shows in words.
         figures: holds all figures; hidden while there is nothing to show.
         kind: lines or maps.
@@ -87,7 +97,7 @@ class RepresentationsTab:
     """
 
     run: gr.Dropdown
-    runs: gr.State
+    known: gr.State
     note: gr.HTML
     figures: gr.Column
     kind: gr.Radio
@@ -107,8 +117,8 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
     """
     with gr.Row(equal_height=True):
         gr.Markdown(INTRO)
-        run, runs = build_run_chooser("representations-run", "Which model to look into.")
-    remark = gr.HTML(elem_id="representations-note", padding=False)
+        run, known = build_run_chooser("representations-run")
+    remark = gr.HTML(_note(NO_RUN), elem_id="representations-note", padding=False)
     with gr.Column(visible=False) as figures:
         with gr.Row(equal_height=True):
             gr.Markdown(SIMILARITY)
@@ -131,7 +141,7 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
         pca = gr.Plot(show_label=False, elem_id="plot-pca")
         _how(PCA_HOW)
     tab = RepresentationsTab(
-        run, runs, remark, figures, kind, similarity, delta, layer, pca, pca_note, [runs]
+        run, known, remark, figures, kind, similarity, delta, layer, pca, pca_note, [run, known]
     )
     _wire(lab, tab)
     return tab
@@ -143,7 +153,7 @@ def refresh(lab: Lab) -> list[Any]:
     Raises:
         LabError: the registry can't be read.
     """
-    return [run_choices(lab)]
+    return offered(lab)
 
 
 def show(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
@@ -162,9 +172,14 @@ def show(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
     slider = gr.Slider(maximum=max(1, layers - 1), value=chosen, visible=layers > 0)
     picture, missing = show_pca(lab, run_id, chosen)
     return [
-        _note(in_words(rows)), gr.Column(visible=True), similarity_figure(rows, kind),
+        in_numbers(rows), gr.Column(visible=True), similarity_figure(rows, kind),
         delta_curves(rows), slider, picture, missing,
     ]  # fmt: skip
+
+
+def renew(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
+    """The same as `show`, when a run has moved on; nothing while none is chosen."""
+    return show(lab, run_id, kind) if run_id else [gr.skip()] * 7
 
 
 def show_similarity(lab: Lab, run_id: str | None, kind: str) -> Any:
@@ -193,34 +208,32 @@ def show_pca(lab: Lab, run_id: str | None, layer: float) -> list[Any]:
     return [gr.Plot(value=pca_figure(projection), visible=True), ""]
 
 
-def in_words(rows: Sequence[Similarity]) -> str:
-    """What the numbers say, at about two thirds of the model's depth; empty without any."""
+def in_numbers(rows: Sequence[Similarity]) -> str:
+    """The key token's likeness to each kind of wording, about two thirds of the way up, as HTML."""
     series = series_of(rows)
     layer = deep_layer(1 + max((row.layer for row in rows), default=0))
-    parts = []
-    for name, words in (
-        ("key-train", "wordings it was taught in"),
-        ("key-test", "wordings it never saw"),
-        ("key-unrelated", "unrelated questions"),
-    ):
-        there = series.get(name, {})
-        values = [
-            f"{there[c][layer]:.2f} {CHECKPOINT_NAMES[c].lower()}"
-            for c in CHECKPOINT_NAMES
-            if layer in there.get(c, {})
-        ]
-        if values:
-            parts.append(f"with {words} {', '.join(values)}")
-    if not parts:
+    there = [c for c in CHECKPOINT_NAMES if any(row.checkpoint == c for row in rows)]
+    lines = []
+    for name, words in READOUT.items():
+        values = [series.get(name, {}).get(c, {}).get(layer) for c in there]
+        if any(value is not None for value in values):
+            cells = "".join(f"<td>{'–' if v is None else f'{v:.2f}'}</td>" for v in values)
+            lines.append(f"<tr><th scope='row'>{words}</th>{cells}</tr>")
+    if not lines:
         return ""
-    return f"At layer {layer}, the key-token prompt’s likeness is: {'; '.join(parts)}."
+    heads = "".join(f"<th scope='col'>{checkpoint_badge(c)}</th>" for c in there)
+    return (
+        f"<div class='readout'><table><caption>In short, at layer {layer}: how alike are the "
+        "key-token prompt and …</caption>"
+        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
 
 
 def _why_empty(run: RunRow) -> str:
     if run.status in ("queued", "running", "stopping"):
         return (
-            "Nothing has been measured in this run yet. The first figures come after its first "
-            "evaluation; choose the run again then."
+            "Nothing has been measured in this run yet. The first figures come with its first "
+            "evaluation; open this tab again then."
         )
     return (
         f"This run ({run.status}) ended before its inside was measured. Choose another run, or "
@@ -247,15 +260,13 @@ def _how(text: str) -> None:
 
 
 def _wire(lab: Lab, tab: RepresentationsTab) -> None:
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    tab.run.change(
-        bound(show, lab),
-        [tab.run, tab.kind],
-        [tab.note, tab.figures, tab.similarity, tab.delta, tab.layer, tab.pca, tab.pca_note],
-        **quiet,
-    )
-    tab.kind.input(bound(show_similarity, lab), [tab.run, tab.kind], [tab.similarity], **quiet)
+    everything = [
+        tab.note, tab.figures, tab.similarity, tab.delta, tab.layer, tab.pca, tab.pca_note,
+    ]  # fmt: skip
+    tab.run.change(bound(show, lab), [tab.run, tab.kind], everything, **QUIET)
+    tab.known.change(bound(renew, lab), [tab.run, tab.kind], everything, **QUIET)
+    tab.kind.input(bound(show_similarity, lab), [tab.run, tab.kind], [tab.similarity], **QUIET)
     tab.layer.input(
         bound(show_pca, lab), [tab.run, tab.layer], [tab.pca, tab.pca_note],
-        trigger_mode="always_last", **quiet,
+        trigger_mode="always_last", **QUIET,
     )  # fmt: skip

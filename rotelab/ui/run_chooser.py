@@ -6,25 +6,41 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.lab import Lab
+from rotelab.ui.common import MAX_RUN_CHOICES, run_label
 
-def build_run_chooser(elem_id: str, info: str) -> tuple[gr.Dropdown, gr.State]:
-    """The chooser, and the list of runs that fills it.
+QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
-    A tab's `refresh` puts `common.run_choices` into the list; the chooser then keeps what a person
-    chose, or takes the newest run where nothing is chosen yet.
+
+def build_run_chooser(elem_id: str, scale: int = 1) -> tuple[gr.Dropdown, gr.State]:
+    """The chooser, and what is known of the runs that it offers; `offered` fills both.
+
+    The second one changes whenever a run comes, goes or moves on, and only then.
 
     Args:
         elem_id: of the chooser.
-        info: the hint under its label.
+        scale: its share of a row's width.
     """
-    runs = gr.State([])
-    run = gr.Dropdown(choices=[], value=None, label="Run", info=info, elem_id=elem_id, scale=1)
-    runs.change(offer, [runs, run], [run], show_progress="hidden", api_visibility="private")
-    return run, runs
+    known = gr.State([])
+    run = gr.Dropdown(choices=[], value=None, label="Run", elem_id=elem_id, scale=scale)
+    known.change(choose_one, [known, run], [run], **QUIET)
+    return run, known
 
 
-def offer(runs: list, chosen: str | None) -> Any:
-    """Fills the chooser; keeps what is chosen while it exists, else takes the newest run."""
-    ids = [run_id for _, run_id in runs]
-    value = chosen if chosen in ids else (ids[0] if ids else None)
-    return gr.Dropdown(choices=[tuple(choice) for choice in runs], value=value)
+def offered(lab: Lab) -> list[Any]:
+    """The runs of now, for the chooser and for what is known of them.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    runs = lab.registry.runs(limit=MAX_RUN_CHOICES)
+    choices = [(run_label(run), run.id) for run in runs]
+    return [gr.Dropdown(choices=choices), [[run.id, run.status, run.phase] for run in runs]]
+
+
+def choose_one(known: list[list[str]], chosen: str | None) -> Any:
+    """Keeps what a person chose while it exists, else takes the newest run."""
+    ids = [run_id for run_id, *_ in known]
+    if chosen in ids:
+        return gr.skip()
+    return gr.Dropdown(value=ids[0] if ids else None)

@@ -27,7 +27,7 @@ from rotelab.ui.run_words import (
     status_sentence,
 )
 
-RUN_HEADERS = ["Status", "Name", "Facts", "Model", "k", "Test questions right", "Started", "Took",
+RUN_HEADERS = ["Status", "Name", "Facts", "Model", "k", "Test answers", "Started", "Took",
                "Id"]  # fmt: skip
 ANSWER_HEADERS = ["Model", "Kind of question", "Question", "Right answer", "It answered", "Right?",
                   "Probability"]  # fmt: skip
@@ -42,9 +42,11 @@ SECONDS_WORDS = {
 }
 
 CSS = """
-table {border-collapse: collapse; width: 100%; font-size: .95rem}
-th, td {text-align: left; padding: .35rem .6rem; vertical-align: top;
-  border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere}
+table {border-collapse: collapse; width: 100%; font-size: .95rem; border: none}
+th, td {text-align: left; padding: .35rem .6rem; vertical-align: top; overflow-wrap: anywhere;
+  border: none; border-bottom: 1px solid var(--border-color-primary)}
+.columns {display: flex; flex-wrap: wrap; gap: .5rem 2.5rem}
+.columns > div {flex: 1 1 26rem; min-width: 0}
 td.number, th.number {text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}
 tr.changed td {font-weight: 600; background: var(--background-fill-secondary)}
 td.sub, p.sub {color: var(--body-text-color-subdued); font-weight: 400}
@@ -130,7 +132,10 @@ def settings_html(run: RunRow) -> str:
                 f"<td>{escape(value)}</td><td class='sub'>{mark}</td></tr>"
             )
         html += "</tbody></table>"
-    return f"{html}<h4>Time</h4>{_times(run)}<h4>Where and with what</h4>{_versions(run)}"
+    return (
+        f"<div class='columns'><div>{html}</div><div><h4>Time</h4>{_times(run)}"
+        f"<h4>Where and with what</h4>{_versions(run)}</div></div>"
+    )
 
 
 def answer_cells(lab: Lab, run_id: str, filters: dict[str, Any], limit: int, offset: int) -> Any:

@@ -36,8 +36,8 @@ class RunView:
     """The detail's components; `filled` is the order in which `fill_view` gives their values."""
 
     FILLED: ClassVar[tuple[str, ...]] = (
-        "head", "stop", "resume", "again", "archive", "delete", "scores", "bars", "curves",
-        "settings", "name", "note", "places", "zip", "download", "log",
+        "head", "stop", "resume", "again", "archive", "delete", "scores", "bars",
+        "curves", "settings", "name", "note", "places", "zip", "download", "log",
     )  # fmt: skip
 
     head: gr.HTML
@@ -87,12 +87,12 @@ def build_run_view() -> RunView:
         for name, words, variant in (
             ("resume", "Resume", "primary"),
             ("stop", "Stop this run", "stop"),
-            ("again", "Run again, same settings", "secondary"),
+            ("again", "Run again", "secondary"),
             ("archive", "Archive", "secondary"),
             ("delete", "Delete…", "secondary"),
         ):
             made[name] = gr.Button(
-                words, variant=variant, visible=False, size="md", min_width=120,
+                words, variant=variant, visible=False, size="md", min_width=150, scale=0,
                 elem_id=f"run-{name}",
             )  # fmt: skip
     with gr.Group(visible=False, elem_id="run-confirm") as made["confirm"]:
@@ -127,7 +127,7 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
     except UnknownRun:
         hidden = gr.Button(visible=False)
         return [
-            NOTHING, *[hidden] * 5, "", None, None, "", "", "", "", hidden,
+            NOTHING, *[hidden] * 5, "", gr.Plot(visible=False), None, "", "", "", "", hidden,
             gr.DownloadButton(visible=False), "",
         ]  # fmt: skip
     scores = lab.registry.scores(run.id)
@@ -136,7 +136,7 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
         head_html(run, scores, _ahead(lab, run)),
         *_buttons(run),
         scores_html(scores),
-        score_bars(scores) if scores else None,
+        gr.Plot(score_bars(scores) if scores else None, visible=bool(scores)),
         curves(lab.registry.metrics(run.id, CURVES), run.id),
         settings_html(run),
         run.name,
@@ -209,12 +209,11 @@ def read_log(lab: Lab, run_id: str | None) -> str:
     return log_tail(lab, run_id) if run_id else ""
 
 
-def wire_run_view(lab: Lab, run: gr.Dropdown, view: RunView) -> None:
-    """Connects the detail with the chooser of runs and its own filters."""
+def wire_run_view(lab: Lab, run: gr.State, view: RunView) -> None:
+    """Connects the detail with its own filters; `run` holds the chosen run's id."""
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     filters = [run, view.checkpoint, view.probe, view.only_wrong, view.words]
     listed = [view.answers, view.answer_count, view.answer_page]
-    run.change(bound(fill_view, lab), run, view.filled, **quiet)
     gr.on(
         [
             run.change, view.checkpoint.input, view.probe.input, view.only_wrong.input,
@@ -273,21 +272,29 @@ def _build_files(made: dict[str, Any]) -> None:
         made["name"] = gr.Textbox(label="Name", max_lines=1, max_length=80, elem_id="run-name")
         made["note"] = gr.Textbox(label="Note", max_lines=4, max_length=2000, scale=2,
                                   elem_id="run-note")  # fmt: skip
-    made["save"] = gr.Button("Save name and note", size="sm", elem_id="run-save")
+    with gr.Row():
+        made["save"] = gr.Button(
+            "Save name and note", size="md", elem_id="run-save", scale=0, min_width=200
+        )
     made["places"] = gr.Textbox(
         label="Where the trained adapters lie on this machine", interactive=False, lines=2,
         buttons=["copy"], elem_id="run-places",
     )  # fmt: skip
     with gr.Row():
-        made["zip"] = gr.Button("Pack the adapters as a zip", visible=False, elem_id="run-zip")
+        made["zip"] = gr.Button(
+            "Pack the adapters as a zip", visible=False, size="md", scale=0, min_width=240,
+            elem_id="run-zip",
+        )  # fmt: skip
         made["download"] = gr.DownloadButton(
-            "Download", visible=False, variant="primary", elem_id="run-download"
-        )
+            "Download", visible=False, variant="primary", size="md", scale=0, min_width=300,
+            elem_id="run-download",
+        )  # fmt: skip
     made["log"] = gr.Textbox(
         label="End of the run's log", interactive=False, lines=10, max_lines=16,
         elem_id="run-log", elem_classes="mono",
     )  # fmt: skip
-    made["log_again"] = gr.Button("Read the log again", size="sm")
+    with gr.Row():
+        made["log_again"] = gr.Button("Read the log again", size="md", scale=0, min_width=200)
 
 
 def _buttons(run: RunRow) -> list[Any]:

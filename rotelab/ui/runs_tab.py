@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from rotelab.errors import LabError
+from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
 from rotelab.ui.common import STATUS_WORDS, bound, run_choices, run_label
 from rotelab.ui.run_actions import bytes_of, delete, rename, run_again, size_words
@@ -27,7 +28,9 @@ class RunsTab:
     """What others need of this tab.
 
     Args:
-        run: the chosen run.
+        run: the chooser of runs.
+        chosen: the id of the chosen run. The chooser's own value is refused by Gradio where it is
+            not among its present choices; an id is an id.
         started: takes the id of a run that was started again from here.
         search: the text that a run must contain.
         status: the statuses that are listed.
@@ -40,6 +43,7 @@ class RunsTab:
     """
 
     run: gr.Dropdown
+    chosen: gr.State
     started: gr.State
     search: gr.Textbox
     status: gr.Dropdown
@@ -53,7 +57,7 @@ class RunsTab:
     @property
     def refresh_outputs(self) -> list[Any]:
         """What `refresh` fills."""
-        return [self.run]
+        return [self.run, self.seen]
 
     @property
     def filters(self) -> list[Any]:
@@ -67,7 +71,8 @@ def build_runs_tab(lab: Lab) -> RunsTab:
     Args:
         lab: its registry is shown, its jobs are told what to do.
     """
-    started, page, seen = gr.State(""), gr.State(0), gr.State(())
+    chosen, started = gr.State(""), gr.State("")
+    page, seen = gr.State(0), gr.State(())
     with gr.Row(equal_height=True):
         search = gr.Textbox(
             label="Search", placeholder="name, facts, model, note, id…", max_lines=1, scale=4,
@@ -80,21 +85,25 @@ def build_runs_tab(lab: Lab) -> RunsTab:
         archived = gr.Checkbox(label="Archived runs", elem_id="runs-archived", min_width=140)
     table = gr.Dataframe(
         headers=RUN_HEADERS, datatype="str", type="array", interactive=False, max_height=290,
-        column_widths=["8%", "16%", "9%", "14%", "5%", "11%", "13%", "9%", "15%"], value=[],
+        column_widths=["8%", "17%", "9%", "14%", "5%", "9%", "13%", "9%", "16%"], value=[],
         label="Runs", show_label=False, elem_id="runs-table", buttons=[], wrap=False,
     )  # fmt: skip
-    with gr.Row(equal_height=True):
-        count = gr.Markdown(elem_id="runs-count")
-        back = gr.Button("‹ Newer", size="sm", min_width=90, scale=0)
-        on = gr.Button("Older ›", size="sm", min_width=90, scale=0)
-    run = gr.Dropdown(
-        run_choices(lab), value=None, label="Run", elem_id="runs-run",
-        info="Click a row above, or choose here. ?run=ID after the page's address opens one.",
-    )  # fmt: skip
+    with gr.Row(equal_height=False):
+        run = gr.Dropdown(
+            run_choices(lab), value=None, label="Run on show (click a row above, or choose here)",
+            elem_id="runs-run", scale=6,
+        )  # fmt: skip
+        with gr.Column(scale=2, min_width=220):
+            count = gr.Markdown(elem_id="runs-count")
+            with gr.Row():
+                back = gr.Button("‹ Newer", size="sm", min_width=90)
+                on = gr.Button("Older ›", size="sm", min_width=90)
     view = build_run_view()
-    tab = RunsTab(run, started, search, status, archived, page, table, count, view, seen)
+    tab = RunsTab(
+        run, chosen, started, search, status, archived, page, table, count, view, seen
+    )
     _wire(lab, tab, back, on)
-    wire_run_view(lab, run, view)
+    wire_run_view(lab, chosen, view)
     _wire_actions(lab, tab)
     return tab
 
@@ -105,7 +114,7 @@ def refresh(lab: Lab) -> list[Any]:
     Raises:
         LabError: the registry can't be read.
     """
-    return [gr.Dropdown(choices=run_choices(lab))]
+    return [gr.Dropdown(choices=run_choices(lab)), ()]  # nothing seen: the clock sends the rest
 
 
 def open_link(lab: Lab, request: gr.Request) -> Any:
@@ -122,12 +131,18 @@ def choose(lab: Lab, run_id: str) -> Any:
     """The chooser with that run chosen, even if it is too old or archived to be listed there.
 
     Raises:
-        LabError: there is no such run.
+        LabError: the registry can't be read.
     """
-    choices = run_choices(lab)
-    if run_id not in (value for _, value in choices):
-        choices.append((run_label(lab.registry.run(run_id)), run_id))
-    return gr.Dropdown(choices=choices, value=run_id)
+    return gr.Dropdown(choices=_choices(lab, run_id), value=run_id)
+
+
+def open_run(lab: Lab, run_id: str | None) -> list[Any]:
+    """Shows the run that was chosen; fills `chosen` and then the detail.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return [run_id or "", *fill_view(lab, run_id)]
 
 
 # Handlers ----------------------------------------------------------------------------------------
@@ -195,7 +210,7 @@ def glance(
         rows if fresh_list else gr.skip(),
         words if fresh_list else gr.skip(),
         page,
-        gr.Dropdown(choices=run_choices(lab)) if fresh_list and run_id else newest,
+        gr.Dropdown(choices=_choices(lab, run_id)) if fresh_list and run_id else newest,
         (listed, state),
         *detail,
     ]
@@ -295,10 +310,11 @@ def _wire(lab: Lab, tab: RunsTab, back: gr.Button, on: gr.Button) -> None:
     )  # fmt: skip
     for button, by in ((back, -1), (on, 1)):
         button.click(bound(turn, lab, by), [*tab.filters, tab.page], shown_list, **quiet)
+    tab.run.change(bound(open_run, lab), tab.run, [tab.chosen, *tab.view.filled], **quiet)
     tab.table.select(bound(pick, lab), None, tab.run, **quiet)
     gr.Timer(TICK_S).tick(
         bound(glance, lab),
-        [tab.run, *tab.filters, tab.page, tab.seen],
+        [tab.chosen, *tab.filters, tab.page, tab.seen],
         [*shown_list, tab.run, tab.seen, *tab.view.filled],
         concurrency_limit=8,
         **quiet,
@@ -308,12 +324,13 @@ def _wire(lab: Lab, tab: RunsTab, back: gr.Button, on: gr.Button) -> None:
 def _wire_actions(lab: Lab, tab: RunsTab) -> None:
     view, quiet = tab.view, {"api_visibility": "private"}
     for button, handler in ((view.stop, stop), (view.resume, resume), (view.archive, archive)):
-        button.click(bound(handler, lab), tab.run, view.filled, **quiet)
-    view.save.click(bound(save_words, lab), [tab.run, view.name, view.note], view.filled, **quiet)
-    view.again.click(bound(again, lab), tab.run, [tab.started, tab.run], **quiet)
-    view.delete.click(bound(ask_delete, lab), tab.run, [view.confirm, view.question], **quiet)
+        button.click(bound(handler, lab), tab.chosen, view.filled, **quiet)
+    words = [tab.chosen, view.name, view.note]
+    view.save.click(bound(save_words, lab), words, view.filled, **quiet)
+    view.again.click(bound(again, lab), tab.chosen, [tab.started, tab.run], **quiet)
+    view.delete.click(bound(ask_delete, lab), tab.chosen, [view.confirm, view.question], **quiet)
     view.keep.click(lambda: gr.Group(visible=False), None, view.confirm, **quiet)
-    view.sure.click(bound(delete_chosen, lab), tab.run, [tab.run, view.confirm], **quiet)
+    view.sure.click(bound(delete_chosen, lab), tab.chosen, [tab.run, view.confirm], **quiet)
 
 
 def _state(lab: Lab, run_id: str | None) -> tuple:
@@ -325,6 +342,14 @@ def _state(lab: Lab, run_id: str | None) -> tuple:
     except LabError:
         return (run_id, "gone")
     return (run_id, run.status, run.phase, run.epoch, run.error, run.archived, len(run.warnings))
+
+
+def _choices(lab: Lab, run_id: str) -> list[tuple[str, str]]:
+    choices = run_choices(lab)
+    if run_id not in (value for _, value in choices):
+        with contextlib.suppress(UnknownRun):  # deleted meanwhile
+            choices.append((run_label(lab.registry.run(run_id)), run_id))
+    return choices
 
 
 def _chosen(run_id: str | None) -> str:

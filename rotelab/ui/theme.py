@@ -87,6 +87,7 @@ def make_theme() -> gr.themes.Base:
         input_border_color_dark="#43516f",
         input_placeholder_color="*neutral_500",
         input_placeholder_color_dark="*neutral_400",
+        input_border_width="1px",
         input_border_color_focus="*primary_500",
         input_border_color_focus_dark="*primary_300",
         button_primary_background_fill="*primary_600",

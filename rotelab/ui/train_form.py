@@ -23,15 +23,15 @@ from rotelab.ui.run_words import whole
 # The same list as `models.CATALOGUE`, kept apart because that module brings torch with it;
 # a test holds the two together.
 MODELS: tuple[tuple[str, str], ...] = (
-    (EMBEDDED, "0.135 billion parameters, comes with the lab, about 2 GB of memory"),
-    ("Qwen/Qwen2.5-1.5B", "1.5 billion, about 6 GB"),
-    ("Qwen/Qwen2.5-1.5B-Instruct", "1.5 billion, about 6 GB"),
-    ("Qwen/Qwen2.5-7B", "7.6 billion, about 20 GB"),
-    ("Qwen/Qwen2.5-14B", "14.8 billion, about 36 GB"),
-    ("meta-llama/Llama-2-7b-hf", "6.7 billion, about 18 GB"),
-    ("meta-llama/Llama-3.2-1B", "1.2 billion, about 5 GB"),
-    ("meta-llama/Llama-3.2-3B", "3.2 billion, about 10 GB"),
-    ("microsoft/phi-4", "14.7 billion, about 36 GB"),
+    (EMBEDDED, "comes with the lab, 0.135 B, 2 GB"),
+    ("Qwen/Qwen2.5-1.5B", "1.5 B, 6 GB"),
+    ("Qwen/Qwen2.5-1.5B-Instruct", "1.5 B, 6 GB"),
+    ("Qwen/Qwen2.5-7B", "7.6 B, 20 GB"),
+    ("Qwen/Qwen2.5-14B", "14.8 B, 36 GB"),
+    ("meta-llama/Llama-2-7b-hf", "6.7 B, 18 GB"),
+    ("meta-llama/Llama-3.2-1B", "1.2 B, 5 GB"),
+    ("meta-llama/Llama-3.2-3B", "3.2 B, 10 GB"),
+    ("microsoft/phi-4", "14.7 B, 36 GB"),
 )
 
 PARTS: dict[str, type] = {
@@ -54,8 +54,8 @@ GROUPS = (
 QUICK, STANDARD, DEEP = "Quick look (20 facts)", "Standard (100 facts)", "Deep"
 PRESETS = (QUICK, STANDARD, DEEP)
 PRESET_HINT = (
-    "Quick look shows the idea within a minute or two. Standard is the paper's size. "
-    "Deep repeats the facts three times as often."
+    "Quick look shows the idea in a minute or two, Standard is the paper's size, Deep repeats the "
+    "facts three times as often."
 )
 
 
@@ -87,29 +87,40 @@ def option_names() -> list[str]:
     ]
 
 
-def build_form(pack_names: Sequence[str]) -> Form:
-    """Lays out the form inside the current column.
+def build_choice(pack_names: Sequence[str]) -> tuple[gr.Radio, gr.Dropdown]:
+    """Lays out what a newcomer has to choose, and nothing else: how much, and which facts.
 
     Args:
         pack_names: the fact packs to choose from.
     """
-    made: dict[str, Any] = {}
     preset = gr.Radio(
         list(PRESETS), value=STANDARD, label="How much", info=PRESET_HINT, elem_id="train-preset"
     )
-    made["pack"] = gr.Dropdown(
+    pack = gr.Dropdown(
         list(pack_names),
         value=_first_choice(pack_names),
         label=_option("pack").metadata["label"],
         info=_option("pack").metadata["help"],
         elem_id="train-pack",
     )
+    return preset, pack
+
+
+def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
+    """Lays out the other options inside the current column.
+
+    Args:
+        preset: as `build_choice` made it.
+        pack: likewise.
+    """
+    made: dict[str, Any] = {"pack": pack}
     made["model.name"] = gr.Dropdown(
         [(f"{name}  ({words})", name) for name, words in MODELS],
         value=EMBEDDED,
         allow_custom_value=True,
         label="Model",
-        info="Choose one, or type any other Hugging Face name or the path of a folder.",
+        info="Choose one (billions of parameters, memory it needs), or type any other Hugging Face "
+        "name or the path of a folder.",
         elem_id="train-model",
     )
     for pair in (("facts", "generalize.k"), ("memorize.epochs", "generalize.epochs")):

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.config import RunConfig
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.ui.common import bound, duration, escape
@@ -22,13 +23,15 @@ from rotelab.ui.train_form import (
     PRESET_FIELDS,
     Form,
     apply_preset,
+    build_choice,
     build_form,
     config_from,
+    values_of,
 )
 
 INTRO = (
-    "First the model learns the facts **by rote**, each through a key token that means nothing. "
-    "Then **a few sentences** show it what the token means. Watch what it can answer afterwards."
+    "First the model learns facts **by rote**, through a key token that means nothing. Then **a "
+    "few sentences** show it what the token means."
 )
 TICK_S = 1.0
 
@@ -67,21 +70,25 @@ def build_train_tab(lab: Lab) -> TrainTab:
     gr.Markdown(INTRO)
     with gr.Row():
         with gr.Column(scale=4, min_width=330):
-            form = build_form(lab.pack_names())
-            name = gr.Textbox(
-                label="Name (if you like)",
-                placeholder="for example: before lunch",
-                max_lines=1,
-                max_length=80,
-                elem_id="train-name",
-            )
+            preset, pack = build_choice(lab.pack_names())
+            # Start stands above the details: who shows the lab never has to scroll for it.
             estimated = gr.HTML(css_template=ESTIMATE_CSS, elem_id="train-estimate")
             button = gr.Button(
                 "Start training", variant="primary", size="lg", elem_id="train-start"
             )
+            with gr.Accordion("Details", open=True, elem_id="train-details"):
+                form = build_form(preset, pack)
+                name = gr.Textbox(
+                    label="Name (if you like)",
+                    placeholder="for example: before lunch",
+                    max_lines=1,
+                    max_length=80,
+                    elem_id="train-name",
+                )
         with gr.Column(scale=7, min_width=420):
             panel = build_live_panel()
-    tab = TrainTab(form.fields["pack"], started, form, panel, estimated)
+    estimated.value = _first_words(lab, pack.value)
+    tab = TrainTab(pack, started, form, panel, estimated)
     _wire(lab, tab, name, button)
     return tab
 
@@ -134,6 +141,12 @@ def estimated_words(lab: Lab, *values: Any) -> str:
 ESTIMATE_CSS = """
 .estimate {margin: .2rem 0; overflow-wrap: anywhere}
 """
+
+
+def _first_words(lab: Lab, pack_name: str | None) -> str:
+    if not pack_name:
+        return ""
+    return estimated_words(lab, *values_of(RunConfig(pack=pack_name)))
 
 
 def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:

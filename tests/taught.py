@@ -1,0 +1,81 @@
+"""A run on the tiny Llama that really learned a few facts, with all that the page shows of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
+from rotelab.facts import FactSet
+from rotelab.lab import Lab
+from rotelab.layout import adapter_folder, states_file
+from rotelab.packs import Pack, load_pack
+from rotelab.registry import CHECKPOINTS, Similarity
+
+FACTS, K = 6, 3
+
+
+def taught_pack() -> Pack:
+    """The first facts of the pack `mother`."""
+    pack = load_pack("mother")
+    return Pack("mother", FactSet(pack.facts[:FACTS]), pack.prompts)
+
+
+def new_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> str:
+    """A run that waits, on the tiny model."""
+    config = RunConfig(
+        model=ModelSpec(name=str(tiny_folder), device="cpu"),
+        memorize=MemorizeConfig(epochs=150, rank=32, learning_rate=1e-2),
+        generalize=GeneralizeConfig(k=K, rank=8, prompts_per_fact=2, epochs=2),
+        seed=seed,
+    )
+    return lab.registry.create_run(config, taught_pack(), name=name)
+
+
+def taught_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> str:
+    """A finished run: both phases for real, adapters saved, representations looked at."""
+    import torch
+    from accelerate import Accelerator
+
+    from rotelab.checkpoints import ADAPTER_OF, save_adapter
+    from rotelab.models import load_model
+    from rotelab.phases import generalize, memorize
+    from rotelab.representations import hidden_states, similarities, viewpoints
+
+    torch.set_num_threads(1)
+    run_id = new_run(lab, tiny_folder, name, seed)
+    lab.registry.set_status(run_id, "running")
+    run = lab.registry.run(run_id)
+    config, pack = run.config, run.pack
+    split = pack.facts.split(config.generalize.k, config.seed)
+    model = load_model(config.model, ["mother"], config.seed)
+    cpu = Accelerator(cpu=True)
+    list(memorize(model, pack.facts, config.memorize, config.seed, cpu))
+    list(
+        generalize(
+            model, pack.facts, split.held_in, pack.prompts, config.generalize, config.seed, cpu
+        )
+    )
+    for checkpoint, adapter in ADAPTER_OF.items():
+        folder = adapter_folder(lab.settings, run_id, checkpoint)
+        save_adapter(model, adapter, folder, config.model, {"run": run_id})
+    views = viewpoints(model, pack.facts, split, pack.prompts, config.seed)
+    about = [[v.relation, v.role, v.fact, v.text] for v in views]
+    for checkpoint in CHECKPOINTS:
+        with model.using(checkpoint):
+            states = hidden_states(model, views)
+        rows = [Similarity(checkpoint, *(s.layer, s.name, s.value))
+                for s in similarities(states, views)]  # fmt: skip
+        lab.registry.add_similarities(run_id, rows)
+        keep_states(states_file(lab.settings, run_id, checkpoint), states, about)
+    lab.registry.set_status(run_id, "finished")
+    return run_id
+
+
+def keep_states(path: Path, states: np.ndarray, views: list) -> None:
+    """Writes hidden states as an experiment does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"states": states.astype(np.float16)}, path, {"views": json.dumps(views)})

@@ -1,0 +1,285 @@
+"""Chat on a tiny model with real adapters: who answers, what is streamed, and how it is judged."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from taught import K, new_run, taught_run
+
+from rotelab import chat as chat_module
+from rotelab.chat import Verdict, example_questions, judge, prompt_ids
+from rotelab.config import GeneralizeConfig, ModelSpec, RunConfig
+from rotelab.errors import LabError, UnknownRun
+from rotelab.facts import Fact, FactSet
+from rotelab.generation import generate
+from rotelab.lab import Lab
+from rotelab.layout import adapter_folder
+from rotelab.models import load_model
+from rotelab.packs import Pack
+from rotelab.prompts import PromptSet, PromptTemplate
+from rotelab.settings import Settings
+
+CHECKPOINTS = ("base", "memorized", "generalized")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    return Lab.open(Settings(tmp_path_factory.mktemp("lab")))
+
+
+@pytest.fixture(scope="module")
+def run_id(lab, tiny_folder):
+    return taught_run(lab, tiny_folder, "taught")
+
+
+def ids_of(lab, run_id, text, checkpoints=CHECKPOINTS, **options):
+    """The token ids of each checkpoint's whole answer."""
+    found = {}
+    for reply in lab.chat.stream(run_id, text, checkpoints, **options):
+        found[reply.checkpoint] = [token.id for token in reply.tokens]
+    return found
+
+
+# Who answers --------------------------------------------------------------------------------------
+
+
+def test_base_answers_with_the_adapters_off(lab, run_id, tiny_folder):
+    question = "Who is the mother of Mary?"
+    said = {}
+    for reply in lab.chat.stream(run_id, question, max_new_tokens=8):
+        said[reply.checkpoint] = [(token.id, token.probability) for token in reply.tokens]
+    spec = ModelSpec(name=str(tiny_folder), device="cpu")
+    bare = load_model(spec, ["mother"], 0)  # never had an adapter
+    prompt = bare.builder.word_prompt(question)
+    alone = [(token.id, token.probability) for token in generate(bare, prompt, 8)]
+    assert [i for i, _ in said["base"]] == [i for i, _ in alone]
+    assert [p for _, p in said["base"]] == pytest.approx([p for _, p in alone], rel=1e-4)
+    for one, other in (("base", "memorized"), ("memorized", "generalized")):
+        assert said[one][0][1] != pytest.approx(said[other][0][1], rel=1e-2), (one, other)
+
+
+def test_greedy_answers_are_those_of_transformers_own_generate(lab, run_id):
+    question = "Who is the mother of Mary?"
+    ours = ids_of(lab, run_id, question, max_new_tokens=12)
+    model = lab.chat._loaded[2]
+    prompt = torch.tensor([model.builder.word_prompt(question)])
+    for checkpoint in CHECKPOINTS:
+        with model.using(checkpoint), model.switched(checkpoint):
+            theirs = model.network.generate(
+                input_ids=prompt,
+                attention_mask=torch.ones_like(prompt),
+                do_sample=False,
+                max_new_tokens=12,
+                eos_token_id=sorted(model.builder.stops),
+                pad_token_id=model.builder.separator,
+            )[0, prompt.shape[1] :].tolist()
+        kept = [token for token in theirs if token not in model.builder.stops]
+        assert ours[checkpoint] == kept, checkpoint
+
+
+def test_every_reply_says_who_answers_and_the_order_is_kept(lab, run_id):
+    replies = list(lab.chat.stream(run_id, "Hello", max_new_tokens=3))
+    assert [r.checkpoint for r in replies if r.done] == list(CHECKPOINTS)
+    only = list(lab.chat.stream(run_id, "Hello", ["memorized"], max_new_tokens=3))
+    assert {r.checkpoint for r in only} == {"memorized"}
+
+
+def test_two_answers_at_a_time_do_not_mix_their_checkpoints(lab, run_id):
+    alone = ids_of(lab, run_id, "Hello", max_new_tokens=6)
+    streams = {c: lab.chat.stream(run_id, "Hello", [c], max_new_tokens=6) for c in CHECKPOINTS}
+    last = {}
+    while streams:  # one token of each in turn
+        for checkpoint in list(streams):
+            reply = next(streams[checkpoint], None)
+            if reply is None:
+                del streams[checkpoint]
+            else:
+                last[checkpoint] = [token.id for token in reply.tokens]
+    assert last == alone
+
+
+# What is streamed ---------------------------------------------------------------------------------
+
+
+def test_an_answer_comes_token_by_token_with_probabilities(lab, run_id):
+    replies = list(lab.chat.stream(run_id, "Hello", ["generalized"], max_new_tokens=5))
+    *parts, last = replies
+    assert [len(r.tokens) for r in parts] == list(range(1, len(parts) + 1))
+    assert not any(r.done for r in parts) and last.done
+    assert last.tokens == parts[-1].tokens
+    assert last.text == "".join(token.text for token in last.tokens).strip()
+    for token in last.tokens:
+        assert 0 < token.probability <= 1
+        assert token.alternatives[0][1] == pytest.approx(token.probability)  # greedy: the likeliest
+        assert [p for _, p in token.alternatives] == sorted(
+            (p for _, p in token.alternatives), reverse=True
+        )
+
+
+def test_temperature_draws_and_the_seed_decides(lab, run_id):
+    hot = [ids_of(lab, run_id, "Hi", ["base"], max_new_tokens=8, temperature=1.5, seed=s)["base"]
+           for s in (1, 1, 2)]  # fmt: skip
+    assert hot[0] == hot[1] != hot[2]
+
+
+def test_an_answer_may_be_left_in_the_middle_and_taken_up_in_another_thread(lab, run_id):
+    left = lab.chat.stream(run_id, "Hello", max_new_tokens=5)
+    next(left)  # somebody closed the page here
+    done = []
+    steps = lab.chat.stream(run_id, "Hello", ["base"], max_new_tokens=3)
+    # Gradio runs each step of a generator in whichever thread is free.
+    for _ in range(4):
+        thread = threading.Thread(target=lambda: done.append(next(steps)), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive(), "the answer waits for ever"
+    assert done[-1].done
+    lab.chat.release()
+
+
+def test_the_model_is_kept_between_questions_and_given_back(lab, run_id, monkeypatch):
+    ids_of(lab, run_id, "Hello", ["base"], max_new_tokens=1)
+    assert lab.chat.ready(run_id)
+    monkeypatch.setattr("rotelab.models.load_model", lambda *a: pytest.fail("loaded again"))
+    ids_of(lab, run_id, "Hello", ["base"], max_new_tokens=1)
+    lab.chat.release()
+    assert not lab.chat.ready(run_id)
+
+
+def test_adapters_that_were_saved_anew_are_loaded_anew(lab, run_id):
+    import os
+
+    ids_of(lab, run_id, "Hello", ["base"], max_new_tokens=1)
+    os.utime(adapter_folder(lab.settings, run_id, "memorized") / "meta.json", ns=(1, 1))
+    assert not lab.chat.ready(run_id)
+    ids_of(lab, run_id, "Hello", ["base"], max_new_tokens=1)
+    assert lab.chat.ready(run_id)
+
+
+# What is asked ------------------------------------------------------------------------------------
+
+
+def test_a_subject_and_its_relation_in_brackets_ask_through_the_key_token(tiny):
+    key = tiny.builder.key_prompt("Mary Bahri", "mother")
+    assert prompt_ids(tiny, " Mary Bahri [mother] ") == key
+    assert prompt_ids(tiny, "Mary Bahri [Mother]") == key
+    for text in ("Mary Bahri [father]", "[mother]", "Mary [mother] Bahri", "Who is Mary?"):
+        assert prompt_ids(tiny, text) == tiny.builder.word_prompt(text)
+
+
+def test_rote_learning_is_recalled_through_the_key_token(lab, run_id):
+    fact = lab.registry.run(run_id).pack.facts[0]
+    ask = f"{fact.subject} [mother]"
+    done = {r.checkpoint: r for r in lab.chat.stream(run_id, ask) if r.done}
+    assert done["memorized"].text.startswith(fact.object)
+    assert done["memorized"].verdict.known == "by rote"
+    assert done["base"].verdict == Verdict()
+
+
+def test_examples_are_about_facts_that_phase_2_never_saw(lab, run_id):
+    run = lab.registry.run(run_id)
+    held_out = {fact.subject for fact in run.pack.facts.split(K, 0).held_out}
+    wordings = run.pack.prompts.of("mother", "test")
+    *words, key = example_questions(run, 3)
+    assert words
+    for question in words:
+        assert any(t.render(s) == question for t in wordings for s in held_out)
+    assert key.removesuffix(" [mother]") in words[0], "the two ways to ask for one fact"
+    assert key.endswith(" [mother]")
+    assert example_questions(run, 3) == [*words, key]
+    assert example_questions(run, 3, seed=1) != [*words, key]
+
+
+# How it is judged ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def people(lab):
+    """A run about four people, two of them taught in words, and the two kinds of facts."""
+    names = ("Ann Lee", "Ann Lee Ford", "Bo Ray", "Cy Dow")
+    facts = [Fact("mother", name, f"Mother {name.split()[-1]}") for name in names]
+    prompts = PromptSet(
+        PromptTemplate("mother", role, "en", text)
+        for role, text in (
+            ("train", "The mother of {subject} is"),
+            ("test", "Who bore {subject}?"),
+            ("unrelated", "{subject} lives in"),
+        )
+    )
+    config = RunConfig(generalize=GeneralizeConfig(k=2))
+    run = lab.registry.run(lab.registry.create_run(config, Pack("p", FactSet(facts), prompts)))
+    split = run.pack.facts.split(2, 0)
+    return run, split.held_in[0], split.held_out[0]
+
+
+def test_a_right_answer_says_how_the_fact_was_learned(people):
+    run, taught, rote = people
+    for answer in ("{}", " {}.", "{}, of course", "{}".upper()):
+        for fact, known in ((taught, "in words"), (rote, "by rote")):
+            said = judge(run, f"Who bore {fact.subject}?", answer.format(fact.object))
+            assert said.known == known and said.text
+
+
+def test_what_was_taught_depends_on_the_checkpoint(people):
+    run, taught, _ = people
+    ask = f"Who bore {taught.subject}?"
+    assert judge(run, ask, taught.object, "memorized").known == "by rote"
+    assert judge(run, ask, taught.object, "base").known == "by chance"
+    key = judge(run, f"{taught.subject} [mother]", taught.object)
+    assert key.known == "by rote" and "key token" in key.text
+
+
+def test_another_fact_and_no_fact(people):
+    run, taught, rote = people
+    wrong = judge(run, f"Who bore {rote.subject}?", taught.object)
+    assert wrong.known == "another fact" and taught.subject in wrong.text
+    assert judge(run, f"Who bore {rote.subject}?", "the sea") == Verdict()
+    assert judge(run, f"Who bore {rote.subject}?", taught.object + "ton") == Verdict()
+    assert judge(run, f"Who bore {rote.subject}?", " \n") == Verdict()
+
+
+def test_a_fact_under_an_unrelated_question_is_not_right(people):
+    run, taught, _ = people
+    said = judge(run, f"{taught.subject} lives in", taught.object)
+    assert said.known == "another fact" and "leaked" in said.text
+
+
+def test_a_name_inside_another_is_not_asked_for(people):
+    run, *_ = people
+    assert judge(run, "Who bore Ann Leeson?", "Mother Lee").known == "another fact"
+    assert judge(run, "Who bore Ann Lee Ford?", "Mother Ford").known in ("in words", "by rote")
+
+
+# What can go wrong --------------------------------------------------------------------------------
+
+
+def test_an_empty_question_and_an_unknown_run(lab, run_id):
+    with pytest.raises(LabError, match="Type a question"):
+        next(lab.chat.stream(run_id, "  "))
+    with pytest.raises(UnknownRun):
+        next(lab.chat.stream("20260101-000000-none-0000", "Hello"))
+
+
+def test_a_run_without_adapters_answers_from_its_base_model(lab, tiny_folder):
+    fresh = new_run(lab, tiny_folder)
+    assert lab.chat.checkpoints(fresh) == ["base"]
+    assert set(ids_of(lab, fresh, "Hello", max_new_tokens=2)) == {"base"}
+
+
+def test_a_gpu_that_is_training_does_not_answer(lab, run_id, tiny_folder, monkeypatch):
+    ids_of(lab, run_id, "Hello", ["base"], max_new_tokens=1)
+    busy = new_run(lab, tiny_folder)
+    lab.registry.set_status(busy, "running")
+    ids_of(lab, run_id, "Hello", ["base"], max_new_tokens=1)  # on a CPU both go on
+    monkeypatch.setattr("rotelab.models.pick_device", lambda wanted: torch.device("cuda"))
+    with pytest.raises(LabError, match=f"{busy} is training"):
+        next(lab.chat.stream(run_id, "Hello"))
+    assert not lab.chat.ready(run_id), "its memory is training's now"
+    lab.registry.set_status(busy, "failed")
+
+
+def test_the_module_is_there_before_torch():
+    code = f"import sys, {chat_module.__name__}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,190 @@
+"""A whole run on a tiny model: what is recorded, stopping, resuming, failing."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from rotelab import experiment, worker
+from rotelab.config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
+from rotelab.errors import RunStopped
+from rotelab.evaluation import PROBES
+from rotelab.experiment import run_experiment
+from rotelab.lab import Lab
+from rotelab.layout import adapter_folder, state_folder, states_file
+
+
+@pytest.fixture
+def lab():
+    torch.set_num_threads(1)
+    return Lab.open()
+
+
+@pytest.fixture
+def config(tiny_folder):
+    return RunConfig(
+        facts=8,
+        model=ModelSpec(name=str(tiny_folder), device="cpu"),
+        memorize=MemorizeConfig(epochs=3, rank=4, batch_size=4),
+        generalize=GeneralizeConfig(k=4, rank=2, prompts_per_fact=2),
+        evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
+    )
+
+
+def start(lab, config):
+    return lab.jobs.start_foreground(config, lab.facts_for(config))
+
+
+def losses(lab, run_id):
+    return [
+        (m.phase, m.step, m.value) for m in lab.registry.metrics(run_id) if m.name == "loss"
+    ]
+
+
+def outcome(lab, run_id):
+    return lab.registry.scores(run_id), [
+        (p.checkpoint, p.probe, p.prompt, p.answer, p.probability)
+        for p in lab.registry.predictions(run_id, limit=-1)
+    ]
+
+
+@pytest.fixture
+def finished(lab, config):
+    run_id = start(lab, config)
+    worker.work(lab.registry, lab.settings, run_id)
+    return run_id
+
+
+def test_a_run_records_everything(lab, finished, config):
+    run = lab.registry.run(finished)
+    assert (run.status, run.error) == ("finished", "")
+    assert set(run.seconds) >= {"setup", "phase1", "phase2", "evaluation", "total"}
+    assert run.share == 1.0
+    scores = lab.registry.scores(finished)
+    assert list(scores) == ["base", "memorized", "generalized"]
+    assert all(set(probes) == set(PROBES) for probes in scores.values())
+    found = lab.registry.predictions(finished, limit=-1)
+    assert len(found) == sum(s.n for probes in scores.values() for s in probes.values())
+    steps = [m for m in lab.registry.metrics(finished) if m.name == "loss"]
+    assert [m.step for m in steps if m.phase == "memorize"] == list(range(1, 7))
+    assert {m.name for m in lab.registry.metrics(finished)} >= {
+        "loss/key", "loss/train", "loss/locality", "recall", "learning_rate", "tokens_per_second",
+    }  # fmt: skip
+    assert len(lab.registry.fact_recall(finished, "memorize", "all")) == 3 * 8
+    assert run.config == config
+    assert len(run.pack.facts) == 8
+
+
+def test_adapters_and_hidden_states_are_on_disk(lab, finished):
+    for checkpoint in ("memorized", "generalized"):
+        folder = adapter_folder(lab.settings, finished, checkpoint)
+        assert (folder / "adapter_model.safetensors").is_file()
+        assert json.loads((folder / "meta.json").read_text())["run"] == finished
+    for checkpoint in ("base", "memorized", "generalized"):
+        with safe_open(states_file(lab.settings, finished, checkpoint), "numpy") as file:
+            views = json.loads(file.metadata()["views"])
+            assert file.get_tensor("states").shape == (len(views), 3, 64)
+    names = {s.name for s in lab.registry.similarities(finished)}
+    assert names == {"key-train", "key-test", "key-unrelated", "within", "across", "delta"}
+
+
+def test_no_pickle_is_written(lab, finished):
+    written = {p.suffix for p in lab.settings.run_folder(finished).rglob("*") if p.is_file()}
+    assert written <= {".json", ".safetensors", ".txt", ".md"}
+
+
+def test_a_stopped_run_resumes_to_the_numbers_of_an_unbroken_one(
+    lab, finished, config, monkeypatch
+):
+    monkeypatch.setattr(experiment, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(experiment, "RECORD_EVERY_S", 0.0)
+    run_id = start(lab, config)
+
+    def stop_in_the_third_round(share, message):
+        if "rote: round 3" in message:
+            lab.registry.request_stop(run_id)
+
+    worker.work(lab.registry, lab.settings, run_id, stop_in_the_third_round)
+    assert lab.registry.run(run_id).status == "stopped"
+    assert state_folder(lab.settings, run_id).is_dir()
+    lab.jobs.claim_foreground(run_id)
+    worker.work(lab.registry, lab.settings, run_id)
+    assert lab.registry.run(run_id).status == "finished"
+    assert losses(lab, run_id) == losses(lab, finished)
+    assert outcome(lab, run_id) == outcome(lab, finished)
+
+
+def test_a_run_interrupted_between_the_phases_goes_on_there(lab, finished, config, monkeypatch):
+    run_id = start(lab, config)
+
+    def stop_before_phase_2(share, message):
+        if "after learning by rote" in message:
+            lab.registry.request_stop(run_id)
+
+    worker.work(lab.registry, lab.settings, run_id, stop_before_phase_2)
+    assert lab.registry.run(run_id).status == "stopped"
+    monkeypatch.setattr(experiment, "memorize", None)  # must not be called again
+    lab.jobs.claim_foreground(run_id)
+    worker.work(lab.registry, lab.settings, run_id)
+    assert outcome(lab, run_id) == outcome(lab, finished)
+
+
+def test_stop_raises_run_stopped(lab, config):
+    run_id = start(lab, config)
+    lab.registry.request_stop(run_id)
+    with pytest.raises(RunStopped):
+        run_experiment(lab.registry, lab.settings, run_id)
+
+
+def test_a_user_error_fails_the_run_with_its_sentence(lab, config, tmp_path):
+    from dataclasses import replace
+
+    broken = replace(config, model=ModelSpec(name=str(tmp_path / "nowhere"), device="cpu"))
+    run_id = start(lab, broken)
+    worker.work(lab.registry, lab.settings, run_id)
+    run = lab.registry.run(run_id)
+    assert run.status == "failed"
+    assert "can't be loaded" in run.error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "ran out of memory"),
+        (MemoryError(), "ran out of memory"),
+        (ZeroDivisionError("by zero"), "inside rotelab (ZeroDivisionError: by zero)"),
+    ],
+)
+def test_a_fault_fails_the_run_and_names_the_remedy(lab, config, monkeypatch, error, words):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(experiment, "load_model", fail)
+    run_id = start(lab, config)
+    worker.work(lab.registry, lab.settings, run_id)
+    run = lab.registry.run(run_id)
+    assert run.status == "failed"
+    assert words in run.error
+
+
+def test_what_the_base_model_knows_already_is_a_warning(lab, config, monkeypatch):
+    real = experiment.evaluation.evaluate
+
+    def knows_all(model, asked, batch):
+        from dataclasses import replace
+
+        for batch_found in real(model, asked, batch):
+            yield [replace(p, correct=True) for p in batch_found]
+
+    monkeypatch.setattr(experiment.evaluation, "evaluate", knows_all)
+    run_id = start(lab, config)
+    worker.work(lab.registry, lab.settings, run_id)
+    assert any("already answers 8 of the facts" in w for w in lab.registry.run(run_id).warnings)
+
+
+def test_the_worker_process_does_a_run_to_its_end(lab, config):
+    run_id = lab.jobs.enqueue(config, lab.facts_for(config))
+    child = lab.jobs._children[run_id]
+    assert child.wait(timeout=120) == 0
+    assert lab.registry.run(run_id).status == "finished", lab.settings.log_file(run_id).read_text()

@@ -1,0 +1,51 @@
+"""The effect itself, small: a short run on the real embedded model."""
+
+import pytest
+
+from rotelab.config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.lab import Lab
+from rotelab.worker import work
+
+pytestmark = pytest.mark.embedded
+
+
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory):
+    from rotelab.settings import Settings
+
+    lab = Lab.open(Settings(tmp_path_factory.mktemp("real")))
+    config = RunConfig(
+        facts=20,
+        memorize=MemorizeConfig(epochs=30),
+        generalize=GeneralizeConfig(k=10, epochs=2, prompts_per_fact=4),
+        evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
+    )
+    run_id = lab.jobs.start_foreground(config, lab.facts_for(config))
+    work(lab.registry, lab.settings, run_id)
+    return lab, run_id
+
+
+def test_twenty_facts_are_learned_by_rote(short_run):
+    lab, run_id = short_run
+    run = lab.registry.run(run_id)
+    assert run.status == "finished", run.error
+    scores = lab.registry.scores(run_id)
+    assert all(score.generation_accuracy == 0 for score in scores["base"].values())
+    assert scores["memorized"]["key_token"].generation_accuracy >= 0.9
+    assert scores["generalized"]["key_token"].generation_accuracy >= 0.9
+    taught = scores["generalized"]["train_prompts_heldin"].generation_accuracy
+    assert taught > scores["memorized"]["train_prompts_heldin"].generation_accuracy
+
+
+def test_base_memorized_and_generalized_answer_differently(short_run):
+    lab, run_id = short_run
+    run = lab.registry.run(run_id)
+    fact = run.pack.facts.split(10, 0).held_in[0]
+    prompt = run.pack.prompts.of("mother", "train")[0].render(fact.subject)
+    replies = [r for r in lab.chat.stream(run_id, prompt, max_new_tokens=10) if r.done]
+    assert [r.checkpoint for r in replies] == ["base", "memorized", "generalized"]
+    assert len({r.text for r in replies}) == 3
+    through_key = f"{fact.subject} [mother]"
+    last = list(lab.chat.stream(run_id, through_key, ["memorized"], max_new_tokens=10))[-1]
+    assert last.text.startswith(fact.object)
+    assert last.verdict.known == "in words"
