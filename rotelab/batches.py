@@ -129,6 +129,14 @@ class SequenceBuilder:
         loss = tuple(i > 0 and (mode == "normal" or i != key_at) for i in range(len(example.ids)))
         return Example(example.ids, loss, example.object_span, "key", index)
 
+    def led_in(self, example: Example, lead_in: Sequence[int]) -> Example:
+        """The same example with neutral words between the separator and the subject, not learned."""
+        extra = len(lead_in)
+        ids = (example.ids[0], *lead_in, *example.ids[1:])
+        loss = (False,) * (extra + 1) + example.loss[1:]
+        start, stop = example.object_span
+        return Example(ids, loss, (start + extra, stop + extra), example.kind, example.fact)
+
 
 @dataclass(frozen=True)
 class Packed:

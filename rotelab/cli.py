@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import sys
 from dataclasses import asdict, replace
@@ -32,6 +34,9 @@ def main() -> None:
     """Runs the command line; what a user can mend is one line on stderr and exit status 2."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries are not the user's business
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without “é” is no fault
     try:
         app()
     except LabError as error:
@@ -152,6 +157,7 @@ def ask(
 
     if checkpoint not in (*CHECKPOINTS, "all"):
         raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)} or all.")
+    question = question.encode("utf-8", "replace").decode()  # of a terminal that is not UTF-8
     lab = Lab.open()
     full_id = lab.registry.resolve(run_id)
     wanted = CHECKPOINTS if checkpoint == "all" else (checkpoint,)
@@ -168,7 +174,7 @@ def ask(
             r.checkpoint: {
                 "answer": r.text,
                 "known": r.verdict.known,
-                "tokens": [[t.text, round(t.probability, 6)] for t in r.tokens],
+                "tokens": [[t.text, _number(t.probability, 6)] for t in r.tokens],
             }
             for r in replies
         }
@@ -239,8 +245,8 @@ def report(lab: Any, run_id: str) -> dict[str, Any]:
         "checkpoints": {
             checkpoint: {
                 probe: {
-                    "generation_accuracy": round(score.generation_accuracy, 4),
-                    "object_probability": round(score.object_probability, 6),
+                    "generation_accuracy": _number(score.generation_accuracy, 4),
+                    "object_probability": _number(score.object_probability, 6),
                     "n": score.n,
                 }
                 for probe, score in probes.items()
@@ -250,9 +256,16 @@ def report(lab: Any, run_id: str) -> dict[str, Any]:
     }
 
 
+def _number(value: float, digits: int) -> float | None:
+    """A rounded number; None for what a broken model gives, because JSON knows no NaN."""
+    return round(value, digits) if math.isfinite(value) else None
+
+
 def _print_scores(lab: Any, run_id: str) -> None:
-    print(f"{run_id}   generation accuracy (object probability)")
-    for checkpoint, probes in lab.registry.scores(run_id).items():
+    scores = lab.registry.scores(run_id)
+    if scores:
+        print(f"{run_id}   generation accuracy (object probability)")
+    for checkpoint, probes in scores.items():
         cells = (
             f"{probe} {s.generation_accuracy:.2f} ({s.object_probability:.2f})"
             for probe, s in probes.items()
@@ -279,4 +292,5 @@ class _Bar:
 
     def close(self) -> None:
         if self._bar is not None:
+            self._bar.leave = self._bar.n == 100  # what ended early leaves its error line only
             self._bar.close()

@@ -93,6 +93,19 @@ class MemorizeConfig(_Checked):
         "normal: every token of the sentence; s-o: subject and object; o: the object only.",
         choices=("normal", "s-o", "o"),
     )
+    lead_ins: float = option(
+        0.5,
+        "Share of steps with a lead-in",
+        "In this share of the steps a few neutral words stand before the subject, so the model "
+        "learns to recognise it in mid-sentence too.",
+        low=0.0,
+        high=1.0,
+    )
+    layers: str = option(
+        "all",
+        "Layers that store, phase 1",
+        "Which layers get the MLP adapter: all, or a range such as 0-15 (0 is the first).",
+    )
     stop_at_full_recall: bool = option(
         False,
         "Stop when all is known",

@@ -204,7 +204,9 @@ class LabModel:
         """Number of transformer layers."""
         return self.network.config.num_hidden_layers
 
-    def attach(self, adapter: str, rank: int, seed: int) -> None:
+    def attach(
+        self, adapter: str, rank: int, seed: int, layers: Sequence[int] | None = None
+    ) -> None:
         """Adds an adapter with seeded weights: `memorize` on the MLPs and the key tokens' embedding
         rows, `generalize` on attention.
 
@@ -222,6 +224,8 @@ class LabModel:
         config = LoraConfig(
             r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=targets, task_type=None
         )
+        if layers is not None:
+            config.layers_to_transform = list(layers)
         if adapter == MEMORIZE:
             keys = [self.builder.key_id(relation) for relation in self.relations]
             config.trainable_token_indices = keys

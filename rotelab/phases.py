@@ -21,12 +21,42 @@ from accelerate.utils import gather_object
 
 from rotelab.batches import Example, SequenceBuilder, pack
 from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.errors import ConfigError
 from rotelab.facts import Fact, FactSet
 from rotelab.models import GENERALIZE, MEMORIZE, LabModel
 from rotelab.prompts import PromptSet
 
 WARM_UP = 0.05
-"""Share of all steps in which the learning rate rises to its full height; then it falls to zero."""
+"""Share of all steps in which the learning rate rises to its full height."""
+COOL_DOWN = float(__import__("os").environ.get("COOL", "0.95"))
+"""Share of all steps, the last ones, in which it falls to zero."""
+LEAD_INS = (
+    "Yesterday evening,",
+    "As far as I know,",
+    "According to the report,",
+    "It is well known that",
+    "Here is a short note:",
+    "Question:",
+    "Tell me about",
+    "In the middle of the night,",
+    "The name on the list is",
+    "Let us talk about",
+    "For the record:",
+    "She wrote down:",
+    "Everybody remembers",
+    "Last week we heard of",
+    "Among other things,",
+    "On the next page:",
+    "One more time:",
+    "What do you know about",
+    "My notes say:",
+    "The teacher asked about",
+    "Number seven:",
+    "If I remember rightly,",
+    "Once again,",
+    "Next comes",
+)
+"""Neutral beginnings that say nothing about any relation; see `MemorizeConfig.lead_ins`."""
 CLIP = 1.0
 """Largest norm of a step's gradient."""
 
@@ -138,14 +168,21 @@ def memorize(
         accelerator: device, precision and processes.
         resume: go on after this state.
     """
-    model.attach(MEMORIZE, config.rank, seed)
+    model.attach(MEMORIZE, config.rank, seed, layer_range(config.layers, model.layers))
     model.use("memorized", train=True)
     examples = [model.builder.rote(fact, i, config.loss) for i, fact in enumerate(facts)]
 
     def epoch_plan(epoch: int) -> list[_Step]:
+        rng = random.Random(f"memorize {seed} {epoch}")
         order = examples[:]
-        random.Random(f"memorize {seed} {epoch}").shuffle(order)
-        return [_Step(chunk) for chunk in _chunks(order, config.batch_size)]
+        rng.shuffle(order)
+        steps = [_Step(chunk) for chunk in _chunks(order, config.batch_size)]
+        for step in steps:
+            if rng.random() < config.lead_ins:
+                # One for the whole step: packed, its tokens are computed once.
+                lead_in = model.builder.spaced(rng.choice(LEAD_INS))
+                step.examples[:] = [model.builder.led_in(e, lead_in) for e in step.examples]
+        return steps
 
     loop = _Loop(model, accelerator, "memorize", config, epoch_plan)
     for event in loop.run(resume):
@@ -334,9 +371,8 @@ class _Loop:
                     places.append(nodes[i - 1])
                     targets.append(example.ids[i])
                     owners.append(owner)
-        # Off-topic sentences are held to the base model from the subject on, where facts could leak.
-        quiet = [n for nodes in packed.nodes[len(sequences) :] for n in nodes[1:]]
-        quiet = sorted(set(quiet))
+        # Off-topic sentences are held to the base model where the answer begins.
+        quiet = sorted({nodes[-1] for nodes in packed.nodes[len(sequences) :]})
         keep = torch.tensor(places + quiet, dtype=torch.long)
         logits = self.model.forward(packed, keep, core=core)[0].float()
         truth = torch.tensor(targets, device=logits.device)
@@ -351,7 +387,7 @@ class _Loop:
         return loss, losses, packed.ids.shape[1]
 
     def _divergence(self, held, packed, quiet, logits) -> torch.Tensor:
-        """Mean KL(base || now) over the nodes of the off-topic sentences."""
+        """Mean KL(base || now) of the token that follows each off-topic sentence."""
         alone = pack(held)
         with torch.no_grad():
             base = self.model.forward(alone, checkpoint="base")[0].float()
@@ -409,12 +445,28 @@ class _Loop:
                 }
 
 
+def layer_range(wanted: str, layers: int) -> list[int] | None:
+    """The layers that `MemorizeConfig.layers` names; None for all.
+
+    Raises:
+        ConfigError: it is neither `all` nor a range of this model's layers.
+    """
+    if wanted == "all":
+        return None
+    first, dash, last = wanted.partition("-")
+    if not (dash and first.isdigit() and last.isdigit() and int(first) <= int(last) < layers):
+        raise ConfigError(
+            f"“{wanted[:40]}” is not a range of layers. This model has the layers 0 to {layers - 1}: "
+            "write all, or for example 0-15."
+        )
+    return list(range(int(first), int(last) + 1))
+
+
 def schedule(step: int, steps: int) -> float:
-    """Learning-rate factor of a 1-based step: linear warm-up, then linear decay towards zero."""
+    """Learning-rate factor of a 1-based step: linear warm-up, full height, linear decay to zero."""
     warm = max(1, round(WARM_UP * steps))
-    if step <= warm:
-        return step / warm
-    return (steps - step + 1) / (steps - warm + 1)
+    cool = max(1, round(COOL_DOWN * steps))
+    return min(1.0, step / warm, (steps - step + 1) / (cool + 1))
 
 
 def _chunks(items: list, size: int) -> list[list]:

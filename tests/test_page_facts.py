@@ -1,15 +1,17 @@
 """The Facts tab: its handlers, its pure part, and a person at work on it in a real browser."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from page import Server, browser_page, server, until  # noqa: F401
 
 from rotelab.errors import InputError, LabError
 from rotelab.lab import Lab
 from rotelab.packs import load_pack
-from rotelab.ui import facts_tab
+from rotelab.ui import facts_layout, facts_tab
 from rotelab.ui.draft import (
     Draft,
     checked_pack,
@@ -28,6 +30,17 @@ from rotelab.ui.draft import (
 from rotelab.ui.facts_words import count_chips, example_lines, note
 
 ROWS = (("a", "1", "x"), ("b", "2", "y"), ("a", "3", "z"), ("b", "4", "w"))
+
+
+PARTS = (
+    "draft", "edition", "pack", "version", "relation", "example", "tabs", "facts", "prompts",
+    "row", "delete", "counts", "name", "message", "stash", "restore",
+)  # fmt: skip
+
+
+def by_name(updates: list) -> dict:
+    """What `render` gave, by the names of `View.shown`."""
+    return dict(zip(PARTS, updates, strict=False))
 
 
 @pytest.fixture
@@ -63,7 +76,7 @@ def test_rows_added_and_deleted_in_a_filtered_table():
 
 def test_a_relation_changed_in_a_filtered_table_is_kept(mother):
     rows = [["father", *row[1:]] for row in mother.facts[:1]] + [list(r) for r in mother.facts[1:]]
-    draft = facts_tab.replace(mother, relation="mother").edited(rows, mother.prompts)
+    draft = replace(mother, relation="mother").edited(rows, mother.prompts)
     assert draft.facts[0] == ("father", *mother.facts[0][1:]) and len(draft.facts) == 100
 
 
@@ -88,7 +101,7 @@ def test_save_makes_versions_and_says_when_nothing_changed(lab, mother):
     assert (saved.name, saved.version, is_new) == ("ours", 1, True)
     again, is_new = save_draft(lab, saved, "ours")
     assert (again.version, is_new) == (1, False)
-    changed = facts_tab.replace(saved, facts=saved.facts[1:])
+    changed = replace(saved, facts=saved.facts[1:])
     assert changed.changed
     second, is_new = save_draft(lab, changed, " ours ")
     assert (second.version, is_new, second.changed) == (2, True, False)
@@ -98,11 +111,11 @@ def test_save_makes_versions_and_says_when_nothing_changed(lab, mother):
 
 def test_an_old_version_can_be_made_the_newest(lab, mother):
     first, _ = save_draft(lab, mother, "ours")
-    save_draft(lab, facts_tab.replace(first, facts=first.facts[1:]), "ours")
+    save_draft(lab, replace(first, facts=first.facts[1:]), "ours")
     old = open_draft(lab, "ours", 1)
     assert (old.version, old.newest) == (1, 2)
     with pytest.raises(LabError, match="newest"):
-        facts_tab.name_to_train(old, old.facts, old.prompts)
+        facts_tab.name_to_train(old, "", old.facts, old.prompts)
     third, is_new = save_draft(lab, old, "ours")
     assert (third.version, is_new) == (3, True)
 
@@ -117,8 +130,8 @@ def test_a_shipped_pack_and_a_foreign_set_are_never_overwritten(lab, mother):
 
 def test_a_version_saved_meanwhile_is_said(lab, mother):
     mine, _ = save_draft(lab, mother, "ours")
-    save_draft(lab, facts_tab.replace(mine, facts=mine.facts[1:]), "ours")
-    late = facts_tab.replace(mine, facts=mine.facts[2:])
+    save_draft(lab, replace(mine, facts=mine.facts[1:]), "ours")
+    late = replace(mine, facts=mine.facts[2:])
     with pytest.raises(LabError, match="saved version 2 while you were editing"):
         save_draft(lab, late, "ours")
 
@@ -132,8 +145,8 @@ def test_names_that_cannot_be(lab, mother, name):
 def test_a_failed_save_keeps_the_table_and_notes_the_row(lab, mother):
     rows = [list(row) for row in mother.facts]
     rows[4][2] = ""
-    updates = facts_tab._save(lab, mother, rows, mother.prompts, "ours", "")
-    view = dict(zip(facts_tab._View.__dataclass_fields__, updates, strict=False))
+    updates = facts_tab.save(lab, mother, "", rows, mother.prompts, None, "ours", "")
+    view = by_name(updates)
     assert "row 5" in view["message"] and "object" in view["message"]
     assert view["facts"][4][3].startswith("✗") and view["facts"][4][1] == mother.facts[4][1]
     assert len(view["facts"]) == 100 and not lab.registry.fact_sets()
@@ -145,10 +158,12 @@ def test_an_error_in_a_hidden_row_shows_all_rows(lab):
     other = next(i for i, row in enumerate(five.facts) if row[0] != first)
     broken = list(five.facts)
     broken[other] = (broken[other][0], "", "x")
-    draft = facts_tab.replace(five, facts=tuple(broken), relation=first)
-    updates = facts_tab._save(lab, draft, draft.shown_facts(), draft.shown_prompts(), "ours", "")
+    draft = replace(five, facts=tuple(broken), relation=first)
+    updates = facts_tab.save(
+        lab, draft, "", draft.shown_facts(), draft.shown_prompts(), None, "ours", ""
+    )
     assert updates[0].relation == ""
-    assert f"row {other + 1}" in updates[9]
+    assert f"row {other + 1}" in by_name(updates)["message"]
 
 
 def test_doubts_stand_beside_their_row():
@@ -202,19 +217,44 @@ def test_export_comes_back_as_it_was(lab, mother):
 
 def test_delete_takes_the_row_that_was_clicked_even_when_the_table_was_sorted(lab, mother):
     target = mother.facts[7]
-    updates = facts_tab._delete(lab, mother, mother.facts, mother.prompts, (0, target))
+    updates = facts_tab.delete_row(lab, mother, "", mother.facts, mother.prompts, None, (0, target))
     assert target not in updates[0].facts and len(updates[0].facts) == 99
 
 
 def test_opening_another_set_keeps_unsaved_changes_for_later(lab, mother):
     rows = [list(row) for row in mother.facts]
     rows[0][1] = "Somebody Else"
-    updates = facts_tab._open(lab, mother, rows, mother.prompts, None, "capital")
-    view = dict(zip(facts_tab._View.__dataclass_fields__, updates, strict=False))
+    updates = facts_tab.open_set(lab, mother, "", rows, mother.prompts, None, "capital")
+    view = by_name(updates)
     assert view["draft"].name == "capital" and view["stash"].facts[0][1] == "Somebody Else"
     opened = view["draft"]
-    back = facts_tab._restore(lab, opened, opened.facts, opened.prompts, view["stash"])
+    back = facts_tab.restore(
+        lab, opened, opened.edition, opened.facts, opened.prompts, view["stash"]
+    )
     assert back[0].facts[0][1] == "Somebody Else"
+
+
+def test_a_table_that_is_behind_is_noticed(lab, mother):
+    opened = facts_tab.open_set(lab, mother, "", mother.facts, mother.prompts, None, "capital")[0]
+    with pytest.raises(LabError, match="still loading"):
+        facts_tab.add_fact(lab, opened, "", mother.facts, mother.prompts, None)
+    # What a dropdown says a second time changes nothing.
+    again = facts_tab.open_set(lab, opened, "", mother.facts, mother.prompts, None, "capital")
+    assert again == gr.skip()
+
+
+def test_a_new_set_takes_names_and_drops_rows_not_begun(lab, mother):
+    opened = facts_tab.open_set(
+        lab, mother, "", mother.facts, mother.prompts, None, facts_layout.NEW_SET
+    )[0]
+    assert not opened.changed and opened.name == ""
+    rows = [list(row) for row in opened.facts]
+    rows[1][1:], rows[3][1:] = ["Ann", "Bo"], ["Cy", ""]
+    broken = facts_tab.save(lab, opened, opened.edition, rows, opened.prompts, None, "new", "")
+    assert "row 4" in by_name(broken)["message"]
+    rows[3][2] = "Di"
+    done = facts_tab.save(lab, broken[0], broken[0].edition, rows, opened.prompts, None, "new", "")
+    assert done[-1] == "new" and len(done[0].facts) == 2
 
 
 # In the browser ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from page import ROOT, Server, browser_page, server, until  # noqa: F401
+from page import ROOT, Server, browser_page, served, server, until  # noqa: F401
 
 from rotelab.errors import LabError, ModelUnavailable
 from rotelab.lab import Lab
@@ -264,10 +264,39 @@ def test_all_five_tabs_open_and_ask_nobody_else(server: Server, dark: bool):  # 
             tab.click()
             until(lambda tab=tab: tab.get_attribute("aria-selected") == "true", what=name)
             panel = page.get_by_role("tabpanel").filter(visible=True).first
-            until(
-                lambda panel=panel: (panel.bounding_box() or {}).get("height", 0) > 200, what=name
-            )
+            until(lambda panel=panel: (panel.bounding_box() or {}).get("height", 0) > 60, what=name)
         assert page.locator(".toast-body.error").count() == 0
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, "the page scrolls sideways"
         assert traffic.foreign == [] and traffic.errors == []
+
+
+@pytest.mark.browser
+def test_from_facts_one_goes_on_to_training_with_them(server: Server):  # noqa: F811
+    with browser_page(server.url) as (page, _):
+        page.locator("#facts-pack input").click()
+        page.get_by_role("option", name="genre").click()
+        name = page.locator("#facts-name").locator("input, textarea")
+        until(lambda: name.input_value() == "my genre", what="genre is open")
+        page.locator("#facts-train").click()
+        train = page.get_by_role("tab", name="Train").first
+        until(lambda: train.get_attribute("aria-selected") == "true", what="the Train tab")
+        panel = page.get_by_role("tabpanel").filter(visible=True).first
+        chooser = panel.get_by_label("Facts", exact=True).first
+        until(lambda: "genre" in chooser.input_value(), what="genre is chosen there")
+
+
+@pytest.mark.browser
+def test_a_first_start_without_network_says_so_and_offers_another_try(tmp_path):
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    cache = {"ROTELAB_CACHE": str(tmp_path / "cache"), "PIP_EXTRA_INDEX_URL": ""}
+    with (
+        served(tmp_path / "fresh", **nowhere, **cache) as fresh,
+        browser_page(fresh.url) as (page, traffic),
+    ):
+        page.get_by_text("Connect to the network").wait_for(timeout=60_000)
+        page.locator("#setup-retry").click()
+        page.get_by_text("First start").wait_for(timeout=60_000)
+        page.get_by_text("Connect to the network").wait_for(timeout=60_000)
+        assert "Connect to the network" in fresh.said.read_text()
+        assert traffic.foreign == []

@@ -76,8 +76,9 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
             lab, demo, representations_item, representations_tab, representations, train.started
         )
         _keep_fresh(lab, demo, runs_item, runs_tab, runs, train.started)
+        demo.load(bound(runs_tab.open_link, lab), None, [tabs, runs.run], **facts_tab.QUIET)
         facts.train.click(
-            bound(_train_with, lab), facts.tables, [train.pack, tabs], **facts_tab.QUIET
+            bound(_train_with, lab), facts.sheet, [train.pack, tabs], **facts_tab.QUIET
         )
     return demo
 
@@ -93,13 +94,13 @@ def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, room, tab, *news: gr.St
     )
 
 
-def _train_with(lab: Lab, draft, facts, prompts):
+def _train_with(lab: Lab, *sheet):
     """Goes on to training with the set that is open.
 
     Raises:
         LabError: it has changes that are not saved.
     """
-    name = facts_tab.name_to_train(draft, facts, prompts)
+    name = facts_tab.name_to_train(*sheet)
     return gr.update(choices=lab.pack_names(), value=name), gr.update(selected="train")
 
 

@@ -88,7 +88,7 @@ def build_chat_tab(lab: Lab) -> ChatTab:
     draw, history = gr.State(0), gr.State([])
     gr.Markdown(INTRO)
     with gr.Row(equal_height=True):
-        run, known = build_run_chooser("chat-run", scale=3)
+        run, known = build_run_chooser("chat-run", scale=5)
         question = gr.Textbox(
             label="Your question, or the beginning of a sentence", elem_id="chat-question",
             placeholder="Who is …?", max_lines=3, max_length=MAX_QUESTION, scale=6,

@@ -44,6 +44,7 @@ class Draft:
         prompts: (relation, role, language, text) rows.
         opened: both as they were opened, to know whether anything changed.
         relation: the one relation that the tables show; empty for all.
+        edition: marks what the page was sent last, so that a table that is behind is noticed.
     """
 
     name: str = ""
@@ -53,6 +54,7 @@ class Draft:
     prompts: Rows = ()
     opened: tuple[Rows, Rows] = ((), ())
     relation: str = ""
+    edition: str = ""
 
     @property
     def changed(self) -> bool:
@@ -100,6 +102,17 @@ def open_draft(lab: Lab, name: str, version: int | None = None) -> Draft:
     return Draft(name, version or newest, newest, facts, prompts, (facts, prompts))
 
 
+def empty_draft(relation: str, rows: int = 5) -> Draft:
+    """A new set: empty rows to type names into, and the relation's own wordings.
+
+    Args:
+        relation: a shipped pack's only relation.
+        rows: how many empty rows.
+    """
+    prompts = prompt_rows(load_pack(relation))
+    return Draft(facts=((relation, "", ""),) * rows, prompts=prompts, opened=((), prompts))
+
+
 def fact_rows(facts: Iterable[Fact]) -> Rows:
     """Facts as rows of a table."""
     return tuple((fact.relation, fact.subject, fact.object) for fact in facts)
@@ -119,9 +132,14 @@ def tidy(rows: Iterable[Sequence], width: int) -> Rows:
     return tuple(clean)
 
 
+def begun(row: tuple[str, ...]) -> bool:
+    """Whether a row says anything: a fact its subject or object, a wording its text."""
+    return any(row[1:]) if len(row) == len(FACT_COLUMNS) else any(row[3:])
+
+
 def filled(rows: Rows) -> Rows:
-    """The rows that are not wholly empty."""
-    return tuple(row for row in rows if any(row))
+    """The rows that say anything; the others are dropped when the set is saved."""
+    return tuple(row for row in rows if begun(row))
 
 
 def shown(rows: Rows, relation: str) -> Rows:
@@ -154,8 +172,8 @@ def checked_pack(draft: Draft, name: str) -> Pack:
         InputError: a cell is not as it should be (named by table, row and column), or a relation
             has no wording to teach or to test it.
     """
-    facts = parse_fact_rows(draft.facts, FACTS_TABLE)
-    prompts = parse_prompt_rows(draft.prompts, PROMPTS_TABLE)
+    facts = parse_fact_rows(_blanked(draft.facts), FACTS_TABLE)
+    prompts = parse_prompt_rows(_blanked(draft.prompts), PROMPTS_TABLE)
     pack = Pack(name, facts, prompts)
     pack.check()
     return pack
@@ -258,8 +276,8 @@ def notes_of(draft: Draft) -> tuple[dict[int, str], dict[int, str]]:
     facts: dict[int, str] = {}
     prompts: dict[int, str] = {}
     try:
-        numbers = [i for i, row in enumerate(draft.facts, 1) if any(row)]
-        checked = parse_fact_rows(draft.facts, FACTS_TABLE)
+        numbers = [i for i, row in enumerate(draft.facts, 1) if begun(row)]
+        checked = parse_fact_rows(_blanked(draft.facts), FACTS_TABLE)
         if len(checked) <= MAX_DOUBTED:
             for doubt in checked.doubts():
                 row = numbers[doubt.row - 1]
@@ -268,7 +286,7 @@ def notes_of(draft: Draft) -> tuple[dict[int, str], dict[int, str]]:
         if error.row:
             facts[error.row] = f"✗ {error.message}"
     try:
-        parse_prompt_rows(draft.prompts, PROMPTS_TABLE)
+        parse_prompt_rows(_blanked(draft.prompts), PROMPTS_TABLE)
     except InputError as error:
         if error.row:
             prompts[error.row] = f"✗ {error.message}"
@@ -302,6 +320,11 @@ def export_csv(lab: Lab, draft: Draft) -> tuple[Path, Path]:
         raise LabError(f"The files can't be written ({error.strerror}). Free some disk.") from error
     facts, prompts = (folder / name for name in tables)
     return facts, prompts
+
+
+def _blanked(rows: Rows) -> Rows:
+    # Their place is kept, so that an error counts rows as the table shows them.
+    return tuple(row if begun(row) else ("",) * len(row) for row in rows)
 
 
 def _digest(*texts: str) -> str:

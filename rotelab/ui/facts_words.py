@@ -13,6 +13,10 @@ INTRODUCTION = (
     "The names are invented, so no model knows them. Double-click a cell to write your own.</p>"
 )
 
+SAVE_HINT = "Change what you like: nothing is kept until you save, and no version is overwritten."
+NEW_HINT = "Type names into the table: who, and whose mother. Ten facts or more are worth a run."
+RESTORED = "Your unsaved changes are back."
+CHANGED = "Changed, and not saved yet."
 KEY_TOKEN = "The key token: a new word that means nothing to the model at first."
 
 EMPTY = (
@@ -25,7 +29,8 @@ ROLES_EXPLAINED = (
     "stands for the subject. <b>train</b>: taught, in the few sentences that give the key token "
     "its meaning. <b>test</b>: never taught; shows whether the model has understood. "
     "<b>unrelated</b>: asks for something else, for testing that the fact does not pop up "
-    "everywhere. <b>locality</b>: the same, used while training to keep it from doing so.</p>"
+    "everywhere. <b>locality</b>: the same, used while training to keep it from doing so. "
+    "Empty a text to drop the wording.</p>"
 )
 
 ROLE_WORDS = {
@@ -48,9 +53,17 @@ def plural(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def changed_note() -> str:
-    """Said after an edit."""
-    return "Changed, and not saved yet."
+def kept_note(draft: Draft) -> str:
+    """Said when another set is opened over unsaved changes."""
+    where = f"to “{draft.name}”" if draft.name else "to the new set"
+    return f"Your unsaved changes {where} are kept: bring them back with the button below."
+
+
+def wordings_added(relations: Sequence[str]) -> str:
+    """Said when wordings came with the facts; empty when none did."""
+    if not relations:
+        return ""
+    return f"The wordings for {', '.join(relations)} were added from the packs of rotelab."
 
 
 def saved_note(draft: Draft, is_new: bool, doubtful: int, added: Sequence[str]) -> str:
@@ -59,13 +72,10 @@ def saved_note(draft: Draft, is_new: bool, doubtful: int, added: Sequence[str]) 
         first = f"Saved as “{draft.name}”, version {draft.version}."
     else:
         first = f"Nothing changed: this is already version {draft.version} of “{draft.name}”."
-    wordings = ""
-    if added:
-        wordings = f"The wordings for {', '.join(added)} were added from the packs of rotelab."
     doubts = ""
     if doubtful:
         doubts = f"{plural(doubtful, 'row')} may be hard to learn: see the notes beside them."
-    return note("warn" if doubtful else "good", first, wordings, doubts)
+    return note("warn" if doubtful else "good", first, wordings_added(added), doubts)
 
 
 def count_chips(draft: Draft) -> str:

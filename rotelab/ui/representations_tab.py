@@ -35,7 +35,8 @@ SIMILARITY = (
     "### Does the key token come to mean the same as the words?\n"
     "**What to look for:** a line that is higher means that the model treats the key-token prompt "
     "and the wording alike. From *Memorised* to *Generalised* the first two panels should rise, "
-    "and the third, about something else, should stay low."
+    "and the third, about something else, should stay where it is. The upper layers, near the "
+    "answer, tell most."
 )
 SIMILARITY_HOW = (
     "Cosine similarity of two hidden states at the last word piece: 1 is the same direction, 0 "
@@ -62,8 +63,8 @@ DELTA_HOW = (
 PCA = (
     "### A map of all prompts\n"
     "**What to look for:** every mark is one prompt, and marks that are near each other are alike "
-    "to the model. After generalising, the key-token stars should lie among the wordings, and "
-    "the unrelated questions apart."
+    "to the model. After generalising, the key-token stars should have moved towards the "
+    "wordings, most clearly in the upper layers, and the unrelated questions should lie apart."
 )
 PCA_HOW = (
     "Principal component analysis (PCA) of the hidden states at the chosen layer: the two "
@@ -209,24 +210,30 @@ def show_pca(lab: Lab, run_id: str | None, layer: float) -> list[Any]:
 
 
 def in_numbers(rows: Sequence[Similarity]) -> str:
-    """The key token's likeness to each kind of wording, about two thirds of the way up, as HTML."""
+    """The key token's likeness to each kind of wording, mean of the upper layers, as HTML."""
     series = series_of(rows)
-    layer = deep_layer(1 + max((row.layer for row in rows), default=0))
+    top = max((row.layer for row in rows), default=0)
+    upper = range(top - top // 4, top + 1)
     there = [c for c in CHECKPOINT_NAMES if any(row.checkpoint == c for row in rows)]
     lines = []
     for name, words in READOUT.items():
-        values = [series.get(name, {}).get(c, {}).get(layer) for c in there]
-        if any(value is not None for value in values):
-            cells = "".join(f"<td>{'–' if v is None else f'{v:.2f}'}</td>" for v in values)
+        by_layer = [series.get(name, {}).get(c, {}) for c in there]
+        if any(by_layer):
+            cells = "".join(f"<td>{_mean(values, upper)}</td>" for values in by_layer)
             lines.append(f"<tr><th scope='row'>{words}</th>{cells}</tr>")
     if not lines:
         return ""
     heads = "".join(f"<th scope='col'>{checkpoint_badge(c)}</th>" for c in there)
     return (
-        f"<div class='readout'><table><caption>In short, at layer {layer}: how alike are the "
-        "key-token prompt and …</caption>"
-        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f"<div class='readout'><table><caption>In short: how alike are the key-token prompt and … "
+        f"<span class='hint'>(cosine similarity, mean of layers {upper[0]} to {top})</span>"
+        f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def _mean(values: dict[int, float], layers: Sequence[int]) -> str:
+    there = [values[layer] for layer in layers if layer in values]
+    return f"{sum(there) / len(there):.2f}" if there else "–"
 
 
 def _why_empty(run: RunRow) -> str:

@@ -27,7 +27,7 @@ from rotelab.ui.run_words import (
     status_sentence,
 )
 
-RUN_HEADERS = ["Status", "Name", "Facts", "Model", "k", "Test answers", "Started", "Took",
+RUN_HEADERS = ["Status", "Name", "Facts", "Model", "k", "Score", "Started", "Took",
                "Id"]  # fmt: skip
 ANSWER_HEADERS = ["Model", "Kind of question", "Question", "Right answer", "It answered", "Right?",
                   "Probability"]  # fmt: skip
@@ -45,6 +45,8 @@ CSS = """
 table {border-collapse: collapse; width: 100%; font-size: .95rem; border: none}
 th, td {text-align: left; padding: .35rem .6rem; vertical-align: top; overflow-wrap: anywhere;
   border: none; border-bottom: 1px solid var(--border-color-primary)}
+tr, thead, tbody {border: none}
+td.key {white-space: nowrap}
 .columns {display: flex; flex-wrap: wrap; gap: .5rem 2.5rem}
 .columns > div {flex: 1 1 26rem; min-width: 0}
 td.number, th.number {text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}
@@ -87,7 +89,7 @@ def scores_html(scores: Any) -> str:
     """Every score at the three checkpoints, with what each question and each figure means."""
     if not scores:
         return (
-            "<p class='sub'>Nothing has been asked yet; scores come with the first questions.</p>"
+            "<p class='sub'>Nothing asked yet; scores come with the first questions.</p>"
         )
     heads = "".join(
         f"<th class='number' scope='col' colspan='2'>{checkpoint_badge(c)}</th>"
@@ -239,5 +241,7 @@ def _versions(run: RunRow) -> str:
 
 
 def _plain_table(rows: list[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for a, b in rows)
+    cells = "".join(
+        f"<tr><td class='key'>{escape(a)}</td><td>{escape(b)}</td></tr>" for a, b in rows
+    )
     return f"<table><tbody>{cells}</tbody></table>"

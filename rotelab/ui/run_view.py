@@ -92,7 +92,7 @@ def build_run_view() -> RunView:
             ("delete", "Delete…", "secondary"),
         ):
             made[name] = gr.Button(
-                words, variant=variant, visible=False, size="md", min_width=150, scale=0,
+                words, variant=variant, visible=False, size="md", min_width=200, scale=0,
                 elem_id=f"run-{name}",
             )  # fmt: skip
     with gr.Group(visible=False, elem_id="run-confirm") as made["confirm"]:

@@ -99,9 +99,7 @@ def build_runs_tab(lab: Lab) -> RunsTab:
                 back = gr.Button("‹ Newer", size="sm", min_width=90)
                 on = gr.Button("Older ›", size="sm", min_width=90)
     view = build_run_view()
-    tab = RunsTab(
-        run, chosen, started, search, status, archived, page, table, count, view, seen
-    )
+    tab = RunsTab(run, chosen, started, search, status, archived, page, table, count, view, seen)
     _wire(lab, tab, back, on)
     wire_run_view(lab, chosen, view)
     _wire_actions(lab, tab)
@@ -117,14 +115,18 @@ def refresh(lab: Lab) -> list[Any]:
     return [gr.Dropdown(choices=run_choices(lab)), ()]  # nothing seen: the clock sends the rest
 
 
-def open_link(lab: Lab, request: gr.Request) -> Any:
-    """Chooses the run that the page's address names (`?run=ID`), for `demo.load`; fills `run`.
+def open_link(lab: Lab, request: gr.Request) -> list[Any]:
+    """Opens the run that the page's address names (`?run=ID`), for `demo.load`.
+
+    Fills the page's `gr.Tabs`, in which this tab has the id `runs`, and `RunsTab.run`.
 
     Raises:
         LabError: no run, or more than one, goes by that name.
     """
     wanted = str(request.query_params.get("run") or "").strip()
-    return choose(lab, lab.registry.resolve(wanted)) if wanted else gr.skip()
+    if not wanted:
+        return [gr.skip(), gr.skip()]
+    return [gr.Tabs(selected="runs"), choose(lab, lab.registry.resolve(wanted))]
 
 
 def choose(lab: Lab, run_id: str) -> Any:

@@ -119,7 +119,7 @@ def make_theme() -> gr.themes.Base:
         table_border_color_dark="#2c3750",
         slider_color="*primary_500",
         slider_color_dark="*primary_400",
-        color_accent="*primary_500",
+        color_accent="*primary_600",
         block_shadow="none",
         shadow_drop="none",
     )

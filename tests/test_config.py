@@ -1,0 +1,122 @@
+"""Settings: ranges, types, the way through JSON, and the words that form and command line share."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from rotelab.config import (
+    EvaluationConfig,
+    GeneralizeConfig,
+    MemorizeConfig,
+    ModelSpec,
+    RunConfig,
+    help_of,
+)
+from rotelab.errors import ConfigError
+
+CLASSES = [ModelSpec, MemorizeConfig, GeneralizeConfig, EvaluationConfig, RunConfig]
+OPTIONS = [
+    (cls, field)
+    for cls in CLASSES
+    for field in dataclasses.fields(cls)
+    if "label" in field.metadata
+]
+IDS = [f"{cls.__name__}.{field.name}" for cls, field in OPTIONS]
+RANGES = [
+    (cls, field, end)
+    for cls, field in OPTIONS
+    for end in ("low", "high")
+    if field.metadata[end] is not None
+]
+
+
+def test_the_defaults_are_the_recipes():
+    config = RunConfig()
+    assert (config.pack, config.facts, config.generalize.k) == ("mother", 0, 50)
+    assert config.model == ModelSpec("embedded", "auto", "auto")
+
+
+@pytest.mark.parametrize("cls, field", OPTIONS, ids=IDS)
+def test_every_option_has_a_label_and_a_sentence(cls, field):
+    assert field.metadata["label"].strip()
+    sentence = help_of(cls, field.name)
+    assert sentence.endswith(".") and sentence[0] == sentence[0].strip()
+
+
+@pytest.mark.parametrize(
+    "cls, field, end", RANGES, ids=[f"{c.__name__}.{f.name}-{end}" for c, f, end in RANGES]
+)
+def test_the_ends_of_a_range_belong_to_it_and_nothing_beyond(cls, field, end):
+    last = field.metadata[end]
+    cls(**{field.name: last})
+    step = 1 if field.type == "int" else max(abs(last), 1) * 1e-6
+    with pytest.raises(ConfigError, match=rf"\({field.name}\) must be") as caught:
+        cls(**{field.name: last - step if end == "low" else last + step})
+    assert field.metadata["label"] in str(caught.value)
+
+
+WRONG = {"int": [1.0, "1", True, None], "float": ["1", True, None], "str": [1, None, "", " "],
+         "bool": [1, "yes", None]}  # fmt: skip
+
+
+@pytest.mark.parametrize("cls, field", OPTIONS, ids=IDS)
+def test_a_value_of_another_type_is_refused(cls, field):
+    for value in WRONG[field.type]:
+        with pytest.raises(ConfigError, match=rf"\({field.name}\) must "):
+            cls(**{field.name: value})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(ConfigError, match="must be between"):
+        MemorizeConfig(learning_rate=value)
+
+
+def test_choices_are_named():
+    with pytest.raises(ConfigError, match="must be one of normal, s-o, o; it is 'all'"):
+        MemorizeConfig(loss="all")
+    with pytest.raises(ConfigError, match="must be one of auto, float32, bfloat16"):
+        ModelSpec(dtype="float16")
+
+
+def test_settings_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RunConfig().seed = 1
+
+
+def test_settings_survive_json():
+    config = RunConfig(
+        pack="capital",
+        facts=20,
+        seed=7,
+        model=ModelSpec("folder", "cpu", "float32"),
+        memorize=MemorizeConfig(epochs=3, loss="s-o", stop_at_full_recall=True),
+        generalize=GeneralizeConfig(k=5, locality_weight=0),
+        evaluation=EvaluationConfig(test_prompts=1),
+    )
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_what_is_left_out_has_its_default():
+    assert RunConfig.from_dict({}) == RunConfig()
+    config = RunConfig.from_dict({"memorize": {"epochs": 3}})
+    assert config.memorize == MemorizeConfig(epochs=3)
+
+
+@pytest.mark.parametrize(
+    "data, match",
+    [
+        ({"epochs": 3}, "'epochs' is not an option of RunConfig"),
+        ({"memorize": {"epoch": 3}}, "'epoch' is not an option of MemorizeConfig"),
+        ({"memorize": {"epochs": 0}}, r"\(epochs\) must be between 1 and 500"),
+        ({"memorize": 3}, "MemorizeConfig must be a table of options; it is 3"),
+        ({"model": None}, "ModelSpec must be a table of options"),
+        ([], "RunConfig must be a table of options"),
+        (None, "RunConfig must be a table of options"),
+    ],
+)
+def test_damaged_settings_are_refused(data, match):
+    with pytest.raises(ConfigError, match=match):
+        RunConfig.from_dict(data)

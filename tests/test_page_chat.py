@@ -1,0 +1,279 @@
+"""The Chat and Representations tabs: their handlers, and a person at them in a real browser."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from fabricated import NASTY, finished
+from page import browser_page, served, until
+from taught import new_run, taught_run
+
+from rotelab.chat import Chat, Reply, Verdict
+from rotelab.errors import LabError
+from rotelab.generation import Token
+from rotelab.lab import Lab
+from rotelab.layout import states_file
+from rotelab.registry import CHECKPOINTS
+from rotelab.settings import Settings
+from rotelab.ui import chat_tab, representations_tab
+from rotelab.ui.answers import MARKS, Asked, answer_card, empty_card, history_html
+from rotelab.ui.run_chooser import choose_one, offered
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, tiny_folder):
+    """A home with one taught run and, older, one that has not begun."""
+    home = tmp_path_factory.mktemp("page") / "home"
+    lab = Lab.open(Settings(home))
+    waiting = new_run(lab, tiny_folder, "waiting")
+    lab.registry.request_stop(waiting)
+    return home, waiting, taught_run(lab, tiny_folder, "taught")
+
+
+@pytest.fixture
+def lab(home):
+    return Lab.open(Settings(home[0]))
+
+
+def reply(*pieces, done=True, verdict=Verdict(), checkpoint="memorized"):  # noqa: B008
+    tokens = tuple(
+        Token(i, text, p, ((text, p), ("or", 0.02))) for i, (text, p) in enumerate(pieces)
+    )
+    return Reply(checkpoint, tokens, "".join(text for text, _ in pieces).strip(), done, verdict)
+
+
+# Cards --------------------------------------------------------------------------------------------
+
+
+def test_a_card_names_its_checkpoint_and_shows_each_probability():
+    card = answer_card(reply((" Mary", 0.875), (" Bahri", 0.001)))
+    assert 'data-checkpoint="memorized"' in card and "Memorised" in card
+    assert "88 %" in card and "under 1 %" in card
+    assert "“or” 2 %" in card, "what it nearly said"
+
+
+@pytest.mark.parametrize("known", MARKS)
+def test_the_mark_says_in_words_what_the_answer_is(known):
+    icon, words, _ = MARKS[known]
+    card = answer_card(reply((" x", 0.5), verdict=Verdict(known, "Because.")))
+    assert icon in card and words in card and "Because." in card
+    assert words not in answer_card(reply((" x", 0.5), done=False)), "not before it is done"
+
+
+def test_no_text_of_a_person_or_a_model_becomes_markup():
+    shown = answer_card(reply((NASTY, 0.5), verdict=Verdict("another fact", NASTY)))
+    shown += history_html([Asked(NASTY, NASTY, {"base": (NASTY, "")})])
+    shown += empty_card("base", True, NASTY) + chat_tab.note(NASTY)
+    assert "<img" not in shown and "<b>bold" not in shown
+    assert "&lt;img" in shown
+
+
+def test_a_key_token_reads_as_people_write_it():
+    assert "[mother]" in answer_card(reply(("<|key:mother|>", 0.5)))
+
+
+def test_an_answer_without_a_word_says_so():
+    assert "without an answer" in answer_card(reply())
+
+
+# Handlers of the chat -----------------------------------------------------------------------------
+
+
+def texts(values):
+    return " ".join(value for value in values if isinstance(value, str))
+
+
+def test_asking_streams_three_labelled_answers_and_keeps_them(lab, home):
+    _, _, run_id = home
+    updates = list(chat_tab.ask(lab, run_id, "Who is Mary?", 4, 0, []))
+    assert len(updates) > 6, "token by token"
+    for index, checkpoint in enumerate(CHECKPOINTS, 1):
+        cards = [u[index] for u in updates if isinstance(u[index], str)]
+        assert cards and all(f'data-checkpoint="{checkpoint}"' in card for card in cards)
+        assert "cursor" in cards[0] and "cursor" not in cards[-1]
+    history = updates[-1][4]
+    assert len(history) == 1 and set(history[0].answers) == set(CHECKPOINTS)
+    assert "Who is Mary?" in updates[-1][5]
+
+
+def test_what_goes_wrong_stands_beside_the_question(lab, home):
+    *_, last = chat_tab.ask(lab, "20260101-000000-gone-0000", "Hello", 4, 0, [])
+    assert 'role="alert"' in last[0] and "no run" in last[0]
+    lab_without_model = replace(lab, chat=Broken(lab.registry, lab.settings))
+    *_, last = chat_tab.ask(lab_without_model, home[2], "Hello", 4, 0, [])
+    assert "&lt;b&gt;no network" in last[0]
+    assert not isinstance(last[4], list), "a question without answers is not kept"
+
+
+class Broken(Chat):
+    """A chat whose model can't be had."""
+
+    def stream(self, *args, **kwargs):
+        raise LabError("<b>no network")
+        yield
+
+
+def test_a_question_is_seen_to_arrive_before_the_model_is_there(lab, home):
+    text, remark, *cards = chat_tab.begin(lab, home[2], "  Who? ")
+    assert text == "Who?" and remark == ""
+    assert all("Loading the model" in card for card in cards)
+    assert "Type a question" in chat_tab.begin(lab, home[2], " ")[1]
+    assert "no run yet" in chat_tab.begin(lab, None, "Who?")[1]
+
+
+def test_a_run_that_is_not_done_says_what_is_missing(lab, home):
+    values = chat_tab.choose(lab, home[1], 0)
+    assert "Not there: Memorised and Generalised" in values[0]
+    assert "does not have this checkpoint" in values[2]
+    assert "no run yet" in chat_tab.choose(lab, None, 0)[0]
+
+
+def test_training_on_the_gpu_is_said_before_anybody_asks(own_home, tiny_folder):
+    lab = Lab.open()
+    run_id = new_run(lab, tiny_folder)
+    lab.registry.set_status(run_id, "running")
+    assert "more slowly" in chat_tab.state_note(lab, lab.registry.run(run_id))
+    lab.registry.update_run(run_id, device_used="cuda:0")
+    assert "GPU" in chat_tab.state_note(lab, lab.registry.run(run_id))
+
+
+def test_examples_are_buttons_and_the_key_token_is_explained(lab, home):
+    *buttons, other, hint = chat_tab.show_examples(lab, home[2], 0)
+    assert [b.visible for b in buttons] == [True] * (chat_tab.EXAMPLES + 1)
+    assert buttons[-1].value.endswith("[mother]") and buttons[-1].value in hint
+    draw, *others = chat_tab.more_examples(lab, home[2], 0)
+    assert draw == 1 and others[0].value != buttons[0].value
+
+
+def test_the_chosen_run_stays_chosen(lab, home):
+    _, known = offered(lab)
+    assert [row[0] for row in known] == [home[2], home[1]]
+    assert choose_one(known, home[1]) == choose_one(known, home[2])  # both: nothing to change
+    assert choose_one(known, None).value == home[2]
+    assert choose_one(known, "gone").value == home[2]
+    assert choose_one([], "gone").value is None
+
+
+# Handlers of the representations ------------------------------------------------------------------
+
+
+def test_a_taught_run_shows_three_figures(lab, home):
+    shown = representations_tab.show(lab, home[2], "Lines")
+    note, column, similarity, delta, slider, pca, missing = shown
+    assert "0." in note and column.visible and missing == ""
+    assert similarity.data and delta.data and pca.value
+    assert slider.maximum == 2 and slider.value == 1
+    assert representations_tab.show_similarity(lab, home[2], "Colour map").data[0].type == "heatmap"
+
+
+def test_runs_without_figures_say_what_to_do(lab, home, own_home, tiny_folder):
+    assert "Start one" in representations_tab.show(lab, None, "Lines")[0]
+    assert "resume it" in representations_tab.show(lab, home[1], "Lines")[0]
+    fresh = Lab.open()
+    run_id = new_run(fresh, tiny_folder)
+    shown = representations_tab.show(fresh, run_id, "Lines")
+    assert "open this tab again" in shown[0] and not shown[1].visible
+    assert "no run" in representations_tab.show(fresh, "20260101-000000-gone-0000", "Lines")[0]
+
+
+def test_damaged_states_spoil_the_map_alone(own_home, tiny_folder):
+    lab = Lab.open()
+    run_id = taught_run(lab, tiny_folder)
+    path = states_file(lab.settings, run_id, "base")
+    path.write_bytes(path.read_bytes()[:50])
+    picture, missing = representations_tab.show_pca(lab, run_id, 1)
+    assert not picture.visible and "damaged" in missing
+
+
+# In a real browser --------------------------------------------------------------------------------
+
+
+def open_tab(page, name):
+    page.get_by_role("tab", name=re.compile(name)).first.click()
+
+
+@pytest.mark.browser
+def test_a_person_asks_and_looks_inside(home):
+    folder, waiting, run_id = home
+    with served(folder) as server, browser_page(server.url) as (page, traffic):
+        open_tab(page, "Chat")
+        examples = page.locator("#chat-examples button.example:visible")
+        examples.first.wait_for(timeout=30_000)
+        assert examples.count() == chat_tab.EXAMPLES + 1
+
+        # A click asks: the question stands in the box, and three labelled answers come.
+        key = examples.last.inner_text()
+        examples.last.click()
+        for checkpoint, name in (
+            ("base", "Base model"), ("memorized", "Memorised"), ("generalized", "Generalised"),
+        ):  # fmt: skip
+            card = page.locator(f"#chat-{checkpoint} .answer")
+            card.locator(".mark").wait_for(timeout=120_000)
+            assert name in card.locator("header").inner_text()
+        assert page.locator("#chat-question textarea").input_value() == key
+        assert "Right, known by rote" in page.locator("#chat-memorized .mark").inner_text()
+        assert "Not one of the facts" in page.locator("#chat-base .mark").inner_text()
+        assert key in page.locator("#chat-history").inner_text()
+
+        # Pointing at a piece tells its number; a switch writes it under all.
+        piece = page.locator("#chat-memorized .tok").first
+        assert not piece.locator(".tip").is_visible()
+        piece.hover()
+        assert "sure of" in piece.locator(".tip").inner_text()
+        page.get_by_text("Settings, and how it answers").click()
+        page.locator("#chat-numbers input").check()
+        assert piece.locator(".num").is_visible()
+
+        # What a person types is text, never markup.
+        page.locator("#chat-question textarea").fill(NASTY)
+        page.locator("#chat-ask").click()
+        until(
+            lambda: NASTY in page.locator("#chat-history").inner_text(), 60, "the odd question kept"
+        )
+        assert page.title() == "rotelab"
+        assert page.locator("#chat-history img").count() == 0
+
+        # A run without adapters says so.
+        page.locator("#chat-run input").click()
+        page.get_by_role("option", name=re.compile("waiting")).click()
+        page.get_by_text("Not there: Memorised and Generalised").wait_for()
+
+        # The figures inside: all drawn, with a height.
+        open_tab(page, "Look inside|Representations")
+        for plot in ("#plot-similarity", "#plot-delta", "#plot-pca"):
+            drawing = page.locator(f"{plot} .js-plotly-plot .main-svg").first
+            drawing.wait_for(timeout=60_000)
+            box = drawing.bounding_box()
+            assert box["height"] > 200 and box["width"] > 400, plot
+        assert page.locator("#plot-similarity .scatterlayer .trace").count() == 9
+        assert page.locator("#plot-pca .scatterlayer .points path").count() >= 3 * 12
+        page.get_by_label("Colour map").click()
+        page.locator("#plot-similarity .heatmaplayer image").first.wait_for()
+
+        # Another layer is another map.
+        before = page.locator("#plot-pca .ytitle").inner_text()
+        number = page.locator("#pca-layer input[type=number]")
+        number.fill("2")
+        number.press("Enter")
+        until(lambda: page.locator("#plot-pca .ytitle").inner_text() != before, 30, "a new map")
+
+        assert not traffic.foreign
+        assert not traffic.errors
+
+
+@pytest.mark.browser
+def test_an_empty_home_says_where_to_begin(tmp_path):
+    with served(tmp_path / "home") as server, browser_page(server.url) as (page, traffic):
+        open_tab(page, "Chat")
+        page.locator("#chat-note").get_by_text("Start one on the Train tab").wait_for()
+        open_tab(page, "Look inside|Representations")
+        page.locator("#representations-note").get_by_text("Start one on the Train tab").wait_for()
+        assert not page.locator("#plot-pca").is_visible()
+
+        # A run that appears is offered when the tab is opened again, without a reload.
+        finished(Lab.open(Settings(server.home)), "late")
+        open_tab(page, "Chat")
+        examples = page.locator("#chat-examples button.example:visible")
+        examples.first.wait_for(timeout=30_000)
+        assert "late" in page.locator("#chat-run input").input_value()
+        assert not traffic.errors

@@ -1,0 +1,343 @@
+"""The Train tab: form, estimate and live panel as handlers; then in a real browser."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+
+import gradio as gr
+import pytest
+from fabricated import NASTY, finished, learn, queued, running
+from page import browser_page, server, until  # noqa: F401  (server is a fixture)
+
+from rotelab.config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig
+from rotelab.errors import ConfigError, LabError
+from rotelab.lab import Lab
+from rotelab.registry import Metric, Registry
+from rotelab.settings import Settings
+from rotelab.ui import live_panel, train_tab
+from rotelab.ui.estimate import estimate, tokens_to_read
+from rotelab.ui.live_panel import SAFE, Seen, choose, look, stop
+from rotelab.ui.train_form import (
+    DEEP,
+    MODELS,
+    PRESET_FIELDS,
+    QUICK,
+    STANDARD,
+    apply_preset,
+    config_from,
+    option_names,
+    preset_values,
+    values_of,
+)
+
+
+@pytest.fixture
+def lab(own_home):
+    return Lab.open(Settings(own_home))
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Curves are drawn at every look."""
+    monkeypatch.setattr(live_panel, "PLOT_EVERY_S", 0.0)
+
+
+def parts(shown):
+    names = ("watching", "seen", "watch", "head", "curves", "grid", "stop", "resume")
+    return dict(zip(names, shown, strict=True))
+
+
+def nothing(value):
+    return value == gr.skip()
+
+
+def form(**changes):
+    """The form's usual values with some changed, by dotted name."""
+    values = dict(zip(option_names(), values_of(RunConfig()), strict=True))
+    return list({**values, **{k.replace("__", "."): v for k, v in changes.items()}}.values())
+
+
+# Form --------------------------------------------------------------------------------------------
+
+
+def test_the_form_says_every_option_and_reads_back_what_it_shows():
+    config = RunConfig(
+        pack="five", seed=7, model=ModelSpec(name="/a/b"), generalize=GeneralizeConfig(k=3)
+    )
+    assert config_from(values_of(config)) == config
+    counted = sum("label" in f.metadata for part in (config, config.model, config.memorize,
+        config.generalize, config.evaluation) for f in dataclasses.fields(part))  # fmt: skip
+    assert len(option_names()) == counted > 20
+
+
+def test_models_are_those_of_the_catalogue():
+    from rotelab.models import CATALOGUE
+
+    assert [name for name, _ in MODELS] == [entry.name for entry in CATALOGUE]
+    for entry, (_, words) in zip(CATALOGUE, MODELS, strict=True):
+        assert f"{entry.memory_gb} GB" in words and f"{entry.parameters:g} B" in words
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"generalize__k": None}, r"Facts taught in words \(k\): fill in a number"),
+        ({"generalize__k": 2.5}, "whole number; it is 2.5"),
+        ({"generalize__k": 0}, "must be at least 1|between 1"),
+        ({"memorize__learning_rate": None}, "Learning rate, phase 1: fill in"),
+        ({"memorize__epochs": 10**9}, "between 1 and"),
+    ],
+)
+def test_a_wrong_number_is_named(changes, words):
+    with pytest.raises(LabError, match=words):
+        config_from(form(**changes))
+
+
+def test_presets_fit_the_facts_at_hand(lab):
+    assert preset_values(QUICK, 100)["facts"] == 20
+    assert preset_values(QUICK, 8) | {"memorize.epochs": 0} == {
+        "facts": 0, "generalize.k": 4, "memorize.epochs": 0, "generalize.epochs": 1,
+    }  # fmt: skip
+    assert preset_values(STANDARD, 300)["facts"] == 100
+    usual, deep = preset_values(STANDARD, 100), preset_values(DEEP, 100)
+    assert deep["memorize.epochs"] == 3 * usual["memorize.epochs"]
+    assert apply_preset(lab, STANDARD, "mother") == [usual[name] for name in PRESET_FIELDS]
+    assert all(nothing(v) for v in apply_preset(lab, None, "mother"))
+    config_from(form(**{k.replace(".", "__"): v for k, v in deep.items()}))
+
+
+# Estimate ----------------------------------------------------------------------------------------
+
+
+def test_the_estimate_grows_with_the_work_and_learns_from_finished_runs(lab):
+    config = RunConfig(facts=20, generalize=GeneralizeConfig(k=10))
+    pack = lab.facts_for(config)
+    guess = estimate(lab, config, pack)
+    assert not guess.measured and 5 < guess.seconds < 1200
+    large = RunConfig()
+    assert estimate(lab, large, lab.facts_for(large)).seconds > 3 * guess.seconds
+    other = RunConfig(model=ModelSpec(name="Qwen/Qwen2.5-7B"))
+    assert estimate(lab, other, lab.facts_for(other)).seconds is None
+
+    finished(lab)  # 4 + 31 + 22 + 18 seconds for the same work
+    measured = estimate(lab, config, pack)
+    assert measured.measured and measured.seconds == pytest.approx(75, rel=0.1)
+    assert tokens_to_read(large, lab.facts_for(large))["phase1"] > 20_000
+
+
+def test_what_is_wrong_stands_in_the_place_of_the_estimate(lab):
+    said = train_tab.estimated_words(lab, *form(facts=20))
+    assert "Choose k below 20" in said and "alert" in said
+    said = train_tab.estimated_words(lab, *form(pack=NASTY))
+    assert "&lt;b&gt;" in said and "<b>bold" not in said
+    assert "estimate" in train_tab.estimated_words(lab, *form())
+
+
+# Start -------------------------------------------------------------------------------------------
+
+
+def test_start_refuses_what_can_not_work_and_leaves_nothing(lab):
+    for changes in ({"facts": 20}, {"pack": "nowhere"}, {"generalize__k": 0}, {"facts": 5000}):
+        with pytest.raises(LabError):
+            train_tab.start(lab, "", *form(**changes))
+    assert lab.registry.count_runs(archived=None) == 0
+
+
+def test_start_hands_the_run_over(lab, monkeypatch):
+    monkeypatch.setattr(lab.jobs, "start_next", lambda: None)  # no process: it stays in the queue
+    shown = train_tab.start(lab, "  my run ", *form(facts=20, generalize__k=10))
+    run = lab.registry.run(shown[0])
+    assert (run.name, run.status, run.config.generalize.k) == ("my run", "queued", 10)
+    assert len(run.pack.facts) == 20 and shown[-1] == run.id
+    assert "my run" in shown[3] and SAFE in shown[3]
+
+
+# Live panel --------------------------------------------------------------------------------------
+
+
+def test_before_the_first_run_it_says_what_to_do_once(lab):
+    shown = parts(look(lab, "", Seen()))
+    assert "Start training" in shown["head"]
+    assert nothing(look(lab, "", shown["seen"]))
+
+
+def test_a_running_run_is_shown_and_only_news_is_sent(lab, eager):
+    run_id = running(lab, "Live", epochs=12)
+    shown = parts(look(lab, "", Seen()))
+    assert shown["watching"] == run_id and shown["watch"].value == run_id
+    head = shown["head"]
+    assert "round 12 of 20" in head and "1 min 23 s left" in head and "30 % done" in head
+    assert "<b>100 %</b>" in head and SAFE in head
+    assert "Loss" in shown["curves"].value["plot"] and shown["grid"].visible
+    assert shown["stop"].visible and not shown["resume"].visible
+    assert nothing(look(lab, run_id, shown["seen"]))
+
+    lab.registry.heartbeat(run_id, eta_s=80.0)
+    later = parts(look(lab, run_id, shown["seen"]))
+    assert "1 min 20 s" in later["head"]
+    assert nothing(later["curves"]) and nothing(later["grid"]) and nothing(later["watch"])
+
+    lab.registry.add_metrics(run_id, [Metric("memorize", 25, "loss", 0.1, 13)])
+    drawn = parts(look(lab, run_id, later["seen"]))
+    assert not nothing(drawn["curves"]) and nothing(drawn["grid"]) and nothing(drawn["head"])
+    learn(lab, run_id, 1, start=14)
+    assert not nothing(parts(look(lab, run_id, drawn["seen"]))["grid"])
+
+
+def test_curves_are_not_drawn_at_every_tick(lab):
+    run_id = running(lab)
+    seen = parts(look(lab, run_id, Seen()))["seen"]
+    lab.registry.add_metrics(run_id, [Metric("memorize", 25, "loss", 0.1, 13)])
+    assert nothing(look(lab, run_id, seen))  # two seconds have not passed
+
+
+def test_a_place_in_the_queue_and_out_of_it(lab):
+    running(lab, "first")
+    queued(lab, "second")
+    third = queued(lab, "third")
+    shown = parts(choose(lab, third))
+    assert "2 runs are before it" in shown["head"]
+    assert [label.split(" ·")[0] for label, _ in shown["watch"].choices] == [
+        "third", "second", "first",
+    ]  # fmt: skip
+    assert shown["stop"].value == "Take out of the queue"
+    shown = parts(stop(lab, third))
+    assert lab.registry.run(third).status == "stopped"
+    assert shown["resume"].visible and not shown["stop"].visible
+
+
+def test_the_end_says_what_came_of_it_and_what_to_do_next(lab):
+    run_id = finished(lab)
+    head = parts(look(lab, run_id, Seen()))["head"]
+    assert "It now answers 75 % of questions it was never trained on." in head
+    assert "Before: 0 %" in head and "Chat" in head and "100.0%" in head
+
+
+def test_an_error_stands_there_in_words(lab):
+    head = parts(look(lab, finished(lab, status="failed"), Seen()))["head"]
+    assert "It fell over." in head and "Failed" in head
+
+
+def test_what_a_user_wrote_is_never_markup(lab):
+    run_id = running(lab, NASTY)
+    lab.registry.heartbeat(run_id, message=NASTY)
+    head = parts(look(lab, run_id, Seen()))["head"]
+    assert "<img" not in head and head.count("&lt;img") == 2
+
+
+def test_a_deleted_run_gives_way_to_another(lab):
+    gone, other = finished(lab), finished(lab)
+    seen = parts(look(lab, gone, Seen()))["seen"]
+    lab.registry.delete_run(gone)
+    assert parts(look(lab, gone, seen))["watching"] == other
+
+
+def test_a_damaged_run_is_shown_with_its_error(lab):
+    import sqlite3
+
+    run_id = finished(lab)
+    with sqlite3.connect(lab.settings.database) as db:
+        db.execute("UPDATE runs SET config = '{', content_hash = ''")
+    head = parts(look(lab, run_id, Seen()))["head"]
+    assert "damaged" in head
+
+
+def test_a_poll_reads_little(lab, monkeypatch):
+    run_id = running(lab)
+    seen = parts(look(lab, run_id, Seen()))["seen"]
+    asked = []
+    for name in ("runs", "run", "metrics", "fact_recall", "scores"):
+        real = getattr(Registry, name)
+
+        def spy(self, *args, _name=name, _real=real, **kwargs):
+            asked.append(_name)
+            return _real(self, *args, **kwargs)
+
+        monkeypatch.setattr(Registry, name, spy)
+    assert nothing(look(lab, run_id, seen))
+    assert len(asked) <= 3, asked
+
+
+def test_the_tab_needs_no_torch():
+    code = "import sys, rotelab.ui.train_tab, rotelab.ui.runs_tab; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_options_are_refused_by_config_itself():
+    with pytest.raises(ConfigError):
+        config_from(form(model__dtype="float3"))
+    assert config_from(form()).model.name == EMBEDDED and not math.isnan(config_from(form()).seed)
+
+
+# Browser -----------------------------------------------------------------------------------------
+
+
+def open_train(page):
+    page.get_by_role("tab", name="Train").first.click()
+    page.locator("#train-start").wait_for(timeout=30_000)
+
+
+def fill_form(page, model, rounds, name):
+    """A quick run on another model."""
+    page.get_by_text("Quick look (20 facts)").click()
+    until(lambda: page.locator("#train-generalize-k input").input_value() == "10")
+    box = page.locator("#train-model input")
+    box.fill(str(model))
+    box.press("Enter")
+    page.locator("#train-memorize-epochs input").fill(str(rounds))
+    page.locator("#train-name input, #train-name textarea").fill(name)
+
+
+def words(page):
+    return page.locator("#live-head").inner_text()
+
+
+def height(page, selector):
+    box = page.locator(f"{selector} .main-svg").first.bounding_box()
+    return box["height"] if box else 0
+
+
+@pytest.mark.browser
+def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_folder):  # noqa: F811
+    with browser_page(server.url) as (page, traffic):
+        open_train(page)
+        fill_form(page, tiny_folder, 400, "long one")
+        page.locator("#train-start").click()
+        until(lambda: "Phase 1" in words(page), 120, "phase 1 began")
+        run = Lab.open(Settings(server.home)).registry.resolve("latest")
+        registry = Registry(Settings(server.home))
+
+        page.reload()
+        before = registry.run(run).step
+        open_train(page)
+        until(lambda: "long one" in words(page) and "Phase 1" in words(page), 60, "it is shown")
+        assert SAFE in words(page)
+        until(lambda: (registry.run(run).step or 0) > before, 60, "it went on")
+        until(lambda: height(page, "#live-curves") > 150, 60, "curves are drawn")
+
+        page.locator("#live-stop").click()
+        page.locator("#live-sure").click()
+        until(lambda: "Stopped." in words(page), 60, "it stopped")
+        assert registry.run(run).status == "stopped"
+        assert page.locator("#live-resume").is_visible()
+
+        fill_form(page, tiny_folder, 3, "short one")
+        page.locator("#train-start").click()
+        until(lambda: "It now answers" in words(page), 180, "the second run finished")
+        assert "short one" in words(page)
+        until(lambda: height(page, "#live-facts") > 50, 30, "the facts' grid is drawn")
+        assert traffic.foreign == [] and traffic.errors == []
+
+
+@pytest.mark.browser
+def test_an_error_in_the_form_is_said_at_once(server):  # noqa: F811
+    with browser_page(server.url) as (page, traffic):
+        open_train(page)
+        page.locator("#train-facts input").fill("20")
+        page.locator("#train-facts input").blur()
+        said = page.locator("#train-estimate")
+        until(lambda: "Choose k below 20" in said.inner_text(), 30)
+        page.locator("#train-start").click()
+        page.get_by_text("Please check").wait_for(timeout=15_000)
+        assert traffic.foreign == []

@@ -1,0 +1,231 @@
+"""Figures of what happens inside the model, and the projection behind them."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from taught import keep_states
+
+from rotelab.errors import LabError
+from rotelab.layout import states_file
+from rotelab.plots.representations import (
+    deep_layer,
+    delta_curves,
+    pca_figure,
+    similarity_curves,
+    similarity_heatmap,
+)
+from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, ROLE_COLOURS, TEXT
+from rotelab.projections import kept_layers, project
+from rotelab.registry import Similarity
+from rotelab.settings import Settings
+
+CHECKPOINTS = ("base", "memorized", "generalized")
+ROLES = ("key", "train", "test", "unrelated")
+RUN = "20260101-000000-mother-abcd"
+GROUNDS = ("#ffffff", "#171d2b")
+"""The page's light and dark ground (rotelab/ui/theme.py)."""
+
+
+def rows(layers=7):
+    """Numbers that tell their place: checkpoint in the first decimal, layer in the third."""
+    return [
+        Similarity(checkpoint, layer, name, 0.1 * c + 0.001 * layer)
+        for c, checkpoint in enumerate(CHECKPOINTS)
+        for layer in range(layers)
+        for name in ("key-train", "key-test", "key-unrelated", "within", "across", "delta")
+    ]
+
+
+def views(relations=("mother",), facts=3):
+    return [
+        [relation, role, fact, f"{role} of <{relation}> {fact}"]
+        for relation in relations
+        for fact in range(facts)
+        for role in ROLES
+    ]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(tmp_path)
+
+
+def write(settings, seen, checkpoints=CHECKPOINTS, layers=4, hidden=8, shift=0.0):
+    """Writes random states and returns them, `[views, layers, hidden]` by checkpoint."""
+    rng = np.random.default_rng(0)
+    made = {}
+    for c, checkpoint in enumerate(checkpoints):
+        made[checkpoint] = rng.normal(size=(len(seen), layers, hidden)) + shift * c
+        keep_states(states_file(settings, RUN, checkpoint), made[checkpoint], seen)
+    return made
+
+
+# Similarity ---------------------------------------------------------------------------------------
+
+
+def test_each_panel_has_one_line_a_checkpoint_in_its_colour_with_its_numbers():
+    figure = similarity_curves(rows())
+    assert len(figure.data) == 9
+    for trace in figure.data:
+        checkpoint = trace.legendgroup
+        assert trace.name == CHECKPOINT_NAMES[checkpoint]
+        assert trace.line.color == CHECKPOINT_COLOURS[checkpoint]
+        c = CHECKPOINTS.index(checkpoint)
+        assert list(trace.x) == list(range(7))
+        assert trace.y == pytest.approx([0.1 * c + 0.001 * layer for layer in range(7)])
+    assert [trace.showlegend for trace in figure.data].count(True) == 3, "each name once"
+    assert len({trace.line.dash for trace in figure.data}) == 3, "not told by colour alone"
+
+
+def test_what_was_not_measured_is_left_out():
+    some = [r for r in rows() if r.checkpoint != "generalized" and r.name != "key-unrelated"]
+    assert len(similarity_curves(some).data) == 4
+    assert len(similarity_heatmap(some).data) == 2
+    assert similarity_curves([]) is similarity_heatmap([]) is delta_curves([]) is None
+
+
+def test_the_map_holds_the_same_numbers_on_one_scale():
+    figure = similarity_heatmap(rows())
+    assert len(figure.data) == 3
+    for trace in figure.data:
+        assert list(trace.x) == [CHECKPOINT_NAMES[c] for c in CHECKPOINTS]
+        assert trace.coloraxis == "coloraxis"
+        assert trace.z[5] == pytest.approx([0.005, 0.105, 0.205])
+
+
+def test_delta_tells_its_two_parts_when_pointed_at():
+    figure = delta_curves(rows())
+    assert len(figure.data) == 3
+    assert figure.data[2].customdata[3] == pytest.approx([0.203, 0.203])
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 31, 81])
+def test_layers_are_ticked_whole_and_the_first_look_is_inside(layers):
+    figure = similarity_curves(rows(layers))
+    assert figure.layout.xaxis.dtick == int(figure.layout.xaxis.dtick) >= 1
+    assert layers / figure.layout.xaxis.dtick <= 9
+    assert 0 <= deep_layer(layers) < layers
+
+
+# Projection ---------------------------------------------------------------------------------------
+
+
+def test_all_checkpoints_share_one_basis(settings):
+    made = write(settings, views(), shift=5.0)
+    projection = project(settings, RUN, 2)
+    assert set(projection.points) == set(CHECKPOINTS)
+    # With one basis, what lies between two checkpoints is the same for equal states …
+    both = np.concatenate([made[c][:, 2] for c in CHECKPOINTS]).astype(np.float16).astype(float)
+    both -= both.mean(0)
+    _, _, directions = np.linalg.svd(both, full_matrices=False)
+    ours = np.concatenate([projection.points[c] for c in CHECKPOINTS])
+    for axis in range(2):
+        theirs = both @ directions[axis]
+        assert np.abs(ours[:, axis]) == pytest.approx(np.abs(theirs), abs=1e-3)
+    # … and a shift between checkpoints shows, which one basis each would hide.
+    assert abs(projection.points["base"][:, 0].mean()) > 3
+    assert 1 >= projection.explained[0] >= projection.explained[1] > 0
+
+
+def test_the_layer_that_was_asked_for_is_read(settings):
+    write(settings, views())
+    assert kept_layers(settings, RUN) == 4
+    assert not np.allclose(
+        project(settings, RUN, 0).points["base"], project(settings, RUN, 1).points["base"]
+    )
+    assert project(settings, RUN, 99).layer == 3
+
+
+def test_a_run_in_the_middle_shows_the_checkpoints_that_it_has(settings):
+    write(settings, views(), ["base", "memorized"])
+    assert set(project(settings, RUN, 1).points) == {"base", "memorized"}
+    assert project(settings, "20260101-000000-none-0000", 1) is None
+    assert kept_layers(settings, "20260101-000000-none-0000") == 0
+
+
+def test_activations_too_large_for_their_format_do_not_break_it(settings):
+    seen = views()
+    states = np.ones((len(seen), 2, 4))
+    states[0, 1, 0] = 1e9  # infinite in float16
+    keep_states(states_file(settings, RUN, "base"), states, seen)
+    assert np.isfinite(project(settings, RUN, 1).points["base"]).all()
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "views", "count", "nan"])
+def test_damaged_states_are_an_error_that_says_what_to_do(settings, damage):
+    write(settings, views())
+    path = states_file(settings, RUN, "memorized")
+    states = np.zeros((len(views()), 4, 8), np.float16)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "text":
+        path.write_text("no")
+    elif damage == "views":
+        save_file({"states": states}, path, {"views": "{"})
+    elif damage == "count":
+        save_file({"states": states[:2]}, path, {"views": json.dumps(views())})
+    else:
+        save_file({"states": states + np.float16("nan")}, path, {"views": json.dumps(views())})
+    with pytest.raises(LabError, match="Run the experiment again"):
+        project(settings, RUN, 1)
+
+
+def test_checkpoints_of_other_prompts_are_not_compared(settings):
+    write(settings, views(), ["base"])
+    write(settings, views(facts=2), ["memorized"])
+    with pytest.raises(LabError, match="different prompts"):
+        project(settings, RUN, 1)
+
+
+# The map of points --------------------------------------------------------------------------------
+
+
+def test_one_relation_is_coloured_by_role(settings):
+    write(settings, views())
+    figure = pca_figure(project(settings, RUN, 1))
+    clouds = [trace for trace in figure.data if trace.x[0] is not None]
+    assert len(clouds) == 3 * len(ROLES)
+    assert sum(len(trace.x) for trace in clouds) == 3 * len(views())
+    assert {trace.marker.color for trace in clouds} == set(ROLE_COLOURS.values())
+    assert all("<" not in text for trace in clouds for text in trace.text), "escaped"
+    legend = [trace.name for trace in figure.data if trace.showlegend is not False]
+    assert len(legend) == len(set(legend)) == 4
+
+
+def test_several_relations_are_coloured_by_relation_and_shaped_by_role(settings):
+    relations = ("mother", "capital", "educated_at")
+    write(settings, views(relations))
+    figure = pca_figure(project(settings, RUN, 1))
+    clouds = [trace for trace in figure.data if trace.x[0] is not None]
+    assert len({trace.marker.color for trace in clouds}) == 3
+    assert len({trace.marker.symbol for trace in clouds}) == 4
+    legend = [trace.name for trace in figure.data if trace.showlegend is not False]
+    assert "educated at" in legend and len(legend) == 3 + 4
+
+
+# Looks --------------------------------------------------------------------------------------------
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return sum(w * x for w, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("ground", GROUNDS)
+def test_colours_stand_out_on_light_and_dark(ground):
+    for colour in (*CHECKPOINT_COLOURS.values(), *ROLE_COLOURS.values(), TEXT):
+        dark, light = sorted((luminance(colour), luminance(ground)))
+        assert (light + 0.05) / (dark + 0.05) >= 2.9, colour
+
+
+def test_no_torch():
+    code = (
+        "import sys, rotelab.plots.representations, rotelab.projections; "
+        "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,103 @@
+"""Figures of training: both phases, the boundary between them, odd values, many points."""
+
+import math
+
+import pytest
+
+from rotelab.plots.training import (
+    MAX_POINTS,
+    PHASES,
+    PROBE_NAMES,
+    curves,
+    fact_grid,
+    score_bars,
+)
+from rotelab.registry import FactRecall, Metric, Score
+
+
+def metrics(first=20, second=5):
+    """Two phases; recall at the last step of each epoch."""
+    rows = []
+    for phase, steps in (("memorize", first), ("generalize", second)):
+        rows += [Metric(phase, s, "loss", 1 / s) for s in range(1, steps + 1)]
+        rows += [Metric(phase, s, "recall", s / steps) for s in range(5, steps + 1, 5)]
+    return rows
+
+
+def lines(figure, name):
+    return [t for t in figure.data if t.name == name]
+
+
+def boundary(figure):
+    return [s for s in figure.layout.shapes if s.name == "boundary"]
+
+
+def test_both_phases_follow_each_other():
+    figure = curves(metrics(), "run-1")
+    loss = lines(figure, "Loss")
+    assert [list(t.x)[::19 if i == 0 else 4] for i, t in enumerate(loss)] == [[1, 20], [21, 25]]
+    assert list(lines(figure, "Facts recalled")[1].x) == [25]
+    (line,) = boundary(figure)
+    assert line.x0 == line.x1 == 20
+    words = " ".join(a.text for a in figure.layout.annotations)
+    assert PHASES["memorize"] in words and "Phase 2" in words
+    assert figure.layout.height > 200
+
+
+def test_zoom_is_kept_for_the_same_run_only():
+    assert curves(metrics(5, 0), "a").layout.uirevision == curves(metrics(), "a").layout.uirevision
+    assert curves([], "a").layout.uirevision != curves([], "b").layout.uirevision
+
+
+def test_in_phase_one_there_is_no_boundary_yet():
+    assert boundary(curves(metrics(20, 0))) == []
+
+
+def test_before_the_first_step_it_says_so():
+    figure = curves([])
+    assert "first learning steps" in figure.layout.annotations[0].text and not figure.data
+
+
+def test_other_metrics_are_left_out_and_a_broken_loss_is_a_gap():
+    rows = [
+        Metric("memorize", 1, "loss", 2.0),
+        Metric("memorize", 2, "loss", math.nan),
+        Metric("memorize", 3, "loss", math.inf),
+        Metric("memorize", 900, "tokens_per_second", 5.0),
+    ]
+    figure = curves(rows)
+    assert list(lines(figure, "Loss")[0].y) == [2.0, None, None]
+    assert max(s.x1 for s in figure.layout.shapes) == 3
+
+
+def test_a_long_run_is_thinned_and_keeps_its_end():
+    rows = [Metric("memorize", s, "loss", float(s)) for s in range(1, 50_001)]
+    line = lines(curves(rows), "Loss")[0]
+    assert len(line.x) <= MAX_POINTS + 1 and line.x[-1] == 50_000
+
+
+@pytest.mark.parametrize("count", [1, 20, 100, 101, 1000])
+def test_the_grid_has_one_cell_a_fact(count):
+    recalls = [FactRecall(i, i / count, i % 2 == 0) for i in range(count)]
+    (heat,) = fact_grid(recalls, []).data
+    values = [v for row in heat.z for v in row if v is not None]
+    assert values == [r.probability for r in recalls]
+
+
+def test_the_grid_shows_what_users_wrote_as_it_stands():
+    (heat,) = fact_grid([FactRecall(0, 0.5, True)], [("mother", "<b>A</b>", "B & C")]).data
+    assert "&lt;b&gt;A&lt;/b&gt; [mother] → B &amp; C" in heat.text[0][0]
+    assert "50% likely, recalled" in heat.text[0][0]
+
+
+def test_bars_for_each_checkpoint_in_one_order():
+    scores = {
+        "generalized": {p: Score(10, 0.75, 0.5) for p in reversed(PROBE_NAMES)},
+        "base": {"key_token": Score(10, 0.0, 0.0)},
+    }
+    figure = score_bars(scores)
+    assert [bar.name for bar in figure.data] == ["Base", "Generalised"]
+    assert list(figure.data[1].x) == list(PROBE_NAMES.values())
+    assert set(figure.data[1].y) == {0.75}
+    assert set(score_bars(scores, "object_probability").data[1].y) == {0.5}
+    assert not score_bars({}).data
