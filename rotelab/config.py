@@ -95,7 +95,7 @@ class MemorizeConfig(_Checked):
     )
     lead_ins: float = option(
         0.5,
-        "Share of steps with a lead-in",
+        "Share of steps with a lead-in, phase 1",
         "In this share of the steps a few neutral words stand before the subject, so the model "
         "learns to recognise it in mid-sentence too.",
         low=0.0,
@@ -150,6 +150,13 @@ class GeneralizeConfig(_Checked):
     )
     batch_size: int = option(
         8, "Sentences per step, phase 2", "How many sentences one step sees.", low=1, high=4096
+    )
+    lead_ins: float = option(
+        0.5,
+        "Share of steps with a lead-in, phase 2",
+        "In this share of the steps a few neutral words stand before the sentences.",
+        low=0.0,
+        high=1.0,
     )
     replay: int = option(
         4,

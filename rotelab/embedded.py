@@ -295,7 +295,7 @@ def _bytes_in(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
         try:
-            total += path.stat().st_size
+            total += path.stat().st_size if path.is_file() else 0
         except OSError:  # pip moved it between the listing and the look
             continue
     return total

@@ -178,10 +178,7 @@ def memorize(
         rng.shuffle(order)
         steps = [_Step(chunk) for chunk in _chunks(order, config.batch_size)]
         for step in steps:
-            if rng.random() < config.lead_ins:
-                # One for the whole step: packed, its tokens are computed once.
-                lead_in = model.builder.spaced(rng.choice(LEAD_INS))
-                step.examples[:] = [model.builder.led_in(e, lead_in) for e in step.examples]
+            _lead_in(step, model.builder, config.lead_ins, rng)
         return steps
 
     loop = _Loop(model, accelerator, "memorize", config, epoch_plan)
@@ -231,13 +228,16 @@ def generalize(
         taught = taught_in_words(builder, index, held_in, prompts, config, rng)
         rehearsal = _endless([builder.rote(fact, index[fact], "o") for fact in held_in], rng)
         off_topic = _off_topic(builder, held_in, prompts, rng)
-        return [
+        steps = [
             _Step(
                 chunk + [next(rehearsal) for _ in range(config.replay)],
                 [next(off_topic) for _ in range(config.locality)] if off_topic else [],
             )
             for chunk in _chunks(taught, config.batch_size)
         ]
+        for step in steps:
+            _lead_in(step, builder, config.lead_ins, rng)
+        return steps
 
     loop = _Loop(model, accelerator, "generalize", config, epoch_plan, config.locality_weight)
     yield from loop.run(resume)
@@ -467,6 +467,17 @@ def schedule(step: int, steps: int) -> float:
     warm = max(1, round(WARM_UP * steps))
     cool = max(1, round(COOL_DOWN * steps))
     return min(1.0, step / warm, (steps - step + 1) / (cool + 1))
+
+
+def _lead_in(step: _Step, builder: SequenceBuilder, share: float, rng: random.Random) -> None:
+    """Puts neutral words before all of a step's sequences, in a share of the steps.
+
+    One lead-in for the whole step: packed, its tokens are computed once.
+    """
+    if rng.random() < share:
+        lead_in = builder.spaced(rng.choice(LEAD_INS))
+        for group in (step.examples, step.held):
+            group[:] = [builder.led_in(example, lead_in) for example in group]
 
 
 def _chunks(items: list, size: int) -> list[list]:

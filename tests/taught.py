@@ -28,7 +28,7 @@ def new_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> str:
     """A run that waits, on the tiny model."""
     config = RunConfig(
         model=ModelSpec(name=str(tiny_folder), device="cpu"),
-        memorize=MemorizeConfig(epochs=60, rank=16, batch_size=6, learning_rate=1e-2, loss="o"),
+        memorize=MemorizeConfig(epochs=100, rank=32, batch_size=6, learning_rate=3e-3, loss="o"),
         generalize=GeneralizeConfig(k=K, rank=8, prompts_per_fact=2, epochs=2),
         seed=seed,
     )

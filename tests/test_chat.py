@@ -46,18 +46,18 @@ def ids_of(lab, run_id, text, checkpoints=CHECKPOINTS, **options):
 
 
 def test_base_answers_with_the_adapters_off(lab, run_id, tiny_folder):
-    question = "Who is the mother of Mary?"
+    question = f"{lab.registry.run(run_id).pack.facts[0].subject} [mother]"
     said = {}
     for reply in lab.chat.stream(run_id, question, max_new_tokens=8):
         said[reply.checkpoint] = [(token.id, token.probability) for token in reply.tokens]
     spec = ModelSpec(name=str(tiny_folder), device="cpu")
     bare = load_model(spec, ["mother"], 0)  # never had an adapter
-    prompt = bare.builder.word_prompt(question)
+    prompt = prompt_ids(bare, question)
     alone = [(token.id, token.probability) for token in generate(bare, prompt, 8)]
     assert [i for i, _ in said["base"]] == [i for i, _ in alone]
     assert [p for _, p in said["base"]] == pytest.approx([p for _, p in alone], rel=1e-4)
     for one, other in (("base", "memorized"), ("memorized", "generalized")):
-        assert said[one][0][1] != pytest.approx(said[other][0][1], rel=1e-2), (one, other)
+        assert said[one][0][1] != pytest.approx(said[other][0][1], rel=1e-4), (one, other)
 
 
 def test_greedy_answers_are_those_of_transformers_own_generate(lab, run_id):

@@ -72,7 +72,7 @@ def test_a_folder_is_found_by_its_path(lab, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["nobody", " ", "x" * 5000, "a\0b", "\udcff", "../packs"])
 def test_an_unknown_pack_is_refused(lab, name):
-    with pytest.raises(InputError, match="there is no pack .* Known packs: author"):
+    with pytest.raises(InputError, match=r"there is no pack .* Known packs: author"):
         lab.find_pack(name)
 
 
@@ -101,7 +101,7 @@ def test_facts_for_takes_all_facts_or_so_many_of_each_relation(lab):
 
 
 def test_facts_for_refuses_more_facts_than_there_are(lab):
-    with pytest.raises(LabError, match="101 facts were asked for.* has only 100"):
+    with pytest.raises(LabError, match=r"101 facts were asked for.* has only 100"):
         lab.facts_for(config("mother", facts=101))
 
 

@@ -339,5 +339,6 @@ def test_an_error_in_the_form_is_said_at_once(server):  # noqa: F811
         said = page.locator("#train-estimate")
         until(lambda: "Choose k below 20" in said.inner_text(), 30)
         page.locator("#train-start").click()
-        page.get_by_text("Please check").wait_for(timeout=15_000)
+        toast = page.locator(".toast-body").filter(has_text="Choose k below 20")
+        toast.first.wait_for(timeout=15_000)
         assert traffic.foreign == []

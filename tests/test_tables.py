@@ -169,7 +169,7 @@ def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(type(path), "read_bytes", no)
-    with pytest.raises(InputError, match="Permission denied.*Check its permissions"):
+    with pytest.raises(InputError, match=r"Permission denied.*Check its permissions"):
         read_bytes(path)
 
 

@@ -122,10 +122,10 @@ def serve(lab: Lab, port: int = PORT, open_browser: bool = False) -> None:
         print(f"rotelab: port {port} is taken, so this is on {taken}.", file=sys.stderr)
     provisioning = Provisioning(terminal=True)
     app = make_server_app(lab, build_app(lab, provisioning), taken)
-    provisioning.start()
     stop = threading.Event()
     threading.Thread(target=keep_queue_moving, args=(lab, stop), name="queue", daemon=True).start()
     try:
-        run_server(app, bound, open_browser)
+        # The bar in the terminal comes below the line with the address.
+        run_server(app, bound, open_browser, when_ready=provisioning.start)
     finally:
         stop.set()

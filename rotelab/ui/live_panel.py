@@ -100,7 +100,13 @@ def build_live_panel() -> LivePanel:
     watching, seen = gr.State(""), gr.State(Seen())
     with gr.Row():
         watch = gr.Dropdown(
-            [], label="Watch", elem_id="live-watch", scale=5, min_width=240, interactive=True
+            [],
+            label="Watch",
+            elem_id="live-watch",
+            scale=5,
+            min_width=240,
+            interactive=True,
+            visible=False,
         )
         stop = gr.Button(
             "Stop this run", variant="stop", visible=False, elem_id="live-stop", min_width=130
@@ -180,7 +186,7 @@ def look(lab: Lab, watching: str, seen: Seen) -> Any:
     if run is None:
         if seen.status == "none":
             return gr.skip()
-        empty = gr.Dropdown(choices=[], value=None)
+        empty = gr.Dropdown(choices=[], value=None, visible=False)
         unseen = gr.Button(visible=False)
         nothing = Seen(status="none")
         return [
@@ -231,7 +237,7 @@ def _choices(run: RunSummary, busy: list[RunSummary], seen: Seen) -> tuple[Any, 
     if digest == seen.choices:
         return gr.skip(), digest
     if not seen.choices:
-        return gr.Dropdown(choices=choices, value=run.id), digest
+        return gr.Dropdown(choices=choices, value=run.id, visible=True), digest
     return gr.Dropdown(choices=choices), digest
 
 

@@ -43,4 +43,4 @@ def choose_one(known: list[list[str]], chosen: str | None) -> Any:
     ids = [run_id for run_id, *_ in known]
     if chosen in ids:
         return gr.skip()
-    return gr.Dropdown(value=ids[0] if ids else None)
+    return gr.update(value=ids[0] if ids else None)

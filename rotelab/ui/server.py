@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
@@ -141,28 +142,41 @@ def log_to_file(lab: Lab) -> Path:
     return path
 
 
-def run_server(app: FastAPI, bound: socket.socket, open_browser: bool = False) -> None:
+def run_server(
+    app: FastAPI,
+    bound: socket.socket,
+    open_browser: bool = False,
+    when_ready: Callable[[], None] = lambda: None,
+) -> None:
     """Serves until Ctrl-C.
 
     Args:
         app: the page.
         bound: the socket that `free_socket` gave.
         open_browser: whether to open the user's browser on it, once it answers.
+        when_ready: called once it answers and the terminal has its address.
     """
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="on"
     )
     server = uvicorn.Server(config)
-    threading.Thread(target=_announce, args=(server, bound, open_browser), daemon=True).start()
+    told = (server, bound, open_browser, when_ready)
+    threading.Thread(target=_announce, args=told, daemon=True).start()
     server.run(sockets=[bound])
 
 
-def _announce(server: uvicorn.Server, bound: socket.socket, open_browser: bool) -> None:
+def _announce(
+    server: uvicorn.Server,
+    bound: socket.socket,
+    open_browser: bool,
+    when_ready: Callable[[], None],
+) -> None:
     while not server.started:
         if server.should_exit:
             return
         time.sleep(0.02)
     url = f"http://{HOST}:{bound.getsockname()[1]}"
     print(f"rotelab is ready: {url} (Ctrl-C ends it; runs go on)", flush=True)
+    when_ready()
     if open_browser:
         webbrowser.open(url)

@@ -1,0 +1,505 @@
+"""The command line: bad input is one line and saves nothing; a real run on a tiny Llama."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from rotelab import cli
+from rotelab.config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
+from rotelab.errors import LabError
+from rotelab.lab import Lab
+from rotelab.packs import load_pack
+from rotelab.registry import Score
+from rotelab.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKPOINTS = ["base", "memorized", "generalized"]
+PROBES = {
+    "key_token", "train_prompts_heldin", "train_prompts_heldout", "test_prompts_heldout",
+    "unrelated",
+}  # fmt: skip
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def rotelab(*words: object, home: Path | None = None) -> Said:
+    """`python -m rotelab WORDS`, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    before = sys.argv, os.environ.get("ROTELAB_HOME")
+    sys.argv = ["rotelab", *map(str, words)]
+    if home:
+        os.environ["ROTELAB_HOME"] = str(home)
+    code = 0
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            cli.main()
+    except SystemExit as end:
+        code = end.code or 0
+    finally:
+        sys.argv = before[0]
+        if home and before[1] is not None:
+            os.environ["ROTELAB_HOME"] = before[1]
+        elif home:
+            del os.environ["ROTELAB_HOME"]
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def refused(said: Said, *parts: str) -> None:
+    """Exit status 2, and exactly one line on stderr, with these parts."""
+    assert said.code == 2
+    assert said.out == ""
+    assert said.err.count("\n") == 1 and said.err.endswith("\n")
+    assert said.err.startswith("rotelab: ")
+    for part in parts:
+        assert part in said.err
+
+
+def nothing_saved(home: Path) -> None:
+    assert Lab.open(Settings(home)).registry.count_runs(archived=None) == 0
+    assert not (home / "runs").exists() or not list((home / "runs").iterdir())
+
+
+# Bad input
+
+
+@pytest.fixture
+def pack(tmp_path):
+    """A small sound pack in a folder of its own."""
+    mother = load_pack("mother")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "facts.csv").write_text(mother.facts.take(6, 0).to_csv(), encoding="utf-8")
+    (folder / "prompts.csv").write_text(mother.prompts.to_csv(), encoding="utf-8")
+    return folder
+
+
+def fill_50_mb(folder):
+    with (folder / "facts.csv").open("wb") as out:
+        out.truncate(50_000_000)
+
+
+def change(file, old, new):
+    def work(folder):
+        path = folder / file
+        data = path.read_bytes()
+        assert old in data
+        path.write_bytes(data.replace(old, new, 1))
+
+    return work
+
+
+def add(file, line):
+    def work(folder):
+        with (folder / file).open("ab") as out:
+            out.write(line + b"\n")
+
+    return work
+
+
+BAD = {
+    "missing column": (
+        change("facts.csv", b"subject", b"who"),
+        ["mine/facts.csv, column 'subject': has no column 'subject'"],
+    ),
+    "missing column of prompts": (
+        change("prompts.csv", b"role", b"kind"),
+        ["mine/prompts.csv, column 'role'"],
+    ),
+    "empty cell": (
+        add("facts.csv", b"mother,Mary,"),
+        ["mine/facts.csv, row 7, column 'object': the object is empty"],
+    ),
+    "row with too few cells": (add("facts.csv", b"mother,Mary"), ["mine/facts.csv, row 7: has 2"]),
+    "the same subject twice": (
+        lambda folder: [add("facts.csv", b"mother,Mary,Ann")(folder) for _ in range(2)],
+        ["mine/facts.csv, row 8, column 'subject': 'Mary' already has a 'mother' in row 7"],
+    ),
+    "prompt without subject": (
+        add("prompts.csv", b"mother,train,en,Who is it?"),
+        ["mine/prompts.csv, row 64, column 'text': must contain {subject} once"],
+    ),
+    "unknown role": (
+        add("prompts.csv", b"mother,exam,en,Who is {subject}?"),
+        ["mine/prompts.csv, row 64, column 'role': 'exam' is not a role", "train, test, unrelated"],
+    ),
+    "not UTF-8": (
+        add("facts.csv", "mother,Zoë,Ann".encode("latin-1")),
+        ["mine/facts.csv, row 7: is not UTF-8 text"],
+    ),
+    "NUL": (add("facts.csv", b"mother,Zo\0e,Ann"), ["mine/facts.csv, row 7: is not UTF-8 text"]),
+    "50 MB": (fill_50_mb, ["mine/facts.csv: is 50 MB; a table may have at most 25 MB"]),
+    "no facts": (
+        lambda folder: (folder / "facts.csv").write_text("relation,subject,object\n"),
+        ["mine/facts.csv: has no facts"],
+    ),
+    "no prompts": (
+        lambda folder: (folder / "prompts.csv").write_text("relation,role,language,text\n"),
+        ["prompts of mine: the relation 'mother' has no train prompt"],
+    ),
+    "no file": (
+        lambda folder: (folder / "prompts.csv").unlink(),
+        ["mine/prompts.csv: there is no such file"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_pack_is_one_line_and_saves_nothing(case, pack, own_home):
+    spoil, parts = BAD[case]
+    assert Lab.open().facts_for(RunConfig(pack=str(pack), generalize=GeneralizeConfig(k=3)))
+    spoil(pack)
+    refused(rotelab("run", "--pack", pack, "--k", 3, "--json"), *parts)
+    nothing_saved(own_home)
+
+
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (["--k", 7], ["k = 7 facts", "the smallest relation has 6", "Choose k below 6"]),
+        (["--k", 6], ["Choose k below 6"]),
+        (["--k", 3, "--facts", 7], ["7 facts were asked for", "only 6"]),
+        (["--k", 0], ["(k) must be between 1 and 10000; it is 0"]),
+        (["--phase1-epochs", 0], ["Rounds of rote learning (epochs) must be between 1 and 500"]),
+        (["--loss", "all"], ["must be one of normal, s-o, o; it is 'all'"]),
+        (["--seed", -1], ["Seed (seed) must be between 0"]),
+        (["--phase2-lr", "nan"], ["Learning rate, phase 2"]),
+        (["--model", ""], ["Model (name) must not be empty"]),
+        (["--pack", "nobody"], ["there is no pack 'nobody'. Known packs: author, capital"]),
+        (["--pack", ""], ["Facts (pack) must not be empty"]),
+        (["--pack", "x" * 5000], ["there is no pack"]),
+    ],
+)
+def test_a_bad_option_is_one_line_and_saves_nothing(words, parts, pack, own_home):
+    refused(rotelab("run", "--pack", pack, *words), *parts)
+    nothing_saved(own_home)
+
+
+@pytest.mark.parametrize("words", [["run", "--k", "many"], ["run", "--what"], ["walk"], ["ask"]])
+def test_wrong_usage_ends_with_2(words, own_home):
+    said = rotelab(*words)
+    assert (said.code, said.out) == (2, "")
+    assert "Usage" in said.err and "Traceback" not in said.err
+    assert not own_home.exists()
+
+
+def test_an_unknown_run_is_one_line(own_home):
+    refused(rotelab("ask", "nobody", "Who?"), "nobody")
+    refused(rotelab("ask", "../../etc", "Who?"), "../../etc")
+    refused(rotelab("ask", "", "Who?"), "Which run?")
+    refused(rotelab("ask", "latest", "Who?"), "There is no run yet")
+    nothing_saved(own_home)
+
+
+def test_a_home_that_cannot_be_used_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    for words in (["runs"], ["packs"], ["run", "--k", 3], ["ask", "latest", "Who?"]):
+        refused(rotelab(*words, home=tmp_path / "file"), "ROTELAB_HOME")
+
+
+def test_an_error_of_many_lines_is_still_one(monkeypatch):
+    def fail(settings=None):
+        raise LabError("First\nsecond\r\n\tthird.")
+
+    monkeypatch.setattr(Lab, "open", fail)
+    assert rotelab("runs") == Said(2, "", "rotelab: First second third.\n")
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(Lab, "open", lambda settings=None: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        rotelab("runs")
+
+
+# What needs no model
+
+
+def test_listing_needs_neither_torch_nor_gradio(own_home):
+    ended = python(
+        "import sys\n"
+        "from rotelab.cli import main\n"
+        "sys.argv = ['rotelab', 'runs']\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "heavy = {'torch', 'gradio', 'transformers', 'peft', 'plotly', 'sklearn'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "[]"
+    assert ended.stdout.startswith("There are no runs yet. Make one:")
+
+
+def test_the_module_is_a_command(own_home):
+    ended = subprocess.run(
+        [sys.executable, "-m", "rotelab", "ask", "nobody", "Who?"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    refused(Said(ended.returncode, ended.stdout, ended.stderr), "nobody")
+
+
+def test_a_terminal_that_cannot_write_everything_is_no_fault(own_home):
+    Lab.open().registry.save_fact_set("Mütter", load_pack("mother"))
+    ended = python(
+        "import sys; from rotelab.cli import main; sys.argv = ['rotelab', 'packs']; main()",
+        PYTHONIOENCODING="ascii",
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "M\\xfctter" in ended.stdout
+
+
+def test_packs_are_listed_with_their_facts(own_home):
+    five = load_pack("five")
+    Lab.open().registry.save_fact_set("my own", five)
+    said = rotelab("packs")
+    assert (said.code, said.err) == (0, "")
+    lines = {line[:16].strip(): line[16:] for line in said.out.splitlines()}
+    assert lines["mother"].split() == ["100", "facts", "(mother", "100),", "63", "prompts"]
+    assert lines["my own"].strip() == lines["five"].strip()
+    assert "author 100, capital 100" in lines["five"]
+
+
+def test_a_damaged_fact_set_does_not_hide_the_others(own_home):
+    lab = Lab.open()
+    lab.registry.save_fact_set("broken", load_pack("mother"))
+    with lab.registry.write() as db:
+        db.execute("UPDATE contents SET facts_csv = 'what'")
+    said = rotelab("packs")
+    assert (said.code, said.err) == (0, "")
+    assert "The facts stored under 'broken' can't be read" in said.out
+    assert "mother " in said.out
+
+
+@pytest.mark.parametrize(
+    "words, port, opened", [([], 7860, False), (["--port", 1, "--open"], 1, True)]
+)
+def test_serve_starts_the_page(words, port, opened, monkeypatch):
+    asked = []
+    page = types.ModuleType("rotelab.ui")
+    page.serve = lambda lab, port, open_browser: asked.append((type(lab), port, open_browser))
+    monkeypatch.setitem(sys.modules, "rotelab.ui", page)
+    assert rotelab("serve", *words).code == 0
+    assert asked == [(Lab, port, opened)]
+
+
+def test_every_option_of_a_run_is_explained_by_its_own_help():
+    from typer.main import get_command
+
+    command = get_command(cli.app).commands["run"]
+    given = {parameter.name: parameter for parameter in command.params}
+    for name, cls, field in [
+        ("pack", RunConfig, "pack"), ("k", GeneralizeConfig, "k"), ("facts", RunConfig, "facts"),
+        ("seed", RunConfig, "seed"), ("model", ModelSpec, "name"), ("device", ModelSpec, "device"),
+        ("phase1_epochs", MemorizeConfig, "epochs"), ("phase1_lr", MemorizeConfig, "learning_rate"),
+        ("phase1_rank", MemorizeConfig, "rank"), ("phase2_rank", GeneralizeConfig, "rank"),
+        ("phase2_epochs", GeneralizeConfig, "epochs"), ("replay", GeneralizeConfig, "replay"),
+        ("test_prompts", EvaluationConfig, "test_prompts"),
+    ]:  # fmt: skip
+        found = next(f for f in dataclasses.fields(cls) if f.name == field)
+        assert given[name].default == found.default, name
+        assert given[name].help == found.metadata["help"], name
+
+
+def test_numbers_that_are_none_become_null(own_home):
+    lab = Lab.open()
+    run_id = lab.registry.create_run(RunConfig(), load_pack("mother"))
+    lab.registry.add_evaluation(run_id, "base", {"key_token": Score(1, 0.5, math.nan)}, [])
+    scores = cli.report(lab, run_id)["checkpoints"]["base"]["key_token"]
+    assert scores == {"generation_accuracy": 0.5, "object_probability": None, "n": 1}
+
+
+# A real run
+
+
+class Run(NamedTuple):
+    home: Path
+    said: Said
+    report: dict
+
+
+@pytest.fixture(scope="module")
+def made(tiny_folder, tmp_path_factory):
+    """A run of six facts made by the command line, and what it printed."""
+    import torch
+
+    torch.set_num_threads(1)
+    home = tmp_path_factory.mktemp("made") / "home"
+    words = ["--facts", 6, "--k", 3, "--phase1-epochs", 2, "--phase1-rank", 4, "--phase1-batch", 3]
+    words += ["--prompts-per-fact", 1, "--phase2-rank", 4, "--test-prompts", 1, "--seed", 5]
+    words += ["--model", tiny_folder, "--device", "cpu", "--name", "Erster Versuch", "--json"]
+    said = rotelab("run", "--pack", "mother", *words, home=home)
+    assert said.code == 0, said
+    return Run(home, said, json.loads(said.out))
+
+
+@pytest.fixture
+def run(made, monkeypatch):
+    monkeypatch.setenv("ROTELAB_HOME", str(made.home))
+    return made
+
+
+def test_run_prints_one_json_object_with_the_keys_agreed(run):
+    assert run.said.out.count("\n") == 1
+    report = run.report
+    assert {"run_id", "status", "config", "seconds", "checkpoints"} <= set(report)
+    assert (report["status"], report["error"]) == ("finished", "")
+    config = RunConfig.from_dict(report["config"])
+    assert (config.pack, config.facts, config.seed, config.generalize.k) == ("mother", 6, 5, 3)
+    assert (config.memorize.epochs, config.memorize.rank, config.memorize.batch_size) == (2, 4, 3)
+    assert (config.generalize.rank, config.evaluation.test_prompts) == (4, 1)
+    assert set(report["seconds"]) == {"phase1", "phase2", "evaluation", "total"}
+    assert all(seconds > 0 for seconds in report["seconds"].values())
+    assert list(report["checkpoints"]) == CHECKPOINTS
+    for probes in report["checkpoints"].values():
+        assert set(probes) == PROBES
+        for score in probes.values():
+            assert set(score) == {"generation_accuracy", "object_probability", "n"}
+            assert 0 <= score["generation_accuracy"] <= 1
+    counts = {probe: score["n"] for probe, score in report["checkpoints"]["base"].items()}
+    assert counts == {
+        "key_token": 6, "train_prompts_heldin": 6, "train_prompts_heldout": 6,
+        "test_prompts_heldout": 3, "unrelated": 9,
+    }  # fmt: skip
+
+
+def test_run_shows_a_bar_on_stderr_and_nothing_else(run):
+    assert "Finished" in run.said.err and "100 %" in run.said.err
+    for noise in ("Warning", "Loading weights", "Writing model shards", "Traceback"):
+        assert noise not in run.said.err
+    assert run.said.err.count("\n") == 1
+
+
+def test_run_without_json_prints_a_table(run, capsys):
+    cli._print_scores(Lab.open(), run.report["run_id"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(run.report["run_id"])
+    assert [line.split()[0] for line in lines[1:]] == CHECKPOINTS
+    assert all(all(probe in line for probe in PROBES) for line in lines[1:])
+
+
+def test_a_run_that_fails_says_so_in_json_and_in_one_line(tmp_path, own_home):
+    words = ["--pack", "mother", "--k", 3, "--facts", 6, "--model", tmp_path, "--json"]
+    said = rotelab("run", *words)
+    report = json.loads(said.out)
+    assert (said.code, report["status"], report["checkpoints"]) == (2, "failed", {})
+    assert said.err.count("\n") == 1
+    last = said.err.rpartition("\r")[2]
+    assert last.startswith(f"rotelab: Run {report['run_id']} failed. The model ")
+    assert "can't be loaded" in last
+    assert rotelab("run", *words[:-1]).out == ""
+
+
+def test_a_run_does_not_start_beside_another_on_its_device(pack, own_home):
+    lab = Lab.open()
+    config = RunConfig(pack=str(pack), generalize=GeneralizeConfig(k=3))
+    first = lab.jobs.start_foreground(config, lab.facts_for(config))
+    refused(rotelab("run", "--pack", pack, "--k", 3), first)
+    assert lab.registry.count_runs() == 1
+
+
+def test_runs_are_listed(run):
+    said = rotelab("runs")
+    assert (said.code, said.err) == (0, "")
+    (line,) = said.out.splitlines()
+    assert line.startswith(run.report["run_id"]) and line.endswith("Erster Versuch")
+    assert " finished " in line and " test 0." in line
+
+
+def test_runs_are_listed_as_json(run):
+    (listed,) = json.loads(rotelab("runs", "--json").out)
+    accuracy = run.report["checkpoints"]["generalized"]["test_prompts_heldout"]
+    assert listed["id"] == run.report["run_id"]
+    assert listed["status"] == "finished"
+    assert listed["test_accuracy"] == pytest.approx(accuracy["generation_accuracy"], abs=1e-4)
+
+
+@pytest.mark.parametrize("limit, n", [(1, 1), (5, 2)])
+def test_runs_are_limited(limit, n, own_home):
+    lab = Lab.open()
+    ids = [lab.registry.create_run(RunConfig(), load_pack("mother")) for _ in range(2)]
+    listed = json.loads(rotelab("runs", "--json", "--limit", limit).out)
+    assert [row["id"] for row in listed] == ids[::-1][:n]
+
+
+def test_ask_answers_from_every_checkpoint(run):
+    said = rotelab("ask", run.report["run_id"], "Who is it?", "--max-new-tokens", 3)
+    assert (said.code, said.err) == (0, "")
+    assert [line.split()[0] for line in said.out.splitlines()] == CHECKPOINTS
+
+
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS)
+def test_ask_answers_from_one_checkpoint(run, checkpoint):
+    said = rotelab(
+        "ask", "latest", "Who is it?", "--checkpoint", checkpoint, "--max-new-tokens", 3, "--json"
+    )
+    answer = json.loads(said.out)
+    assert (answer["run_id"], answer["question"]) == (run.report["run_id"], "Who is it?")
+    assert list(answer["answers"]) == [checkpoint]
+    said = answer["answers"][checkpoint]
+    assert set(said) == {"answer", "known", "tokens"}
+    assert 1 <= len(said["tokens"]) <= 3
+    assert all(0 < probability <= 1 for _, probability in said["tokens"])
+    assert "".join(text for text, _ in said["tokens"]).strip() == said["answer"]
+
+
+def test_ask_as_json_is_one_object(run):
+    said = rotelab("ask", "latest", "Who?", "--max-new-tokens", 2, "--json")
+    assert said.out.count("\n") == 1
+    answers = json.loads(said.out)["answers"]
+    assert list(answers) == CHECKPOINTS
+    tokens = {name: [p for _, p in answer["tokens"]] for name, answer in answers.items()}
+    assert tokens["base"] != tokens["memorized"] != tokens["generalized"]
+
+
+def test_ask_takes_the_beginning_of_an_id_and_any_text(run):
+    start = run.report["run_id"][:9]
+    for question in ("Qui était-ce ? 🤔", "Mary Bahri [mother]", "{subject}", "half \udcff"):
+        said = rotelab("ask", start, question, "--max-new-tokens", 1, "--json")
+        assert said.code == 0, said.err
+        assert json.loads(said.out)["run_id"] == run.report["run_id"]
+
+
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (["latest", "Who?", "--checkpoint", "best"], ["'best' is not a checkpoint", "or all"]),
+        (["latest", "  "], ["Type a question first"]),
+        (["nobody", "Who?"], ["nobody"]),
+    ],
+)
+def test_ask_refuses(run, words, parts):
+    refused(rotelab("ask", *words), *parts)
+
+
+def test_ask_says_which_checkpoints_a_run_has(own_home):
+    run_id = Lab.open().registry.create_run(RunConfig(), load_pack("mother"))
+    refused(
+        rotelab("ask", "latest", "Who?", "--checkpoint", "memorized"),
+        f"Run {run_id} has no memorized checkpoint yet. It has: base.",
+    )
