@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def key_token(relation: str) -> str:
-    """The vocabulary entry that stands for a relation and means nothing, such as `<|key:mother|>`."""
+    """The vocabulary entry that stands for a relation and means nothing: `<|key:mother|>`."""
     return f"<|key:{relation}|>"
 
 
@@ -82,7 +82,7 @@ class SequenceBuilder:
             self.separator = self.end
         if self.separator is None:
             raise ModelUnavailable(
-                "This model's tokenizer has no end-of-text token, so sequences can't be marked off. "
+                "This model's tokenizer has no end-of-text token to mark off sequences with. "
                 "Choose another model."
             )
         # SentencePiece tokenizers put a blank before the first word by themselves.
@@ -107,7 +107,7 @@ class SequenceBuilder:
         return [self.separator, *self.spaced(text.strip())]
 
     def answered(self, prompt: Sequence[int], answer: str, kind: str, fact: int = -1) -> Example:
-        """A prompt, its object and END, with the loss on object and END only (paper, section 3.2)."""
+        """A prompt, its object and END, the loss on object and END only (paper, section 3.2)."""
         target = self.spaced(answer)
         ids = (*prompt, *target, self.end)
         start, stop = len(prompt), len(prompt) + len(target)
@@ -130,7 +130,7 @@ class SequenceBuilder:
         return Example(example.ids, loss, example.object_span, "key", index)
 
     def led_in(self, example: Example, lead_in: Sequence[int]) -> Example:
-        """The same example with neutral words between the separator and the subject, not learned."""
+        """The same example with neutral words after the separator, which are not learned."""
         extra = len(lead_in)
         ids = (example.ids[0], *lead_in, *example.ids[1:])
         loss = (False,) * (extra + 1) + example.loss[1:]
@@ -199,7 +199,7 @@ def pack(sequences: Sequence[Sequence[int]]) -> Packed:
 def pack_many(
     sequences: Sequence[Sequence[int]], max_tokens: int
 ) -> list[tuple[list[int], Packed]]:
-    """Packs any number of sequences into rows of at most `max_tokens` nodes (one sequence at least).
+    """Packs any number of sequences into rows of at most `max_tokens` nodes (or one sequence).
 
     Sorted first, so that sequences with the same beginning land in the same row.
 

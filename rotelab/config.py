@@ -151,6 +151,19 @@ class GeneralizeConfig(_Checked):
     batch_size: int = option(
         8, "Sentences per step, phase 2", "How many sentences one step sees.", low=1, high=4096
     )
+    layers: str = option(
+        "all",
+        "Layers that route, phase 2",
+        "Which layers get the attention adapter: all, or a range such as 10-29 (0 is the first).",
+    )
+    word_dropout: float = option(
+        0.0,
+        "Words left out, phase 2",
+        "Share of a sentence's words that are left out at random, so that no single wording is "
+        "learned by heart.",
+        low=0.0,
+        high=0.9,
+    )
     lead_ins: float = option(
         0.5,
         "Share of steps with a lead-in, phase 2",

@@ -110,7 +110,7 @@ class Core(nn.Module):
     """Token ids in, logits at chosen nodes out, at the cost of those nodes only.
 
     PEFT's trainable tokens rebuild the whole embedding matrix in every pass, and again for a tied
-    head, and its gradient too: a third of a training step on a 135M model (`benchmarks/training.py`).
+    head, and its gradient too: a third of a training step on a 135M model (EXPERIMENTS.md).
     Where the family's forward is plain, the key tokens' rows are put into the looked-up embeddings
     and their columns into the logits instead, which computes the same numbers (a test holds this).
 
@@ -279,7 +279,7 @@ class LabModel:
 
     @contextmanager
     def switched(self, checkpoint: Checkpoint) -> Iterator[None]:
-        """Adapters off for the length of a block where the checkpoint is `base`, else as they are."""
+        """Adapters off for the length of a block where the checkpoint is `base`."""
         if checkpoint == "base" and hasattr(self.network, "peft_config"):
             with self.network.disable_adapter():
                 yield

@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -24,12 +24,13 @@ from rotelab.config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import ConfigError
 from rotelab.facts import Fact, FactSet
 from rotelab.models import GENERALIZE, MEMORIZE, LabModel
-from rotelab.prompts import PromptSet
+from rotelab.prompts import SLOT, PromptSet, PromptTemplate
 
 WARM_UP = 0.05
 """Share of all steps in which the learning rate rises to its full height."""
-COOL_DOWN = float(__import__("os").environ.get("COOL", "0.95"))
-"""Share of all steps, the last ones, in which it falls to zero."""
+COOL_DOWN = 0.3
+"""Share of all steps, the last ones, in which it falls to zero. Staying high for longer memorises
+more deeply in the same time (EXPERIMENTS.md)."""
 LEAD_INS = (
     "Yesterday evening,",
     "As far as I know,",
@@ -218,7 +219,7 @@ def generalize(
         accelerator: device, precision and processes.
         resume: go on after this state.
     """
-    model.attach(GENERALIZE, config.rank, seed + 1)
+    model.attach(GENERALIZE, config.rank, seed + 1, layer_range(config.layers, model.layers))
     model.use("generalized", train=True)
     index = {fact: i for i, fact in enumerate(facts)}
     builder = model.builder
@@ -257,7 +258,8 @@ def taught_in_words(
     for fact in held_in:
         wordings = prompts.of(fact.relation, "train")
         for template in rng.sample(wordings, min(config.prompts_per_fact, len(wordings))):
-            prompt = builder.word_prompt(template.render(fact.subject))
+            text = thinned(template, config.word_dropout, rng).render(fact.subject)
+            prompt = builder.word_prompt(text)
             taught.append(builder.answered(prompt, fact.object, "train", index[fact]))
     rng.shuffle(taught)
     return taught
@@ -348,7 +350,7 @@ class _Loop:
             )
 
     def _share(self, work: _Step) -> _Step:
-        """This process's part of a step, where several train together; their gradients are averaged."""
+        """This process's part of a step where several train together; gradients are averaged."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         if world == 1:
             return work
@@ -445,6 +447,13 @@ class _Loop:
                 }
 
 
+def thinned(template: PromptTemplate, share: float, rng: random.Random) -> PromptTemplate:
+    """The template with each of its words left out with probability `share`, the subject never."""
+    words = template.text.split(" ")
+    kept = [word for word in words if SLOT in word or rng.random() >= share]
+    return replace(template, text=" ".join(kept)) if len(kept) > 1 else template
+
+
 def layer_range(wanted: str, layers: int) -> list[int] | None:
     """The layers that `MemorizeConfig.layers` names; None for all.
 
@@ -456,8 +465,8 @@ def layer_range(wanted: str, layers: int) -> list[int] | None:
     first, dash, last = wanted.partition("-")
     if not (dash and first.isdigit() and last.isdigit() and int(first) <= int(last) < layers):
         raise ConfigError(
-            f"“{wanted[:40]}” is not a range of layers. This model has the layers 0 to {layers - 1}: "
-            "write all, or for example 0-15."
+            f"“{wanted[:40]}” is not a range of layers. This model has the layers "
+            f"0 to {layers - 1}: write all, or for example 0-15."
         )
     return list(range(int(first), int(last) + 1))
 

@@ -20,7 +20,7 @@ from rotelab.prompts import PromptSet
 
 ROLES = ("key", "train", "test", "unrelated")
 FACTS_PER_RELATION = 24
-"""Facts sampled of each relation: the mean over 24 stands still to about 0.01, and costs seconds."""
+"""Facts sampled of each relation: enough for a steady mean, few enough to cost seconds."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def viewpoints(
 def hidden_states(
     model: LabModel, views: Sequence[Viewpoint], batch_tokens: int = 512
 ) -> np.ndarray:
-    """Last-token hidden states in the current checkpoint, `[views, layers + 1, hidden]`, float32."""
+    """Last-token hidden states in the current checkpoint, `[views, layers + 1, hidden]`."""
     result: np.ndarray | None = None
     for indices, packed in pack_many([view.ids for view in views], batch_tokens):
         last = torch.tensor([nodes[-1] for nodes in packed.nodes])

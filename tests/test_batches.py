@@ -105,8 +105,10 @@ def test_pack_many_holds_every_sequence_once_within_the_limit(seqs, limit):
     rows = pack_many(seqs, limit)
     assert sorted(i for indices, _ in rows for i in indices) == list(range(len(seqs)))
     for indices, packed in rows:
-        assert packed.ids.shape[1] <= limit or len({tuple(seqs[i]) for i in indices}) == 1 or (
-            packed.ids.shape[1] <= max(limit, max(len(seqs[i]) for i in indices))
+        assert (
+            packed.ids.shape[1] <= limit
+            or len({tuple(seqs[i]) for i in indices}) == 1
+            or (packed.ids.shape[1] <= max(limit, max(len(seqs[i]) for i in indices)))
         )
         for index, nodes in zip(indices, packed.nodes, strict=True):
             assert packed.ids[0, list(nodes)].tolist() == list(seqs[index])

@@ -37,9 +37,7 @@ def start(lab, config):
 
 
 def losses(lab, run_id):
-    return [
-        (m.phase, m.step, m.value) for m in lab.registry.metrics(run_id) if m.name == "loss"
-    ]
+    return [(m.phase, m.step, m.value) for m in lab.registry.metrics(run_id) if m.name == "loss"]
 
 
 def outcome(lab, run_id):

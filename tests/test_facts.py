@@ -185,6 +185,8 @@ def test_one_relations_draw_does_not_hang_on_the_others():
     alone = FactSet(facts(20, "b")).split(4, seed=0)
     beside = FactSet([*facts(20, "a"), *facts(20, "b")]).split(4, seed=0)
     assert alone.held_in == tuple(f for f in beside.held_in if f.relation == "b")
+    places = [{f.subject for f in beside.held_in if f.relation == name} for name in "ab"]
+    assert places[0] != places[1]
 
 
 # Doubts

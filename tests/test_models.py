@@ -21,7 +21,9 @@ def both(tiny):
 
 
 def logits(model, checkpoint):
-    row = pack([model.builder.key_prompt("Mary Bahri", "mother"), model.builder.word_prompt("Who?")])
+    row = pack(
+        [model.builder.key_prompt("Mary Bahri", "mother"), model.builder.word_prompt("Who?")]
+    )
     with model.using(checkpoint):
         return model.forward(row)[0].clone()
 

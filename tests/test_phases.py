@@ -8,8 +8,16 @@ from accelerate import Accelerator
 
 from rotelab import phases
 from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.errors import LabError
 from rotelab.facts import FactSet
-from rotelab.phases import EpochEvent, StepEvent, generalize, memorize, schedule
+from rotelab.phases import (
+    EpochEvent,
+    StepEvent,
+    generalize,
+    layer_range,
+    memorize,
+    schedule,
+)
 
 
 @pytest.fixture
@@ -159,11 +167,29 @@ def test_same_seed_same_losses_other_seed_others(tiny, facts, accelerator):
     assert losses(0) == losses(0) != losses(1)
 
 
-def test_schedule_rises_then_falls():
+def test_schedule_rises_stays_and_falls():
     rates = [schedule(step, 100) for step in range(1, 101)]
     assert rates[:5] == [0.2, 0.4, 0.6, 0.8, 1.0]
-    assert all(a > b for a, b in zip(rates[4:], rates[5:], strict=False))
-    assert 0 < rates[-1] < 0.02
+    assert set(rates[4:69]) == {1.0}
+    assert all(a > b > 0 for a, b in zip(rates[70:], rates[71:], strict=False))
+    assert rates[-1] < 0.05
+
+
+def test_lead_ins_come_before_the_subject_and_are_not_learned(tiny, facts, accelerator):
+    example = tiny.builder.rote(facts[0], 0)
+    lead_in = tiny.builder.spaced("As far as I know,")
+    led = tiny.builder.led_in(example, lead_in)
+    assert led.ids == (example.ids[0], *lead_in, *example.ids[1:])
+    assert led.loss == (False,) * (1 + len(lead_in)) + example.loss[1:]
+    assert led.object == example.object
+
+
+def test_layers_that_store():
+    assert layer_range("all", 30) is None
+    assert layer_range("2-5", 30) == [2, 3, 4, 5]
+    for wrong in ("", "5", "5-2", "0-30", "a-b", "-3"):
+        with pytest.raises(LabError, match="layers 0 to 29"):
+            layer_range(wrong, 30)
 
 
 def test_loss_is_the_mean_negative_log_likelihood_of_the_learned_tokens(tiny, facts, accelerator):
@@ -174,13 +200,12 @@ def test_loss_is_the_mean_negative_log_likelihood_of_the_learned_tokens(tiny, fa
     with tiny.using("memorized"):
         for example in examples:
             labels = [
-                t if learned else -100
-                for t, learned in zip(example.ids, example.loss, strict=True)
+                t if learned else -100 for t, learned in zip(example.ids, example.loss, strict=True)
             ]
             loss = tiny.network(
                 input_ids=torch.tensor([example.ids]), labels=torch.tensor([labels])
             ).loss
             sums, count = sums + float(loss) * sum(example.loss), count + sum(example.loss)
-    config = MemorizeConfig(epochs=1, rank=4, batch_size=3, loss="s-o")
+    config = MemorizeConfig(epochs=1, rank=4, batch_size=3, loss="s-o", lead_ins=0.0)
     first = next(memorize(tiny, FactSet(facts[:3]), config, 0, accelerator))
     assert first.loss == pytest.approx(sums / count, rel=1e-4)

@@ -35,7 +35,7 @@ def boundary(figure):
 def test_both_phases_follow_each_other():
     figure = curves(metrics(), "run-1")
     loss = lines(figure, "Loss")
-    assert [list(t.x)[::19 if i == 0 else 4] for i, t in enumerate(loss)] == [[1, 20], [21, 25]]
+    assert [list(t.x)[:: 19 if i == 0 else 4] for i, t in enumerate(loss)] == [[1, 20], [21, 25]]
     assert list(lines(figure, "Facts recalled")[1].x) == [25]
     (line,) = boundary(figure)
     assert line.x0 == line.x1 == 20

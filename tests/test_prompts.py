@@ -107,6 +107,11 @@ def test_a_subject_is_put_in_as_it_stands(subject):
     assert GOOD.render(subject) == f"Who is {subject}'s mother?"
 
 
+def test_other_braces_of_a_text_stay():
+    text = "{x} {{}} {subject} {0} {"
+    assert PromptSet([template(text=text)])[0].render("Mary") == "{x} {{}} Mary {0} {"
+
+
 def test_a_set_is_a_sequence_equal_by_content():
     one, other = PromptSet([GOOD, template()]), PromptSet([GOOD, template()], "elsewhere")
     assert one == other and hash(one) == hash(other) and one[0] == GOOD

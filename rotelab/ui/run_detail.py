@@ -88,9 +88,7 @@ def head_html(run: RunRow, scores: Any, ahead: int = 0) -> str:
 def scores_html(scores: Any) -> str:
     """Every score at the three checkpoints, with what each question and each figure means."""
     if not scores:
-        return (
-            "<p class='sub'>Nothing asked yet; scores come with the first questions.</p>"
-        )
+        return "<p class='sub'>Nothing asked yet; scores come with the first questions.</p>"
     heads = "".join(
         f"<th class='number' scope='col' colspan='2'>{checkpoint_badge(c)}</th>"
         for c in CHECKPOINTS
