@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
-from peft.utils.other import TrainableTokensWrapper
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper, TrainableTokensWrapper
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -190,6 +191,7 @@ class LabModel:
         self.dtype = dtype
         self.builder = SequenceBuilder(tokenizer)
         self.checkpoint: Checkpoint = "base"
+        self._switches_of: tuple[tuple[str, ...], list[nn.Module]] = ((), [])
         for parameter in self.network.parameters():
             parameter.requires_grad_(False)
 
@@ -248,6 +250,7 @@ class LabModel:
             self.network.delete_adapter(adapter)
         else:
             self.network = self.network.unload()
+        self._switches_of = ((), [])
 
     def use(self, checkpoint: Checkpoint, train: bool = False) -> None:
         """Switches to a checkpoint; with `train`, its newest adapter alone takes gradients.
@@ -279,12 +282,29 @@ class LabModel:
 
     @contextmanager
     def switched(self, checkpoint: Checkpoint) -> Iterator[None]:
-        """Adapters off for the length of a block where the checkpoint is `base`."""
-        if checkpoint == "base" and hasattr(self.network, "peft_config"):
-            with self.network.disable_adapter():
-                yield
-        else:
+        """Adapters off for the length of a block where the checkpoint is `base`.
+
+        PEFT's own `disable_adapter()` turns gradients on for every active adapter when it ends,
+        the frozen one too, and walks all modules twice; here only the switch itself is thrown.
+        """
+        switches = self._switches() if checkpoint == "base" else []
+        before = [module._disable_adapters for module in switches]
+        for module in switches:
+            module._disable_adapters = True
+        try:
             yield
+        finally:
+            for module, was in zip(switches, before, strict=True):
+                module._disable_adapters = was
+
+    def _switches(self) -> list[nn.Module]:
+        """PEFT's layers that can be off; looked for once for each set of adapters."""
+        adapters = tuple(getattr(self.network, "peft_config", ()))
+        if self._switches_of[0] != adapters:
+            kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
+            found = [m for m in self.network.modules() if isinstance(m, kinds)]
+            self._switches_of = (adapters, found)
+        return self._switches_of[1]
 
     def forward(
         self,

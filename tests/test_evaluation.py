@@ -21,7 +21,9 @@ def learned(tiny_folder, mother):
     torch.set_num_threads(1)
     model = load_model(ModelSpec(name=str(tiny_folder), device="cpu"), ["mother"])
     facts = FactSet(mother.facts[:12])
-    config = MemorizeConfig(epochs=60, rank=16, batch_size=6, learning_rate=1e-2, loss="o")
+    config = MemorizeConfig(
+        epochs=60, rank=16, batch_size=6, learning_rate=4e-3, loss="o", lead_ins=0.0
+    )
     list(memorize(model, facts, config, 0, Accelerator(cpu=True)))
     return model, facts
 

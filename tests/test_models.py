@@ -78,6 +78,15 @@ def test_only_the_newest_adapter_trains_and_each_in_its_place(both):
     assert not both.trainable()
 
 
+def test_a_look_at_the_base_leaves_gradients_as_they_are(both):
+    """PEFT's own switch turns them on for the frozen adapter too."""
+    both.use("generalized", train=True)
+    before = set(both.trainable())
+    with torch.no_grad():
+        both.forward(pack([[0, 5]]), checkpoint="base")
+    assert set(both.trainable()) == before
+
+
 def test_attaching_is_seeded(tiny, tiny_folder):
     def weights(seed):
         tiny.attach("memorize", 4, seed)

@@ -46,7 +46,9 @@ def test_memorize_yields_every_step_and_epoch(tiny, facts, accelerator):
 
 
 def test_memorize_learns_by_rote(tiny, facts, accelerator):
-    config = MemorizeConfig(epochs=60, rank=16, batch_size=6, learning_rate=1e-2, loss="o")
+    config = MemorizeConfig(
+        epochs=60, rank=16, batch_size=6, learning_rate=4e-3, loss="o", lead_ins=0.0
+    )
     events = [e for e in memorize(tiny, facts, config, 0, accelerator) if isinstance(e, EpochEvent)]
     assert events[0].recall < 0.2
     assert events[-1].recall == 1.0
@@ -56,7 +58,13 @@ def test_memorize_learns_by_rote(tiny, facts, accelerator):
 
 def test_memorize_stops_at_full_recall_when_asked(tiny, facts, accelerator):
     config = MemorizeConfig(
-        epochs=200, rank=16, batch_size=6, learning_rate=1e-2, loss="o", stop_at_full_recall=True
+        epochs=200,
+        rank=16,
+        batch_size=6,
+        learning_rate=4e-3,
+        loss="o",
+        lead_ins=0.0,
+        stop_at_full_recall=True,
     )
     epochs = [e for e in memorize(tiny, facts, config, 0, accelerator) if isinstance(e, EpochEvent)]
     assert len(epochs) < 200
