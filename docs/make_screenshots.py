@@ -47,9 +47,7 @@ def _ask(page) -> None:
     """Clicks the first example question and waits for the generalised answer."""
     page.locator("#chat-examples button.example:visible").first.click()
     page.locator("#chat-ask").click()
-    page.locator("#chat-generalized .mark").first.wait_for(
-        timeout=ANSWER_MS
-    )
+    page.locator("#chat-generalized .mark").first.wait_for(timeout=ANSWER_MS)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -377,7 +378,7 @@ def write_gguf(folder, path):
     return path
 
 
-# The loading bars
+# What loading says
 
 
 def test_loading_draws_no_bar_and_downloads_still_may(capfd):
@@ -388,3 +389,10 @@ def test_loading_draws_no_bar_and_downloads_still_may(capfd):
     assert capfd.readouterr().err == ""
     list(logging.tqdm(range(3), desc="Loading weights"))
     assert "Loading weights" in capfd.readouterr().err
+
+
+def test_attaching_adapters_warns_of_nothing(tiny):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tiny.attach("memorize", 4, 0)
+        tiny.attach("generalize", 4, 0)
