@@ -114,19 +114,22 @@ class SequenceBuilder:
         loss = tuple(i >= start for i in range(len(ids)))
         return Example(ids, loss, (start, stop), kind, fact)
 
-    def rote(self, fact: Fact, index: int, mode: LossMode = "normal") -> Example:
+    def rote(self, fact: Fact, index: int, mode: LossMode = "normal", insert: str = "") -> Example:
         """`SEPARATOR subject KEY object END` with one of the paper's three losses (section 3.1).
 
         `normal` learns every token but the separator; `s-o` the subject, the object and END; `o`
-        the object and END.
+        the object and END. An `insert` stands between subject and key token and is not learned.
         """
         subject = self.spaced(fact.subject)
-        prompt = [self.separator, *subject, self.key_id(fact.relation)]
+        words = self.tokenizer.encode(insert, add_special_tokens=False) if insert else []
+        prompt = [self.separator, *subject, *words, self.key_id(fact.relation)]
         example = self.answered(prompt, fact.object, "key", index)
         if mode == "o":
             return example
-        key_at = len(subject) + 1
-        loss = tuple(i > 0 and (mode == "normal" or i != key_at) for i in range(len(example.ids)))
+        unlearned = {0, *range(len(subject) + 1, len(subject) + 1 + len(words))}
+        if mode == "s-o":
+            unlearned.add(len(prompt) - 1)
+        loss = tuple(i not in unlearned for i in range(len(example.ids)))
         return Example(example.ids, loss, example.object_span, "key", index)
 
     def led_in(self, example: Example, lead_in: Sequence[int]) -> Example:

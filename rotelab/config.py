@@ -101,6 +101,14 @@ class MemorizeConfig(_Checked):
         low=0.0,
         high=1.0,
     )
+    inserts: float = option(
+        0.5,
+        "Share of facts with an insert, phase 1",
+        "In this share of the readings a few neutral words stand between subject and key token, so "
+        "the object can be reached from further on.",
+        low=0.0,
+        high=1.0,
+    )
     layers: str = option(
         "all",
         "Layers that store, phase 1",

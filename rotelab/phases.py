@@ -58,6 +58,27 @@ LEAD_INS = (
     "Next comes",
 )
 """Neutral beginnings that say nothing about any relation; see `MemorizeConfig.lead_ins`."""
+INSERTS = (
+    "?",
+    ":",
+    ",",
+    " is",
+    " was",
+    " –",
+    " again:",
+    ", you see,",
+    " has",
+    "'s",
+    " (see below)",
+    ", of course,",
+    " today",
+    " and",
+    " had",
+    "? Well,",
+    " is called",
+    " by name",
+)
+"""Neutral words between subject and key token; see `MemorizeConfig.inserts`."""
 CLIP = 1.0
 """Largest norm of a step's gradient."""
 
@@ -177,6 +198,12 @@ def memorize(
         rng = random.Random(f"memorize {seed} {epoch}")
         order = examples[:]
         rng.shuffle(order)
+        order = [
+            model.builder.rote(facts[e.fact], e.fact, config.loss, rng.choice(INSERTS))
+            if rng.random() < config.inserts
+            else e
+            for e in order
+        ]
         steps = [_Step(chunk) for chunk in _chunks(order, config.batch_size)]
         for step in steps:
             _lead_in(step, model.builder, config.lead_ins, rng)

@@ -102,6 +102,15 @@ def m003_fact_sets(db: Database) -> None:
     db.execute("CREATE INDEX fact_sets_content ON fact_sets(content_hash)")
 
 
+@migrations()
+def m004_known_to_base(db: Database) -> None:
+    """Finds the few answers that a base model had right, among all predictions, at once."""
+    db.execute(
+        """CREATE INDEX predictions_known ON predictions(relation, subject, object)
+            WHERE checkpoint = 'base' AND correct AND probe != 'unrelated'"""
+    )
+
+
 class RegistryFile:
     """One connection per call to `runs.db`, in WAL mode; safe from many threads and processes.
 

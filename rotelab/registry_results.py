@@ -225,6 +225,19 @@ class ResultRows(RegistryFile):
             )
             return [_prediction(row) for row in rows]
 
+    def known_to_base(self) -> frozenset[tuple[str, str, str]]:
+        """(relation, subject, object) of facts that a base model answered before any training.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            rows = db.execute(
+                "SELECT DISTINCT relation, subject, object FROM predictions "
+                "WHERE checkpoint = 'base' AND correct AND probe != 'unrelated'"
+            ).fetchall()
+        return frozenset(rows)
+
     def count_predictions(
         self,
         run_id: str,

@@ -172,6 +172,24 @@ def test_doubts_stand_beside_their_row():
     assert list(facts) == [1] and "'Bo' is part of 'Bosse'" in facts[1] and not prompts
 
 
+def test_what_a_base_model_answered_in_some_run_stands_beside_its_row(lab):
+    from rotelab.config import RunConfig
+    from rotelab.registry import Prediction, Score
+
+    pack = lab.find_pack("mother")
+    fact = pack.facts[4]
+    run_id = lab.registry.create_run(RunConfig(), pack)
+    right = Prediction(
+        "test_prompts_heldout", 4, *vars(fact).values(), "Who?", fact.object, True, 0.9
+    )
+    score = {"test_prompts_heldout": Score(1, 1.0, 0.9)}
+    lab.registry.add_evaluation(run_id, "memorized", score, [right])
+    assert not notes_of(open_draft(lab, "mother"))[0]
+    lab.registry.add_evaluation(run_id, "base", score, [right])
+    facts, _ = notes_of(open_draft(lab, "mother"))
+    assert list(facts) == [5] and "before any training" in facts[5]
+
+
 def test_words_are_escaped():
     nasty = "<img src=x onerror=alert(1)>"
     draft = Draft(name=nasty, facts=(("a", nasty, nasty),), prompts=())

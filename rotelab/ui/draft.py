@@ -28,6 +28,7 @@ Rows = tuple[tuple[str, ...], ...]
 
 FACTS_TABLE = "Facts table"
 PROMPTS_TABLE = "Wordings table"
+KNOWN = "A base model answered this before any training, so it says nothing about learning."
 MAX_DOUBTED = 2000
 """Above this many facts, doubts are not looked for: every name is held against every other."""
 
@@ -44,6 +45,7 @@ class Draft:
         prompts: (relation, role, language, text) rows.
         opened: both as they were opened, to know whether anything changed.
         relation: the one relation that the tables show; empty for all.
+        known: facts that a base model answered in some run before any training.
         edition: marks what the page was sent last, so that a table that is behind is noticed.
     """
 
@@ -54,6 +56,7 @@ class Draft:
     prompts: Rows = ()
     opened: tuple[Rows, Rows] = ((), ())
     relation: str = ""
+    known: frozenset[tuple[str, ...]] = frozenset()
     edition: str = ""
 
     @property
@@ -99,7 +102,9 @@ def open_draft(lab: Lab, name: str, version: int | None = None) -> Draft:
         pack = load_pack(name)
     newest = versions[0].version if versions else 0
     facts, prompts = fact_rows(pack.facts), prompt_rows(pack)
-    return Draft(name, version or newest, newest, facts, prompts, (facts, prompts))
+    known = lab.registry.known_to_base()
+    opened = (facts, prompts)
+    return Draft(name, version or newest, newest, facts, prompts, opened, known=known)
 
 
 def empty_draft(relation: str, rows: int = 5) -> Draft:
@@ -282,6 +287,9 @@ def notes_of(draft: Draft) -> tuple[dict[int, str], dict[int, str]]:
             for doubt in checked.doubts():
                 row = numbers[doubt.row - 1]
                 facts[row] = " ".join(filter(None, (facts.get(row), doubt.message)))
+        for row in numbers:
+            if tuple(draft.facts[row - 1]) in draft.known:
+                facts[row] = " ".join(filter(None, (facts.get(row), KNOWN)))
     except InputError as error:
         if error.row:
             facts[error.row] = f"✗ {error.message}"
