@@ -19,6 +19,7 @@ from rotelab.config import (
     ModelSpec,
     RunConfig,
     help_of,
+    with_setting,
 )
 from rotelab.errors import LabError
 
@@ -84,6 +85,12 @@ def run(
         float, _opt(GeneralizeConfig, "locality_weight")
     ] = _GEN.locality_weight,
     test_prompts: Annotated[int, _opt(EvaluationConfig, "test_prompts")] = _EVAL.test_prompts,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Any other option, as memorize.lora_plus=4; see rotelab/config.py."
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(help="What to call the run.")] = "",
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout.")
@@ -118,6 +125,8 @@ def run(
         ),
         evaluation=replace(_EVAL, test_prompts=test_prompts),
     )
+    for setting in settings or ():
+        config = with_setting(config, setting)
     from rotelab.lab import Lab
     from rotelab.worker import agree_on, first_process, work
 

@@ -72,23 +72,23 @@ class MemorizeConfig(_Checked):
         high=500,
     )
     learning_rate: float = option(
-        2e-3, "Learning rate, phase 1", "Size of each learning step.", low=1e-7, high=1.0
+        3e-3, "Learning rate, phase 1", "Size of each learning step.", low=1e-7, high=1.0
     )
     lora_plus: float = option(
-        1.0,
+        4.0,
         "LoRA+ ratio, phase 1",
         "How many times faster the second half of each adapter learns (LoRA+); 1 is plain LoRA.",
         low=0.1,
         high=100.0,
     )
     rank: int = option(
-        64, "Adapter rank, phase 1", "Capacity of the adapter on the MLP layers.", low=1, high=1024
+        32, "Adapter rank, phase 1", "Capacity of the adapter on the MLP layers.", low=1, high=1024
     )
     batch_size: int = option(
-        10, "Facts per step, phase 1", "How many facts one learning step sees.", low=1, high=4096
+        20, "Facts per step, phase 1", "How many facts one learning step sees.", low=1, high=4096
     )
     loss: str = option(
-        "normal",
+        "o",
         "What is learned, phase 1",
         "normal: every token of the sentence; s-o: subject and object; o: the object only.",
         choices=("normal", "s-o", "o"),
@@ -157,7 +157,7 @@ class GeneralizeConfig(_Checked):
         16, "Adapter rank, phase 2", "Capacity of the adapter on attention.", low=1, high=1024
     )
     batch_size: int = option(
-        8, "Sentences per step, phase 2", "How many sentences one step sees.", low=1, high=4096
+        12, "Sentences per step, phase 2", "How many sentences one step sees.", low=1, high=4096
     )
     layers: str = option(
         "all",
@@ -180,7 +180,7 @@ class GeneralizeConfig(_Checked):
         high=1.0,
     )
     replay: int = option(
-        4,
+        2,
         "Rote facts rehearsed per step",
         "Facts taught in words are also rehearsed through their key token, so it stays linked to "
         "the words.",
@@ -196,9 +196,16 @@ class GeneralizeConfig(_Checked):
         high=4096,
     )
     locality_weight: float = option(
-        0.5,
+        0.25,
         "Weight of the off-topic sentences",
         "How strongly they count (KL divergence to the base model).",
+        low=0.0,
+        high=100.0,
+    )
+    locality_slack: float = option(
+        0.5,
+        "Slack of the off-topic sentences",
+        "How far an off-topic answer may drift from the base model before it counts, in nats.",
         low=0.0,
         high=100.0,
     )
@@ -209,20 +216,20 @@ class EvaluationConfig(_Checked):
     """How much is asked after each phase. Every fact of a split is always asked."""
 
     train_prompts: int = option(
-        2, "Train wordings asked per fact", "Of the wordings seen in phase 2.", low=1, high=1000
+        1, "Train wordings asked per fact", "Of the wordings seen in phase 2.", low=1, high=1000
     )
     test_prompts: int = option(
-        10, "Test wordings asked per fact", "Of the wordings never trained on.", low=1, high=1000
+        5, "Test wordings asked per fact", "Of the wordings never trained on.", low=1, high=1000
     )
     unrelated_prompts: int = option(
-        3,
+        2,
         "Unrelated questions per fact",
         "On these the object must not come out.",
         low=1,
         high=1000,
     )
     batch_tokens: int = option(
-        1024,
+        512,
         "Tokens per scoring batch",
         "Larger is faster where memory allows.",
         low=64,
@@ -258,6 +265,30 @@ class RunConfig(_Checked):
             ConfigError: an option is unknown or out of its range.
         """
         return _from_dict(cls, data)
+
+
+def with_setting(config: RunConfig, text: str) -> RunConfig:
+    """The configuration with one option changed by a text such as `memorize.lora_plus=4`.
+
+    Raises:
+        ConfigError: no such option, or a value that it can't have.
+    """
+    path, equals, value = text.partition("=")
+    part, _, name = path.strip().rpartition(".")
+    owner = getattr(config, part, None) if part else config
+    known = {f.name: f for f in fields(owner)} if dataclasses.is_dataclass(owner) else {}
+    if not equals or name not in known or "label" not in known[name].metadata:
+        raise ConfigError(f"{text[:80]!r} sets nothing. Write it as memorize.lora_plus=4.")
+    kind = known[name].type
+    try:
+        if kind == "bool":
+            parsed: Any = {"true": True, "false": False}[value.strip().lower()]
+        else:
+            parsed = {"int": int, "float": float}.get(kind, str)(value.strip())
+    except (ValueError, KeyError):
+        raise ConfigError(f"{known[name].metadata['label']} ({path}) must be a {kind}.") from None
+    changed = dataclasses.replace(owner, **{name: parsed})
+    return dataclasses.replace(config, **{part: changed}) if part else changed
 
 
 def help_of(config: type, name: str) -> str:

@@ -79,6 +79,8 @@ INSERTS = (
     " by name",
 )
 """Neutral words between subject and key token; see `MemorizeConfig.inserts`."""
+PLAIN_EPOCHS = 2
+"""The last epochs of phase 1, in which neither lead-ins nor inserts are used."""
 CLIP = 1.0
 """Largest norm of a step's gradient."""
 
@@ -196,17 +198,18 @@ def memorize(
 
     def epoch_plan(epoch: int) -> list[_Step]:
         rng = random.Random(f"memorize {seed} {epoch}")
+        plain = epoch > config.epochs - PLAIN_EPOCHS  # ends with the sentence as it will be asked
         order = examples[:]
         rng.shuffle(order)
         order = [
             model.builder.rote(facts[e.fact], e.fact, config.loss, rng.choice(INSERTS))
-            if rng.random() < config.inserts
+            if rng.random() < config.inserts and not plain
             else e
             for e in order
         ]
         steps = [_Step(chunk) for chunk in _chunks(order, config.batch_size)]
         for step in steps:
-            _lead_in(step, model.builder, config.lead_ins, rng)
+            _lead_in(step, model.builder, 0.0 if plain else config.lead_ins, rng)
         return steps
 
     loop = _Loop(model, accelerator, "memorize", config, epoch_plan)
@@ -267,7 +270,15 @@ def generalize(
             _lead_in(step, builder, config.lead_ins, rng)
         return steps
 
-    loop = _Loop(model, accelerator, "generalize", config, epoch_plan, config.locality_weight)
+    loop = _Loop(
+        model,
+        accelerator,
+        "generalize",
+        config,
+        epoch_plan,
+        config.locality_weight,
+        config.locality_slack,
+    )
     yield from loop.run(resume)
 
 
@@ -317,10 +328,11 @@ class _Loop:
         config: MemorizeConfig | GeneralizeConfig,
         plan: Callable[[int], list[_Step]],
         held_weight: float = 0.0,
+        held_slack: float = 0.0,
     ):
         self.model, self.accelerator, self.phase = model, accelerator, phase
         self.epochs, self.learning_rate = config.epochs, config.learning_rate
-        self.plan, self.held_weight = plan, held_weight
+        self.plan, self.held_weight, self.held_slack = plan, held_weight, held_slack
         self.steps = self.epochs * len(plan(1))
         self.parameters = model.trainable()
         fused = model.device.type in ("cuda", "cpu")
@@ -411,12 +423,14 @@ class _Loop:
         self._note_recall(work.examples, owners, nll, logits[: len(places)], truth, recalls)
         if quiet:
             divergence = self._divergence(held, packed, quiet, logits[len(places) :])
-            loss = loss + self.held_weight * divergence
-            losses["locality"] = float(divergence.detach())
+            # A sentence that is close enough to the base model is left alone: pushing it further
+            # would only silence wordings that nobody has tried yet.
+            loss = loss + self.held_weight * F.relu(divergence - self.held_slack).mean()
+            losses["locality"] = float(divergence.detach().mean())
         return loss, losses, packed.ids.shape[1]
 
     def _divergence(self, held, packed, quiet, logits) -> torch.Tensor:
-        """Mean KL(base || now) of the token that follows each off-topic sentence."""
+        """KL(base || now) of the token that follows each off-topic sentence, `[sentences]`."""
         alone = pack(held)
         with torch.no_grad():
             base = self.model.forward(alone, checkpoint="base")[0].float()
@@ -429,7 +443,7 @@ class _Loop:
         }
         teacher = F.log_softmax(base[[twin[node] for node in quiet]], -1)
         student = F.log_softmax(logits, -1)
-        return F.kl_div(student, teacher, log_target=True, reduction="batchmean")
+        return F.kl_div(student, teacher, log_target=True, reduction="none").sum(-1)
 
     @staticmethod
     def _by_kind(examples, owners, nll) -> dict[str, float]:

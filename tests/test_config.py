@@ -120,3 +120,17 @@ def test_what_is_left_out_has_its_default():
 def test_damaged_settings_are_refused(data, match):
     with pytest.raises(ConfigError, match=match):
         RunConfig.from_dict(data)
+
+
+def test_any_option_can_be_set_by_text():
+    from rotelab.config import with_setting
+
+    config = RunConfig()
+    for text in ("memorize.lora_plus=2", "generalize.layers=3-9", "seed=7"):
+        config = with_setting(config, text)
+    assert (config.memorize.lora_plus, config.generalize.layers, config.seed) == (2.0, "3-9", 7)
+    assert with_setting(config, "memorize.stop_at_full_recall=true").memorize.stop_at_full_recall
+    for wrong in ("", "seed", "nothing=1", "memorize=1", "memorize.rank=x", "memorize.rank=0",
+                  "memorize.stop_at_full_recall=maybe", "model.dtype=int8"):  # fmt: skip
+        with pytest.raises(ConfigError):
+            with_setting(config, wrong)
