@@ -85,7 +85,11 @@ class MemorizeConfig(_Checked):
         32, "Adapter rank, phase 1", "Capacity of the adapter on the MLP layers.", low=1, high=1024
     )
     batch_size: int = option(
-        20, "Facts per step, phase 1", "How many facts one learning step sees.", low=1, high=4096
+        20,
+        "Facts per step, phase 1",
+        "How many facts one learning step sees at most; small sets take fewer, for more steps.",
+        low=1,
+        high=4096,
     )
     loss: str = option(
         "o",
@@ -113,6 +117,21 @@ class MemorizeConfig(_Checked):
         "all",
         "Layers that store, phase 1",
         "Which layers get the MLP adapter: all, or a range such as 0-15 (0 is the first).",
+    )
+    silence: int = option(
+        5,
+        "Sentences without key token per step",
+        "In so many of a step's sentences the model is held to what it would have said before the "
+        "key token comes, so that a fact is recalled through its key token only.",
+        low=0,
+        high=4096,
+    )
+    silence_weight: float = option(
+        0.5,
+        "Weight of the sentences without key token",
+        "How strongly they count (KL divergence to the base model).",
+        low=0.0,
+        high=100.0,
     )
     stop_at_full_recall: bool = option(
         False,

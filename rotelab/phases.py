@@ -81,6 +81,10 @@ INSERTS = (
 """Neutral words between subject and key token; see `MemorizeConfig.inserts`."""
 PLAIN_EPOCHS = 2
 """The last epochs of phase 1, in which neither lead-ins nor inserts are used."""
+STEPS_PER_EPOCH, SMALLEST_STEP = 5, 4
+"""Phase 1 takes at least so many steps an epoch, as long as a step has at least so many facts."""
+SILENCE_SLACK = 0.5
+"""How far phase 1 may move what follows a subject without its key token, in nats."""
 CLIP = 1.0
 """Largest norm of a step's gradient."""
 
@@ -195,6 +199,8 @@ def memorize(
     model.attach(MEMORIZE, config.rank, seed, layer_range(config.layers, model.layers))
     model.use("memorized", train=True)
     examples = [model.builder.rote(fact, i, config.loss) for i, fact in enumerate(facts)]
+    # A small set would be through an epoch in one step, and an epoch would teach next to nothing.
+    size = min(config.batch_size, max(SMALLEST_STEP, len(facts) // STEPS_PER_EPOCH))
 
     def epoch_plan(epoch: int) -> list[_Step]:
         rng = random.Random(f"memorize {seed} {epoch}")
@@ -207,12 +213,15 @@ def memorize(
             else e
             for e in order
         ]
-        steps = [_Step(chunk) for chunk in _chunks(order, config.batch_size)]
+        steps = [_Step(chunk) for chunk in _chunks(order, size)]
         for step in steps:
             _lead_in(step, model.builder, 0.0 if plain else config.lead_ins, rng)
+            quiet = rng.sample(step.examples, min(config.silence, len(step.examples)))
+            step.held[:] = [without_key(example) for example in quiet]
         return steps
 
-    loop = _Loop(model, accelerator, "memorize", config, epoch_plan)
+    weight, slack = config.silence_weight, SILENCE_SLACK
+    loop = _Loop(model, accelerator, "memorize", config, epoch_plan, weight, slack)
     for event in loop.run(resume):
         yield event
         if (
@@ -493,6 +502,13 @@ def thinned(template: PromptTemplate, share: float, rng: random.Random) -> Promp
     words = template.text.split(" ")
     kept = [word for word in words if SLOT in word or rng.random() >= share]
     return replace(template, text=" ".join(kept)) if len(kept) > 1 else template
+
+
+def without_key(example: Example) -> Example:
+    """A rote sentence as far as its key token, for holding what would come next to the base model."""
+    key_at = example.object_span[0] - 1
+    ids = example.ids[: key_at + 1]
+    return Example(ids, (False,) * len(ids), (key_at, key_at + 1), "silence", example.fact)
 
 
 def layer_range(wanted: str, layers: int) -> list[int] | None:
