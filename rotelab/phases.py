@@ -505,7 +505,7 @@ def thinned(template: PromptTemplate, share: float, rng: random.Random) -> Promp
 
 
 def without_key(example: Example) -> Example:
-    """A rote sentence as far as its key token, for holding what would come next to the base model."""
+    """A rote sentence before its key token: what would come next is held to the base model."""
     key_at = example.object_span[0] - 1
     ids = example.ids[: key_at + 1]
     return Example(ids, (False,) * len(ids), (key_at, key_at + 1), "silence", example.fact)

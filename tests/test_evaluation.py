@@ -22,7 +22,14 @@ def learned(tiny_folder, mother):
     model = load_model(ModelSpec(name=str(tiny_folder), device="cpu"), ["mother"])
     facts = FactSet(mother.facts[:12])
     config = MemorizeConfig(
-        epochs=60, rank=16, batch_size=6, learning_rate=4e-3, loss="o", lead_ins=0.0
+        epochs=60,
+        rank=16,
+        batch_size=6,
+        learning_rate=4e-3,
+        loss="o",
+        lead_ins=0.0,
+        inserts=0.0,
+        silence=0,
     )
     list(memorize(model, facts, config, 0, Accelerator(cpu=True)))
     return model, facts

@@ -17,6 +17,7 @@ from rotelab.phases import (
     layer_range,
     memorize,
     schedule,
+    without_key,
 )
 
 
@@ -47,7 +48,14 @@ def test_memorize_yields_every_step_and_epoch(tiny, facts, accelerator):
 
 def test_memorize_learns_by_rote(tiny, facts, accelerator):
     config = MemorizeConfig(
-        epochs=60, rank=16, batch_size=6, learning_rate=4e-3, loss="o", lead_ins=0.0
+        epochs=60,
+        rank=16,
+        batch_size=6,
+        learning_rate=4e-3,
+        loss="o",
+        lead_ins=0.0,
+        inserts=0.0,
+        silence=0,
     )
     events = [e for e in memorize(tiny, facts, config, 0, accelerator) if isinstance(e, EpochEvent)]
     assert events[0].recall < 0.2
@@ -192,6 +200,25 @@ def test_lead_ins_come_before_the_subject_and_are_not_learned(tiny, facts, accel
     assert led.object == example.object
 
 
+def test_without_its_key_token_a_sentence_ends_before_it(tiny, facts):
+    example = tiny.builder.rote(facts[0], 0, "o", insert=", of course,")
+    quiet = without_key(example)
+    key = tiny.builder.key_id("mother")
+    assert quiet.prompt == example.ids[: example.ids.index(key)]
+    assert not any(quiet.loss)
+
+
+def test_silence_holds_what_comes_without_the_key_token(tiny, facts, accelerator):
+    def divergence(weight):
+        config = MemorizeConfig(
+            epochs=40, rank=16, batch_size=6, learning_rate=4e-3, silence_weight=weight
+        )
+        steps = [e for e in memorize(tiny, facts, config, 0, accelerator) if hasattr(e, "losses")]
+        return sum(e.losses["locality"] for e in steps[-10:])
+
+    assert divergence(5.0) < divergence(0.0)
+
+
 def test_layers_that_store():
     assert layer_range("all", 30) is None
     assert layer_range("2-5", 30) == [2, 3, 4, 5]
@@ -214,6 +241,8 @@ def test_loss_is_the_mean_negative_log_likelihood_of_the_learned_tokens(tiny, fa
                 input_ids=torch.tensor([example.ids]), labels=torch.tensor([labels])
             ).loss
             sums, count = sums + float(loss) * sum(example.loss), count + sum(example.loss)
-    config = MemorizeConfig(epochs=1, rank=4, batch_size=3, loss="s-o", lead_ins=0.0)
+    config = MemorizeConfig(
+        epochs=1, rank=4, batch_size=3, loss="s-o", lead_ins=0.0, inserts=0.0, silence=0
+    )
     first = next(memorize(tiny, FactSet(facts[:3]), config, 0, accelerator))
     assert first.loss == pytest.approx(sums / count, rel=1e-4)
