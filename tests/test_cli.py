@@ -383,8 +383,8 @@ def test_run_prints_one_json_object_with_the_keys_agreed(run):
             assert 0 <= score["generation_accuracy"] <= 1
     counts = {probe: score["n"] for probe, score in report["checkpoints"]["base"].items()}
     assert counts == {
-        "key_token": 6, "train_prompts_heldin": 6, "train_prompts_heldout": 6,
-        "test_prompts_heldout": 3, "unrelated": 9,
+        "key_token": 6, "train_prompts_heldin": 3, "train_prompts_heldout": 3,
+        "test_prompts_heldout": 3, "unrelated": 6,
     }  # fmt: skip
 
 
