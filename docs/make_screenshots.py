@@ -35,10 +35,9 @@ def shoot(home: Path, folder: Path) -> None:
                     page.get_by_role("tab", name=label).first.click()
                     if name == "chat":
                         _ask(page)
-                    page.wait_for_load_state("networkidle")
                     if name in ("train", "representations", "runs"):
                         page.locator(".js-plotly-plot:visible .main-svg").first.wait_for()
-                    page.wait_for_timeout(1500)  # plotly draws its last labels
+                    page.wait_for_timeout(4000)  # fonts, tables and plotly's last labels
                     page.screenshot(path=folder / f"{name}-{'dark' if dark else 'light'}.png")
                 assert not traffic.foreign, traffic.foreign
 
