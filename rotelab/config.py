@@ -65,7 +65,7 @@ class MemorizeConfig(_Checked):
     """Phase 1: learning `subject KEY object` by rote (paper, section 3.1)."""
 
     epochs: int = option(
-        22,
+        20,
         "Rounds of rote learning",
         "How often every fact is read. More rounds remember more deeply and generalise better.",
         low=1,
@@ -215,7 +215,7 @@ class GeneralizeConfig(_Checked):
         high=4096,
     )
     locality_weight: float = option(
-        0.12,
+        0.25,
         "Weight of the off-topic sentences",
         "How strongly they count (KL divergence to the base model).",
         low=0.0,
