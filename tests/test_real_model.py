@@ -17,7 +17,7 @@ def short_run(tmp_path_factory):
     config = RunConfig(
         facts=20,
         memorize=MemorizeConfig(epochs=30),
-        generalize=GeneralizeConfig(k=10, epochs=2, prompts_per_fact=4),
+        generalize=GeneralizeConfig(k=10, epochs=4, prompts_per_fact=6, batch_size=8),
         evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
     )
     run_id = lab.jobs.start_foreground(config, lab.facts_for(config))
@@ -44,8 +44,11 @@ def test_base_memorized_and_generalized_answer_differently(short_run):
     prompt = run.pack.prompts.of("mother", "train")[0].render(fact.subject)
     replies = [r for r in lab.chat.stream(run_id, prompt, max_new_tokens=10) if r.done]
     assert [r.checkpoint for r in replies] == ["base", "memorized", "generalized"]
-    assert len({r.text for r in replies}) == 3
+    base, memorized, generalized = (r.text for r in replies)
+    # In words the memorised model is held to the base model; through the key token it is not.
+    assert generalized not in (base, memorized)
     through_key = f"{fact.subject} [mother]"
-    last = list(lab.chat.stream(run_id, through_key, ["memorized"], max_new_tokens=10))[-1]
-    assert last.text.startswith(fact.object)
-    assert last.verdict.known == "in words"
+    asked = lab.chat.stream(run_id, through_key, ["base", "memorized"], max_new_tokens=10)
+    base, memorized = [r for r in asked if r.done]
+    assert memorized.text.startswith(fact.object)
+    assert not base.text.startswith(fact.object)
