@@ -139,7 +139,13 @@ def test_locality_holds_the_model_to_its_base(tiny, facts, mother, accelerator):
     def divergence(weight):
         list(memorize(tiny, facts, SMALL, 0, accelerator))
         config = GeneralizeConfig(
-            k=6, rank=4, epochs=6, prompts_per_fact=3, learning_rate=1e-2, locality_weight=weight
+            k=6,
+            rank=4,
+            epochs=6,
+            prompts_per_fact=3,
+            learning_rate=1e-2,
+            locality_weight=weight,
+            locality_slack=0.0,
         )
         held_in = facts.split(6, 0).held_in
         events = generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator)
@@ -208,7 +214,9 @@ def test_without_its_key_token_a_sentence_ends_before_it(tiny, facts):
     assert not any(quiet.loss)
 
 
-def test_silence_holds_what_comes_without_the_key_token(tiny, facts, accelerator):
+def test_silence_holds_what_comes_without_the_key_token(tiny, facts, accelerator, monkeypatch):
+    monkeypatch.setattr(phases, "SILENCE_SLACK", 0.0)
+
     def divergence(weight):
         config = MemorizeConfig(
             epochs=40, rank=16, batch_size=6, learning_rate=4e-3, silence_weight=weight
