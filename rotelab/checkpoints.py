@@ -79,7 +79,8 @@ def load_adapter(model: LabModel, adapter: str, folder: Path) -> dict[str, Any]:
             f"The adapter in {folder} is damaged: its file is not the one that was saved. "
             "Run the experiment again."
         )
-    model.attach(adapter, meta["rank"], seed=0)
+    shape = _shape(folder)
+    model.attach(adapter, meta["rank"], 0, shape["layers_to_transform"], shape["target_modules"])
     wanted = {
         n.replace(f".{adapter}", ""): n
         for n, _ in model.network.named_parameters()
@@ -113,6 +114,23 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if version > FORMAT:
         raise LabError(f"The adapter in {folder} was written by a newer rotelab. Update rotelab.")
     return meta
+
+
+def _shape(folder: Path) -> dict[str, Any]:
+    """Which projections of which layers an adapter sits on, from PEFT's own `adapter_config.json`;
+    nothing else in that file is used."""
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        layers, targets = config["layers_to_transform"], config["target_modules"]
+        whole = layers is None or all(isinstance(layer, int) for layer in layers)
+        if not whole or not all(isinstance(name, str) for name in targets):
+            raise ValueError("layers are numbers and projections are names")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabError(
+            f"The adapter in {folder} is damaged: its adapter_config.json can't be read. "
+            "Run the experiment again."
+        ) from error
+    return {"layers_to_transform": layers, "target_modules": sorted(targets)}
 
 
 def save_state(state: TrainState, folder: Path) -> None:

@@ -183,6 +183,20 @@ class GeneralizeConfig(_Checked):
         "Layers that route, phase 2",
         "Which layers get the attention adapter: all, or a range such as 10-29 (0 is the first).",
     )
+    projections: str = option(
+        "vo",
+        "Parts of attention that route, phase 2",
+        "vo: what attention brings along; qk: where it looks; qkvo: all of it.",
+        choices=("qkvo", "vo", "qk"),
+    )
+    noise: float = option(
+        0.35,
+        "Noise on the words, phase 2",
+        "Random noise on every word as the model reads it, so that it learns the gist and not the "
+        "exact wording (NEFTune); 1 is as strong as the words themselves.",
+        low=0.0,
+        high=10.0,
+    )
     word_dropout: float = option(
         0.0,
         "Words left out, phase 2",

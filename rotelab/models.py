@@ -36,6 +36,13 @@ ACTIVE: dict[Checkpoint, list[str]] = {
 # ones (Phi).
 MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj", "gate_up_proj")
 ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
+# By what they do: q and k decide where attention looks, v and o what it brings along. A fused
+# projection belongs to both.
+ROUTES = {
+    "qkvo": ATTENTION_PROJECTIONS,
+    "vo": ("v_proj", "o_proj", "qkv_proj"),
+    "qk": ("q_proj", "k_proj", "qkv_proj"),
+}
 
 
 @dataclass(frozen=True)
@@ -123,8 +130,9 @@ class Core(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, ids, positions, mask, keep, **options):
-        """Shapes: `ids`, `positions` `[1, nodes]`; `mask` `[1, 1, nodes, nodes]`; `keep` `[n]`.
+    def forward(self, ids, positions, mask, keep, noise=None, **options):
+        """Shapes: `ids`, `positions` `[1, nodes]`; `mask` `[1, 1, nodes, nodes]`; `keep` `[n]`;
+        `noise`, added to the looked-up embeddings, `[1, nodes, hidden]`.
 
         Returns:
             Logits `[n, vocabulary]` and the output of the decoder (or of the whole model).
@@ -134,7 +142,11 @@ class Core(nn.Module):
         )
         inputs = {"position_ids": positions, "attention_mask": mask, "use_cache": False} | options
         if base.config.model_type not in PLAIN_FAMILIES:
-            out = self.network(input_ids=ids, logits_to_keep=keep, **inputs)
+            read = {"input_ids": ids}
+            if noise is not None:
+                embedded = base.get_input_embeddings()(ids)
+                read = {"inputs_embeds": embedded + noise.to(embedded.dtype)}
+            out = self.network(**read, logits_to_keep=keep, **inputs)
             return out.logits[0], out
         table, keys, rows = _rows_of(base.get_input_embeddings())
         embedded = F.embedding(ids, table)
@@ -142,6 +154,8 @@ class Core(nn.Module):
             embedded = embedded.to(rows.dtype)
             for key, row in zip(keys, rows, strict=True):
                 embedded = torch.where((ids == key)[..., None], row, embedded)
+        if noise is not None:
+            embedded = embedded + noise.to(embedded.dtype)
         out = base.model(inputs_embeds=embedded, **inputs)
         hidden = out.last_hidden_state[0, keep]
         head, keys, rows = _rows_of(base.get_output_embeddings())
@@ -192,6 +206,7 @@ class LabModel:
         self.builder = SequenceBuilder(tokenizer)
         self.checkpoint: Checkpoint = "base"
         self._switches_of: tuple[tuple[str, ...], list[nn.Module]] = ((), [])
+        self._embedding_size: float | None = None
         for parameter in self.network.parameters():
             parameter.requires_grad_(False)
 
@@ -207,15 +222,28 @@ class LabModel:
         return self.network.config.num_hidden_layers
 
     def attach(
-        self, adapter: str, rank: int, seed: int, layers: Sequence[int] | None = None
+        self,
+        adapter: str,
+        rank: int,
+        seed: int,
+        layers: Sequence[int] | None = None,
+        projections: Sequence[str] | None = None,
     ) -> None:
         """Adds an adapter with seeded weights: `memorize` on the MLPs and the key tokens' embedding
         rows, `generalize` on attention.
 
+        Args:
+            adapter: `memorize` or `generalize`.
+            rank: of every pair of matrices.
+            seed: draws their first weights.
+            layers: the transformer layers that get it; all when None.
+            projections: the projections in them; by default all of the MLP or of attention. Those
+                that this model does not have are passed over.
+
         Raises:
             ModelUnavailable: the model's projections go by names that are not known here.
         """
-        wanted = MLP_PROJECTIONS if adapter == MEMORIZE else ATTENTION_PROJECTIONS
+        wanted = projections or (MLP_PROJECTIONS if adapter == MEMORIZE else ATTENTION_PROJECTIONS)
         there = {name.rsplit(".", 1)[-1] for name, _ in self.network.named_modules()}
         targets = [name for name in wanted if name in there]
         if not targets:
@@ -336,6 +364,25 @@ class LabModel:
             torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32),
         ):
             return call(packed.ids, packed.positions, packed.mask, keep.to(self.device), **options)
+
+    def noise(self, packed: Packed, strength: float, seed: int) -> torch.Tensor:
+        """Uniform noise for a row's embeddings (NEFTune, arXiv 2310.05914), drawn from `seed`.
+
+        Args:
+            packed: the row.
+            strength: largest value, in root mean squares of the embedding matrix.
+            seed: the same seed draws the same noise.
+
+        Returns:
+            `[1, nodes, hidden]`.
+        """
+        table = _rows_of(self.network.get_input_embeddings())[0].detach()
+        if self._embedding_size is None:
+            self._embedding_size = float(table[:4096].float().square().mean().sqrt())
+        draw = torch.Generator().manual_seed(seed)
+        shape = (*packed.ids.shape, table.shape[1])
+        uniform = torch.rand(shape, generator=draw) * 2 - 1
+        return (uniform * (strength * self._embedding_size)).to(self.device)
 
     def core(self) -> Core:
         """The module that computes; `accelerate` may wrap it for several processes."""

@@ -9,80 +9,28 @@ epoch and step, so a `TrainState` is all that is needed to go on as if nothing h
 from __future__ import annotations
 
 import math
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from rotelab.batches import Example, SequenceBuilder, pack
+from rotelab.batches import pack
 from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.curriculum import Plan, Step, chunks, rote_plan, word_plan
 from rotelab.errors import ConfigError
 from rotelab.facts import Fact, FactSet
-from rotelab.models import GENERALIZE, MEMORIZE, LabModel
-from rotelab.prompts import SLOT, PromptSet, PromptTemplate
+from rotelab.models import GENERALIZE, MEMORIZE, ROUTES, LabModel
+from rotelab.prompts import PromptSet
 
 WARM_UP = 0.05
 """Share of all steps in which the learning rate rises to its full height."""
 COOL_DOWN = 0.3
 """Share of all steps, the last ones, in which it falls to zero. Staying high for longer memorises
 more deeply in the same time (EXPERIMENTS.md)."""
-LEAD_INS = (
-    "Yesterday evening,",
-    "As far as I know,",
-    "According to the report,",
-    "It is well known that",
-    "Here is a short note:",
-    "Question:",
-    "Tell me about",
-    "In the middle of the night,",
-    "The name on the list is",
-    "Let us talk about",
-    "For the record:",
-    "She wrote down:",
-    "Everybody remembers",
-    "Last week we heard of",
-    "Among other things,",
-    "On the next page:",
-    "One more time:",
-    "What do you know about",
-    "My notes say:",
-    "The teacher asked about",
-    "Number seven:",
-    "If I remember rightly,",
-    "Once again,",
-    "Next comes",
-)
-"""Neutral beginnings that say nothing about any relation; see `MemorizeConfig.lead_ins`."""
-INSERTS = (
-    "?",
-    ":",
-    ",",
-    " is",
-    " was",
-    " –",
-    " again:",
-    ", you see,",
-    " has",
-    "'s",
-    " (see below)",
-    ", of course,",
-    " today",
-    " and",
-    " had",
-    "? Well,",
-    " is called",
-    " by name",
-)
-"""Neutral words between subject and key token; see `MemorizeConfig.inserts`."""
-PLAIN_EPOCHS = 2
-"""The last epochs of phase 1, in which neither lead-ins nor inserts are used."""
-STEPS_PER_EPOCH, SMALLEST_STEP = 5, 4
-"""Phase 1 takes at least so many steps an epoch, as long as a step has at least so many facts."""
 SILENCE_SLACK = 0.5
 """How far phase 1 may move what follows a subject without its key token, in nats."""
 CLIP = 1.0
@@ -170,14 +118,6 @@ class EpochEvent:
     state: object
 
 
-@dataclass(frozen=True)
-class _Step:
-    """What one optimizer step learns: examples by likelihood, others held to the base model."""
-
-    examples: list[Example]
-    held: list[Example] = field(default_factory=list)
-
-
 def memorize(
     model: LabModel,
     facts: FactSet,
@@ -198,30 +138,9 @@ def memorize(
     """
     model.attach(MEMORIZE, config.rank, seed, layer_range(config.layers, model.layers))
     model.use("memorized", train=True)
-    examples = [model.builder.rote(fact, i, config.loss) for i, fact in enumerate(facts)]
-    # A small set would be through an epoch in one step, and an epoch would teach next to nothing.
-    size = min(config.batch_size, max(SMALLEST_STEP, len(facts) // STEPS_PER_EPOCH))
-
-    def epoch_plan(epoch: int) -> list[_Step]:
-        rng = random.Random(f"memorize {seed} {epoch}")
-        plain = epoch > config.epochs - PLAIN_EPOCHS  # ends with the sentence as it will be asked
-        order = examples[:]
-        rng.shuffle(order)
-        order = [
-            model.builder.rote(facts[e.fact], e.fact, config.loss, rng.choice(INSERTS))
-            if rng.random() < config.inserts and not plain
-            else e
-            for e in order
-        ]
-        steps = [_Step(chunk) for chunk in _chunks(order, size)]
-        for step in steps:
-            _lead_in(step, model.builder, 0.0 if plain else config.lead_ins, rng)
-            quiet = rng.sample(step.examples, min(config.silence, len(step.examples)))
-            step.held[:] = [without_key(example) for example in quiet]
-        return steps
-
     weight, slack = config.silence_weight, SILENCE_SLACK
-    loop = _Loop(model, accelerator, "memorize", config, epoch_plan, weight, slack)
+    plan = rote_plan(model.builder, facts, config, seed)
+    loop = _Loop(model, accelerator, "memorize", config, plan, weight, slack)
     for event in loop.run(resume):
         yield event
         if (
@@ -258,65 +177,29 @@ def generalize(
         accelerator: device, precision and processes.
         resume: go on after this state.
     """
-    model.attach(GENERALIZE, config.rank, seed + 1, layer_range(config.layers, model.layers))
+    layers = layer_range(config.layers, model.layers)
+    model.attach(GENERALIZE, config.rank, seed + 1, layers, ROUTES[config.projections])
     model.use("generalized", train=True)
-    index = {fact: i for i, fact in enumerate(facts)}
-    builder = model.builder
-
-    def epoch_plan(epoch: int) -> list[_Step]:
-        rng = random.Random(f"generalize {seed} {epoch}")
-        taught = taught_in_words(builder, index, held_in, prompts, config, rng)
-        rehearsal = _endless([builder.rote(fact, index[fact], "o") for fact in held_in], rng)
-        off_topic = _off_topic(builder, held_in, prompts, rng)
-        steps = [
-            _Step(
-                chunk + [next(rehearsal) for _ in range(config.replay)],
-                [next(off_topic) for _ in range(config.locality)] if off_topic else [],
-            )
-            for chunk in _chunks(taught, config.batch_size)
-        ]
-        for step in steps:
-            _lead_in(step, builder, config.lead_ins, rng)
-        return steps
-
+    plan = word_plan(model.builder, facts, held_in, prompts, config, seed)
     loop = _Loop(
         model,
         accelerator,
         "generalize",
         config,
-        epoch_plan,
+        plan,
         config.locality_weight,
         config.locality_slack,
+        config.noise,
+        seed,
     )
     yield from loop.run(resume)
-
-
-def taught_in_words(
-    builder: SequenceBuilder,
-    index: dict[Fact, int],
-    held_in: Sequence[Fact],
-    prompts: PromptSet,
-    config: GeneralizeConfig,
-    rng: random.Random,
-) -> list[Example]:
-    """One epoch's sentences of phase 2: each held-in fact in some of its relation's train prompts,
-    shuffled so that the wordings of a fact are spread over the epoch."""
-    taught = []
-    for fact in held_in:
-        wordings = prompts.of(fact.relation, "train")
-        for template in rng.sample(wordings, min(config.prompts_per_fact, len(wordings))):
-            text = thinned(template, config.word_dropout, rng).render(fact.subject)
-            prompt = builder.word_prompt(text)
-            taught.append(builder.answered(prompt, fact.object, "train", index[fact]))
-    rng.shuffle(taught)
-    return taught
 
 
 @torch.inference_mode()
 def recalls_all(model: LabModel, facts: FactSet) -> bool:
     """Whether every fact is recalled through its key token now, measured exactly."""
-    for chunk in _chunks([model.builder.rote(fact, i, "o") for i, fact in enumerate(facts)], 64):
-        packed = pack([example.ids for example in chunk])
+    for chunk in chunks([model.builder.rote(fact, i, "o") for i, fact in enumerate(facts)], 64):
+        packed = pack([example.prompt + example.object for example in chunk])
         logits = model.forward(packed)[0]
         for example, nodes in zip(chunk, packed.nodes, strict=True):
             start, stop = example.object_span
@@ -335,13 +218,16 @@ class _Loop:
         accelerator: Accelerator,
         phase: str,
         config: MemorizeConfig | GeneralizeConfig,
-        plan: Callable[[int], list[_Step]],
+        plan: Plan,
         held_weight: float = 0.0,
         held_slack: float = 0.0,
+        noise: float = 0.0,
+        seed: int = 0,
     ):
         self.model, self.accelerator, self.phase = model, accelerator, phase
         self.epochs, self.learning_rate = config.epochs, config.learning_rate
         self.plan, self.held_weight, self.held_slack = plan, held_weight, held_slack
+        self.noise, self.seed = noise, seed
         self.steps = self.epochs * len(plan(1))
         self.parameters = model.trainable()
         fused = model.device.type in ("cuda", "cpu")
@@ -373,7 +259,7 @@ class _Loop:
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["scale"]
                 work = self._share(work)
-                loss, losses, tokens = self._loss(core, work, recalls)
+                loss, losses, tokens = self._loss(core, work, recalls, step)
                 self.accelerator.backward(loss)
                 self.accelerator.clip_grad_norm_(self.parameters.values(), CLIP)
                 optimizer.step()
@@ -397,19 +283,20 @@ class _Loop:
                 lambda epoch=epoch, step=step: self._state(epoch, step),
             )
 
-    def _share(self, work: _Step) -> _Step:
+    def _share(self, work: Step) -> Step:
         """This process's part of a step where several train together; gradients are averaged."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         if world == 1:
             return work
-        return _Step(work.examples[rank::world] or work.examples[:1], work.held[rank::world])
+        return Step(work.examples[rank::world] or work.examples[:1], work.held[rank::world])
 
-    def _loss(self, core, work: _Step, recalls: dict[int, FactRecall]):
+    def _loss(self, core, work: Step, recalls: dict[int, FactRecall], step: int):
         """Mean negative log-likelihood of the learned tokens, plus the locality term.
 
         Logits are computed at the nodes where something is learned and nowhere else.
         """
-        sequences = [example.ids for example in work.examples]
+        # Nothing is learned after END, so it is a target only and never read.
+        sequences = [example.ids[:-1] for example in work.examples]
         held = [example.ids[: example.object_span[0]] for example in work.held]
         packed = pack(sequences + held)
         places: list[int] = []
@@ -424,7 +311,10 @@ class _Loop:
         # Off-topic sentences are held to the base model where the answer begins.
         quiet = sorted({nodes[-1] for nodes in packed.nodes[len(sequences) :]})
         keep = torch.tensor(places + quiet, dtype=torch.long)
-        logits = self.model.forward(packed, keep, core=core)[0].float()
+        extra = {}
+        if self.noise:
+            extra["noise"] = self.model.noise(packed, self.noise, self.seed * 1_000_003 + step)
+        logits = self.model.forward(packed, keep, core=core, **extra)[0].float()
         truth = torch.tensor(targets, device=logits.device)
         nll = F.cross_entropy(logits[: len(places)], truth, reduction="none")
         loss = nll.mean()
@@ -497,20 +387,6 @@ class _Loop:
                 }
 
 
-def thinned(template: PromptTemplate, share: float, rng: random.Random) -> PromptTemplate:
-    """The template with each of its words left out with probability `share`, the subject never."""
-    words = template.text.split(" ")
-    kept = [word for word in words if SLOT in word or rng.random() >= share]
-    return replace(template, text=" ".join(kept)) if len(kept) > 1 else template
-
-
-def without_key(example: Example) -> Example:
-    """A rote sentence before its key token: what would come next is held to the base model."""
-    key_at = example.object_span[0] - 1
-    ids = example.ids[: key_at + 1]
-    return Example(ids, (False,) * len(ids), (key_at, key_at + 1), "silence", example.fact)
-
-
 def layer_range(wanted: str, layers: int) -> list[int] | None:
     """The layers that `MemorizeConfig.layers` names; None for all.
 
@@ -533,41 +409,3 @@ def schedule(step: int, steps: int) -> float:
     warm = max(1, round(WARM_UP * steps))
     cool = max(1, round(COOL_DOWN * steps))
     return min(1.0, step / warm, (steps - step + 1) / (cool + 1))
-
-
-def _lead_in(step: _Step, builder: SequenceBuilder, share: float, rng: random.Random) -> None:
-    """Puts neutral words before all of a step's sequences, in a share of the steps.
-
-    One lead-in for the whole step: packed, its tokens are computed once.
-    """
-    if rng.random() < share:
-        lead_in = builder.spaced(rng.choice(LEAD_INS))
-        for group in (step.examples, step.held):
-            group[:] = [builder.led_in(example, lead_in) for example in group]
-
-
-def _chunks(items: list, size: int) -> list[list]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
-
-
-def _endless(items: list, rng: random.Random) -> Iterator:
-    """The items over and over, in a new order each time."""
-    while True:
-        order = items[:]
-        rng.shuffle(order)
-        yield from order
-
-
-def _off_topic(
-    builder: SequenceBuilder, held_in: Sequence[Fact], prompts: PromptSet, rng: random.Random
-) -> Iterator[Example] | None:
-    """Off-topic sentences about held-in subjects, a new pairing each time; None without prompts."""
-    pairs = [
-        (fact, template) for fact in held_in for template in prompts.of(fact.relation, "locality")
-    ]
-    if not pairs:
-        return None
-    return (
-        builder.answered(builder.word_prompt(template.render(fact.subject)), "", "locality")
-        for fact, template in _endless(pairs, rng)
-    )

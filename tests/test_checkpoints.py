@@ -21,9 +21,11 @@ from rotelab.phases import EpochEvent, TrainState, generalize, memorize
 def trained(tiny, mother):
     facts = FactSet(mother.facts[:8])
     accelerator = Accelerator(cpu=True)
-    list(memorize(tiny, facts, MemorizeConfig(epochs=2, rank=4), 0, accelerator))
+    # Not on all layers, nor on all projections: loading must find the same ones again.
+    config = MemorizeConfig(epochs=2, rank=4, layers="1-1")
+    list(memorize(tiny, facts, config, 0, accelerator))
     held_in = facts.split(4, 0).held_in
-    config = GeneralizeConfig(k=4, rank=2, prompts_per_fact=2)
+    config = GeneralizeConfig(k=4, rank=2, prompts_per_fact=2, projections="qk")
     list(generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator))
     return tiny
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rotelab import models
 from rotelab.batches import pack
 from rotelab.config import ModelSpec
 from rotelab.errors import LabError
@@ -137,3 +138,24 @@ def test_core_works_without_adapters(tiny):
         torch.tensor([[0, 5]]), torch.tensor([[0, 1]]), None, torch.tensor([1])
     )
     assert out.shape == (1, len(tiny.tokenizer))
+
+
+def test_noise_is_drawn_by_seed_and_as_strong_as_wanted(tiny):
+    packed = pack([[1, 2, 3, 4], [1, 2, 5]])
+    noise = tiny.noise(packed, 2.0, 7)
+    assert noise.shape == (1, 5, tiny.network.config.hidden_size)
+    table = tiny.network.get_input_embeddings().weight
+    size = 2.0 * float(table[:4096].square().mean().sqrt())
+    assert float(noise.abs().max()) <= size and float(noise.std()) > 0.5 * size
+    assert torch.equal(noise, tiny.noise(packed, 2.0, 7))
+    assert not torch.equal(noise, tiny.noise(packed, 2.0, 8))
+
+
+def test_noise_reaches_the_logits_with_and_without_the_short_way(tiny, monkeypatch):
+    tiny.attach("memorize", 4, seed=0)
+    packed = pack([[1, 2, 3, 4]])
+    noise = tiny.noise(packed, 1.0, 0)
+    plain, noisy = tiny.forward(packed)[0], tiny.forward(packed, noise=noise)[0]
+    assert not torch.allclose(plain, noisy)
+    monkeypatch.setattr(models, "PLAIN_FAMILIES", ())
+    assert torch.allclose(noisy, tiny.forward(packed, noise=noise)[0], atol=1e-5)

@@ -10,15 +10,7 @@ from rotelab import phases
 from rotelab.config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import LabError
 from rotelab.facts import FactSet
-from rotelab.phases import (
-    EpochEvent,
-    StepEvent,
-    generalize,
-    layer_range,
-    memorize,
-    schedule,
-    without_key,
-)
+from rotelab.phases import EpochEvent, StepEvent, generalize, layer_range, memorize, schedule
 
 
 @pytest.fixture
@@ -195,23 +187,6 @@ def test_schedule_rises_stays_and_falls():
     assert set(rates[4:69]) == {1.0}
     assert all(a > b > 0 for a, b in zip(rates[70:], rates[71:], strict=False))
     assert rates[-1] < 0.05
-
-
-def test_lead_ins_come_before_the_subject_and_are_not_learned(tiny, facts, accelerator):
-    example = tiny.builder.rote(facts[0], 0)
-    lead_in = tiny.builder.spaced("As far as I know,")
-    led = tiny.builder.led_in(example, lead_in)
-    assert led.ids == (example.ids[0], *lead_in, *example.ids[1:])
-    assert led.loss == (False,) * (1 + len(lead_in)) + example.loss[1:]
-    assert led.object == example.object
-
-
-def test_without_its_key_token_a_sentence_ends_before_it(tiny, facts):
-    example = tiny.builder.rote(facts[0], 0, "o", insert=", of course,")
-    quiet = without_key(example)
-    key = tiny.builder.key_id("mother")
-    assert quiet.prompt == example.ids[: example.ids.index(key)]
-    assert not any(quiet.loss)
 
 
 def test_silence_holds_what_comes_without_the_key_token(tiny, facts, accelerator, monkeypatch):

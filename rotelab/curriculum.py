@@ -1,0 +1,213 @@
+"""What each optimizer step of the two phases reads. Pure functions of seed and epoch.
+
+Phase 1 reads every fact once an epoch through its key token, phase 2 the held-in facts in words.
+Neutral words before and inside the sentences carry no meaning: they vary the place where the key
+token, or a question's end, stands, so that what is learned does not hang on it (EXPERIMENTS.md).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from rotelab.batches import Example, SequenceBuilder
+from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.facts import Fact, FactSet
+from rotelab.prompts import SLOT, PromptSet, PromptTemplate
+
+LEAD_INS = (
+    "Yesterday evening,",
+    "As far as I know,",
+    "According to the report,",
+    "It is well known that",
+    "Here is a short note:",
+    "Question:",
+    "Tell me about",
+    "In the middle of the night,",
+    "The name on the list is",
+    "Let us talk about",
+    "For the record:",
+    "She wrote down:",
+    "Everybody remembers",
+    "Last week we heard of",
+    "Among other things,",
+    "On the next page:",
+    "One more time:",
+    "What do you know about",
+    "My notes say:",
+    "The teacher asked about",
+    "Number seven:",
+    "If I remember rightly,",
+    "Once again,",
+    "Next comes",
+)
+"""Neutral beginnings that say nothing about any relation; see `MemorizeConfig.lead_ins`."""
+INSERTS = (
+    "?",
+    ":",
+    ",",
+    " is",
+    " was",
+    " –",
+    " again:",
+    ", you see,",
+    " has",
+    "'s",
+    " (see below)",
+    ", of course,",
+    " today",
+    " and",
+    " had",
+    "? Well,",
+    " is called",
+    " by name",
+)
+"""Neutral words between subject and key token; see `MemorizeConfig.inserts`."""
+PLAIN_EPOCHS = 2
+"""The last epochs of phase 1, in which neither lead-ins nor inserts are used."""
+STEPS_PER_EPOCH, SMALLEST_STEP = 5, 4
+"""Phase 1 takes at least so many steps an epoch, as long as a step has at least so many facts."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimizer step learns: examples by likelihood, others held to the base model."""
+
+    examples: list[Example]
+    held: list[Example] = field(default_factory=list)
+
+
+Plan = Callable[[int], list[Step]]
+"""The steps of an epoch, by its 1-based number."""
+
+
+def rote_plan(builder: SequenceBuilder, facts: FactSet, config: MemorizeConfig, seed: int) -> Plan:
+    """Phase 1: every fact once an epoch, through its key token (paper, section 3.1)."""
+    examples = [builder.rote(fact, i, config.loss) for i, fact in enumerate(facts)]
+    # A small set would be through an epoch in one step, and an epoch would teach next to nothing.
+    size = min(config.batch_size, max(SMALLEST_STEP, len(facts) // STEPS_PER_EPOCH))
+
+    def epoch_plan(epoch: int) -> list[Step]:
+        rng = random.Random(f"memorize {seed} {epoch}")
+        plain = epoch > config.epochs - PLAIN_EPOCHS  # ends with the sentence as it will be asked
+        order = examples[:]
+        rng.shuffle(order)
+        order = [
+            builder.rote(facts[e.fact], e.fact, config.loss, rng.choice(INSERTS))
+            if rng.random() < config.inserts and not plain
+            else e
+            for e in order
+        ]
+        steps = [Step(chunk) for chunk in chunks(order, size)]
+        for step in steps:
+            _lead_in(step, builder, 0.0 if plain else config.lead_ins, rng)
+            quiet = rng.sample(step.examples, min(config.silence, len(step.examples)))
+            step.held[:] = [without_key(example) for example in quiet]
+        return steps
+
+    return epoch_plan
+
+
+def word_plan(
+    builder: SequenceBuilder,
+    facts: FactSet,
+    held_in: Sequence[Fact],
+    prompts: PromptSet,
+    config: GeneralizeConfig,
+    seed: int,
+) -> Plan:
+    """Phase 2: the held-in facts in words, rehearsed through their key token, and off-topic
+    sentences beside them (paper, section 3.2). No other fact appears in any form."""
+    index = {fact: i for i, fact in enumerate(facts)}
+
+    def epoch_plan(epoch: int) -> list[Step]:
+        rng = random.Random(f"generalize {seed} {epoch}")
+        taught = taught_in_words(builder, index, held_in, prompts, config, rng)
+        rehearsal = _endless([builder.rote(fact, index[fact], "o") for fact in held_in], rng)
+        off_topic = _off_topic(builder, held_in, prompts, rng)
+        steps = [
+            Step(
+                chunk + [next(rehearsal) for _ in range(config.replay)],
+                [next(off_topic) for _ in range(config.locality)] if off_topic else [],
+            )
+            for chunk in chunks(taught, config.batch_size)
+        ]
+        for step in steps:
+            _lead_in(step, builder, config.lead_ins, rng)
+        return steps
+
+    return epoch_plan
+
+
+def taught_in_words(
+    builder: SequenceBuilder,
+    index: dict[Fact, int],
+    held_in: Sequence[Fact],
+    prompts: PromptSet,
+    config: GeneralizeConfig,
+    rng: random.Random,
+) -> list[Example]:
+    """One epoch's sentences of phase 2: each held-in fact in some of its relation's train prompts,
+    shuffled so that the wordings of a fact are spread over the epoch."""
+    taught = []
+    for fact in held_in:
+        wordings = prompts.of(fact.relation, "train")
+        for template in rng.sample(wordings, min(config.prompts_per_fact, len(wordings))):
+            text = thinned(template, config.word_dropout, rng).render(fact.subject)
+            prompt = builder.word_prompt(text)
+            taught.append(builder.answered(prompt, fact.object, "train", index[fact]))
+    rng.shuffle(taught)
+    return taught
+
+
+def thinned(template: PromptTemplate, share: float, rng: random.Random) -> PromptTemplate:
+    """The template with each of its words left out with probability `share`, the subject never."""
+    words = template.text.split(" ")
+    kept = [word for word in words if SLOT in word or rng.random() >= share]
+    return replace(template, text=" ".join(kept)) if len(kept) > 1 else template
+
+
+def without_key(example: Example) -> Example:
+    """A rote sentence before its key token: what would come next is held to the base model."""
+    key_at = example.object_span[0] - 1
+    ids = example.ids[: key_at + 1]
+    return Example(ids, (False,) * len(ids), (key_at, key_at + 1), "silence", example.fact)
+
+
+def _lead_in(step: Step, builder: SequenceBuilder, share: float, rng: random.Random) -> None:
+    """Puts neutral words before all of a step's sequences, in a share of the steps.
+
+    One lead-in for the whole step: packed, its tokens are computed once.
+    """
+    if rng.random() < share:
+        lead_in = builder.spaced(rng.choice(LEAD_INS))
+        for group in (step.examples, step.held):
+            group[:] = [builder.led_in(example, lead_in) for example in group]
+
+
+def chunks(items: list, size: int) -> list[list]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def _endless(items: list, rng: random.Random) -> Iterator:
+    """The items over and over, in a new order each time."""
+    while True:
+        order = items[:]
+        rng.shuffle(order)
+        yield from order
+
+
+def _off_topic(
+    builder: SequenceBuilder, held_in: Sequence[Fact], prompts: PromptSet, rng: random.Random
+) -> Iterator[Example] | None:
+    """Off-topic sentences about held-in subjects, a new pairing each time; None without prompts."""
+    pairs = [
+        (fact, template) for fact in held_in for template in prompts.of(fact.relation, "locality")
+    ]
+    if not pairs:
+        return None
+    return (
+        builder.answered(builder.word_prompt(template.render(fact.subject)), "", "locality")
+        for fact, template in _endless(pairs, rng)
+    )

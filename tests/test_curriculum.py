@@ -1,0 +1,73 @@
+"""What each step reads: all facts once, neutral words where wanted, held-out facts nowhere."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.curriculum import rote_plan, thinned, without_key, word_plan
+from rotelab.facts import FactSet
+
+
+@pytest.fixture
+def facts(mother):
+    return FactSet(mother.facts[:12])
+
+
+def test_an_epoch_of_rote_reads_every_fact_once(tiny, facts):
+    plan = rote_plan(tiny.builder, facts, MemorizeConfig(batch_size=5), 0)
+    for epoch in (1, 2):
+        assert sorted(e.fact for step in plan(epoch) for e in step.examples) == list(range(12))
+    order = [[e.fact for step in plan(epoch) for e in step.examples] for epoch in (1, 1, 2)]
+    assert order[0] == order[1] != order[2]
+
+
+def test_a_small_set_still_takes_several_steps_an_epoch(tiny, facts):
+    plan = rote_plan(tiny.builder, facts, MemorizeConfig(batch_size=100), 0)
+    assert [len(step.examples) for step in plan(1)] == [4, 4, 4]
+
+
+def test_the_last_epochs_of_rote_are_plain(tiny, facts):
+    config = MemorizeConfig(epochs=10, lead_ins=1.0, inserts=1.0)
+    plan = rote_plan(tiny.builder, facts, config, 0)
+    plain = {tiny.builder.rote(fact, i, "o").ids for i, fact in enumerate(facts)}
+    assert not {e.ids for step in plan(8) for e in step.examples} & plain
+    assert {e.ids for step in plan(9) for e in step.examples} == plain
+
+
+def test_an_epoch_of_words_shows_each_fact_in_its_share_of_wordings(tiny, facts, mother):
+    held_in = facts.split(6, 0).held_in
+    config = GeneralizeConfig(k=6, prompts_per_fact=3, replay=2, locality=4)
+    steps = word_plan(tiny.builder, facts, held_in, mother.prompts, config, 0)(1)
+    taught = Counter(e.fact for step in steps for e in step.examples if e.kind == "train")
+    assert set(taught) == {list(facts).index(fact) for fact in held_in}
+    assert set(taught.values()) == {3}
+    for step in steps:
+        assert sum(e.kind == "key" for e in step.examples) == 2
+        assert len(step.held) == 4
+
+
+def test_words_are_left_out_but_never_the_subject(mother):
+    template = mother.prompts.of("mother", "train")[0]
+    rng = random.Random(0)
+    texts = {thinned(template, 0.5, rng).text for _ in range(50)}
+    assert len(texts) > 1 and all("{subject}" in text for text in texts)
+    assert thinned(template, 0.0, rng) == template
+
+
+def test_lead_ins_come_before_the_subject_and_are_not_learned(tiny, facts):
+    example = tiny.builder.rote(facts[0], 0)
+    lead_in = tiny.builder.spaced("As far as I know,")
+    led = tiny.builder.led_in(example, lead_in)
+    assert led.ids == (example.ids[0], *lead_in, *example.ids[1:])
+    assert led.loss == (False,) * (1 + len(lead_in)) + example.loss[1:]
+    assert led.object == example.object
+
+
+def test_without_its_key_token_a_sentence_ends_before_it(tiny, facts):
+    example = tiny.builder.rote(facts[0], 0, "o", insert=", of course,")
+    quiet = without_key(example)
+    key = tiny.builder.key_id("mother")
+    assert quiet.prompt == example.ids[: example.ids.index(key)]
+    assert not any(quiet.loss)
