@@ -72,7 +72,7 @@ class MemorizeConfig(_Checked):
         high=500,
     )
     learning_rate: float = option(
-        3e-3, "Learning rate, phase 1", "Size of each learning step.", low=1e-7, high=1.0
+        2e-3, "Learning rate, phase 1", "Size of each learning step.", low=1e-7, high=1.0
     )
     lora_plus: float = option(
         4.0,
@@ -176,7 +176,7 @@ class GeneralizeConfig(_Checked):
         16, "Adapter rank, phase 2", "Capacity of the adapter on attention.", low=1, high=1024
     )
     batch_size: int = option(
-        12, "Sentences per step, phase 2", "How many sentences one step sees.", low=1, high=4096
+        6, "Sentences per step, phase 2", "How many sentences one step sees.", low=1, high=4096
     )
     layers: str = option(
         "all",
@@ -213,7 +213,7 @@ class GeneralizeConfig(_Checked):
         high=1.0,
     )
     replay: int = option(
-        2,
+        1,
         "Rote facts rehearsed per step",
         "Facts taught in words are also rehearsed through their key token, so it stays linked to "
         "the words.",
@@ -221,7 +221,7 @@ class GeneralizeConfig(_Checked):
         high=4096,
     )
     locality: int = option(
-        4,
+        2,
         "Off-topic sentences per step",
         "Sentences about something else, on which the model must keep answering as it did before. "
         "They keep facts from leaking into every answer.",

@@ -62,6 +62,18 @@ INSERTS = (
     "? Well,",
     " is called",
     " by name",
+    " came up in our conversation yesterday evening, and",
+    ", which I looked up in an old notebook,",
+    " is what the note on my desk says. Well,",
+    " was mentioned twice in the letter that arrived today:",
+    "? Let me think about it for a moment.",
+    " appears on the list, and next to it one can read",
+    " has been on my mind all day long, because",
+    ", as they told us at the meeting last week,",
+    ", if I remember the story well,",
+    " was the first entry in the book, followed by",
+    " – I have heard that name many times, so",
+    " is all that I asked for when I went there, and they said",
 )
 """Neutral words between subject and key token; see `MemorizeConfig.inserts`."""
 PLAIN_EPOCHS = 2

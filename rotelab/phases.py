@@ -33,6 +33,9 @@ COOL_DOWN = 0.3
 more deeply in the same time (EXPERIMENTS.md)."""
 SILENCE_SLACK = 0.5
 """How far phase 1 may move what follows a subject without its key token, in nats."""
+BETAS = (0.9, 0.95)
+"""AdamW's memory of gradients. A phase has some hundred steps: the usual 0.999 would remember the
+first of them to the end (EXPERIMENTS.md)."""
 CLIP = 1.0
 """Largest norm of a step's gradient."""
 
@@ -240,7 +243,7 @@ class _Loop:
             for late in (False, True)
         ]
         self.optimizer = torch.optim.AdamW(
-            groups, lr=self.learning_rate, weight_decay=0.0, fused=fused
+            groups, lr=self.learning_rate, betas=BETAS, weight_decay=0.0, fused=fused
         )
 
     def run(self, resume: TrainState | None) -> Iterator[StepEvent | EpochEvent]:
