@@ -79,8 +79,7 @@ def load_adapter(model: LabModel, adapter: str, folder: Path) -> dict[str, Any]:
             f"The adapter in {folder} is damaged: its file is not the one that was saved. "
             "Run the experiment again."
         )
-    shape = _shape(folder)
-    model.attach(adapter, meta["rank"], 0, shape["layers_to_transform"], shape["target_modules"])
+    model.attach(adapter, meta["rank"], 0, **_shape(folder))
     wanted = {
         n.replace(f".{adapter}", ""): n
         for n, _ in model.network.named_parameters()
@@ -117,11 +116,12 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def _shape(folder: Path) -> dict[str, Any]:
-    """Which projections of which layers an adapter sits on, from PEFT's own `adapter_config.json`;
-    nothing else in that file is used."""
+    """Which projections of which layers an adapter sits on, and how strongly it counts, from PEFT's
+    own `adapter_config.json`; nothing else in that file is used."""
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         layers, targets = config["layers_to_transform"], config["target_modules"]
+        alpha = float(config["lora_alpha"])
         whole = layers is None or all(isinstance(layer, int) for layer in layers)
         if not whole or not all(isinstance(name, str) for name in targets):
             raise ValueError("layers are numbers and projections are names")
@@ -130,7 +130,7 @@ def _shape(folder: Path) -> dict[str, Any]:
             f"The adapter in {folder} is damaged: its adapter_config.json can't be read. "
             "Run the experiment again."
         ) from error
-    return {"layers_to_transform": layers, "target_modules": sorted(targets)}
+    return {"layers": layers, "projections": sorted(targets), "alpha": alpha}
 
 
 def save_state(state: TrainState, folder: Path) -> None:

@@ -197,6 +197,14 @@ class GeneralizeConfig(_Checked):
         low=0.0,
         high=10.0,
     )
+    strength: float = option(
+        1.5,
+        "Strength of the finished adapter, phase 2",
+        "How much more the routing counts after training than in it. More answers new wordings, "
+        "and leaks more.",
+        low=0.1,
+        high=10.0,
+    )
     word_dropout: float = option(
         0.0,
         "Words left out, phase 2",
@@ -229,7 +237,7 @@ class GeneralizeConfig(_Checked):
         high=4096,
     )
     locality_weight: float = option(
-        0.25,
+        0.08,
         "Weight of the off-topic sentences",
         "How strongly they count (KL divergence to the base model).",
         low=0.0,

@@ -76,7 +76,7 @@ INSERTS = (
     " is all that I asked for when I went there, and they said",
 )
 """Neutral words between subject and key token; see `MemorizeConfig.inserts`."""
-PLAIN_EPOCHS = 2
+PLAIN_EPOCHS = 3
 """The last epochs of phase 1, in which neither lead-ins nor inserts are used."""
 STEPS_PER_EPOCH, SMALLEST_STEP = 5, 4
 """Phase 1 takes at least so many steps an epoch, as long as a step has at least so many facts."""

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper, TrainableTokensWrapper
 from torch import nn
@@ -228,6 +229,7 @@ class LabModel:
         seed: int,
         layers: Sequence[int] | None = None,
         projections: Sequence[str] | None = None,
+        alpha: float | None = None,
     ) -> None:
         """Adds an adapter with seeded weights: `memorize` on the MLPs and the key tokens' embedding
         rows, `generalize` on attention.
@@ -239,6 +241,7 @@ class LabModel:
             layers: the transformer layers that get it; all when None.
             projections: the projections in them; by default all of the MLP or of attention. Those
                 that this model does not have are passed over.
+            alpha: LoRA's alpha, the strength at which it counts times `rank`; `2 * rank` when None.
 
         Raises:
             ModelUnavailable: the model's projections go by names that are not known here.
@@ -252,7 +255,11 @@ class LabModel:
                 f"(none of {', '.join(wanted)}). Choose a Llama, Qwen or Phi model."
             )
         config = LoraConfig(
-            r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=targets, task_type=None
+            r=rank,
+            lora_alpha=2 * rank if alpha is None else alpha,
+            lora_dropout=0.0,
+            target_modules=targets,
+            task_type=None,
         )
         if layers is not None:
             config.layers_to_transform = list(layers)
@@ -271,6 +278,13 @@ class LabModel:
                 self.network = get_peft_model(self.network, config, adapter_name=adapter)
         self.network.to(self.device)
         self.use("base")
+
+    def strengthen(self, adapter: str, factor: float) -> None:
+        """Makes an adapter count `factor` times as much as it did in training."""
+        self.network.peft_config[adapter].lora_alpha *= factor
+        for module in self.network.modules():
+            if isinstance(module, LoraLayer) and adapter in module.scaling:
+                module.scaling[adapter] *= factor
 
     def _detach(self, adapter: str) -> None:
         """Takes an adapter off. PEFT 0.21 can't delete the last one beside trained token rows."""

@@ -33,9 +33,9 @@ COOL_DOWN = 0.3
 more deeply in the same time (EXPERIMENTS.md)."""
 SILENCE_SLACK = 0.5
 """How far phase 1 may move what follows a subject without its key token, in nats."""
-BETAS = (0.9, 0.95)
-"""AdamW's memory of gradients. A phase has some hundred steps: the usual 0.999 would remember the
-first of them to the end (EXPERIMENTS.md)."""
+BETAS = {"memorize": (0.9, 0.95), "generalize": (0.9, 0.999)}
+"""AdamW's memory of gradients. Phase 1 has a hundred steps: the usual 0.999 would remember the
+first of them to the end (EXPERIMENTS.md). In phase 2 it makes no difference."""
 CLIP = 1.0
 """Largest norm of a step's gradient."""
 
@@ -196,6 +196,7 @@ def generalize(
         seed,
     )
     yield from loop.run(resume)
+    model.strengthen(GENERALIZE, config.strength)
 
 
 @torch.inference_mode()
@@ -243,7 +244,7 @@ class _Loop:
             for late in (False, True)
         ]
         self.optimizer = torch.optim.AdamW(
-            groups, lr=self.learning_rate, betas=BETAS, weight_decay=0.0, fused=fused
+            groups, lr=self.learning_rate, betas=BETAS[phase], weight_decay=0.0, fused=fused
         )
 
     def run(self, resume: TrainState | None) -> Iterator[StepEvent | EpochEvent]:

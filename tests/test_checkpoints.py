@@ -25,7 +25,7 @@ def trained(tiny, mother):
     config = MemorizeConfig(epochs=2, rank=4, layers="1-1")
     list(memorize(tiny, facts, config, 0, accelerator))
     held_in = facts.split(4, 0).held_in
-    config = GeneralizeConfig(k=4, rank=2, prompts_per_fact=2, projections="qk")
+    config = GeneralizeConfig(k=4, rank=2, prompts_per_fact=2, projections="qk", strength=1.7)
     list(generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator))
     return tiny
 

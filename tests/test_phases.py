@@ -229,3 +229,27 @@ def test_loss_is_the_mean_negative_log_likelihood_of_the_learned_tokens(tiny, fa
     )
     first = next(memorize(tiny, FactSet(facts[:3]), config, 0, accelerator))
     assert first.loss == pytest.approx(sums / count, rel=1e-4)
+
+
+def test_the_finished_routing_counts_as_much_as_wanted(tiny, facts, mother, accelerator):
+    list(memorize(tiny, facts, SMALL, 0, accelerator))
+    held_in = facts.split(6, 0).held_in
+
+    def scales(strength):
+        config = GeneralizeConfig(k=6, rank=4, prompts_per_fact=1, strength=strength)
+        for event in generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator):
+            during = _scales(tiny)
+            assert during == {2.0}, event  # training itself is the same for every strength
+        return _scales(tiny)
+
+    assert scales(1.0) == {2.0}
+    assert scales(1.5) == {3.0}
+    assert tiny.network.peft_config["generalize"].lora_alpha == 12
+
+
+def _scales(model):
+    return {
+        module.scaling["generalize"]
+        for module in model.network.modules()
+        if isinstance(getattr(module, "scaling", None), dict) and "generalize" in module.scaling
+    }
