@@ -47,6 +47,9 @@ class RunSummary:
         device: the device that was asked for; `device_used` is the one it came to.
         share: how much is done, 0 to 1.
         eta_s: seconds that are left, if known.
+        queue_position: its place among those that wait; None where its sweep starts it.
+        sweep_id: the sweep that it belongs to, if any; `sweep_position` is its 0-based place there.
+        shared_phase1_from: the run of the same sweep that learned phase 1 for this one too, if any.
         test_accuracy: generation accuracy on held-out test prompts after phase 2, if measured.
         error: why it ended badly, or that its row is damaged; empty when all is well.
     """
@@ -81,12 +84,20 @@ class RunSummary:
     eta_s: float | None
     share: float
     message: str
+    sweep_id: str | None
+    sweep_position: int | None
+    shared_phase1_from: str | None
     test_accuracy: float | None
 
     @property
     def live(self) -> bool:
         """Whether a process should be at work on it."""
         return self.status in LIVE
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits for its sweep to start it, and not in the queue."""
+        return self.status == "queued" and self.queue_position is None
 
 
 @dataclass(frozen=True)
@@ -196,6 +207,34 @@ class FactSetRow:
     note: str
     facts: int
     content_hash: str
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """Runs that were planned together.
+
+    Args:
+        number: counts sweeps in the order in which they were made.
+        id: such as `sweep-20261123-031500-mother-3f2a`.
+        name: what the user calls it.
+        created: ISO 8601 in UTC.
+        axes: the values of each option that varies, by its path such as `memorize.epochs`.
+        config_json: the settings that all have in common, as stored.
+        statuses: how many of its runs have which status.
+    """
+
+    number: int
+    id: str
+    name: str
+    created: str
+    axes: dict[str, list[Any]]
+    config_json: str
+    statuses: dict[str, int]
+
+    @property
+    def runs(self) -> int:
+        """How many runs it has."""
+        return sum(self.statuses.values())
 
 
 def now() -> str:

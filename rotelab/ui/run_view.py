@@ -317,9 +317,9 @@ def _buttons(run: RunRow) -> list[Any]:
 
 
 def _ahead(lab: Lab, run: RunRow) -> int:
-    if run.status != "queued":
+    if run.status != "queued" or run.held:
         return 0
-    waiting = lab.registry.runs(limit=-1, status="queued", archived=None)
+    waiting = lab.registry.runs(limit=-1, status="queued", archived=None, held=False)
     place = (run.queue_position or 0, run.number)
     ahead = sum((r.queue_position or 0, r.number) < place for r in waiting)
     return ahead + len(lab.registry.live_runs())
