@@ -127,11 +127,7 @@ class RunRow(RunSummary):
         Raises:
             LabError: they are damaged, or from a rotelab with other options.
         """
-        try:
-            return RunConfig.from_dict(json.loads(self.config_json))
-        except (ValueError, TypeError, AttributeError, LabError) as error:
-            message = f"The settings stored with run {self.id} can't be read: {error}"
-            raise LabError(message) from error
+        return _read_config(self.config_json, f"run {self.id}")
 
     @property
     def pack(self) -> Pack:
@@ -236,6 +232,15 @@ class SweepRow:
         """How many runs it has."""
         return sum(self.statuses.values())
 
+    @property
+    def config(self) -> RunConfig:
+        """The settings that its runs have in common.
+
+        Raises:
+            LabError: they are damaged, or from a rotelab with other options.
+        """
+        return _read_config(self.config_json, f"sweep {self.id}")
+
 
 def now() -> str:
     """The time as ISO 8601 in UTC, to the millisecond."""
@@ -260,6 +265,13 @@ def read_json(text: Any, kind: type) -> Any:
     except (ValueError, TypeError):
         return kind()
     return value if isinstance(value, kind) else kind()
+
+
+def _read_config(text: str, owner: str) -> RunConfig:
+    try:
+        return RunConfig.from_dict(json.loads(text))
+    except (ValueError, TypeError, AttributeError, LabError) as error:
+        raise LabError(f"The settings stored with {owner} can't be read: {error}") from error
 
 
 def number(value: float | None) -> float:
