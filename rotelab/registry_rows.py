@@ -211,7 +211,7 @@ class SweepRow:
 
     Args:
         number: counts sweeps in the order in which they were made.
-        id: such as `sweep-20261123-031500-mother-3f2a`.
+        id: such as `sweep-20261123-031500-3f2a`.
         name: what the user calls it.
         created: ISO 8601 in UTC.
         axes: the values of each option that varies, by its path such as `memorize.epochs`.

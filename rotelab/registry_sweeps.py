@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlite_utils import Database
 
 from rotelab.config import RunConfig
-from rotelab.errors import LabError, UnknownRun
+from rotelab.errors import UnknownRun
 from rotelab.packs import Pack
 from rotelab.registry_queue import QueueRows, insert_run, run_record
 from rotelab.registry_rows import Checkpoint, RunRow, SweepRow, now, read_json, writable
@@ -56,24 +55,22 @@ class SweepRows(QueueRows):
             LabError: the file can't be written.
         """
         record = {
-            "id": f"{PREFIX}{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
             "name": writable(name.strip()),
             "created": now(),
             "axes": json.dumps({path: list(values) for path, values in axes.items()}),
             "config": json.dumps(config.to_dict()),
         }
         records = [
-            run_record(run.config, run.pack, run.name)
-            | {"sweep_id": record["id"], "sweep_position": position}
+            run_record(run.config, run.pack, run.name) | {"sweep_position": position}
             for position, run in enumerate(runs)
         ]
         with self.write() as db:
-            try:
-                db.table("sweeps").insert(record)
-            except sqlite3.IntegrityError as error:  # two in one second that drew the same
-                raise LabError("Another sweep was made at the same moment. Try again.") from error
+            taken = {row[0] for row in db.execute("SELECT id FROM sweeps").fetchall()}
+            while "id" not in record or record["id"] in taken:
+                record["id"] = _new_id()
+            db.table("sweeps").insert(record)
             for row, run in zip(records, runs, strict=True):
-                insert_run(db, row, run.pack)
+                insert_run(db, row | {"sweep_id": record["id"]}, run.pack)
         return record["id"]
 
     def sweep(self, sweep_id: str) -> SweepRow:
@@ -191,6 +188,10 @@ class SweepRows(QueueRows):
             SweepRow(number, sweep_id, name, created, _axes(axes), config, counts.get(sweep_id, {}))
             for number, sweep_id, name, created, axes, config in rows
         ]
+
+
+def _new_id() -> str:
+    return f"{PREFIX}{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def _axes(text: str) -> dict[str, list[Any]]:

@@ -178,7 +178,7 @@ def as_text(tables: Sequence[Table]) -> str:
 def as_markdown(tables: Sequence[Table]) -> str:
     """The tables for a README: the title of each in bold above it."""
     return "\n\n".join(
-        f"**{_no_markup(table.title)}**\n\n{_tabulated(table, 'github', _no_markup)}"
+        f"**{_no_markup(table.title)}**\n\n{_tabulated(table, 'pipe', _no_markup)}"
         for table in tables
     )
 

@@ -87,7 +87,7 @@ class Spread(NamedTuple):
     """Mean and deviation of one figure over the runs of a cell.
 
     Args:
-        mean: the arithmetic mean.
+        mean: the arithmetic mean; NaN where a value is not a finite number.
         deviation: the sample standard deviation (n - 1); NaN of fewer than two.
         n: how many runs.
     """
@@ -156,6 +156,8 @@ def spread(values: Sequence[float]) -> Spread | None:
     """Mean and sample standard deviation; None of nothing."""
     if not values:
         return None
+    if not all(map(math.isfinite, values)):  # a model that broke: no mean hides that
+        return Spread(math.nan, math.nan, len(values))
     deviation = statistics.stdev(values) if len(values) > 1 else math.nan
     return Spread(statistics.fmean(values), deviation, len(values))
 
