@@ -97,6 +97,50 @@ def load_adapter(model: LabModel, adapter: str, folder: Path) -> dict[str, Any]:
     return meta
 
 
+def check_adapter(folder: Path) -> dict[str, Any]:
+    """The `meta.json` of an adapter whose file is the one that was saved.
+
+    Raises:
+        LabError: the folder is missing or damaged.
+    """
+    meta = read_meta(folder)
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file() or _sha256(weights) != meta.get("sha256"):
+        raise LabError(f"The adapter in {folder} is damaged: its file is not the one saved.")
+    return meta
+
+
+def copy_adapter(source: Path, folder: Path, about: dict[str, Any]) -> None:
+    """Makes `folder` the same adapter as `source`; the weights take no room twice where the file
+    system lets two names stand for one file. Neither is ever written into afterwards.
+
+    Args:
+        source: an adapter that `check_adapter` found whole.
+        folder: the new adapter's own folder; what was there goes.
+        about: what its `meta.json` is to say otherwise.
+
+    Raises:
+        LabError: the source has no `meta.json` that can be read.
+        OSError: the disk is full or not writable.
+    """
+    meta = read_meta(source) | about
+    with written_whole(folder) as work:
+        for path in source.iterdir():
+            if path.name == "adapter_model.safetensors":
+                link_or_copy(path, work / path.name)
+            elif path.name != "meta.json":
+                shutil.copyfile(path, work / path.name)
+        (work / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Gives a file that is never changed a second name, or copies it where that can't be."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def read_meta(folder: Path) -> dict[str, Any]:
     """An adapter's `meta.json`.
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from rotelab.cli_parts import Bar, takes
+from rotelab.cli_sweeps import add_sweep_commands
 from rotelab.config import (
     EvaluationConfig,
     GeneralizeConfig,
@@ -55,8 +57,7 @@ _RUN, _MEM, _GEN, _EVAL, _MODEL = (
 )  # fmt: skip
 
 
-@app.command()
-def run(
+def config_of(
     pack: Annotated[str, _opt(RunConfig, "pack")] = _RUN.pack,
     k: Annotated[int, _opt(GeneralizeConfig, "k")] = _GEN.k,
     facts: Annotated[int, _opt(RunConfig, "facts")] = _RUN.facts,
@@ -91,12 +92,12 @@ def run(
             "--set", help="Any other option, as memorize.lora_plus=4; see rotelab/config.py."
         ),
     ] = None,
-    name: Annotated[str, typer.Option(help="What to call the run.")] = "",
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout.")
-    ] = False,
-) -> None:
-    """Make one run in the foreground: both phases and all evaluation."""
+) -> RunConfig:
+    """The settings that a run's options stand for; their names, help and defaults are these.
+
+    Raises:
+        ConfigError: one is out of its range.
+    """
     config = RunConfig(
         pack=pack,
         facts=facts,
@@ -127,15 +128,28 @@ def run(
     )
     for setting in settings or ():
         config = with_setting(config, setting)
+    return config
+
+
+@app.command()
+@takes(config_of)
+def run(
+    config: RunConfig,
+    name: Annotated[str, typer.Option(help="What to call the run.")] = "",
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout.")
+    ] = False,
+) -> None:
+    """Make one run in the foreground: both phases and all evaluation."""
     from rotelab.lab import Lab
     from rotelab.worker import agree_on, first_process, work
 
     lab = Lab.open()
     pack_of_run = lab.facts_for(config)
-    run_id, bar = "", _Bar()
+    run_id, bar = "", Bar()
     if first_process():
         run_id = lab.jobs.start_foreground(config, pack_of_run, name=name)
-    run_id = agree_on(run_id, cpu=device == "cpu")
+    run_id = agree_on(run_id, cpu=config.model.device == "cpu")
     try:
         work(lab.registry, lab.settings, run_id, bar.show)
     finally:
@@ -249,6 +263,7 @@ def report(lab: Any, run_id: str) -> dict[str, Any]:
         "run_id": run_id,
         "status": done.status,
         "error": done.error,
+        "shared_phase1_from": done.shared_phase1_from,
         "config": done.config.to_dict(),
         "seconds": {part: round(done.seconds.get(part, 0.0), 2) for part in parts},
         "checkpoints": {
@@ -282,24 +297,4 @@ def _print_scores(lab: Any, run_id: str) -> None:
         print(f"  {checkpoint:12} " + "   ".join(cells))
 
 
-class _Bar:
-    """A progress bar on stderr, made when there is something to show."""
-
-    def __init__(self):
-        self._bar: Any = None
-
-    def show(self, share: float, message: str) -> None:
-        from tqdm.auto import tqdm
-
-        if self._bar is None:
-            self._bar = tqdm(
-                total=100, file=sys.stderr, bar_format="{desc:44.44} {bar} {n:3.0f} % {elapsed}"
-            )
-        self._bar.set_description_str(message, refresh=False)
-        self._bar.n = round(100 * share)
-        self._bar.refresh()
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.leave = self._bar.n == 100  # what ended early leaves its error line only
-            self._bar.close()
+add_sweep_commands(app, config_of)

@@ -42,5 +42,9 @@ class UnknownRun(LabError):
     """No run, or more than one, goes by that id."""
 
 
+class DeviceTaken(LabError):
+    """Another run is at work on the device."""
+
+
 class RunStopped(Exception):
     """Raised inside a run when a stop was asked for and the work so far has been saved."""

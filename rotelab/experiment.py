@@ -2,8 +2,9 @@
 
     base evaluation -> memorize -> save, evaluate -> generalize -> save, evaluate -> finished
 
-Every part that is already done is skipped, and an unfinished phase goes on from its last saved
-epoch, so resuming a run is calling `run_experiment` again.
+Every part that is already done, by this run or by another of its sweep (`sharing`), is skipped, and
+an unfinished phase goes on from its last saved epoch, so resuming a run is calling `run_experiment`
+again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors.numpy import save_file
 
-from rotelab import evaluation, representations
+from rotelab import evaluation, representations, sharing
 from rotelab import registry as rows
 from rotelab.batches import pack_many
 from rotelab.checkpoints import (
@@ -156,12 +157,25 @@ class _Experiment:
         about = (self.model, self.facts, self.split, self.pack.prompts)
         self.asked = evaluation.questions(*about, self.config.evaluation, seed)
         self.views = representations.viewpoints(*about, seed)
-        self.recorder.total = self._cost()
-        # Looked up before anything is written, so that several processes decide alike.
-        self._done = {c for c in ADAPTER_OF if self._saved(c)}
-        self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.registry.update_run(self.run_id, device_used=str(self.model.device))
+            self._take_over()
+        self.accelerator.wait_for_everyone()
+        # Looked up before anything else is written, so that several processes decide alike.
+        self._done = {c for c in ADAPTER_OF if self._saved(c)}
+        self._evaluated = set(self.registry.scores(self.run_id))
+        self.accelerator.wait_for_everyone()
+        self.recorder.total = self._cost()
+
+    def _take_over(self) -> None:
+        """What another run of the same sweep has done already is not done again."""
+        asked = [(q.probe, q.fact, q.text) for q in self.asked]
+        views = [(v.relation, v.role, v.fact, v.text) for v in self.views]
+        taken = sharing.take_over(self.registry, self.settings, self.run_id, asked, views)
+        if taken.words:
+            self.recorder.say(taken.words, force=True, phase="setup")
+        if "base" in taken.evaluations:
+            self._warn_of_known(self.registry.predictions(self.run_id, "base", limit=-1))
 
     def _learn(self, checkpoint: Checkpoint, part: str, start) -> None:
         """One phase, or its adapter from disk where that was done before."""
@@ -310,14 +324,17 @@ class _Experiment:
         ]
         self.registry.add_evaluation(self.run_id, checkpoint, scores, predictions)
         if checkpoint == "base":
-            known = sorted({p.subject for p in predictions if p.correct and p.probe != "unrelated"})
-            if known:
-                self.registry.add_warning(
-                    self.run_id,
-                    f"The base model already answers {len(known)} of the facts before any training "
-                    f"({', '.join(known[:5])}{'…' if len(known) > 5 else ''}). "
-                    "They say nothing about learning: consider replacing them.",
-                )
+            self._warn_of_known(predictions)
+
+    def _warn_of_known(self, predictions: list[rows.Prediction]) -> None:
+        known = sorted({p.subject for p in predictions if p.correct and p.probe != "unrelated"})
+        if known:
+            self.registry.add_warning(
+                self.run_id,
+                f"The base model already answers {len(known)} of the facts before any training "
+                f"({', '.join(known[:5])}{'…' if len(known) > 5 else ''}). "
+                "They say nothing about learning: consider replacing them.",
+            )
 
     # Small things --------------------------------------------------------------------------------
 
@@ -348,7 +365,7 @@ class _Experiment:
                 self.registry.add_seconds(self.run_id, part, time.monotonic() - started)
 
     def _cost(self) -> float:
-        """What the whole run costs, in scored tokens; for the progress bar."""
+        """What is left of the run costs, in scored tokens; for the progress bar."""
         ids = [question.example.ids for question in self.asked]
         packed = pack_many(ids, self.config.evaluation.batch_tokens)
         self._evaluation_cost = float(sum(row.ids.shape[1] for _, row in packed))
@@ -359,4 +376,8 @@ class _Experiment:
         sentences = len(self.split.held_in) * two.prompts_per_fact * two.epochs
         steps = sentences / two.batch_size
         phase2 = sentences * words + steps * (two.replay * key + two.locality * words)
-        return 3 * self._evaluation_cost + TRAIN_COST * (phase1 + phase2)
+        left = 3 - len(self._evaluated)
+        phases = phase1 * ("memorized" not in self._done) + phase2 * (
+            "generalized" not in self._done
+        )
+        return max(1.0, left * self._evaluation_cost + TRAIN_COST * phases)

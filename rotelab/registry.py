@@ -1,6 +1,6 @@
 """The registry: everything that happened, in one SQLite file.
 
-`Registry` is put together from its parts, one file each: runs, queue, results and fact sets.
+`Registry` is put together from its parts, one file each: runs, queue, sweeps, results, fact sets.
 Every call opens its own connection and makes one short transaction, so any number of threads and
 processes can use the file at once.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from rotelab.registry_database import BUSY_S
 from rotelab.registry_fact_sets import FactSetRows, fact_set_name
-from rotelab.registry_queue import LiveRun, QueueRows
+from rotelab.registry_queue import LiveRun
 from rotelab.registry_results import ResultRows
 from rotelab.registry_rows import (
     CHECKPOINTS,
@@ -26,7 +26,9 @@ from rotelab.registry_rows import (
     Score,
     Similarity,
     Status,
+    SweepRow,
 )
+from rotelab.registry_sweeps import SweepRows
 from rotelab.settings import Settings
 
 __all__ = [
@@ -46,11 +48,12 @@ __all__ = [
     "Score",
     "Similarity",
     "Status",
+    "SweepRow",
     "fact_set_name",
 ]
 
 
-class Registry(QueueRows, ResultRows, FactSetRows):
+class Registry(SweepRows, ResultRows, FactSetRows):
     """The rows of `runs.db`, safe from many threads and processes at once.
 
     Args:

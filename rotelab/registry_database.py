@@ -111,6 +111,26 @@ def m004_known_to_base(db: Database) -> None:
     )
 
 
+@migrations()
+def m006_sweeps(db: Database) -> None:
+    """Runs that were planned together, and which of them took phase 1 over from which."""
+    db.execute(
+        """CREATE TABLE sweeps (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE, name TEXT NOT NULL DEFAULT '', created TEXT NOT NULL,
+            axes TEXT NOT NULL, config TEXT NOT NULL
+        ) STRICT"""
+    )
+    for column in (
+        "sweep_id TEXT REFERENCES sweeps(id) ON DELETE SET NULL",
+        "sweep_position INTEGER",
+        # Not a reference: it stays true when that run is deleted.
+        "shared_phase1_from TEXT",
+    ):
+        db.execute(f"ALTER TABLE runs ADD COLUMN {column}")
+    db.execute("CREATE INDEX runs_sweep ON runs(sweep_id, sweep_position)")
+
+
 class RegistryFile:
     """One connection per call to `runs.db`, in WAL mode; safe from many threads and processes.
 

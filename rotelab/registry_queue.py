@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlite_utils import Database
 
 from rotelab.config import RunConfig
-from rotelab.errors import LabError
+from rotelab.errors import DeviceTaken, LabError
 from rotelab.packs import Pack
 from rotelab.registry_rows import LIVE, RESUMABLE, Status, now, versions, writable
 from rotelab.registry_runs import RunRows, keep_content, next_place
@@ -55,36 +55,18 @@ class QueueRows(RunRows):
 
         Raises:
             UnknownRun: there is no such parent.
-            LabError: `process` is given and another run holds the device; or the file can't be
-                written.
+            DeviceTaken: `process` is given and another run holds the device.
+            LabError: the file can't be written.
         """
-        record = {
-            "name": writable(name.strip()),
-            "pack_name": pack.name,
-            "model": config.model.name,
-            "seed": config.seed,
-            "device": config.model.device,
-            "parent_id": parent_id,
-            "versions": json.dumps(versions()),
-            "config": json.dumps(config.to_dict()),
-        }
+        record = run_record(config, pack, name) | {"parent_id": parent_id}
         with self.write() as db:
             if parent_id is not None:
                 self._require(db, parent_id)
-            record["content_hash"] = keep_content(db, pack)
-            record["created"] = now()
             record["queue_position"] = next_place(db)
-            while True:
-                record["id"] = _new_id(pack.name)
-                try:
-                    db.table("runs").insert(record)
-                    break
-                except sqlite3.IntegrityError:
-                    if not _exists(db, record["id"]):
-                        raise
+            run_id = insert_run(db, record, pack)
             if process is not None:
-                self._claim(db, record["id"], *process)
-        return record["id"]
+                self._claim(db, run_id, *process)
+        return run_id
 
     def live_runs(self) -> list[LiveRun]:
         """The runs that a process should be at work on.
@@ -104,7 +86,8 @@ class QueueRows(RunRows):
         """Gives the first waiting run whose device is free to the caller, who then starts it.
 
         Two callers never get the same run. `auto` may turn out to be any device, so it shares with
-        none. Who waits longer is not overtaken by a later run that wants the same device.
+        none. Who waits longer is not overtaken by a later run that wants the same device. Runs
+        that their sweep will start have no place in the queue and are passed over.
 
         Returns:
             The run's id, now `running` and without a process; None when nothing can start.
@@ -116,7 +99,7 @@ class QueueRows(RunRows):
             taken = [device for _, device in _holders(db)]
             waiting = db.execute(
                 "SELECT id, device FROM runs WHERE status = 'queued' "
-                "ORDER BY queue_position, number"
+                "AND queue_position IS NOT NULL ORDER BY queue_position, number"
             ).fetchall()
             for run_id, device in waiting:
                 if not any(_same_device(device, other) for other in taken):
@@ -130,7 +113,8 @@ class QueueRows(RunRows):
 
         Raises:
             UnknownRun: there is no such run.
-            LabError: another run holds the device (it is named), or this run can't start now.
+            DeviceTaken: another run holds the device (it is named).
+            LabError: this run can't start now.
         """
         with self.write() as db:
             self._claim(db, run_id, pid, pid_started)
@@ -235,7 +219,7 @@ class QueueRows(RunRows):
             raise LabError(f"Run {run_id} is {row['status']}; it can't be started again.")
         for holder, device in _holders(db):
             if _same_device(row["device"], device):
-                raise LabError(
+                raise DeviceTaken(
                     f"Run {holder} is using this device. Wait until it has ended, stop it, or put "
                     "the new run in the queue."
                 )
@@ -245,6 +229,39 @@ class QueueRows(RunRows):
         self._move(db, row, "running")
         process = {"pid": pid, "pid_started": pid_started, "claimed": now(), "heartbeat": now()}
         db.table("runs").update(row["number"], process)
+
+
+def run_record(config: RunConfig, pack: Pack, name: str) -> dict[str, Any]:
+    """What a new run's row says of it, but for its id and its place."""
+    return {
+        "name": writable(name.strip()),
+        "pack_name": pack.name,
+        "model": config.model.name,
+        "seed": config.seed,
+        "device": config.model.device,
+        "versions": json.dumps(versions()),
+        "config": json.dumps(config.to_dict()),
+    }
+
+
+def insert_run(db: Database, record: dict[str, Any], pack: Pack) -> str:
+    """Writes the row of a new run inside the caller's transaction, keeps its facts, returns its id.
+
+    Args:
+        db: the connection.
+        record: what `run_record` gave, and the columns that say where it belongs: queue, parent,
+            sweep.
+        pack: its facts and prompts.
+    """
+    record = record | {"content_hash": keep_content(db, pack), "created": now()}
+    while True:
+        record["id"] = _new_id(pack.name)
+        try:
+            db.table("runs").insert(record)
+            return record["id"]
+        except sqlite3.IntegrityError:
+            if not _exists(db, record["id"]):
+                raise
 
 
 def _holders(db: Database) -> list[tuple[str, str]]:

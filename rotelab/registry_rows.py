@@ -47,6 +47,9 @@ class RunSummary:
         device: the device that was asked for; `device_used` is the one it came to.
         share: how much is done, 0 to 1.
         eta_s: seconds that are left, if known.
+        queue_position: its place among those that wait; None where its sweep starts it.
+        sweep_id: the sweep that it belongs to, if any; `sweep_position` is its 0-based place there.
+        shared_phase1_from: the run of the same sweep that learned phase 1 for this one too, if any.
         test_accuracy: generation accuracy on held-out test prompts after phase 2, if measured.
         error: why it ended badly, or that its row is damaged; empty when all is well.
     """
@@ -81,12 +84,20 @@ class RunSummary:
     eta_s: float | None
     share: float
     message: str
+    sweep_id: str | None
+    sweep_position: int | None
+    shared_phase1_from: str | None
     test_accuracy: float | None
 
     @property
     def live(self) -> bool:
         """Whether a process should be at work on it."""
         return self.status in LIVE
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits for its sweep to start it, and not in the queue."""
+        return self.status == "queued" and self.queue_position is None
 
 
 @dataclass(frozen=True)
@@ -116,11 +127,7 @@ class RunRow(RunSummary):
         Raises:
             LabError: they are damaged, or from a rotelab with other options.
         """
-        try:
-            return RunConfig.from_dict(json.loads(self.config_json))
-        except (ValueError, TypeError, AttributeError, LabError) as error:
-            message = f"The settings stored with run {self.id} can't be read: {error}"
-            raise LabError(message) from error
+        return _read_config(self.config_json, f"run {self.id}")
 
     @property
     def pack(self) -> Pack:
@@ -198,6 +205,43 @@ class FactSetRow:
     content_hash: str
 
 
+@dataclass(frozen=True)
+class SweepRow:
+    """Runs that were planned together.
+
+    Args:
+        number: counts sweeps in the order in which they were made.
+        id: such as `sweep-20261123-031500-3f2a`.
+        name: what the user calls it.
+        created: ISO 8601 in UTC.
+        axes: the values of each option that varies, by its path such as `memorize.epochs`.
+        config_json: the settings that all have in common, as stored.
+        statuses: how many of its runs have which status.
+    """
+
+    number: int
+    id: str
+    name: str
+    created: str
+    axes: dict[str, list[Any]]
+    config_json: str
+    statuses: dict[str, int]
+
+    @property
+    def runs(self) -> int:
+        """How many runs it has."""
+        return sum(self.statuses.values())
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings that its runs have in common.
+
+        Raises:
+            LabError: they are damaged, or from a rotelab with other options.
+        """
+        return _read_config(self.config_json, f"sweep {self.id}")
+
+
 def now() -> str:
     """The time as ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -221,6 +265,13 @@ def read_json(text: Any, kind: type) -> Any:
     except (ValueError, TypeError):
         return kind()
     return value if isinstance(value, kind) else kind()
+
+
+def _read_config(text: str, owner: str) -> RunConfig:
+    try:
+        return RunConfig.from_dict(json.loads(text))
+    except (ValueError, TypeError, AttributeError, LabError) as error:
+        raise LabError(f"The settings stored with {owner} can't be read: {error}") from error
 
 
 def number(value: float | None) -> float:

@@ -81,7 +81,11 @@ class RunRows(RegistryFile):
             raise UnknownRun("Which run? Give its id, a unique beginning of it, or `latest`.")
         with self.read() as db:
             if text == "latest":
-                found = db.execute("SELECT id FROM runs ORDER BY number DESC LIMIT 1").fetchall()
+                # What a sweep has yet to start comes last: there is nothing to see of it.
+                found = db.execute(
+                    "SELECT id FROM runs ORDER BY (status = 'queued' AND queue_position IS NULL), "
+                    "number DESC LIMIT 1"
+                ).fetchall()
                 if not found:
                     raise UnknownRun("There is no run yet. Start one first.")
                 return found[0][0]
@@ -107,20 +111,24 @@ class RunRows(RegistryFile):
         search: str = "",
         status: Status | Sequence[Status] | None = None,
         archived: bool | None = False,
+        held: bool = True,
     ) -> list[RunSummary]:
         """The runs, newest first. A damaged run is listed with an error; the others as they are.
 
         Args:
             limit: how many at most.
             offset: how many to skip.
-            search: a text that id, name, pack, model, note or tags must contain.
+            search: a text that id, name, pack, model, note, tags or sweep must contain.
             status: one status, or several.
             archived: whether archived runs are listed (and only they); None lists both kinds.
+            held: whether runs are listed that wait for their sweep to start them.
 
         Raises:
             LabError: the file can't be read.
         """
         where, values = _where(search, status, archived)
+        if not held:
+            where += " AND NOT (status = 'queued' AND queue_position IS NULL)"
         with self.read() as db:
             rows = list(
                 db.query(
@@ -242,6 +250,8 @@ class RunRows(RegistryFile):
     def delete_run(self, run_id: str) -> None:
         """Deletes a run's rows, its measurements too. Its folder is the caller's to delete.
 
+        A sweep goes with its last run.
+
         Raises:
             UnknownRun: there is no such run.
             LabError: the run is live, or the file can't be written.
@@ -256,6 +266,11 @@ class RunRows(RegistryFile):
                 "AND NOT EXISTS (SELECT 1 FROM runs WHERE content_hash = :hash) "
                 "AND NOT EXISTS (SELECT 1 FROM fact_sets WHERE content_hash = :hash)",
                 {"hash": row["content_hash"]},
+            )
+            db.execute(
+                "DELETE FROM sweeps WHERE id = :sweep "
+                "AND NOT EXISTS (SELECT 1 FROM runs WHERE sweep_id = :sweep)",
+                {"sweep": row["sweep_id"]},
             )
 
     def _require(self, db: Database, run_id: str) -> dict[str, Any]:
@@ -312,7 +327,7 @@ def _common(row: dict[str, Any]) -> dict[str, Any]:
 def _where(search: str, status: Any, archived: bool | None) -> tuple[str, list[Any]]:
     parts, values = ["1"], []
     if search.strip():
-        columns = ("id", "name", "pack_name", "model", "note", "tags")
+        columns = ("id", "name", "pack_name", "model", "note", "tags", "sweep_id")
         parts.append("(" + " OR ".join(f"{c} LIKE ? ESCAPE '\\'" for c in columns) + ")")
         values += [like(search.strip())] * len(columns)
     if status:

@@ -19,6 +19,8 @@ from rotelab.settings import Settings
 NICE = 5
 """The worker yields to the page: training takes all cores, and a click must not wait for it."""
 
+FROM_KEYBOARD = "Interrupted from the keyboard."
+
 FAULT = (
     "Something went wrong inside rotelab ({kind}: {text}). The run's log has the details; what was "
     "saved before is kept."
@@ -57,7 +59,7 @@ def work(
     except LabError as error:
         registry.set_status(run_id, "failed", str(error))
     except KeyboardInterrupt:
-        registry.set_status(run_id, "stopped", "Interrupted from the keyboard.")
+        registry.set_status(run_id, "stopped", FROM_KEYBOARD)
     except Exception as error:  # the run's row must say how it ended, whatever it was
         traceback.print_exc()
         registry.set_status(run_id, "failed", _sentence(error))

@@ -84,7 +84,9 @@ def _measured(lab: Lab, config: RunConfig) -> tuple[dict[str, float], float]:
             seconds = run.seconds.get(part)
             # A run that may end phase 1 early has not read what its settings say.
             early = part == "phase1" and run.config.memorize.stop_at_full_recall
-            if isinstance(seconds, int | float) and seconds > 0 and not early:
+            # What another run of its sweep did for it took it no time.
+            shared = part != "phase2" and run.sweep_id is not None
+            if isinstance(seconds, int | float) and seconds > 0 and not (early or shared):
                 read[part] += work[part]
                 took[part] += seconds
         setups.append(float(run.seconds.get("setup", 0.0)))

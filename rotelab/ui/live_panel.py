@@ -181,7 +181,8 @@ def look(lab: Lab, watching: str, seen: Seen) -> Any:
     Raises:
         LabError: the registry can't be read.
     """
-    busy = lab.registry.runs(limit=MAX_WATCHED, status=[*LIVE, "queued"], archived=None)
+    wanted = [*LIVE, "queued"]
+    busy = lab.registry.runs(limit=MAX_WATCHED, status=wanted, archived=None, held=False)
     run = _on_show(lab, watching, busy)
     if run is None:
         if seen.status == "none":
@@ -227,7 +228,7 @@ def _on_show(lab: Lab, watching: str, busy: list[RunSummary]) -> RunSummary | No
         except UnknownRun:
             pass  # deleted meanwhile
     live = [run for run in busy if run.live]
-    return next(iter([*live, *reversed(busy), *lab.registry.runs(limit=1)]), None)
+    return next(iter([*live, *reversed(busy), *lab.registry.runs(limit=1, held=False)]), None)
 
 
 def _choices(run: RunSummary, busy: list[RunSummary], seen: Seen) -> tuple[Any, str]:
@@ -284,8 +285,9 @@ def _grid(lab: Lab, run: RunSummary) -> Any:
 def _head(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> str:
     queued = [r for r in busy if r.status == "queued"]
     queued.sort(key=lambda r: (r.queue_position or 0, r.number))
-    ahead = [r.id for r in queued].index(run.id) if run.status == "queued" else 0
-    if run.status == "queued":
+    waits_here = run.status == "queued" and not run.held
+    ahead = [r.id for r in queued].index(run.id) if waits_here else 0
+    if waits_here:
         ahead += sum(r.live for r in busy)
     recall = _recall(lab.registry.metrics(run.id, ["recall"]))
     done = 1.0 if run.status == "finished" else min(1.0, max(0.0, run.share or 0.0))
@@ -297,7 +299,7 @@ def _head(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> str:
     if run.live or run.status == "queued":
         small.append(SAFE)
     title = escape(run.name or f"Run {run.number}")
-    waits = len(queued) - (run.status == "queued")
+    waits = len(queued) - waits_here
     if waits > 0:
         small.append("1 more run waits." if waits == 1 else f"{waits} more runs wait.")
     bar = (

@@ -66,7 +66,9 @@ def bytes_of(lab: Lab, run_id: str) -> int:
     total = 0
     for path in folder.rglob("*"):
         try:
-            total += path.lstat().st_size if not path.is_dir() else 0
+            stat = path.lstat()
+            # What another run of the same sweep has too stays where it is.
+            total += stat.st_size if not path.is_dir() and stat.st_nlink == 1 else 0
         except OSError:
             continue  # it went away while we counted
     return total

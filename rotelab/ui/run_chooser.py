@@ -33,7 +33,7 @@ def offered(lab: Lab) -> list[Any]:
     Raises:
         LabError: the registry can't be read.
     """
-    runs = lab.registry.runs(limit=MAX_RUN_CHOICES)
+    runs = lab.registry.runs(limit=MAX_RUN_CHOICES, held=False)
     choices = [(run_label(run), run.id) for run in runs]
     return [gr.Dropdown(choices=choices), [[run.id, run.status, run.phase] for run in runs]]
 

@@ -74,6 +74,7 @@ def head_html(run: RunRow, scores: Any, ahead: int = 0) -> str:
     )
     if run.error:
         html += f"<div class='note note-bad'>{escape(run.error)}</div>"
+    html += _sweep_line(run)
     words = headline(scores)
     if words:
         first, _, rest = words.partition(". ")
@@ -222,12 +223,22 @@ def _mark(probe: str, correct: bool) -> str:
     return "✓" if correct else "✗"
 
 
+def _sweep_line(run: RunRow) -> str:
+    if run.sweep_id is None:
+        return ""
+    words = f"Run {(run.sweep_position or 0) + 1} of the sweep {run.sweep_id}."
+    if run.shared_phase1_from:
+        words += f" Phase 1 was taken from run {run.shared_phase1_from}, which learned it for both."
+    return f"<p class='sub'>{escape(words)}</p>"
+
+
 def _times(run: RunRow) -> str:
     rows = [("Made", local_time(run.created)), ("Started", local_time(run.started))]
     rows.append(("Ended", local_time(run.finished)))
     for part, words in SECONDS_WORDS.items():
         if isinstance(run.seconds.get(part), int | float):
-            rows.append((words, duration(run.seconds[part])))
+            shared = part == "phase1" and run.shared_phase1_from and not run.seconds[part]
+            rows.append((words, "taken over" if shared else duration(run.seconds[part])))
     return _plain_table([(label, value) for label, value in rows if value])
 
 

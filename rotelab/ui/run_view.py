@@ -24,6 +24,7 @@ from rotelab.ui.run_detail import (
     settings_html,
 )
 from rotelab.ui.run_words import MEASURE_WORDS, PROBE_WORDS
+from rotelab.ui.sweep_panel import SweepPanel, build_sweep_panel, wire_sweep_panel
 
 ANSWER_PAGE = 50
 """Answers on one page."""
@@ -72,6 +73,7 @@ class RunView:
     download: gr.DownloadButton
     log: gr.Textbox
     log_again: gr.Button
+    sweep: SweepPanel
 
     @property
     def filled(self) -> list[Any]:
@@ -113,6 +115,8 @@ def build_run_view() -> RunView:
             made["settings"] = gr.HTML(css_template=CSS, elem_id="run-settings")
         with gr.Tab("Name, files and log"):
             _build_files(made)
+        with gr.Tab("Sweep"):
+            made["sweep"] = build_sweep_panel()
     return RunView(**made)
 
 
@@ -226,6 +230,7 @@ def wire_run_view(lab: Lab, run: gr.State, view: RunView) -> None:
     view.measure.input(bound(draw_bars, lab), [run, view.measure], view.bars, **quiet)
     view.zip.click(bound(make_zip, lab), run, view.download, api_visibility="private")
     view.log_again.click(bound(read_log, lab), run, view.log, **quiet)
+    wire_sweep_panel(lab, run, view.head, view.sweep)
 
 
 def _build_result(made: dict[str, Any]) -> None:
@@ -317,9 +322,9 @@ def _buttons(run: RunRow) -> list[Any]:
 
 
 def _ahead(lab: Lab, run: RunRow) -> int:
-    if run.status != "queued":
+    if run.status != "queued" or run.held:
         return 0
-    waiting = lab.registry.runs(limit=-1, status="queued", archived=None)
+    waiting = lab.registry.runs(limit=-1, status="queued", archived=None, held=False)
     place = (run.queue_position or 0, run.number)
     ahead = sum((r.queue_position or 0, r.number) < place for r in waiting)
     return ahead + len(lab.registry.live_runs())

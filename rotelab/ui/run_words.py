@@ -72,6 +72,11 @@ def status_sentence(run: RunSummary, ahead: int = 0) -> str:
         run: the run.
         ahead: how many runs are before it, where it waits.
     """
+    if run.held:
+        return (
+            "Waiting for its sweep, which starts its runs one after the other; if that was ended, "
+            f"`python -m rotelab sweep --resume {run.sweep_id}` goes on."
+        )
     if run.status == "queued":
         if not ahead:
             return "Waiting: it starts in a moment."

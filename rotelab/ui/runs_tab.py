@@ -199,7 +199,7 @@ def glance(
     listed = (repr(rows), words)
     newest = gr.skip()
     if not run_id:
-        runs = lab.registry.runs(limit=1)
+        runs = lab.registry.runs(limit=1, held=False)
         newest = choose(lab, runs[0].id) if runs else gr.skip()
     state = _state(lab, run_id)
     if seen and seen[0] == listed and seen[1] == state and (run_id or not rows):

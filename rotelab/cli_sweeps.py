@@ -1,0 +1,174 @@
+"""The commands about many runs: `sweep`, `sweeps` and `report`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from rotelab.cli_parts import Bar, takes
+from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig, help_of
+from rotelab.errors import LabError
+from rotelab.sweep_axes import SEED, parse_axis, read_axes, split_values
+
+
+def add_sweep_commands(app: typer.Typer, config_of: Callable[..., RunConfig]) -> None:
+    """Adds this file's commands to the command line.
+
+    Args:
+        app: the command line.
+        config_of: makes a run's settings of its options.
+    """
+    app.command()(takes(config_of)(sweep))
+    app.command()(sweeps)
+    app.command()(report)
+
+
+def sweep(
+    config: RunConfig,
+    phase1_epochs: Annotated[
+        str, typer.Option(help=f"Axis, as 3,6,10,20. {help_of(MemorizeConfig, 'epochs')}")
+    ] = "",
+    k: Annotated[
+        str, typer.Option(help=f"Axis, as 1,5,10,50. {help_of(GeneralizeConfig, 'k')}")
+    ] = "",
+    seeds: Annotated[str, typer.Option(help="Axis, as 0,1,2; means are taken over it.")] = "",
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(help="Any other axis, as generalize.epochs=1,2,4; may be given often."),
+    ] = None,
+    resume: Annotated[
+        str, typer.Option(help="Go on with a sweep: its id, its beginning, or “latest”.")
+    ] = "",
+    name: Annotated[str, typer.Option(help="What to call the sweep.")] = "",
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout.")
+    ] = False,
+) -> None:
+    """Make many runs one after the other, over every combination of the axes' values.
+
+    Runs that differ in phase 2 only share phase 1. A failed run does not stop the others; Ctrl-C
+    leaves a sweep that --resume goes on with, and so does a power cut.
+    """
+    from rotelab.lab import Lab
+    from rotelab.sweeps import go_on, left_of, plan
+    from rotelab.worker import agree_on, first_process
+
+    given = [("memorize.epochs", phase1_epochs), ("generalize.k", k), (SEED, seeds)]
+    axes = [(path, split_values(path, text)) for path, text in given if text]
+    axes += [parse_axis(text) for text in axis or ()]
+    if resume and (axes or config != RunConfig()):
+        raise LabError("--resume goes on with the settings of the sweep: give no others beside it.")
+    typed = None if resume else read_axes(axes, config)
+    lab, sweep_id = Lab.open(), ""
+    if first_process():
+        sweep_id = lab.registry.resolve_sweep(resume) if resume else plan(lab, typed, config, name)
+    sweep_id = agree_on(sweep_id, cpu=config.model.device == "cpu")
+    bar = Bar()
+    try:
+        ended = go_on(lab, sweep_id, lambda *how_far: _show(bar, *how_far))
+    finally:
+        bar.close()
+    if not first_process():
+        return
+    again = f"`python -m rotelab sweep --resume {sweep_id}`"
+    left = left_of(lab, sweep_id)
+    if not ended:
+        raise LabError(f"Interrupted with {_runs(len(left))} left. {again} goes on.")
+    _print_sweep(lab, sweep_id, json_output)
+    if left:
+        ids = ", ".join(run.id for run in left[:5]) + (", …" if len(left) > 5 else "")
+        raise LabError(f"{_runs(len(left))} did not finish: {ids}. {again} tries again.")
+
+
+def sweeps(
+    json_output: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
+) -> None:
+    """List the sweeps, newest first."""
+    from rotelab.lab import Lab
+
+    listed = Lab.open().registry.sweeps(limit)
+    if json_output:
+        about = ("id", "name", "created", "axes", "runs", "statuses")
+        print(json.dumps([{name: getattr(row, name) for name in about} for row in listed]))
+        return
+    if not listed:
+        print("There are no sweeps yet. Make one: python -m rotelab sweep --k 1,10,50 --seeds 0,1")
+    for row in listed:
+        axes = " ".join(f"{path}={','.join(map(str, v))}" for path, v in row.axes.items())
+        done = f"{row.statuses.get('finished', 0)}/{row.runs}"
+        print(f"{row.id:28} {done:>7} finished   {axes}   {row.name}".rstrip())
+
+
+def report(
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_SWEEP",
+            help="The id of a run or a sweep, its beginning, “latest” or “sweep-latest”.",
+        ),
+    ],
+    measure: Annotated[
+        str, typer.Option(help="Of a sweep: generation_accuracy or object_probability.")
+    ] = "generation_accuracy",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print the tables of a run or of a sweep."""
+    from rotelab.lab import Lab
+    from rotelab.report import MEASURES, as_json, as_markdown, as_text, run_tables, sweep_tables
+    from rotelab.sweep_results import read_sweep
+
+    if measure not in MEASURES:
+        raise LabError(f"{measure!r} is no measure. Use {' or '.join(MEASURES)}.")
+    if markdown and json_output:
+        raise LabError("--markdown and --json can't both be had.")
+    registry = Lab.open().registry
+    if which.strip().startswith("sweep"):
+        text = which.strip()
+        found = registry.resolve_sweep("latest" if text == "sweep-latest" else text)
+        tables = sweep_tables(read_sweep(registry, found), measure)
+    else:
+        found = registry.resolve(which)
+        tables = run_tables(registry.run(found), registry.scores(found))
+    if json_output:
+        print(json.dumps({"id": found, "tables": as_json(tables)}))
+    else:
+        print(as_markdown(tables) if markdown else as_text(tables))
+
+
+def _show(bar: Bar, place: int, count: int, share: float, message: str) -> None:
+    bar.show((place - 1 + share) / count, f"{place}/{count} {message}")
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def _print_sweep(lab: Any, sweep_id: str, json_output: bool) -> None:
+    from rotelab.report import as_json, as_text, sweep_tables
+    from rotelab.sweep_results import read_sweep
+
+    results = read_sweep(lab.registry, sweep_id)
+    tables = sweep_tables(results)
+    if not json_output:
+        print(as_text(tables))
+        print(f"\nThe same again: python -m rotelab report {sweep_id}", file=sys.stderr)
+        return
+    runs = [
+        {
+            "run_id": outcome.run_id,
+            "status": outcome.status,
+            "error": outcome.error,
+            "values": outcome.values,
+            "shared_phase1_from": outcome.shared_phase1_from,
+            "seconds": {part: round(s, 2) for part, s in outcome.seconds.items()},
+        }
+        for outcome in results.outcomes
+    ]
+    about = {"sweep_id": sweep_id, "name": results.sweep.name, "axes": results.axes}
+    print(json.dumps({**about, "runs": runs, "tables": as_json(tables)}))

@@ -1,0 +1,151 @@
+"""Figures of a sweep: one figure over two options as a heatmap, and as curves with their spread."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import plotly.graph_objects as go
+
+from rotelab.plots.style import CHECKPOINT_COLOURS, RELATION_COLOURS, TEXT, styled
+from rotelab.sweep_results import Plane, Spread
+
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_MARKERS = ("circle", "diamond", "square", "x", "triangle-up", "star")
+_NONE = "No run of this cell has finished yet."
+
+
+def heatmap(plane: Plane, name: str = "") -> go.Figure:
+    """One cell for each pair of values: the stronger its colour, the higher the mean.
+
+    Args:
+        plane: the figure over two options.
+        name: decides what counts as the same figure when a person has zoomed into it.
+    """
+    colour = CHECKPOINT_COLOURS.get(plane.figure.checkpoint, TEXT)
+    figure = go.Figure(
+        go.Heatmap(
+            z=[[None if s is None else _or_none(s.mean) for s in row] for row in plane.spreads],
+            x=[_name(value) for value in plane.xs],
+            y=[_name(value) for value in plane.ys],
+            text=[[_short(s) for s in row] for row in plane.spreads],
+            texttemplate="%{text}",
+            textfont={"size": 13},
+            customdata=[[_words(s) for s in row] for row in plane.spreads],
+            hovertemplate="%{customdata}<extra></extra>",
+            hoverongaps=True,
+            zmin=0,
+            zmax=1,
+            xgap=2,
+            ygap=2,
+            colorscale=[[0, "rgba(128,140,160,0.16)"], [1, colour]],
+            showscale=False,  # the figures themselves stand in the cells
+        )
+    )
+    styled(figure, 150 + 44 * len(plane.ys))
+    # As categories: 1, 5, 10 and 50 get cells of one width, and a text is a text.
+    figure.update_xaxes(title_text=plane.label(plane.x), type="category", showgrid=False)
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    if plane.y:
+        figure.update_yaxes(title_text=plane.label(plane.y))
+    else:
+        figure.update_yaxes(visible=False)
+    figure.update_layout(
+        uirevision=f"{name} heatmap", margin={"l": 72, "r": 16, "t": 24, "b": 64}, dragmode=False
+    )
+    return figure
+
+
+def spread_curves(plane: Plane, name: str = "") -> go.Figure:
+    """The mean along one option, a line for each value of the other, the deviation as a band.
+
+    Args:
+        plane: the figure over two options.
+        name: decides what counts as the same figure when a person has zoomed into it.
+    """
+    figure = go.Figure()
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in plane.xs)
+    for place, (value, row) in enumerate(zip(plane.ys, plane.spreads, strict=True)):
+        points = [
+            (x if numbers else _name(x), spread)
+            for x, spread in zip(plane.xs, row, strict=True)
+            if spread is not None and math.isfinite(spread.mean)
+        ]
+        if numbers:
+            points.sort(key=lambda point: point[0])
+        if points:
+            _line(figure, place, _name(value), points)
+    styled(figure, 380)
+    figure.update_xaxes(title_text=plane.label(plane.x))
+    if not numbers:
+        figure.update_xaxes(
+            type="category", categoryorder="array", categoryarray=[_name(x) for x in plane.xs]
+        )
+    figure.update_yaxes(range=[-0.04, 1.06], tickformat=".0%", title_text="Mean ± deviation")
+    figure.update_layout(
+        uirevision=f"{name} curves",
+        showlegend=bool(plane.y),
+        legend_title_text=plane.label(plane.y) if plane.y else "",
+        margin={"l": 64, "r": 16, "t": 48, "b": 64},
+    )
+    if not figure.data:
+        figure.add_annotation(
+            x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"size": 15},
+            text="The curves appear with the first finished run.",
+        )  # fmt: skip
+    return figure
+
+
+def _line(figure: go.Figure, place: int, name: str, points: list[tuple[Any, Spread]]) -> None:
+    """A line with its band; the band of a point with one run has no height."""
+    colour = RELATION_COLOURS[place % len(RELATION_COLOURS)]
+    xs, means = [x for x, _ in points], [spread.mean for _, spread in points]
+    deviations = [0.0 if math.isnan(s.deviation) else s.deviation for _, s in points]
+    if any(deviations):
+        upper = [mean + d for mean, d in zip(means, deviations, strict=True)]
+        lower = [mean - d for mean, d in zip(means, deviations, strict=True)]
+        figure.add_scatter(
+            x=[*xs, *reversed(xs)], y=[*upper, *reversed(lower)], fill="toself", mode="lines",
+            fillcolor=_pale(colour), line={"width": 0}, hoverinfo="skip", showlegend=False,
+            legendgroup=name, name=f"{name} ± deviation",
+        )  # fmt: skip
+    figure.add_scatter(
+        x=xs,
+        y=means,
+        name=name,
+        legendgroup=name,
+        mode="lines+markers",
+        line={"color": colour, "width": 2.5, "dash": _DASHES[place % len(_DASHES)]},
+        marker={"size": 8, "symbol": _MARKERS[place % len(_MARKERS)]},
+        customdata=[_words(spread) for _, spread in points],
+        hovertemplate="%{x}: %{customdata}<extra>%{fullData.name}</extra>",
+    )
+
+
+def _short(spread: Spread | None) -> str:
+    return "–" if spread is None or math.isnan(spread.mean) else f"{spread.mean:.0%}"
+
+
+def _words(spread: Spread | None) -> str:
+    if spread is None:
+        return _NONE
+    runs = "1 run" if spread.n == 1 else f"{spread.n} runs"
+    deviation = "" if math.isnan(spread.deviation) else f" ± {spread.deviation:.1%}"
+    mean = "not a number" if math.isnan(spread.mean) else f"{spread.mean:.1%}"
+    return f"{mean}{deviation} ({runs})"
+
+
+def _name(value: Any) -> str:
+    # Plotly reads a few HTML tags in texts; a model's name is to be seen as it stands.
+    if value is None:
+        return "all"
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("<", "&lt;")
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _pale(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.18)"

@@ -1,0 +1,217 @@
+"""The registry's sweeps: runs planned together, and what one of them takes over from another."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlite_utils import Database
+
+from rotelab.config import RunConfig
+from rotelab.errors import UnknownRun
+from rotelab.packs import Pack
+from rotelab.registry_queue import QueueRows, insert_run, run_record
+from rotelab.registry_rows import Checkpoint, RunRow, SweepRow, now, read_json, writable
+
+PREFIX = "sweep-"
+"""What a sweep's id begins with, so that nobody takes it for a run's."""
+
+
+class PlannedRun(NamedTuple):
+    """One run of a sweep before it is made."""
+
+    config: RunConfig
+    pack: Pack
+    name: str = ""
+
+
+class SweepRows(QueueRows):
+    """The part of the registry that keeps sweeps."""
+
+    def create_sweep(
+        self,
+        axes: Mapping[str, Sequence[Any]],
+        config: RunConfig,
+        runs: Sequence[PlannedRun],
+        name: str = "",
+    ) -> str:
+        """Writes a sweep with all its runs: all of it, or nothing.
+
+        The runs are `queued`, but without a place in the queue: the sweep starts them itself.
+
+        Args:
+            axes: the values of each option that varies, by its path.
+            config: the settings that all have in common.
+            runs: its runs in the order in which they are to be made.
+            name: what the user calls it.
+
+        Returns:
+            Its id, such as `sweep-20261123-031500-3f2a`.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        record = {
+            "name": writable(name.strip()),
+            "created": now(),
+            "axes": json.dumps({path: list(values) for path, values in axes.items()}),
+            "config": json.dumps(config.to_dict()),
+        }
+        records = [
+            run_record(run.config, run.pack, run.name) | {"sweep_position": position}
+            for position, run in enumerate(runs)
+        ]
+        with self.write() as db:
+            taken = {row[0] for row in db.execute("SELECT id FROM sweeps").fetchall()}
+            while "id" not in record or record["id"] in taken:
+                record["id"] = _new_id()
+            db.table("sweeps").insert(record)
+            for row, run in zip(records, runs, strict=True):
+                insert_run(db, row | {"sweep_id": record["id"]}, run.pack)
+        return record["id"]
+
+    def sweep(self, sweep_id: str) -> SweepRow:
+        """One sweep.
+
+        Raises:
+            UnknownRun: there is no sweep with exactly that id.
+            LabError: the file can't be read.
+        """
+        found = self._sweeps("WHERE id = ?", [sweep_id])
+        if not found:
+            raise _unknown(sweep_id)
+        return found[0]
+
+    def sweeps(self, limit: int = 100) -> list[SweepRow]:
+        """The sweeps, newest first.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        return self._sweeps("ORDER BY number DESC LIMIT ?", [limit])
+
+    def resolve_sweep(self, text: str) -> str:
+        """The id of the sweep that a whole id, a unique beginning or `latest` stands for.
+
+        Raises:
+            UnknownRun: no sweep, or more than one, begins like that.
+            LabError: the file can't be read.
+        """
+        text = text.strip()
+        with self.read() as db:
+            newest = db.execute("SELECT id FROM sweeps ORDER BY number DESC").fetchall()
+        ids = [row[0] for row in newest]
+        if text == "latest":
+            if not ids:
+                raise UnknownRun("There is no sweep yet. Start one first.")
+            return ids[0]
+        if text in ids:
+            return text
+        found = [sweep_id for sweep_id in ids if text and sweep_id.startswith(text)]
+        if not found:
+            raise _unknown(text)
+        if len(found) > 1:
+            more = ", …" if len(found) > 3 else ""
+            raise UnknownRun(
+                f"More than one sweep begins with {text[:80]!r}: {', '.join(sorted(found)[:3])}"
+                f"{more}. Give more of the id."
+            )
+        return found[0]
+
+    def sweep_runs(self, sweep_id: str) -> list[RunRow]:
+        """A sweep's runs in their order, without those that were deleted.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            ids = db.execute(
+                "SELECT id FROM runs WHERE sweep_id = ? ORDER BY sweep_position, number", [sweep_id]
+            ).fetchall()
+        return [self.run(run_id) for (run_id,) in ids]
+
+    def take_phase1(self, run_id: str, source: str, origin: str) -> None:
+        """Copies what another run recorded in phase 1, and writes down where that came from.
+
+        Args:
+            run_id: the run; what it recorded of its own phase 1 so far goes.
+            source: the run to copy from.
+            origin: the run that did phase 1 itself; `source`, or where that had it from.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            number = self._require(db, run_id)["number"]
+            for table in ("metrics", "fact_recall"):
+                _copy(db, table, "phase = 'memorize'", source, run_id)
+            db.table("runs").update(number, {"shared_phase1_from": origin})
+
+    def own_phase1(self, run_id: str) -> None:
+        """Writes down that a run does phase 1 itself.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            db.execute("UPDATE runs SET shared_phase1_from = NULL WHERE id = ?", [run_id])
+
+    def take_evaluation(self, run_id: str, source: str, checkpoint: Checkpoint) -> None:
+        """Copies all that another run measured at one checkpoint, in place of what was there.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        assert checkpoint in ("base", "memorized"), "the generalised model is always a run's own"
+        with self.write() as db:
+            self._require(db, run_id)
+            for table in ("similarities", "predictions", "scores"):
+                _copy(db, table, f"checkpoint = '{checkpoint}'", source, run_id)
+
+    def _sweeps(self, which: str, values: list[Any]) -> list[SweepRow]:
+        with self.read() as db:
+            rows = db.execute(
+                f"SELECT number, id, name, created, axes, config FROM sweeps {which}", values
+            ).fetchall()
+            counts: dict[str, dict[str, int]] = {}
+            for sweep_id, status, count in db.execute(
+                "SELECT sweep_id, status, count(*) FROM runs WHERE sweep_id IS NOT NULL "
+                "GROUP BY sweep_id, status"
+            ).fetchall():
+                counts.setdefault(sweep_id, {})[status] = count
+        return [
+            SweepRow(number, sweep_id, name, created, _axes(axes), config, counts.get(sweep_id, {}))
+            for number, sweep_id, name, created, axes, config in rows
+        ]
+
+
+def _new_id() -> str:
+    return f"{PREFIX}{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _axes(text: str) -> dict[str, list[Any]]:
+    axes = read_json(text, dict)
+    return {path: values for path, values in axes.items() if isinstance(values, list)}
+
+
+def _copy(db: Database, table: str, where: str, source: str, target: str) -> None:
+    # By the table's own columns: what a later migration adds is copied too.
+    columns = [c.name for c in db.table(table).columns if c.name not in ("run_id", "number")]
+    names, order = ", ".join(columns), "ORDER BY number" if table == "predictions" else ""
+    db.execute(f"DELETE FROM {table} WHERE run_id = ? AND {where}", [target])
+    db.execute(
+        f"INSERT INTO {table} (run_id, {names}) SELECT ?, {names} FROM {table} "
+        f"WHERE run_id = ? AND {where} {order}",
+        [target, source],
+    )
+
+
+def _unknown(text: str) -> UnknownRun:
+    return UnknownRun(
+        f"There is no sweep {text[:80]!r}. `python -m rotelab sweeps` lists them all."
+    )

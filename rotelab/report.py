@@ -1,0 +1,253 @@
+"""Tables of a run and of a sweep, and how they are printed. Nothing here reads or writes files."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tabulate import tabulate
+
+from rotelab.config import RunConfig
+from rotelab.errors import LabError
+from rotelab.registry import CHECKPOINTS, RunRow, Score
+from rotelab.sweep_results import Figure, Spread, SweepResults, cells, measured
+
+MEASURES = {
+    "generation_accuracy": "Generation accuracy",
+    "object_probability": "Object probability",
+}
+"""The figures that tables are made of: fields of `registry.Score`."""
+
+CHECKPOINT_NAMES = {"base": "base", "memorized": "memorised", "generalized": "generalised"}
+
+PROBE_NAMES = {
+    "key_token": "key token",
+    "train_prompts_heldin": "train, held in",
+    "train_prompts_heldout": "train, held out",
+    "test_prompts_heldout": "test, held out",
+    "unrelated": "unrelated",
+}
+"""What tables call a probe; one that is not named here goes by its own name."""
+
+PARTS = {
+    "setup": "setup",
+    "phase1": "phase 1",
+    "phase2": "phase 2",
+    "evaluation": "evaluation",
+    "total": "total",
+}
+
+Cell = str | int | float | Spread | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Args:
+        title: what it shows.
+        columns: a name for each column.
+        rows: as many cells each; None is shown as a dash.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+# Of a run ----------------------------------------------------------------------------------------
+
+
+def run_tables(run: RunRow, scores: Mapping[str, Mapping[str, Score]]) -> list[Table]:
+    """Scores by probe and checkpoint, seconds, and what was set otherwise than usual.
+
+    Args:
+        run: the run.
+        scores: as `Registry.scores` gives them; may lack some.
+    """
+    name = f"{run.id}, {run.status}"
+    tables = [_run_scores(f"{name}: {words.lower()}", measure, scores)
+              for measure, words in MEASURES.items()]  # fmt: skip
+    tables.append(_run_seconds(run))
+    with contextlib.suppress(LabError):  # damaged settings do not hide the scores
+        tables.append(_differences(run.config))
+    return tables
+
+
+def _run_scores(title: str, measure: str, scores: Mapping[str, Mapping[str, Score]]) -> Table:
+    there = [checkpoint for checkpoint in CHECKPOINTS if checkpoint in scores]
+    rows = []
+    for probe in _probes(scores.values()):
+        asked = max(scores[c][probe].n for c in there if probe in scores[c])
+        values = [getattr(scores[c][probe], measure) if probe in scores[c] else None for c in there]
+        rows.append((PROBE_NAMES.get(probe, probe), asked, *values))
+    return Table(title, ("asked", "n", *(CHECKPOINT_NAMES[c] for c in there)), tuple(rows))
+
+
+def _run_seconds(run: RunRow) -> Table:
+    rows = [
+        (words, float(run.seconds[part]))
+        for part, words in PARTS.items()
+        if isinstance(run.seconds.get(part), int | float)
+    ]
+    title = "Seconds"
+    if run.shared_phase1_from:
+        title += f" (phase 1 was taken from run {run.shared_phase1_from})"
+    return Table(title, ("part", "seconds"), tuple(rows))
+
+
+def _differences(config: RunConfig) -> Table:
+    usual = _flat(RunConfig())
+    rows = [
+        (path, _plain(value), _plain(usual[path]))
+        for path, value in _flat(config).items()
+        if value != usual[path]
+    ]
+    return Table("Settings that differ from the defaults", ("option", "value", "default"),
+                 tuple(rows))  # fmt: skip
+
+
+# Of a sweep --------------------------------------------------------------------------------------
+
+
+def sweep_tables(results: SweepResults, measure: str = "generation_accuracy") -> list[Table]:
+    """Mean and deviation of each cell at every checkpoint, then the runs one by one.
+
+    Args:
+        results: what came of the sweep so far.
+        measure: one of `MEASURES`.
+    """
+    name = results.sweep.name or results.sweep.id
+    done = len(results.outcomes) - len(results.unfinished)
+    tables = []
+    for checkpoint in reversed(CHECKPOINTS):
+        what = f"{MEASURES[measure].lower()} of the {CHECKPOINT_NAMES[checkpoint]} model"
+        title = (
+            f"{name}: {what}, mean ± standard deviation over seeds "
+            f"({done} of {len(results.outcomes)} runs finished)"
+        )
+        tables.append(_cells(title, results, checkpoint, measure))
+    tables.append(_runs("Runs", results))
+    if results.unfinished:
+        tables.append(_unfinished(results))
+    return tables
+
+
+def _cells(title: str, results: SweepResults, checkpoint: str, measure: str) -> Table:
+    probes = _probes(o.scores.get(checkpoint, {}) for o in results.outcomes if o.finished)
+    rows = []
+    for values, outcomes in cells(results).items():
+        found = [measured(outcomes, Figure(checkpoint, probe, measure)) for probe in probes]
+        rows.append((*map(_plain, values), len(outcomes), *found))
+    columns = (*results.cell_axes, "n", *(PROBE_NAMES.get(probe, probe) for probe in probes))
+    return Table(title, columns, tuple(rows))
+
+
+def _runs(title: str, results: SweepResults) -> Table:
+    parts = [part for part in PARTS if part != "setup"]
+    rows = []
+    for outcome in results.outcomes:
+        values = [_plain(outcome.values.get(path)) for path in results.axes]
+        seconds = [outcome.seconds.get(part) for part in parts]
+        shared = outcome.shared_phase1_from or ""
+        rows.append((outcome.run_id, *values, outcome.status, *seconds, shared))
+    columns = (*results.axes, "status", *(f"{PARTS[part]}, s" for part in parts))
+    return Table(title, ("run", *columns, "phase 1 taken from"), tuple(rows))
+
+
+def _unfinished(results: SweepResults) -> Table:
+    rows = [
+        (o.run_id, *(_plain(o.values.get(path)) for path in results.axes), o.status, o.error)
+        for o in results.unfinished
+    ]
+    return Table("Runs that are not finished", ("run", *results.axes, "status", "error"),
+                 tuple(rows))  # fmt: skip
+
+
+# Printing ----------------------------------------------------------------------------------------
+
+
+def as_text(tables: Sequence[Table]) -> str:
+    """The tables for a terminal."""
+    return "\n\n".join(f"{table.title}\n\n{_tabulated(table, 'simple')}" for table in tables)
+
+
+def as_markdown(tables: Sequence[Table]) -> str:
+    """The tables for a README: the title of each in bold above it."""
+    return "\n\n".join(
+        f"**{_no_markup(table.title)}**\n\n{_tabulated(table, 'pipe', _no_markup)}"
+        for table in tables
+    )
+
+
+def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """The tables as plain values; a mean with its deviation is an object, what is not a number is
+    null, because JSON knows no NaN."""
+    return [
+        {
+            "title": table.title,
+            "columns": list(table.columns),
+            "rows": [[_json_cell(cell) for cell in row] for row in table.rows],
+        }
+        for table in tables
+    ]
+
+
+def _tabulated(table: Table, style: str, escape=str) -> str:
+    if not table.rows:
+        return "(nothing)"
+    rows = [[escape(_word(cell)) for cell in row] for row in table.rows]
+    # Texts to the left, figures to the right; tabulate itself would take an id for a number.
+    sides = [
+        "left" if all(isinstance(row[i], str | None) for row in table.rows) else "right"
+        for i in range(len(table.columns))
+    ]
+    heads = [escape(column) for column in table.columns]
+    return tabulate(rows, heads, style, colalign=sides, disable_numparse=True)
+
+
+def _word(cell: Cell) -> str:
+    if isinstance(cell, Spread):
+        mean = _word(cell.mean)
+        return mean if math.isnan(cell.deviation) else f"{mean} ± {_word(cell.deviation)}"
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+        return "–"
+    return f"{cell:.2f}" if isinstance(cell, float) else " ".join(str(cell).split())
+
+
+def _json_cell(cell: Cell) -> Any:
+    if isinstance(cell, Spread):
+        return {name: _json_cell(value) for name, value in cell._asdict().items()}
+    if isinstance(cell, float):
+        return round(cell, 6) if math.isfinite(cell) else None
+    return cell
+
+
+def _no_markup(text: str) -> str:
+    return "".join(f"\\{char}" if char in "|*<[`\\" else char for char in text)
+
+
+def _probes(scores: Iterable[Mapping[str, Score]]) -> list[str]:
+    """The probes that were asked, in the order of `PROBE_NAMES`; others behind them."""
+    there = dict.fromkeys(probe for by_probe in scores for probe in by_probe)
+    known = [probe for probe in PROBE_NAMES if probe in there]
+    return [*known, *(probe for probe in there if probe not in PROBE_NAMES)]
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in asdict(config).items():
+        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {
+            name: value
+        }  # fmt: skip
+    return flat
+
+
+def _plain(value: Any) -> str | int | None:
+    """An option's value: as it is written on the command line, not rounded like a result."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else value

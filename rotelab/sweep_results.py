@@ -1,0 +1,203 @@
+"""What came of a sweep: its runs' scores, gathered by cell, with mean and deviation over seeds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rotelab.errors import LabError
+from rotelab.registry import Registry, Score, Status, SweepRow
+from rotelab.sweep_axes import SEED, label_of, value_of
+
+
+class Figure(NamedTuple):
+    """One figure that a run measures.
+
+    Args:
+        checkpoint: `base`, `memorized` or `generalized`.
+        probe: one of `evaluation.PROBES`.
+        measure: a field of `registry.Score`, such as `generation_accuracy`.
+    """
+
+    checkpoint: str = "generalized"
+    probe: str = "test_prompts_heldout"
+    measure: str = "generation_accuracy"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one run of a sweep.
+
+    Args:
+        run_id: the run.
+        status: where it stands.
+        error: why it ended badly.
+        values: what the axes' options are in it, by path; empty where its settings are damaged.
+        scores: by checkpoint and probe.
+        seconds: how long each part took.
+        shared_phase1_from: the run that learned phase 1 for it too, if any.
+    """
+
+    run_id: str
+    status: Status
+    error: str
+    values: dict[str, Any]
+    scores: Mapping[str, Mapping[str, Score]]
+    seconds: Mapping[str, float]
+    shared_phase1_from: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it was measured."""
+        return self.status == "finished" and bool(self.values)
+
+    def value(self, figure: Figure) -> float | None:
+        """One of its figures; None where it was not measured."""
+        score = self.scores.get(figure.checkpoint, {}).get(figure.probe)
+        return None if score is None else getattr(score, figure.measure, None)
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """A sweep and what came of each of its runs, in their order."""
+
+    sweep: SweepRow
+    outcomes: Sequence[Outcome]
+
+    @property
+    def axes(self) -> dict[str, list[Any]]:
+        """The values of each option that varies."""
+        return self.sweep.axes
+
+    @property
+    def cell_axes(self) -> list[str]:
+        """The axes whose values make a cell: all but the seed, over which means are taken."""
+        return [path for path in self.axes if path != SEED]
+
+    @property
+    def unfinished(self) -> list[Outcome]:
+        """The runs that have not come to their end."""
+        return [outcome for outcome in self.outcomes if not outcome.finished]
+
+
+class Spread(NamedTuple):
+    """Mean and deviation of one figure over the runs of a cell.
+
+    Args:
+        mean: the arithmetic mean; NaN where a value is not a finite number.
+        deviation: the sample standard deviation (n - 1); NaN of fewer than two.
+        n: how many runs.
+    """
+
+    mean: float
+    deviation: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One figure over two axes of a sweep.
+
+    Args:
+        figure: which one.
+        x: path of the axis that goes across.
+        y: path of the axis that goes down; empty where only one option varies.
+        xs: its values, and `ys` those of the other (one None where there is none).
+        spreads: `[ys][xs]`; None where no run has finished.
+        over: the paths of the axes that the means are taken over: the seed, and any further ones.
+    """
+
+    figure: Figure
+    x: str
+    y: str
+    xs: list[Any]
+    ys: list[Any]
+    spreads: list[list[Spread | None]]
+    over: tuple[str, ...]
+
+    def label(self, path: str) -> str:
+        """What the page calls an axis."""
+        return label_of(path)
+
+
+def read_sweep(registry: Registry, sweep_id: str) -> SweepResults:
+    """Reads what came of a sweep so far.
+
+    Raises:
+        UnknownRun: there is no such sweep.
+        LabError: the registry can't be read.
+    """
+    sweep = registry.sweep(sweep_id)
+    outcomes = []
+    for run in registry.sweep_runs(sweep_id):
+        try:
+            values = {path: value_of(run.config, path) for path in sweep.axes}
+        except LabError:  # a damaged run must not hide the others
+            values = {}
+        scores = registry.scores(run.id)
+        outcomes.append(
+            Outcome(
+                run.id,
+                run.status,
+                run.error,
+                values,
+                scores,
+                run.seconds,
+                run.shared_phase1_from,
+            )
+        )
+    return SweepResults(sweep, tuple(outcomes))
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """Mean and sample standard deviation; None of nothing."""
+    if not values:
+        return None
+    if not all(map(math.isfinite, values)):  # a model that broke: no mean hides that
+        return Spread(math.nan, math.nan, len(values))
+    deviation = statistics.stdev(values) if len(values) > 1 else math.nan
+    return Spread(statistics.fmean(values), deviation, len(values))
+
+
+def cells(results: SweepResults) -> dict[tuple[Any, ...], list[Outcome]]:
+    """The finished runs of every cell, by the values of `cell_axes`, in the order of the axes."""
+    found: dict[tuple[Any, ...], list[Outcome]] = {}
+    for outcome in results.outcomes:
+        if outcome.finished:
+            key = tuple(outcome.values[path] for path in results.cell_axes)
+            found.setdefault(key, []).append(outcome)
+    places = [{value: i for i, value in enumerate(results.axes[p])} for p in results.cell_axes]
+
+    def place(key: tuple[Any, ...]) -> list[int]:
+        return [at.get(value, len(at)) for at, value in zip(places, key, strict=True)]
+
+    return {key: found[key] for key in sorted(found, key=place)}
+
+
+def measured(outcomes: Sequence[Outcome], figure: Figure) -> Spread | None:
+    """Mean and deviation of one figure over some runs; None where none of them has it."""
+    values = [outcome.value(figure) for outcome in outcomes if outcome.finished]
+    return spread([value for value in values if value is not None])
+
+
+def plane(results: SweepResults, figure: Figure) -> Plane:
+    """One figure over the two axes that have most to show: the first two with several values.
+
+    The second of them goes across. Means are taken over all that is not on the plane.
+    """
+    shown = results.cell_axes or list(results.axes)
+    several = [path for path in shown if len(results.axes[path]) > 1]
+    chosen = (several or shown)[:2]
+    y, x = chosen if len(chosen) == 2 else ("", chosen[0])
+    xs, ys = results.axes[x], results.axes[y] if y else [None]
+
+    def at(row: Any, column: Any) -> Spread | None:
+        wanted = {x: column} | ({y: row} if y else {})
+        mine = [o for o in results.outcomes if o.finished and wanted.items() <= o.values.items()]
+        return measured(mine, figure)
+
+    over = tuple(path for path in results.axes if path not in chosen)
+    return Plane(figure, x, y, xs, ys, [[at(row, column) for column in xs] for row in ys], over)

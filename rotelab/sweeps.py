@@ -1,0 +1,140 @@
+"""A sweep from its axes to its end: its runs one after the other, in this process.
+
+Every run is written down before the first one starts, so a sweep that was ended in any way, even by
+a power cut, goes on with what is left. A run that fails is left behind for the next time.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+
+from rotelab.config import RunConfig
+from rotelab.errors import DeviceTaken, LabError
+from rotelab.lab import Lab
+from rotelab.registry import RunRow
+from rotelab.registry_sweeps import PlannedRun
+from rotelab.sweep_axes import Axes, cell_name, grid
+from rotelab.worker import FROM_KEYBOARD, agree_on, first_process, work
+
+LOOK_EVERY_S = 1.0
+"""How often a sweep looks whether the device that it waits for is free, in seconds."""
+
+Watch = Callable[[int, int, float, str], None]
+"""Told which run it is (from 1), of how many, the share of it that is done, and what it does."""
+
+
+def plan(lab: Lab, axes: Axes, base: RunConfig, name: str = "") -> str:
+    """Checks and writes down a sweep with all its runs; none is started.
+
+    Args:
+        lab: has the facts and the registry.
+        axes: the values of each option that varies.
+        base: the settings that all runs have in common.
+        name: what the user calls it.
+
+    Returns:
+        The sweep's id.
+
+    Raises:
+        LabError: settings or facts do not fit; nothing is written then.
+    """
+    runs = []
+    for config in grid(axes, base):
+        words = f"{name.strip()} {cell_name(axes, config)}".strip()
+        runs.append(PlannedRun(config, lab.facts_for(config), words))
+    return lab.registry.create_sweep(axes, base, runs, name)
+
+
+def go_on(lab: Lab, sweep_id: str, watch: Watch) -> bool:
+    """Makes every run of a sweep that is not finished, in their order.
+
+    What fails, or what somebody stops, does not stop the others. A device that another run holds is
+    waited for. Where several processes train together (`accelerate launch`), each calls this; the
+    first one alone decides.
+
+    Args:
+        lab: the lab.
+        sweep_id: the sweep.
+        watch: told how far it is.
+
+    Returns:
+        Whether the sweep came to its end; False where Ctrl-C ended it.
+
+    Raises:
+        LabError: the registry can't be read or written.
+    """
+    cpu = lab.registry.sweep(sweep_id).config.model.device == "cpu"
+    turns = _turns(lab, sweep_id, watch) if first_process() else iter(())
+    ended = True
+    try:
+        while turn := _agreed(next(turns, None), cpu):
+            _make(lab, *turn, watch)
+            if first_process() and _from_keyboard(lab, turn[2]):
+                ended, turns = False, iter(())
+    except KeyboardInterrupt:  # between two runs
+        return False
+    return ended
+
+
+def left_of(lab: Lab, sweep_id: str) -> list[RunRow]:
+    """The runs of a sweep that have yet to come to their end and that nobody works on.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return [r for r in lab.registry.sweep_runs(sweep_id) if r.status != "finished" and not r.live]
+
+
+def _make(lab: Lab, place: int, count: int, run_id: str, watch: Watch) -> None:
+    work(
+        lab.registry,
+        lab.settings,
+        run_id,
+        lambda share, message: watch(place, count, share, message),
+    )
+    gc.collect()  # a model is full of circles: two must not be in memory at once
+    if first_process():
+        lab.jobs.start_next()  # who waits in the queue may have the device between two runs
+
+
+def _from_keyboard(lab: Lab, run_id: str) -> bool:
+    run = lab.registry.run(run_id)
+    return (run.status, run.error) == ("stopped", FROM_KEYBOARD)
+
+
+def _turns(lab: Lab, sweep_id: str, watch: Watch) -> Iterator[tuple[int, int, str]]:
+    """Place, number of runs and id of each run to make, once it is this process's own."""
+    left = left_of(lab, sweep_id)
+    count = lab.registry.sweep(sweep_id).runs
+    for run in left:
+        place = (run.sweep_position or 0) + 1
+        if _claimed(lab, run, lambda words, place=place: watch(place, count, 0.0, words)):
+            yield place, count, run.id
+
+
+def _claimed(lab: Lab, run: RunRow, say: Callable[[str], None]) -> bool:
+    """Whether the run is this process's now; not if somebody else has seen to it meanwhile."""
+    while True:
+        try:
+            if lab.registry.run(run.id).status != run.status:
+                return False
+            lab.jobs.claim_foreground(run.id)
+            return True
+        except DeviceTaken as error:
+            say(f"Waiting: {error}")
+            time.sleep(LOOK_EVERY_S)
+        except LabError:
+            if any(r.id == run.id and r.status == run.status for r in left_of(lab, run.sweep_id)):
+                raise
+            return False  # another process was quicker, or it has been deleted
+
+
+def _agreed(turn: tuple[int, int, str] | None, cpu: bool) -> tuple[int, int, str] | None:
+    """The first process's turn, told to the others; None when there is none left."""
+    told = agree_on(" ".join(map(str, turn)) if turn else "", cpu)
+    if not told:
+        return None
+    place, count, run_id = told.split()
+    return int(place), int(count), run_id

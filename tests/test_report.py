@@ -1,0 +1,229 @@
+"""Reports: tables of runs and sweeps, means and deviations, and the three ways to print them."""
+
+import json
+import math
+
+import pytest
+from fabricated import finished, small_pack
+from test_cli import refused, rotelab
+
+from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.lab import Lab
+from rotelab.registry import Score, SweepRow
+from rotelab.report import Table, as_json, as_markdown, as_text, run_tables, sweep_tables
+from rotelab.settings import Settings
+from rotelab.sweep_results import (
+    Figure,
+    Outcome,
+    Spread,
+    SweepResults,
+    cells,
+    measured,
+    plane,
+    spread,
+)
+
+TEST = "test_prompts_heldout"
+
+
+@pytest.fixture
+def lab(own_home):
+    return Lab.open(Settings(own_home))
+
+
+def outcome(k, seed, accuracy, status="finished", epochs=3, **other):
+    scores = {"generalized": {TEST: Score(10, accuracy, accuracy / 2)}}
+    values = {"memorize.epochs": epochs, "generalize.k": k, "seed": seed}
+    seconds = {"phase1": 2.0, "total": 5.0}
+    name = f"run-{epochs}-{k}-{seed}"
+    return Outcome(name, status, other.pop("error", ""), values, scores, seconds, **other)
+
+
+def results(*outcomes, **axes):
+    axes = axes or {"memorize.epochs": [3, 6], "generalize.k": [10, 1], "seed": [0, 1]}
+    axes = {path.replace("__", "."): values for path, values in axes.items()}
+    sweep = SweepRow(1, "sweep-1", "", "", axes, "{}", {"finished": len(outcomes)})
+    return SweepResults(sweep, outcomes)
+
+
+FOUR = results(
+    outcome(1, 0, 0.2), outcome(1, 1, 0.4), outcome(10, 0, 0.9),
+    outcome(10, 1, 0.0, "failed", error="The disk is full."),
+)  # fmt: skip
+
+
+# Means -------------------------------------------------------------------------------------------
+
+
+def test_mean_and_sample_deviation():
+    assert spread([]) is None
+    one = spread([0.5])
+    assert (one.mean, one.n) == (0.5, 1) and math.isnan(one.deviation)
+    assert spread([0.2, 0.4]) == (pytest.approx(0.3), pytest.approx(0.2 / math.sqrt(2)), 2)
+    assert math.isnan(spread([0.5, math.nan]).mean)
+
+
+def test_cells_are_in_the_order_of_the_axes_and_hold_what_has_finished():
+    found = cells(FOUR)
+    assert list(found) == [(3, 10), (3, 1)]
+    assert [o.run_id for o in found[3, 1]] == ["run-3-1-0", "run-3-1-1"]
+    assert [len(of) for of in found.values()] == [1, 2]
+    assert measured(found[3, 1], Figure("base")) is None
+    assert [o.run_id for o in FOUR.unfinished] == ["run-3-10-1"]
+
+
+def test_a_plane_takes_the_first_two_axes_with_several_values():
+    shown = plane(FOUR, Figure())
+    assert (shown.y, shown.x, shown.over) == ("memorize.epochs", "generalize.k", ("seed",))
+    assert (shown.ys, shown.xs) == ([3, 6], [10, 1])
+    assert shown.spreads[0][1].mean == pytest.approx(0.3) and shown.spreads[1] == [None, None]
+    half = plane(FOUR, Figure(measure="object_probability")).spreads[0][1]
+    assert half.mean == pytest.approx(0.15)
+
+
+def test_a_plane_of_few_axes():
+    only_k = results(*FOUR.outcomes, memorize__epochs=[3], generalize__k=[1, 10], seed=[0, 1])
+    shown = plane(only_k, Figure())
+    assert (shown.y, shown.x, shown.ys) == ("", "generalize.k", [None])
+    assert shown.over == ("memorize.epochs", "seed")
+    seeds = plane(results(*FOUR.outcomes, seed=[0, 1]), Figure())
+    assert (seeds.x, seeds.over, seeds.spreads[0][1].n) == ("seed", (), 1)
+
+
+# Tables ------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_s_tables():
+    headline, _, _, runs, unfinished = sweep_tables(FOUR)
+    assert "of the generalised model" in headline.title and "3 of 4 runs" in headline.title
+    assert headline.columns == ("memorize.epochs", "generalize.k", "n", "test, held out")
+    assert [row[:3] for row in headline.rows] == [(3, 10, 1), (3, 1, 2)]
+    assert headline.rows[1][3] == (pytest.approx(0.3), pytest.approx(0.2 / math.sqrt(2)), 2)
+    assert len(runs.rows) == 4 and runs.rows[0][0] == "run-3-1-0"
+    assert unfinished.rows == (("run-3-10-1", 3, 10, 1, "failed", "The disk is full."),)
+    other = sweep_tables(FOUR, "object_probability")[0]
+    assert other.rows[1][3].mean == pytest.approx(0.15) and "Object" not in other.title
+
+
+def test_a_sweep_with_nothing_done_yet():
+    tables = sweep_tables(results(outcome(1, 0, 0.0, "queued")))
+    assert tables[0].rows == () and "0 of 1 runs" in tables[0].title
+    assert "(nothing)" in as_text(tables)
+    assert Outcome("x", "finished", "", {}, {}, {}).finished is False  # damaged settings
+
+
+def test_a_damaged_run_does_not_hide_the_others():
+    damaged = Outcome("broken", "finished", "damaged", {}, {}, {})
+    tables = sweep_tables(results(*FOUR.outcomes, damaged))
+    assert "3 of 5 runs" in tables[0].title
+    assert ("broken", None, None, None, "finished", "damaged") in tables[4].rows
+
+
+def test_a_run_s_tables(lab):
+    run_id = finished(lab, seed=3)
+    tables = run_tables(lab.registry.run(run_id), lab.registry.scores(run_id))
+    accuracy, probability, seconds, settings = tables
+    assert accuracy.title == f"{run_id}, finished: generation accuracy"
+    assert accuracy.columns == ("asked", "n", "base", "memorised", "generalised")
+    rows = {row[0]: row[1:] for row in accuracy.rows}
+    assert next(iter(rows)) == "key token" and rows["test, held out"] == (40, 0.0, 0.1, 0.75)
+    assert probability.rows[0][2:] == (0.0, 0.9, 0.9)
+    assert ("total", 75.0) in seconds.rows and "taken" not in seconds.title
+    assert set(settings.rows) == {
+        ("facts", 20, 0), ("seed", 3, 0), ("generalize.k", 10, GeneralizeConfig().k),
+    }  # fmt: skip
+
+
+def test_settings_are_not_rounded_and_shared_work_is_said(lab):
+    slow = MemorizeConfig(learning_rate=1e-5, stop_at_full_recall=True)
+    config = RunConfig(facts=20, generalize=GeneralizeConfig(k=5), memorize=slow)
+    run_id = lab.registry.create_run(config, small_pack())
+    other = lab.registry.create_run(config, small_pack())
+    lab.registry.take_phase1(run_id, other, other)
+    lab.registry.add_seconds(run_id, "phase1", 0.0)
+    tables = run_tables(lab.registry.run(run_id), {})
+    assert f"phase 1 was taken from run {other}" in tables[2].title
+    assert tables[2].rows == (("phase 1", 0.0),)
+    rows = {row[0]: row[1] for row in tables[3].rows}
+    assert rows["memorize.learning_rate"] == "1e-05"
+    assert rows["memorize.stop_at_full_recall"] == "true"
+
+
+def test_a_run_without_settings_that_can_be_read_still_has_scores(lab):
+    run_id = finished(lab)
+    with lab.registry.write() as db:
+        db.execute("UPDATE runs SET config = '{'")
+    tables = run_tables(lab.registry.run(run_id), lab.registry.scores(run_id))
+    assert len(tables) == 3 and tables[0].rows
+
+
+# Printing ----------------------------------------------------------------------------------------
+
+ODD = Table(
+    "All | kinds",
+    ("what", "n", "value"),
+    (
+        ("a|b", 3, Spread(0.5, 0.125, 3)),
+        ("1e3", 1, Spread(0.25, math.nan, 1)),
+        ("two\nlines", 12, math.nan),
+        ("*x*", 0, None),
+    ),
+)
+
+
+def test_as_text():
+    assert as_text([ODD]).splitlines() == [
+        "All | kinds",
+        "",
+        "what         n        value",
+        "---------  ---  -----------",
+        "a|b          3  0.50 ± 0.12",
+        "1e3          1         0.25",
+        "two lines   12            –",
+        "*x*          0            –",
+    ]
+
+
+def test_as_markdown():
+    lines = as_markdown([ODD, ODD]).splitlines()
+    assert lines[0] == "**All \\| kinds**" and lines[1] == ""
+    assert lines[3].startswith("|:--") and lines[3].endswith("-:|")
+    assert "a\\|b" in lines[4] and "0.50 ± 0.12" in lines[4] and "\\*x\\*" in lines[7]
+    assert lines.count("**All \\| kinds**") == 2
+
+
+def test_as_json_has_numbers_and_no_nan():
+    (table,) = json.loads(json.dumps(as_json([ODD]), allow_nan=False))
+    assert table["title"] == "All | kinds" and table["columns"] == ["what", "n", "value"]
+    assert [row[2] for row in table["rows"]] == [
+        {"mean": 0.5, "deviation": 0.125, "n": 3}, {"mean": 0.25, "deviation": None, "n": 1},
+        None, None,
+    ]  # fmt: skip
+
+
+def test_report_of_a_run_on_the_command_line(lab):
+    run_id = finished(lab)
+    text = rotelab("report", "latest")
+    assert (text.code, text.err) == (0, "") and text.out.startswith(f"{run_id}, finished")
+    assert rotelab("report", run_id[:-2], "--markdown").out.startswith(f"**{run_id}")
+    as_data = json.loads(rotelab("report", run_id, "--json").out)
+    assert as_data["id"] == run_id and len(as_data["tables"]) == 4
+
+
+@pytest.mark.parametrize(
+    "words, part",
+    [
+        (["nobody"], "There is no run 'nobody'"),
+        (["sweep-nobody"], "There is no sweep 'sweep-nobody'"),
+        (["sweep-latest"], "There is no sweep yet"),
+        (["latest", "--measure", "beauty"], "'beauty' is no measure"),
+        (["latest", "--json", "--markdown"], "can't both"),
+    ],
+)
+def test_report_refuses(words, part, own_home):
+    refused(rotelab("report", *words), part)
+
+
+def test_listing_sweeps_where_there_are_none(own_home):
+    assert rotelab("sweeps").out.startswith("There are no sweeps yet. Make one:")
+    assert rotelab("sweeps", "--json").out == "[]\n"
