@@ -111,6 +111,15 @@ def m004_known_to_base(db: Database) -> None:
     )
 
 
+@migrations()
+def m005_choice(db: Database) -> None:
+    """Multiple choice, normalised probability and the contains reading; NULL where not asked."""
+    for column in ("choice_accuracy", "normalized_probability", "contains_accuracy"):
+        db.execute(f"ALTER TABLE scores ADD COLUMN {column} REAL")
+    for column in ("chosen INTEGER", "normalized REAL", "contains INTEGER", "generated TEXT"):
+        db.execute(f"ALTER TABLE predictions ADD COLUMN {column}")
+
+
 class RegistryFile:
     """One connection per call to `runs.db`, in WAL mode; safe from many threads and processes.
 

@@ -40,7 +40,8 @@ def predictions(model, facts, mother, checkpoint="memorized", batch_tokens=128):
         model, facts, facts.split(6, 0), mother.prompts, EvaluationConfig(test_prompts=3), 0
     )
     with model.using(checkpoint):
-        return asked, [p for batch in evaluate(model, asked, batch_tokens) for p in batch]
+        config = EvaluationConfig(batch_tokens=batch_tokens)
+        return asked, [p for batch in evaluate(model, asked, config) for p in batch]
 
 
 def test_every_fact_of_a_split_is_asked(tiny, mother):
