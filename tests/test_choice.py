@@ -93,9 +93,13 @@ SLOW = settings(
 @pytest.mark.parametrize("alike", [False, True])
 @SLOW
 @given(
-    st.integers(0, 30), st.sampled_from([0.0, 2.0, 8.0]),
-    st.lists(question, min_size=1, max_size=4), st.sampled_from([4, 24, 512]), st.sampled_from([1, 4, 100]), st.randoms(),
-)  # fmt: skip
+    st.integers(0, 30),
+    st.sampled_from([0.0, 2.0, 8.0]),
+    st.lists(question, min_size=1, max_size=4),
+    st.sampled_from([4, 24, 512]),
+    st.sampled_from([1, 4, 100]),
+    st.randoms(),
+)
 def test_pruning_changes_no_verdict(alike, seed, sharpness, asked, batch_tokens, width, rng):
     """Candidates may be alike, begin alike, or one go on from another; sums may tie."""
     model = random_model(seed, sharpness, alike)
