@@ -32,6 +32,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
+from peft.tuners.trainable_tokens import TrainableTokensLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from rotelab.batches import Example
 from rotelab.candidates import candidate_sets
@@ -39,7 +41,7 @@ from rotelab.checkpoints import ADAPTER_OF, load_adapter
 from rotelab.choice import TIE, Tokens, choose, distribution
 from rotelab.errors import LabError
 from rotelab.layout import adapter_folder
-from rotelab.models import ACTIVE, Checkpoint, LabModel, load_model
+from rotelab.models import ACTIVE, MEMORIZE, Checkpoint, LabModel, load_model
 from rotelab.registry import Registry, RunRow
 from rotelab.settings import Settings
 
@@ -130,12 +132,18 @@ def _load(settings: Settings, run: RunRow, checkpoint: Checkpoint) -> LabModel:
 
 
 def _plain_network(settings: Settings, run: RunRow, checkpoint: Checkpoint) -> torch.nn.Module:
-    """The same as a stock transformers model, adapters merged into its weights."""
+    """The same as transformers has it, adapters merged into the weights."""
     model = _load(settings, run, checkpoint)
-    model.use(checkpoint)
     if not ACTIVE[checkpoint]:
         return model.network.eval()
-    return model.network.base_model.merge_and_unload(adapter_names=ACTIVE[checkpoint]).eval()
+    model.use(checkpoint)
+    for module in list(model.network.modules()):
+        # PEFT 0.21 would merge all adapters into the key tokens' rows, which only one has.
+        if isinstance(module, TrainableTokensLayer):
+            module.merge(adapter_names=[MEMORIZE])
+        elif isinstance(module, BaseTunerLayer):
+            module.merge(adapter_names=ACTIVE[checkpoint])
+    return model.network.get_base_model().eval()
 
 
 def _questions(
