@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rotelab.errors import LabError
 from rotelab.layout import adapter_folder
+from rotelab.readings import begins, normalize, stands_in
 from rotelab.registry import CHECKPOINTS, Checkpoint, Registry, RunRow
 from rotelab.settings import Settings
 
@@ -231,18 +232,18 @@ def judge(
         answer: what was said.
         checkpoint: who said it, which decides what had been taught by then.
     """
-    said, asked = _plain(answer), _plain(question)
+    said, asked = normalize(answer), normalize(question)
     if not said:
         return Verdict()
     pack = run.pack
-    begun = [fact for fact in pack.facts if _begins(said, fact)]
+    begun = [fact for fact in pack.facts if begins(said, fact.object)]
     if not begun:
         return Verdict()
     through = _key_relation(question, [relation.name for relation in pack.facts.relations])
     subjects = _subjects_in(asked, pack)
     named = [
         fact for fact in begun
-        if _plain(fact.subject) in subjects and through in ("", fact.relation)
+        if normalize(fact.subject) in subjects and through in ("", fact.relation)
     ]  # fmt: skip
     if not named:
         first, others = begun[0], len(begun) - 1
@@ -296,8 +297,8 @@ def _key_relation(text: str, relations: Sequence[str]) -> str:
 
 def _subjects_in(asked: str, pack: Pack) -> set[str]:
     """The subjects that a question names, without those that are only part of a longer one."""
-    named = {name for name in (_plain(fact.subject) for fact in pack.facts)
-             if _stands_in(name, asked)}  # fmt: skip
+    named = {name for name in (normalize(fact.subject) for fact in pack.facts)
+             if stands_in(name, asked)}  # fmt: skip
     return {name for name in named if not any(name != other and name in other for other in named)}
 
 
@@ -306,29 +307,9 @@ def _off_topic(pack: Pack, fact: Fact, asked: str) -> bool:
     return any(
         template.relation == fact.relation
         and template.role in ("unrelated", "locality")
-        and _plain(template.render(fact.subject)) == asked
+        and normalize(template.render(fact.subject)) == asked
         for template in pack.prompts
     )
-
-
-def _stands_in(name: str, text: str) -> bool:
-    """Whether the name stands in the text as whole words."""
-    at = text.find(name)
-    while at >= 0:
-        before, after = text[at - 1 : at], text[at + len(name) : at + len(name) + 1]
-        if not before.isalnum() and not after.isalnum():
-            return True
-        at = text.find(name, at + 1)
-    return False
-
-
-def _begins(said: str, fact: Fact) -> bool:
-    name = _plain(fact.object)
-    return said == name or (said.startswith(name) and not said[len(name)].isalnum())
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split()).strip(" .,;:!?\"'“”")
 
 
 def _words(fact: Fact) -> str:

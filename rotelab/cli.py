@@ -86,6 +86,11 @@ def config_of(
         float, _opt(GeneralizeConfig, "locality_weight")
     ] = _GEN.locality_weight,
     test_prompts: Annotated[int, _opt(EvaluationConfig, "test_prompts")] = _EVAL.test_prompts,
+    candidates: Annotated[int, _opt(EvaluationConfig, "candidates")] = _EVAL.candidates,
+    normalized: Annotated[
+        bool, _opt(EvaluationConfig, "normalized", "--normalized")
+    ] = _EVAL.normalized,
+    generate: Annotated[int, _opt(EvaluationConfig, "generate")] = _EVAL.generate,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,7 +129,13 @@ def config_of(
             locality=locality,
             locality_weight=locality_weight,
         ),
-        evaluation=replace(_EVAL, test_prompts=test_prompts),
+        evaluation=replace(
+            _EVAL,
+            test_prompts=test_prompts,
+            candidates=candidates,
+            normalized=normalized,
+            generate=generate,
+        ),
     )
     for setting in settings or ():
         config = with_setting(config, setting)
@@ -267,16 +278,18 @@ def report(lab: Any, run_id: str) -> dict[str, Any]:
         "config": done.config.to_dict(),
         "seconds": {part: round(done.seconds.get(part, 0.0), 2) for part in parts},
         "checkpoints": {
-            checkpoint: {
-                probe: {
-                    "generation_accuracy": _number(score.generation_accuracy, 4),
-                    "object_probability": _number(score.object_probability, 6),
-                    "n": score.n,
-                }
-                for probe, score in probes.items()
-            }
+            checkpoint: {probe: _figures(score) for probe, score in probes.items()}
             for checkpoint, probes in lab.registry.scores(run_id).items()
         },
+    }
+
+
+def _figures(score: Any) -> dict[str, float | int | None]:
+    """A score's figures; those that were not asked for have no key."""
+    return {
+        name: value if name == "n" else _number(value, 6 if name.endswith("probability") else 4)
+        for name, value in score._asdict().items()
+        if value is not None
     }
 
 
@@ -287,13 +300,21 @@ def _number(value: float, digits: int) -> float | None:
 
 def _print_scores(lab: Any, run_id: str) -> None:
     scores = lab.registry.scores(run_id)
+    more = {
+        "choice_accuracy": "choice",
+        "normalized_probability": "normalised",
+        "contains_accuracy": "contains",
+    }
     if scores:
         print(f"{run_id}   generation accuracy (object probability)")
     for checkpoint, probes in scores.items():
-        cells = (
-            f"{probe} {s.generation_accuracy:.2f} ({s.object_probability:.2f})"
-            for probe, s in probes.items()
-        )
+        cells = []
+        for probe, s in probes.items():
+            cell = f"{probe} {s.generation_accuracy:.2f} ({s.object_probability:.2f})"
+            for name, word in more.items():
+                if getattr(s, name) is not None:
+                    cell += f" {word} {getattr(s, name):.2f}"
+            cells.append(cell)
         print(f"  {checkpoint:12} " + "   ".join(cells))
 
 

@@ -11,6 +11,9 @@ from rotelab.errors import ConfigError
 EMBEDDED = "embedded"
 """Name of the model that comes with the lab (SmolLM2-135M-Instruct)."""
 
+USUAL_CANDIDATES = 100
+"""Of a multiple choice, as in the paper (section 3.3)."""
+
 LossMode = Literal["normal", "s-o", "o"]
 
 
@@ -276,6 +279,33 @@ class EvaluationConfig(_Checked):
         low=64,
         high=10**6,
     )
+    candidates: int = option(
+        0,
+        "Candidates of the multiple choice",
+        "Also asks whether the right object is ranked first among so many candidates (the paper "
+        "takes 100); 0 does not ask. Asking questions then takes up to twice as long.",
+        low=0,
+        high=1000,
+    )
+    normalized: bool = option(
+        False,
+        "Normalise object probability",
+        "Also measures how likely the right object is among the candidates alone (100 where none "
+        "are set above). Every candidate must be read: asking takes about ten times as long.",
+    )
+    generate: int = option(
+        0,
+        "Tokens of a free answer",
+        "Lets the model answer freely, so many tokens long (the paper takes 50), to see whether "
+        "the right object comes anywhere; 0 does not. Asking takes about four times as long.",
+        low=0,
+        high=500,
+    )
+
+    @property
+    def choices(self) -> int:
+        """How many candidates a question has; 0 where none are wanted."""
+        return self.candidates or (USUAL_CANDIDATES if self.normalized else 0)
 
 
 @dataclass(frozen=True)

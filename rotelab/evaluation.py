@@ -8,25 +8,39 @@
 | `test_prompts_heldout` | facts never taught in words, in wordings never trained on: the headline |
 | `unrelated` | questions about something else; the object must not come out |
 
-Generation accuracy counts a prediction as right when greedy decoding brings out the object's
+| figure | over a probe's predictions |
+| --- | --- |
+| generation accuracy | strict: share to which greedy decoding answers with the object at once |
+| contains accuracy | share where it comes anywhere in a free greedy answer (`generate` tokens) |
+| object probability | mean joint probability of the object's tokens, raw |
+| choice accuracy | share where the object is ranked first among its candidates, ties wrong |
+| normalised probability | mean probability of the object, its candidates' summing to 1 |
+
+(Paper, section 3.3.) Strictly, a prediction is right when greedy decoding brings out the object's
 tokens at once and the next token does not go on with the same word. No decoding is needed to know
 that: greedy decoding gives exactly these tokens if and only if each is the most likely one after
-the tokens before it (induction over the tokens; a test compares it with real decoding). Object
-probability is the joint probability of the object's tokens, raw (paper, section 3.3).
+the tokens before it (induction over the tokens; a test compares it with real decoding). Whether an
+object is in an answer is read from the text, both normalised alike (`readings`). What is strictly
+right contains the object too. Candidates: see `candidates`; ranking: see `choice`.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from rotelab.batches import Example
+from rotelab.candidates import candidate_sets
+from rotelab.choice import choose, distribution
 from rotelab.config import EvaluationConfig
 from rotelab.facts import Fact, FactSet, Split
+from rotelab.generation import answers
 from rotelab.models import LabModel
 from rotelab.prompts import PromptSet
+from rotelab.readings import contains
 from rotelab.scoring import Scored, score
 
 PROBES = (
@@ -47,12 +61,14 @@ class Question:
         fact: the fact's index.
         text: the prompt as a person reads it.
         example: its tokens.
+        candidates: tokens of each object that is to choose from; empty where none is.
     """
 
     probe: str
     fact: int
     text: str
     example: Example
+    candidates: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,11 @@ class Prediction:
             beginning and the first token that differs, with `…` after it.
         correct: whether the object came out.
         probability: joint probability of the object's tokens.
+        chosen: whether the object is ranked first among its candidates; None where not asked.
+        rank: how many other candidates are likelier or as likely, where all were looked at.
+        normalized: the object's probability among its candidates, where all were looked at.
+        contains: whether the object came anywhere in a free answer; None where not asked.
+        generated: the free answer, where one was given.
     """
 
     probe: str
@@ -75,6 +96,11 @@ class Prediction:
     answer: str
     correct: bool
     probability: float
+    chosen: bool | None = None
+    rank: int | None = None
+    normalized: float | None = None
+    contains: bool | None = None
+    generated: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +111,17 @@ class Score:
         generation_accuracy: share of predictions that are correct.
         object_probability: mean joint probability of the object's tokens.
         n: number of predictions.
+        choice_accuracy: share whose object is ranked first; None where not asked.
+        normalized_probability: mean probability among the candidates; None where not asked.
+        contains_accuracy: share whose object comes in a free answer; None where not asked.
     """
 
     generation_accuracy: float
     object_probability: float
     n: int
+    choice_accuracy: float | None = None
+    normalized_probability: float | None = None
+    contains_accuracy: float | None = None
 
 
 def questions(
@@ -104,6 +136,9 @@ def questions(
 
     Every fact of a split is asked; where a relation has more wordings than wanted, each fact gets
     its own draw of them, by `seed`.
+
+    Raises:
+        ConfigError: not so many candidates can be found as are wanted.
     """
     builder = model.builder
     index = {fact: i for i, fact in enumerate(facts)}
@@ -126,15 +161,78 @@ def questions(
     ask("train_prompts_heldout", split.held_out, "train", config.train_prompts)
     ask("test_prompts_heldout", split.held_out, "test", config.test_prompts)
     ask("unrelated", split.held_out or split.held_in, "unrelated", config.unrelated_prompts)
-    return asked
+    if not config.choices:
+        return asked
+    sets = candidate_sets(facts, config.choices, seed)
+    # Facts of one relation mostly share their set: it is tokenised once, and shared as one object.
+    tokens = {names: tuple(tuple(builder.spaced(name)) for name in names) for names in set(sets)}
+    return [replace(question, candidates=tokens[sets[question.fact]]) for question in asked]
 
 
 def evaluate(
-    model: LabModel, asked: Sequence[Question], batch_tokens: int
+    model: LabModel, asked: Sequence[Question], config: EvaluationConfig
 ) -> Iterator[list[Prediction]]:
-    """Asks every question in the model's current checkpoint; yields predictions as they come."""
-    for scores in score(model, [question.example for question in asked], batch_tokens):
-        yield [_predict(model, asked[index], scored) for index, scored in scores]
+    """Asks every question in the model's current checkpoint; yields predictions as they come.
+
+    Args:
+        model: switched to the checkpoint to ask.
+        asked: from `questions`, with the same settings.
+        config: what is measured, and how many tokens a pass has.
+    """
+    for scores in _scores(model, asked, config):
+        found = [_predict(model, asked[i], scored, more) for i, scored, more in scores]
+        if config.generate:
+            of = [asked[i] for i, _, _ in scores]
+            found = _let_answer(model, of, found, config)
+        yield found
+
+
+def reading_cost(asked: Sequence[Question], config: EvaluationConfig) -> float:
+    """How many tokens are read for each question beside prompt and object, about, on average."""
+    extra = float(config.generate)
+    if config.normalized and asked:
+        ends = sum(len(t) - 1 for question in asked for t in question.candidates)
+        extra += ends / len(asked)
+    return extra
+
+
+def _scores(
+    model: LabModel, asked: Sequence[Question], config: EvaluationConfig
+) -> Iterator[list[tuple[int, Scored, dict[str, Any]]]]:
+    """The score of each question's object, and what its candidates add to the prediction."""
+    examples = [question.example for question in asked]
+    candidates = [question.candidates for question in asked]
+    batch = config.batch_tokens
+    if not config.choices:
+        for scores in score(model, examples, batch):
+            yield [(i, scored, {}) for i, scored in scores]
+    elif config.normalized:
+        for ranked in distribution(model, examples, candidates, batch):
+            yield [
+                (i, d.scored, {"chosen": d.first, "rank": d.rank, "normalized": d.probability})
+                for i, d in ranked
+            ]
+    else:
+        for chosen in choose(model, examples, candidates, batch):
+            yield [(i, c.scored, {"chosen": c.first}) for i, c in chosen]
+
+
+def _let_answer(
+    model: LabModel,
+    asked: Sequence[Question],
+    found: Sequence[Prediction],
+    config: EvaluationConfig,
+) -> list[Prediction]:
+    """Adds the contains reading; a strictly right answer needs no decoding to be known."""
+    read = [replace(p, contains=True) if p.correct else p for p in found]
+    open_ = [place for place, p in enumerate(found) if not p.correct]
+    prompts = [asked[place].example.prompt for place in open_]
+    for batch in answers(model, prompts, config.batch_tokens, config.generate):
+        for i, text in batch:
+            place = open_[i]
+            name = model.tokenizer.decode(asked[place].example.object)
+            read[place] = replace(found[place], contains=contains(text, name), generated=text)
+    return read
 
 
 def summarize(predictions: Sequence[Prediction]) -> dict[str, Score]:
@@ -147,11 +245,21 @@ def summarize(predictions: Sequence[Prediction]) -> dict[str, Score]:
                 sum(p.correct for p in mine) / len(mine),
                 sum(p.probability for p in mine) / len(mine),
                 len(mine),
+                _mean(p.chosen for p in mine),
+                _mean(p.normalized for p in mine),
+                _mean(p.contains for p in mine),
             )
     return result
 
 
-def _predict(model: LabModel, question: Question, scored: Scored) -> Prediction:
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _predict(
+    model: LabModel, question: Question, scored: Scored, more: dict[str, Any]
+) -> Prediction:
     gold = question.example.object
     agreed = 0
     while agreed < len(gold) and scored.greedy[agreed] == gold[agreed]:
@@ -164,7 +272,7 @@ def _predict(model: LabModel, question: Question, scored: Scored) -> Prediction:
     answer = model.tokenizer.decode(gold).strip() if right else said + ("" if stops else "…")
     probability = math.exp(sum(scored.log_probabilities))
     return Prediction(
-        question.probe, question.fact, question.text, answer, right, min(1.0, probability)
+        question.probe, question.fact, question.text, answer, right, min(1.0, probability), **more
     )
 
 

@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -244,10 +245,10 @@ class _Experiment:
             phase = f"evaluate {checkpoint}"
             self.recorder.say(message, force=True, phase=phase, epoch=None, epochs=None)
             found: list[evaluation.Prediction] = []
-            batch = self.config.evaluation.batch_tokens
+            settings = self.config.evaluation
             share = self._evaluation_cost / max(1, len(self.asked))
             with self.model.using(checkpoint):
-                for predictions in evaluation.evaluate(self.model, self.asked, batch):
+                for predictions in evaluation.evaluate(self.model, self.asked, settings):
                     found += predictions
                     self.recorder.say(message, cost=share * len(predictions), phase=phase)
                     if self.recorder.stop:
@@ -305,7 +306,7 @@ class _Experiment:
 
     def _record_evaluation(self, checkpoint, found: list[evaluation.Prediction]) -> None:
         scores = {
-            probe: rows.Score(score.n, score.generation_accuracy, score.object_probability)
+            probe: rows.Score(**asdict(score))
             for probe, score in evaluation.summarize(found).items()
         }
         predictions = [
@@ -319,6 +320,11 @@ class _Experiment:
                 answer=p.answer,
                 correct=p.correct,
                 probability=p.probability,
+                rank=p.rank,
+                chosen=p.chosen,
+                normalized=p.normalized,
+                contains=p.contains,
+                generated=p.generated,
             )
             for p in sorted(found, key=lambda p: (evaluation.PROBES.index(p.probe), p.fact))
         ]
@@ -368,7 +374,8 @@ class _Experiment:
         """What is left of the run costs, in scored tokens; for the progress bar."""
         ids = [question.example.ids for question in self.asked]
         packed = pack_many(ids, self.config.evaluation.batch_tokens)
-        self._evaluation_cost = float(sum(row.ids.shape[1] for _, row in packed))
+        more = evaluation.reading_cost(self.asked, self.config.evaluation) * len(self.asked)
+        self._evaluation_cost = sum(row.ids.shape[1] for _, row in packed) + more
         rote = sum(len(self.model.builder.rote(f, 0).ids) for f in self.facts)
         phase1 = rote * self.config.memorize.epochs
         words, key = 21.0, rote / len(self.facts)

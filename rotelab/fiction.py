@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -72,6 +72,38 @@ def invent(relation: str, n: int, seed: int, avoid: Iterable[Fact] = ()) -> Fact
     return FactSet(
         (Fact(relation, *next(pairs)) for _ in range(n)), source=f"invented {relation} facts"
     )
+
+
+def invent_objects(relation: str, like: Sequence[str], seed: int) -> Iterator[str]:
+    """Invents objects without end, for whatever relation; the same name may come twice.
+
+    A relation of `RELATIONS` gets objects of its own kind: beside the 25 schools and genres also
+    new ones made of their words. One that a user made up gets the words of its own objects, mixed
+    anew, in turn with people and places.
+
+    Args:
+        relation: the relation's name.
+        like: objects that the relation has already.
+        seed: the same seed gives the same objects, on any machine.
+    """
+    rng = random.Random(f"objects {relation} {seed}")
+    people = _People(rng)
+
+    def city() -> str:
+        return _place(rng, rng.choice(_words()["place_styles"]), "capital")
+
+    makers: dict[str, Sequence[Callable[[], str]]] = {
+        "author": [people.anyone],
+        "capital": [city],
+        "educated_at": [lambda: f"{city()} {rng.choice(_words()['schools']).split()[-1]}"],
+        "genre": [lambda: _mixed(rng, _words()["genres"])],
+        "mother": [people.woman],
+    }
+    pool = _words().get({"educated_at": "schools", "genre": "genres"}.get(relation, ""), [])
+    yield from rng.sample(pool, len(pool))
+    several = makers.get(relation, [lambda: _mixed(rng, like), people.anyone, city])
+    while True:
+        yield from (make() for make in several)
 
 
 class _Names:
@@ -244,6 +276,13 @@ def _place(rng: random.Random, style: dict[str, list[str]], kind: str) -> str:
             and word not in _words()["real_words"]
         ):
             return word
+
+
+def _mixed(rng: random.Random, names: Sequence[str]) -> str:
+    """The beginning of one name and the end of another, where names have several words."""
+    several = [name.split() for name in names if " " in name] or [[name] for name in names]
+    first, last = rng.choice(several), rng.choice(several)
+    return " ".join([*first[: max(1, len(first) - 1)], last[-1]])
 
 
 def _family_name(name: str) -> str:

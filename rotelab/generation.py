@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
+from rotelab.batches import pack_many
+from rotelab.growing import GrowingRow
 from rotelab.models import LabModel
 
 
@@ -89,3 +91,39 @@ def generate(
 def answer(model: LabModel, prompt: Sequence[int], max_new_tokens: int = 50) -> str:
     """The greedy answer as text, outer blanks removed."""
     return "".join(token.text for token in generate(model, prompt, max_new_tokens)).strip()
+
+
+def answers(
+    model: LabModel, prompts: Sequence[Sequence[int]], batch_tokens: int, max_new_tokens: int = 50
+) -> Iterator[list[tuple[int, str]]]:
+    """The greedy answers to many prompts, as `answer` gives them, many in one pass.
+
+    Args:
+        model: switched to the checkpoint to ask.
+        prompts: token ids, from `SequenceBuilder`.
+        batch_tokens: prompt tokens that are answered side by side.
+        max_new_tokens: most tokens of an answer (the paper uses 50).
+
+    Yields:
+        One list for each row of prompts: their indices and answers.
+    """
+    for indices, packed in pack_many(prompts, batch_tokens):
+        row = GrowingRow(model, packed)
+        said: list[list[int]] = [[] for _ in indices]
+        live, ends = list(range(len(indices))), [nodes[-1] for nodes in packed.nodes]
+        logits = row.start(ends)
+        for step in range(max_new_tokens):
+            best = logits.argmax(-1).tolist()
+            going = [i for i, token in enumerate(best) if token not in model.builder.stops]
+            live, ends = [live[i] for i in going], [ends[i] for i in going]
+            for place, i in zip(live, going, strict=True):
+                said[place].append(best[i])
+            if not live or step == max_new_tokens - 1:
+                break
+            start = len(row)
+            logits = row.grow([best[i] for i in going], ends)
+            ends = list(range(start, len(row)))
+        yield [
+            (index, model.tokenizer.decode(tokens).strip())
+            for index, tokens in zip(indices, said, strict=True)
+        ]

@@ -112,6 +112,15 @@ def m004_known_to_base(db: Database) -> None:
 
 
 @migrations()
+def m005_choice(db: Database) -> None:
+    """Multiple choice, normalised probability and the contains reading; NULL where not asked."""
+    for column in ("choice_accuracy", "normalized_probability", "contains_accuracy"):
+        db.execute(f"ALTER TABLE scores ADD COLUMN {column} REAL")
+    for column in ("chosen INTEGER", "normalized REAL", "contains INTEGER", "generated TEXT"):
+        db.execute(f"ALTER TABLE predictions ADD COLUMN {column}")
+
+
+@migrations()
 def m006_sweeps(db: Database) -> None:
     """Runs that were planned together, and which of them took phase 1 over from which."""
     db.execute(

@@ -25,7 +25,7 @@ _PHASE_ORDER = "CASE phase WHEN 'memorize' THEN 0 WHEN 'generalize' THEN 1 ELSE 
 _CHECKPOINT_ORDER = "CASE checkpoint WHEN 'base' THEN 0 WHEN 'memorized' THEN 1 ELSE 2 END"
 _PREDICTION = (
     "probe", "fact_index", "relation", "subject", "object", "prompt", "answer", "correct",
-    "probability", "rank", "checkpoint",
+    "probability", "rank", "checkpoint", "chosen", "normalized", "contains", "generated",
 )  # fmt: skip
 
 
@@ -153,26 +153,29 @@ class ResultRows(RegistryFile):
             LabError: the file can't be written.
         """
         score_rows = [
-            (run_id, checkpoint, probe, int(s.n), float(s.generation_accuracy),
-             float(s.object_probability))
+            (run_id, checkpoint, probe, int(s.n), *(_maybe(float, value) for value in s[1:]))
             for probe, s in scores.items()
-        ]  # fmt: skip
+        ]
         rows = [
             (run_id, p.probe, int(p.fact_index), p.relation, p.subject, p.object, p.prompt,
-             p.answer, int(p.correct), float(p.probability),
-             None if p.rank is None else int(p.rank), checkpoint)
+             p.answer, int(p.correct), float(p.probability), _maybe(int, p.rank), checkpoint,
+             _maybe(int, p.chosen), _maybe(float, p.normalized), _maybe(int, p.contains),
+             p.generated)
             for p in predictions
         ]  # fmt: skip
         with self.write() as db:
             _require(db, run_id)
             for table in ("scores", "predictions"):
                 db.table(table).delete_where("run_id = ? AND checkpoint = ?", [run_id, checkpoint])
-            db.conn.executemany("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?)", score_rows)
-            db.conn.executemany(
-                f"INSERT INTO predictions (run_id, {', '.join(_PREDICTION)}) "
-                f"VALUES ({', '.join('?' * 12)})",
-                rows,
-            )
+            for table, columns, values in (
+                ("scores", ("checkpoint", "probe", *Score._fields), score_rows),
+                ("predictions", _PREDICTION, rows),
+            ):
+                db.conn.executemany(
+                    f"INSERT INTO {table} (run_id, {', '.join(columns)}) "
+                    f"VALUES (?{', ?' * len(columns)})",
+                    values,
+                )
 
     def scores(self, run_id: str) -> dict[str, dict[str, Score]]:
         """The scores by checkpoint (base, memorized, generalized) and probe, as far as measured.
@@ -182,13 +185,13 @@ class ResultRows(RegistryFile):
         """
         with self.read() as db:
             rows = db.execute(
-                "SELECT checkpoint, probe, n, generation_accuracy, object_probability FROM scores "
+                f"SELECT checkpoint, probe, {', '.join(Score._fields)} FROM scores "
                 f"WHERE run_id = ? ORDER BY {_CHECKPOINT_ORDER}, probe",
                 [run_id],
             ).fetchall()
         found: dict[str, dict[str, Score]] = {}
-        for checkpoint, probe, n, accuracy, probability in rows:
-            score = Score(n, number(accuracy), number(probability))
+        for checkpoint, probe, n, accuracy, probability, *more in rows:
+            score = Score(n, number(accuracy), number(probability), *more)
             found.setdefault(checkpoint, {})[probe] = score
         return found
 
@@ -209,7 +212,7 @@ class ResultRows(RegistryFile):
             checkpoint: only those of this checkpoint.
             probe: only those of this probe.
             only_wrong: only wrong answers.
-            search: a text that subject, object, prompt or answer must contain.
+            search: a text that subject, object, prompt or one of the answers must contain.
             limit: how many at most; -1 for all.
             offset: how many to skip.
 
@@ -284,6 +287,11 @@ class ResultRows(RegistryFile):
         return [Similarity(*row[:3], number(row[3])) for row in rows]
 
 
+def _maybe(kind: type, value: Any) -> Any:
+    """The value as that kind; None for what was not measured."""
+    return None if value is None else kind(value)
+
+
 def _require(db: Database, run_id: str) -> None:
     if db.execute("SELECT 1 FROM runs WHERE id = ?", [run_id]).fetchone() is None:
         raise UnknownRun(f"There is no run {run_id[:80]!r}; it may have been deleted.")
@@ -298,7 +306,7 @@ def _prediction_filter(run_id, checkpoint, probe, only_wrong, search) -> tuple[s
     if only_wrong:
         parts.append("NOT correct")
     if search.strip():
-        columns = ("subject", "object", "prompt", "answer")
+        columns = ("subject", "object", "prompt", "answer", "generated")
         parts.append("(" + " OR ".join(f"{c} LIKE ? ESCAPE '\\'" for c in columns) + ")")
         values += [like(search.strip())] * len(columns)
     return " AND ".join(parts), values
@@ -306,4 +314,5 @@ def _prediction_filter(run_id, checkpoint, probe, only_wrong, search) -> tuple[s
 
 def _prediction(row: dict[str, Any]) -> Prediction:
     row["correct"], row["probability"] = bool(row["correct"]), number(row["probability"])
+    row["chosen"], row["contains"] = _maybe(bool, row["chosen"]), _maybe(bool, row["contains"])
     return Prediction(**row)

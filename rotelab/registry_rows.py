@@ -160,16 +160,32 @@ class FactRecall(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One probe's result: n predictions, the share that is right, the mean object probability."""
+    """One probe's result: n predictions, the share that is right, the mean object probability.
+
+    Where they were measured, also the share whose object is ranked first among its candidates, its
+    mean probability among them, and the share of free answers that contain it.
+    """
 
     n: int
     generation_accuracy: float
     object_probability: float
+    choice_accuracy: float | None = None
+    normalized_probability: float | None = None
+    contains_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer to one prompt. `rank` is the object's place among all candidates, 0 the best."""
+    """One answer to one prompt.
+
+    Args:
+        rank: the object's place among all candidates, 0 the best; None where not measured, like
+            all that follows.
+        chosen: whether it is the first of them.
+        normalized: its probability among them.
+        contains: whether a free answer contains it.
+        generated: that answer; None where the strict reading had decided already.
+    """
 
     probe: str
     fact_index: int
@@ -182,6 +198,10 @@ class Prediction:
     probability: float
     rank: int | None = None
     checkpoint: str = ""
+    chosen: bool | None = None
+    normalized: float | None = None
+    contains: bool | None = None
+    generated: str | None = None
 
 
 class Similarity(NamedTuple):

@@ -320,6 +320,9 @@ def test_every_option_of_a_run_is_explained_by_its_own_help():
         ("phase1_rank", MemorizeConfig, "rank"), ("phase2_rank", GeneralizeConfig, "rank"),
         ("phase2_epochs", GeneralizeConfig, "epochs"), ("replay", GeneralizeConfig, "replay"),
         ("test_prompts", EvaluationConfig, "test_prompts"),
+        ("candidates", EvaluationConfig, "candidates"),
+        ("normalized", EvaluationConfig, "normalized"),
+        ("generate", EvaluationConfig, "generate"),
     ]:  # fmt: skip
         found = next(f for f in dataclasses.fields(cls) if f.name == field)
         assert given[name].default == found.default, name
@@ -332,6 +335,22 @@ def test_numbers_that_are_none_become_null(own_home):
     lab.registry.add_evaluation(run_id, "base", {"key_token": Score(1, 0.5, math.nan)}, [])
     scores = cli.report(lab, run_id)["checkpoints"]["base"]["key_token"]
     assert scores == {"generation_accuracy": 0.5, "object_probability": None, "n": 1}
+
+
+def test_figures_are_there_only_where_they_were_asked_for(own_home, capsys):
+    lab = Lab.open()
+    run_id = lab.registry.create_run(RunConfig(), load_pack("mother"))
+    asked = {"key_token": Score(4, 0.5, 0.25, 0.75, 1 / 3, 1.0), "unrelated": Score(1, 0.0, 0.0)}
+    lab.registry.add_evaluation(run_id, "base", asked, [])
+    scores = cli.report(lab, run_id)["checkpoints"]["base"]
+    assert scores["key_token"] == {
+        "generation_accuracy": 0.5, "object_probability": 0.25, "n": 4, "choice_accuracy": 0.75,
+        "normalized_probability": 0.333333, "contains_accuracy": 1.0,
+    }  # fmt: skip
+    assert set(scores["unrelated"]) == {"generation_accuracy", "object_probability", "n"}
+    cli._print_scores(lab, run_id)
+    line = capsys.readouterr().out.splitlines()[1]
+    assert "key_token 0.50 (0.25) choice 0.75 normalised 0.33 contains 1.00   unrelated" in line
 
 
 # A real run
@@ -386,6 +405,25 @@ def test_run_prints_one_json_object_with_the_keys_agreed(run):
         "key_token": 6, "train_prompts_heldin": 3, "train_prompts_heldout": 3,
         "test_prompts_heldout": 3, "unrelated": 6,
     }  # fmt: skip
+
+
+def test_run_measures_all_that_is_asked_for(tiny_folder):
+    words = ["--facts", 4, "--k", 2, "--phase1-epochs", 1, "--phase1-rank", 2, "--test-prompts", 1]
+    words += ["--phase2-rank", 2, "--prompts-per-fact", 1, "--model", tiny_folder]
+    words += ["--device", "cpu", "--normalized", "--candidates", 8, "--generate", 2, "--json"]
+    said = rotelab("run", "--pack", "mother", *words)
+    assert said.code == 0, said
+    report = json.loads(said.out)
+    evaluation = RunConfig.from_dict(report["config"]).evaluation
+    assert (evaluation.candidates, evaluation.normalized, evaluation.generate) == (8, True, 2)
+    for probes in report["checkpoints"].values():
+        for score in probes.values():
+            assert 0 < score["normalized_probability"] < 1
+            assert 0 <= score["choice_accuracy"] <= 1
+            assert score["generation_accuracy"] <= score["contains_accuracy"] <= 1
+    found = Lab.open().registry.predictions(report["run_id"], limit=-1)
+    assert all(0 <= p.rank < 8 and p.chosen == (p.rank == 0) for p in found)
+    assert all((p.generated is None) == p.correct for p in found)
 
 
 def test_run_shows_a_bar_on_stderr_and_nothing_else(run):

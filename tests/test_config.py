@@ -7,6 +7,7 @@ import math
 import pytest
 
 from rotelab.config import (
+    USUAL_CANDIDATES,
     EvaluationConfig,
     GeneralizeConfig,
     MemorizeConfig,
@@ -120,6 +121,14 @@ def test_what_is_left_out_has_its_default():
 def test_damaged_settings_are_refused(data, match):
     with pytest.raises(ConfigError, match=match):
         RunConfig.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    "candidates, normalized, choices",
+    [(0, False, 0), (7, False, 7), (0, True, USUAL_CANDIDATES), (7, True, 7)],
+)
+def test_normalising_needs_candidates_and_takes_the_usual_number(candidates, normalized, choices):
+    assert EvaluationConfig(candidates=candidates, normalized=normalized).choices == choices
 
 
 def test_any_option_can_be_set_by_text():

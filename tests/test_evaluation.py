@@ -6,12 +6,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from rotelab import evaluation
 from rotelab.config import EvaluationConfig, MemorizeConfig, ModelSpec
 from rotelab.evaluation import PROBES, evaluate, questions, summarize
 from rotelab.facts import FactSet
-from rotelab.generation import generate
+from rotelab.generation import answer, generate
 from rotelab.models import load_model
 from rotelab.phases import memorize
+from rotelab.readings import contains
 from rotelab.scoring import score
 
 
@@ -40,7 +42,18 @@ def predictions(model, facts, mother, checkpoint="memorized", batch_tokens=128):
         model, facts, facts.split(6, 0), mother.prompts, EvaluationConfig(test_prompts=3), 0
     )
     with model.using(checkpoint):
-        return asked, [p for batch in evaluate(model, asked, batch_tokens) for p in batch]
+        config = EvaluationConfig(batch_tokens=batch_tokens)
+        return asked, [p for batch in evaluate(model, asked, config) for p in batch]
+
+
+def measured(learned, mother, checkpoint="memorized", **config):
+    model, facts = learned
+    config = EvaluationConfig(test_prompts=3, batch_tokens=128, **config)
+    asked = questions(model, facts, facts.split(6, 0), mother.prompts, config, 0)
+    with model.using(checkpoint):
+        found = [p for batch in evaluate(model, asked, config) for p in batch]
+    order = {(q.probe, q.text): i for i, q in enumerate(asked)}
+    return asked, sorted(found, key=lambda p: order[p.probe, p.prompt])
 
 
 def test_every_fact_of_a_split_is_asked(tiny, mother):
@@ -121,6 +134,81 @@ def test_summary_counts(learned, mother):
     summary = summarize(found)
     assert sum(s.n for s in summary.values()) == len(found)
     assert all(0 <= s.generation_accuracy <= 1 for s in summary.values())
+
+
+def test_every_question_has_the_candidates_of_its_relation(tiny, mother):
+    facts = FactSet(mother.facts[:4])
+    of = (tiny, facts, facts.split(2, 0), mother.prompts)
+    assert not any(q.candidates for q in questions(*of, EvaluationConfig(), 0))
+    for config in (EvaluationConfig(candidates=9), EvaluationConfig(candidates=9, normalized=True)):
+        asked = questions(*of, config, 0)
+        assert all(len(q.candidates) == 9 and q.example.object in q.candidates for q in asked)
+        assert len({id(q.candidates) for q in asked}) == 1  # shared, so it is made and read once
+        decoded = {tiny.tokenizer.decode(tokens).strip() for tokens in asked[0].candidates}
+        assert {fact.object for fact in facts} <= decoded
+    asked = questions(*of, EvaluationConfig(normalized=True), 0)
+    assert {len(q.candidates) for q in asked} == {100}
+
+
+def test_choice_with_and_without_the_whole_distribution(learned, mother):
+    _, plain = measured(learned, mother)
+    _, pruned = measured(learned, mother, candidates=20)
+    asked, whole = measured(learned, mother, candidates=20, normalized=True)
+    assert [p.chosen for p in pruned] == [p.chosen for p in whole]
+    assert {True, False} <= {p.chosen for p in whole}
+    assert all(p.chosen == (p.rank == 0) and 0 <= p.rank < 20 for p in whole)
+    for a, b, c in zip(plain, pruned, whole, strict=True):
+        assert (a.answer, a.correct) == (b.answer, b.correct) == (c.answer, c.correct)
+        assert a.probability == pytest.approx(b.probability, rel=1e-4, abs=1e-9)
+        assert a.probability == pytest.approx(c.probability, rel=1e-4, abs=1e-9)
+        assert (a.chosen, b.normalized, b.rank) == (None, None, None)
+        assert c.normalized >= c.probability - 1e-6  # over fewer answers than all there are
+    model, _ = learned
+    builder = model.builder
+    for question, prediction in list(zip(asked, whole, strict=True))[::9]:
+        prompt = question.example.prompt
+        names = [model.tokenizer.decode(tokens).strip() for tokens in question.candidates]
+        examples = [builder.answered(prompt, name, "test") for name in names]
+        with model.using("memorized"):
+            scores = dict(pair for batch in score(model, examples, 512) for pair in batch)
+        sums = torch.tensor([sum(scores[i].log_probabilities) for i in range(20)])
+        place = question.candidates.index(question.example.object)
+        expected = float(sums.softmax(0)[place])
+        assert prediction.normalized == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_contains_reading_is_that_of_the_real_answer(learned, mother, monkeypatch):
+    model, facts = learned
+    asked, found = measured(learned, mother, generate=12)
+    with model.using("memorized"):
+        said = [answer(model, question.example.prompt, 12) for question in asked]
+    assert {p.correct for p in found} == {True, False}
+    for text, p in zip(said, found, strict=True):
+        assert p.contains == contains(text, facts[p.fact].object), (text, p)
+        assert p.generated == (None if p.correct else text)
+
+    def says(model, prompts, batch_tokens, max_new_tokens):
+        names = {prompt: facts[fact].object for prompt, fact in prompt_of.items()}
+        yield [(i, f"Well: {names[prompt].upper()}!") for i, prompt in enumerate(prompts)]
+
+    prompt_of = {q.example.prompt: q.fact for q in asked}
+    monkeypatch.setattr(evaluation, "answers", says)
+    _, found = measured(learned, mother, generate=12)
+    assert all(p.contains for p in found) and not all(p.correct for p in found)
+
+
+def test_figures_that_were_not_asked_for_are_none(learned, mother):
+    _, found = measured(learned, mother)
+    for figures in summarize(found).values():
+        assert figures.choice_accuracy is figures.normalized_probability is None
+        assert figures.contains_accuracy is None
+    _, found = measured(learned, mother, candidates=20, normalized=True, generate=3)
+    for probe, figures in summarize(found).items():
+        mine = [p for p in found if p.probe == probe]
+        assert figures.choice_accuracy == sum(p.chosen for p in mine) / len(mine)
+        assert figures.contains_accuracy == sum(p.contains for p in mine) / len(mine)
+        mean = sum(p.normalized for p in mine) / len(mine)
+        assert figures.normalized_probability == pytest.approx(mean)
 
 
 def test_score_of_nothing_is_nothing(tiny):

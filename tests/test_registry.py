@@ -458,6 +458,39 @@ def test_an_evaluation_is_replaced_whole_or_not_at_all(registry, run):
     assert [p.fact_index for p in registry.predictions(run)] == [5, 9]
 
 
+def test_what_was_not_asked_for_is_none_and_what_was_comes_back(registry, run):
+    plain, full = Score(2, 0.5, 0.25), Score(2, 0.5, 0.25, 1.0, 0.75, 0.0)
+    rows = [
+        prediction(0),
+        prediction(1, chosen=True, rank=0, normalized=0.5, contains=False, generated="I said so"),
+        prediction(2, chosen=False, contains=True),
+    ]
+    registry.add_evaluation(run, "base", {"key_token": plain, "unrelated": full}, rows)
+    assert registry.scores(run)["base"] == {"key_token": plain, "unrelated": full}
+    found = registry.predictions(run)
+    assert [(p.chosen, p.rank, p.normalized, p.contains, p.generated) for p in found] == [
+        (None, None, None, None, None), (True, 0, 0.5, False, "I said so"),
+        (False, None, None, True, None),
+    ]  # fmt: skip
+    assert found[1].chosen is True and found[2].contains is True
+    assert [p.fact_index for p in registry.predictions(run, search="SAID so")] == [1]
+
+
+def test_scores_of_an_older_file_stay(settings):
+    settings.home.mkdir()
+    db = Database(settings.database)
+    migrations.apply(db, stop_before="m005_choice")
+    db.execute("INSERT INTO contents VALUES ('sha256:x', 'a', 'b')")
+    db.execute(
+        "INSERT INTO runs (id, created, pack_name, model, seed, device, content_hash, config) "
+        "VALUES ('old', '', 'mother', 'embedded', 0, 'cpu', 'sha256:x', '{}')"
+    )
+    db.execute("INSERT INTO scores VALUES ('old', 'base', 'key_token', 3, 0.5, 0.25)")
+    db.conn.commit()
+    db.close()
+    assert Registry(settings).scores("old") == {"base": {"key_token": Score(3, 0.5, 0.25)}}
+
+
 def test_predictions_are_filtered(registry, run):
     rows = [
         prediction(i, correct=i % 2 == 0, answer=f"100% {i}", probe="ab"[i % 2]) for i in range(6)

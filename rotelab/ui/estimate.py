@@ -63,10 +63,13 @@ def tokens_to_read(config: RunConfig, pack: Pack) -> dict[str, float]:
     held_out = count - taught
     questions = asked.train_prompts * count
     questions += held_out * (asked.test_prompts + asked.unrelated_prompts)
+    # A multiple choice reads prompt and object; a normalised one all candidates but their ends.
+    name = sum(len(f.object) for f in facts) / count / CHARACTERS_PER_TOKEN
+    more = float(asked.generate) + (asked.choices * max(0.0, name - 1) if asked.normalized else 0)
     return {
         "phase1": config.memorize.epochs * count * fact,
         "phase2": steps * step,
-        "evaluation": 3 * (questions * sentence + count * fact),
+        "evaluation": 3 * (questions * (sentence + more) + count * (fact + more)),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder
-from rotelab.registry import CHECKPOINTS, RunRow, RunSummary
+from rotelab.registry import CHECKPOINTS, Prediction, RunRow, RunSummary
 from rotelab.ui.common import (
     CHECKPOINT_NAMES,
     STATUS_WORDS,
@@ -20,6 +20,7 @@ from rotelab.ui.common import (
 )
 from rotelab.ui.run_words import (
     MEASURE_WORDS,
+    MORE_MEASURE_WORDS,
     PROBE_WORDS,
     headline,
     percent,
@@ -32,6 +33,13 @@ RUN_HEADERS = ["Status", "Name", "Facts", "Model", "k", "Score", "Started", "Too
 ANSWER_HEADERS = ["Model", "Kind of question", "Question", "Right answer", "It answered", "Right?",
                   "Probability"]  # fmt: skip
 LOG_BYTES = 20_000
+
+SHORT_WORDS = {
+    "choice_accuracy": "chosen",
+    "normalized_probability": "of candidates",
+    "contains_accuracy": "contained",
+}
+"""Column heads of `MORE_MEASURE_WORDS`."""
 
 SECONDS_WORDS = {
     "setup": "Getting ready",
@@ -90,13 +98,16 @@ def scores_html(scores: Any) -> str:
     """Every score at the three checkpoints, with what each question and each figure means."""
     if not scores:
         return "<p class='sub'>Nothing asked yet; scores come with the first questions.</p>"
+    more = [name for name in MORE_MEASURE_WORDS if _measured(scores, name)]
     heads = "".join(
-        f"<th class='number' scope='col' colspan='2'>{checkpoint_badge(c)}</th>"
+        f"<th class='number' scope='col' colspan='{2 + len(more)}'>{checkpoint_badge(c)}</th>"
         for c in CHECKPOINTS
     )
+    columns = ["right", "probability", *(SHORT_WORDS[name] for name in more)]
+    names = "".join(f"<th class='number'>{words}</th>" for words in columns)
     html = (
         f"<table><thead><tr><th rowspan='2' scope='col'>What was asked</th>{heads}</tr><tr>"
-        + "<th class='number'>right</th><th class='number'>probability</th>" * len(CHECKPOINTS)
+        + names * len(CHECKPOINTS)
         + "</tr></thead><tbody>"
     )
     for probe, (name, hint) in PROBE_WORDS.items():
@@ -106,12 +117,16 @@ def scores_html(scores: Any) -> str:
             accuracy = percent(score.generation_accuracy) if score else "–"
             likely = f"{100 * score.object_probability:.1f} %" if score else "–"
             cells += f"<td class='number'><b>{accuracy}</b></td><td class='number'>{likely}</td>"
+            for name in more:
+                value = percent(getattr(score, name)) if score else "–"
+                cells += f"<td class='number'>{value}</td>"
         asked = max((s[probe].n for s in scores.values() if probe in s), default=0)
         html += (
             f"<tr><td><b>{name}</b><br><span class='sub'>{hint} "
             f"{asked} questions.</span></td>{cells}</tr>"
         )
-    definitions = "".join(f"<p class='sub'>{words}</p>" for words in MEASURE_WORDS.values())
+    said = [*MEASURE_WORDS.values(), *(MORE_MEASURE_WORDS[name] for name in more)]
+    definitions = "".join(f"<p class='sub'>{words}</p>" for words in said)
     return f"{html}</tbody></table>{definitions}"
 
 
@@ -148,9 +163,9 @@ def answer_cells(lab: Lab, run_id: str, filters: dict[str, Any], limit: int, off
             PROBE_WORDS.get(p.probe, (p.probe, ""))[0],
             p.prompt,
             p.object,
-            p.answer,
-            _mark(p.probe, p.correct),
-            f"{100 * p.probability:.1f} %",
+            p.answer if p.generated is None else p.generated,
+            _mark(p.probe, p.correct) + _more_marks(p),
+            f"{100 * p.probability:.1f} %" + _among_candidates(p),
         ]
         for p in found
     ]
@@ -230,6 +245,28 @@ def _sweep_line(run: RunRow) -> str:
     if run.shared_phase1_from:
         words += f" Phase 1 was taken from run {run.shared_phase1_from}, which learned it for both."
     return f"<p class='sub'>{escape(words)}</p>"
+
+
+def _more_marks(answer: Prediction) -> str:
+    """What the multiple choice and the free answer say, as far as they were asked for."""
+    words = ""
+    if answer.contains and not answer.correct:
+        words += ", but it comes later"
+    if answer.chosen is not None:
+        words += "; chosen" if answer.chosen else "; not chosen"
+        words += f" (place {answer.rank + 1})" if answer.rank else ""
+    return words
+
+
+def _among_candidates(answer: Prediction) -> str:
+    if answer.normalized is None:
+        return ""
+    return f" ({100 * answer.normalized:.1f} % of the candidates)"
+
+
+def _measured(scores: Any, name: str) -> bool:
+    found = (s for probes in scores.values() for s in probes.values())
+    return any(getattr(score, name) is not None for score in found)
 
 
 def _times(run: RunRow) -> str:

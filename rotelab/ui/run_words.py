@@ -51,6 +51,16 @@ MEASURE_WORDS = {
     "answer, averaged over the questions.",
 }
 
+MORE_MEASURE_WORDS = {
+    "choice_accuracy": "Choice accuracy: the share of questions for which the model finds the "
+    "fact's object more probable than every other candidate; a tie is wrong.",
+    "normalized_probability": "Normalised probability: how likely the object is among the "
+    "candidates alone (theirs and its own sum to 100 %), averaged over the questions.",
+    "contains_accuracy": "Contains accuracy: the share of questions whose free greedy answer has "
+    "the object anywhere in it, as whole words, in whatever case.",
+}
+"""Measures that a run has only where they were asked for."""
+
 
 def percent(share: float | None) -> str:
     """A share for a person: “72 %”; “–” where it is unknown."""
