@@ -1,6 +1,7 @@
 """The registry: everything that happened, in one SQLite file.
 
-`Registry` is put together from its parts, one file each: runs, queue, results and fact sets.
+`Registry` is put together from its parts, one file each: runs, queue, results, fact sets, and
+what travels between machines.
 Every call opens its own connection and makes one short transaction, so any number of threads and
 processes can use the file at once.
 """
@@ -27,6 +28,7 @@ from rotelab.registry_rows import (
     Similarity,
     Status,
 )
+from rotelab.registry_travel import TravelRows
 from rotelab.settings import Settings
 
 __all__ = [
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 
-class Registry(QueueRows, ResultRows, FactSetRows):
+class Registry(QueueRows, ResultRows, FactSetRows, TravelRows):
     """The rows of `runs.db`, safe from many threads and processes at once.
 
     Args:

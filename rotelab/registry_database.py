@@ -111,6 +111,12 @@ def m004_known_to_base(db: Database) -> None:
     )
 
 
+@migrations()
+def m005_imported(db: Database) -> None:
+    """When a run was read from a bundle; empty for one that was made here."""
+    db.execute("ALTER TABLE runs ADD COLUMN imported TEXT NOT NULL DEFAULT ''")
+
+
 class RegistryFile:
     """One connection per call to `runs.db`, in WAL mode; safe from many threads and processes.
 

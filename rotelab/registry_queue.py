@@ -226,6 +226,7 @@ class QueueRows(RunRows):
                     f"Run {run_id} is {row['status']}. Only a run that was stopped, interrupted or "
                     "failed can go on; start a new one with the same settings instead."
                 )
+            _own(row)
             self._move(db, row, "queued")
             db.table("runs").update(row["number"], {"pid": None, "pid_started": None})
 
@@ -233,6 +234,7 @@ class QueueRows(RunRows):
         row = self._require(db, run_id)
         if row["status"] not in ("queued", *RESUMABLE):
             raise LabError(f"Run {run_id} is {row['status']}; it can't be started again.")
+        _own(row)
         for holder, device in _holders(db):
             if _same_device(row["device"], device):
                 raise LabError(
@@ -245,6 +247,15 @@ class QueueRows(RunRows):
         self._move(db, row, "running")
         process = {"pid": pid, "pid_started": pid_started, "claimed": now(), "heartbeat": now()}
         db.table("runs").update(row["number"], process)
+
+
+def _own(row: dict[str, Any]) -> None:
+    """Going on with a run overwrites its results; those of an imported one are not ours."""
+    if row["imported"]:
+        raise LabError(
+            f"Run {row['id']} was imported, so it stays as it is. Start a new one with the same "
+            "settings instead."
+        )
 
 
 def _holders(db: Database) -> list[tuple[str, str]]:

@@ -49,6 +49,7 @@ class RunSummary:
         eta_s: seconds that are left, if known.
         test_accuracy: generation accuracy on held-out test prompts after phase 2, if measured.
         error: why it ended badly, or that its row is damaged; empty when all is well.
+        imported: when it was read from a bundle; empty for a run that was made here.
     """
 
     number: int
@@ -81,6 +82,7 @@ class RunSummary:
     eta_s: float | None
     share: float
     message: str
+    imported: str
     test_accuracy: float | None
 
     @property
