@@ -225,6 +225,7 @@ def _mark(probe: str, correct: bool) -> str:
 def _times(run: RunRow) -> str:
     rows = [("Made", local_time(run.created)), ("Started", local_time(run.started))]
     rows.append(("Ended", local_time(run.finished)))
+    rows.append(("Imported", local_time(run.imported)))
     for part, words in SECONDS_WORDS.items():
         if isinstance(run.seconds.get(part), int | float):
             rows.append((words, duration(run.seconds[part])))
