@@ -1,4 +1,4 @@
-"""A short form of `benchmarks/fuzz_imports.py`: bad files of every kind, none of which does harm."""
+"""A short form of `benchmarks/fuzz_imports.py`: bad files of every kind, none doing any harm."""
 
 from benchmarks.fuzz_imports import fuzz
 
