@@ -37,6 +37,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "probability": (0, 1.001), "object_probability": (0, 1.001),  # sums round above 1
     "generation_accuracy": (0, 1), "share": (0, 1.001), "correct": (0, 1), "recalled": (0, 1),
     "epoch": (0, 1e9), "epochs": (0, 1e9), "step": (0, 1e12), "steps": (0, 1e12),
+    "chosen": (0, 1), "contains": (0, 1), "normalized": (0, 1.001), "choice_accuracy": (0, 1),
+    "contains_accuracy": (0, 1), "normalized_probability": (0, 1.001),
     "seq": (0, 1e15), "n": (0, 1e9), "rank": (0, 1e9), "layer": (0, 1e5),
 }  # fmt: skip
 """Smallest and largest value of the columns whose meaning is known here."""
@@ -46,6 +48,7 @@ SHORT_TEXTS = ("phase", "probe", "name")
 NEEDED = ("status", "created", "pack_name", "config")
 """What a run's row must say, though the database would have a default for some of it."""
 TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00")
+RUN_IDS = ("shared_phase1_from",)
 TIMES = ("created", "started", "finished")
 ONE_LINE = ("name", "pack_name", "device_used")
 
@@ -78,7 +81,9 @@ def check_run(data: bytes, pack: Pack, columns: Sequence[Column], source: str) -
     for name in NEEDED:
         if name not in record:
             raise InputError(f"has no {name!r}.", source=source, column=name)
-    checked: dict[str, Any] = {"parent_id": check_id(record.pop("parent_id", None), source)}
+    checked: dict[str, Any] = {
+        "parent_id": check_id(record.pop("parent_id", None), source, "parent_id")
+    }
     known = {column.name: column for column in columns}
     for name, value in record.items():
         place = {"source": source, "column": name}
@@ -86,6 +91,8 @@ def check_run(data: bytes, pack: Pack, columns: Sequence[Column], source: str) -
             checked[name] = _JSON_CHECKS[name](value, place)
         elif name in TIMES:
             checked[name] = _time(value, known[name], place)
+        elif name in RUN_IDS:
+            checked[name] = check_id(value, source, name)
         elif name in ONE_LINE:
             checked[name] = check_line(value, place)
         else:
@@ -249,14 +256,14 @@ def _time(value: Any, column: Column, place: dict[str, Any]) -> str | None:
     return value
 
 
-def check_id(value: Any, source: str) -> str | None:
+def check_id(value: Any, source: str, column: str = "run") -> str | None:
     """A run's id, or None where there is none.
 
     Raises:
         InputError: it is neither.
     """
     if value is not None and not (isinstance(value, str) and RUN_ID.fullmatch(value)):
-        raise InputError(f"is no run's id: {value!r:.40}.", source=source, column="run")
+        raise InputError(f"is no run's id: {value!r:.40}.", source=source, column=column)
     return value
 
 

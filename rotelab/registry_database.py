@@ -112,7 +112,7 @@ def m004_known_to_base(db: Database) -> None:
 
 
 @migrations()
-def m005_imported(db: Database) -> None:
+def m007_imported(db: Database) -> None:
     """When a run was read from a bundle; empty for one that was made here."""
     db.execute("ALTER TABLE runs ADD COLUMN imported TEXT NOT NULL DEFAULT ''")
 

@@ -22,7 +22,7 @@ from rotelab.registry_runs import RunRows, keep_content
 
 LOCAL = frozenset({
     "number", "run_id", "id", "pid", "pid_started", "claimed", "heartbeat", "stop_requested",
-    "queue_position", "eta_s", "archived", "imported", "sweep_id",
+    "queue_position", "eta_s", "archived", "imported", "sweep_id", "sweep_position",
     "model", "seed", "device",  # the settings say them too
 })  # fmt: skip
 """Columns that mean something in this registry only; keys of other tables are left out besides."""

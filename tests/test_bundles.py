@@ -493,7 +493,7 @@ def test_a_cut_or_flipped_bundle_is_refused(bundle, other, tmp_path):
         (["versions"], {"torch": 2}, "versions"), (["warnings"], {"a": 1}, "warnings"),
         (["epoch"], 1.5, "epoch"), (["epoch"], -1, "epoch"), (["share"], 2.0, "share"),
         (["share"], 10**400, "share"), (["share"], None, "share"),
-        (["parent_id"], "../x", "run"), (["pid"], 1, None), (["imported"], "x", None),
+        (["parent_id"], "../x", "parent_id"), (["pid"], 1, None), (["imported"], "x", None),
         (["id"], "mine", None), (["content_hash"], "x", None),
     ],
 )  # fmt: skip
@@ -700,7 +700,7 @@ def test_a_folder_without_a_row_is_not_written_over(taught, bundle, other):
 
 
 def test_an_old_registry_learns_that_runs_can_be_imported(tmp_path):
-    assert "m005_imported" in {m.name for m in migrations.pending(_memory())}
+    assert "m007_imported" in {m.name for m in migrations.pending(_memory())}
     lab = lab_at(tmp_path / "home")
     assert lab.registry.run(finished(lab)).imported == ""
 
