@@ -199,9 +199,10 @@ def _decode(data: bytes, source: str) -> str:
     except UnicodeDecodeError as error:
         sound = error.object[: error.start]  # of its own object: the mark is cut off there
     else:
-        if "\0" not in text:
+        # UTF-16 without a mark passes for UTF-8, every other character of it being NUL. A few are
+        # control characters in a cell, which is then named.
+        if text.count("\0") < len(text) / 8 or not text:
             return text
-        # UTF-16 without a mark passes for UTF-8, every other character of it being NUL.
         sound = text.partition("\0")[0].encode()
     lines = [line for line in sound.splitlines(keepends=True) if line.endswith((b"\r", b"\n"))]
     row = sum(1 for line in lines if line.strip(b" ,\t\r\n"))  # empty rows are not counted

@@ -107,7 +107,7 @@ def test_a_cell_of_ten_megabytes_is_named_with_its_place():
     assert (caught.value.row, caught.value.column) == (2, "b")
 
 
-@pytest.mark.parametrize("char", ["\x07", "\x7f", "\x85", "\t", "\u2028", "\u2029"])
+@pytest.mark.parametrize("char", ["\0", "\x07", "\x7f", "\x85", "\t", "\u2028", "\u2029"])
 def test_a_control_character_is_named_with_its_place(char):
     with pytest.raises(InputError, match=f"U\\+{ord(char):04X}") as caught:
         parse(f"a,b\n1,2\n3,x{char}y\n")
@@ -135,7 +135,6 @@ def test_a_column_named_twice_is_refused():
         (b"a,b\r\n1,2\r\n3,\xff\r\n", 2),
         ("a,b\n1,2\n".encode("utf-16"), None),
         ("a,b\n1,2\n".encode("utf-16-le"), None),
-        (b"a,b\n1,2\n3,x\0y\n", 2),
         (b"\0", None),
         (b"PK\x03\x04\x14\x00\x06\x00", None),
     ],
