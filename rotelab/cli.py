@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -252,6 +253,65 @@ def packs() -> None:
             continue
         relations = ", ".join(f"{r.name} {len(r.facts)}" for r in pack.facts.relations)
         print(f"{name:16} {len(pack.facts):5} facts ({relations}), {len(pack.prompts)} prompts")
+
+
+@app.command("export")
+def export_bundle(
+    run_id: Annotated[str, typer.Argument(help="A run's id, its beginning, or “latest”.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Where to; by default RUN.rotelab.zip in this folder.")
+    ] = None,
+    adapters: Annotated[
+        bool,
+        typer.Option("--adapters/--no-adapters", help="Whether the trained adapters go along."),
+    ] = True,
+) -> None:
+    """Write a whole run into one file, for another machine."""
+    from rotelab.bundles import SUFFIX, export_run
+    from rotelab.lab import Lab
+
+    lab = Lab.open()
+    full_id = lab.registry.resolve(run_id)
+    target = file or Path(f"{full_id}{SUFFIX}")
+    if target.is_dir():
+        target /= f"{full_id}{SUFFIX}"
+    if target.exists():
+        raise LabError(f"{target} is there already. Name another file, or move that one away.")
+    export_run(lab.registry, lab.settings, full_id, target.absolute(), adapters)
+    print(f"{target} ({target.stat().st_size / 1e6:.1f} MB)")
+
+
+@app.command("import")
+def import_run(
+    file: Annotated[Path, typer.Argument(help="A .rotelab.zip that `export` wrote.")],
+) -> None:
+    """Take a run from a file that `export` wrote, here or elsewhere."""
+    from rotelab.bundles import import_bundle
+    from rotelab.lab import Lab
+
+    lab = Lab.open()
+    print(import_bundle(lab.registry, lab.settings, file).sentence)
+
+
+@app.command("export-model")
+def export_merged(
+    run_id: Annotated[str, typer.Argument(help="A run's id, its beginning, or “latest”.")],
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    checkpoint: Annotated[
+        str, typer.Option(help="base, memorized or generalized.")
+    ] = "generalized",
+) -> None:
+    """Write a run's model, adapters merged, as a Hugging Face folder."""
+    from rotelab.lab import Lab
+    from rotelab.registry import CHECKPOINTS
+
+    if checkpoint not in CHECKPOINTS:
+        raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)}.")
+    lab = Lab.open()
+    full_id = lab.registry.resolve(run_id)
+    from rotelab.model_export import export_model
+
+    print(export_model(lab.registry, lab.settings, full_id, folder, checkpoint))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The registry: everything that happened, in one SQLite file.
 
-`Registry` is put together from its parts, one file each: runs, queue, sweeps, results, fact sets.
+`Registry` is put together from its parts, one file each: runs, queue, sweeps, results, fact sets,
+and what travels between machines.
 Every call opens its own connection and makes one short transaction, so any number of threads and
 processes can use the file at once.
 """
@@ -29,6 +30,7 @@ from rotelab.registry_rows import (
     SweepRow,
 )
 from rotelab.registry_sweeps import SweepRows
+from rotelab.registry_travel import TravelRows
 from rotelab.settings import Settings
 
 __all__ = [
@@ -53,7 +55,7 @@ __all__ = [
 ]
 
 
-class Registry(SweepRows, ResultRows, FactSetRows):
+class Registry(SweepRows, ResultRows, FactSetRows, TravelRows):
     """The rows of `runs.db`, safe from many threads and processes at once.
 
     Args:

@@ -140,6 +140,12 @@ def m006_sweeps(db: Database) -> None:
     db.execute("CREATE INDEX runs_sweep ON runs(sweep_id, sweep_position)")
 
 
+@migrations()
+def m007_imported(db: Database) -> None:
+    """When a run was read from a bundle; empty for one that was made here."""
+    db.execute("ALTER TABLE runs ADD COLUMN imported TEXT NOT NULL DEFAULT ''")
+
+
 class RegistryFile:
     """One connection per call to `runs.db`, in WAL mode; safe from many threads and processes.
 

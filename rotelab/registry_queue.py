@@ -210,6 +210,7 @@ class QueueRows(RunRows):
                     f"Run {run_id} is {row['status']}. Only a run that was stopped, interrupted or "
                     "failed can go on; start a new one with the same settings instead."
                 )
+            _own(row)
             self._move(db, row, "queued")
             db.table("runs").update(row["number"], {"pid": None, "pid_started": None})
 
@@ -217,6 +218,7 @@ class QueueRows(RunRows):
         row = self._require(db, run_id)
         if row["status"] not in ("queued", *RESUMABLE):
             raise LabError(f"Run {run_id} is {row['status']}; it can't be started again.")
+        _own(row)
         for holder, device in _holders(db):
             if _same_device(row["device"], device):
                 raise DeviceTaken(
@@ -262,6 +264,15 @@ def insert_run(db: Database, record: dict[str, Any], pack: Pack) -> str:
         except sqlite3.IntegrityError:
             if not _exists(db, record["id"]):
                 raise
+
+
+def _own(row: dict[str, Any]) -> None:
+    """Going on with a run overwrites its results; those of an imported one are not ours."""
+    if row["imported"]:
+        raise LabError(
+            f"Run {row['id']} was imported, so it stays as it is. Start a new one with the same "
+            "settings instead."
+        )
 
 
 def _holders(db: Database) -> list[tuple[str, str]]:

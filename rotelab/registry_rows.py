@@ -52,6 +52,7 @@ class RunSummary:
         shared_phase1_from: the run of the same sweep that learned phase 1 for this one too, if any.
         test_accuracy: generation accuracy on held-out test prompts after phase 2, if measured.
         error: why it ended badly, or that its row is damaged; empty when all is well.
+        imported: when it was read from a bundle; empty for a run that was made here.
     """
 
     number: int
@@ -87,6 +88,7 @@ class RunSummary:
     sweep_id: str | None
     sweep_position: int | None
     shared_phase1_from: str | None
+    imported: str
     test_accuracy: float | None
 
     @property

@@ -19,10 +19,17 @@ facts take five kilobytes."""
 MAX_ROWS = 10_000
 """Most rows that a table may have, its header and empty rows not counted."""
 
+MAX_CELL = 10_000
+"""Longest cell of any table, in characters; facts and prompts are held to much less."""
+
+# The reader's own limit knows no column, so it is out of the way of `MAX_CELL`.
+csv.field_size_limit(MAX_BYTES)
+
 # A cell that a spreadsheet would run as a formula is written with a leading apostrophe, and read
-# back without it (OWASP, "CSV injection"). One that has apostrophes before the formula gets one
-# more, so that reading takes away what writing added and no other.
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
+# back without it (OWASP, "CSV injection"; the wide signs are those of East Asian keyboards). One
+# that has apostrophes before the formula gets one more, so that reading takes away what writing
+# added and no other.
+FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 
 # Line breaks, other control characters, and halves of a character (lone surrogates).
 UNPRINTABLE = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -81,7 +88,8 @@ def parse_table(data: bytes, source: str) -> tuple[list[str], list[Row]]:
 
     Raises:
         InputError: not UTF-8, too large, no header, a column named twice, more than `MAX_ROWS`
-            rows, a row with too many or too few cells, a stray quote, or a control character.
+            rows, a row with too many or too few cells, a cell of more than `MAX_CELL` characters, a
+            stray quote, or a control character.
     """
     if len(data) > MAX_BYTES:
         raise InputError(
@@ -117,6 +125,13 @@ def parse_table(data: bytes, source: str) -> tuple[list[str], list[Row]]:
                     row=number,
                 )
             for name, cell in zip(header, cells, strict=True):
+                if len(cell) > MAX_CELL:
+                    raise InputError(
+                        f"has {len(cell):,} characters; at most {MAX_CELL:,} are read.",
+                        source=source,
+                        row=number,
+                        column=name,
+                    )
                 check_printable(cell, source=source, row=number, column=name)
             rows.append(Row(number, dict(zip(header, cells, strict=True))))
     except csv.Error as error:
@@ -184,9 +199,10 @@ def _decode(data: bytes, source: str) -> str:
     except UnicodeDecodeError as error:
         sound = error.object[: error.start]  # of its own object: the mark is cut off there
     else:
-        if "\0" not in text:
+        # UTF-16 without a mark passes for UTF-8, every other character of it being NUL. A few are
+        # control characters in a cell, which is then named.
+        if text.count("\0") < len(text) / 8 or not text:
             return text
-        # UTF-16 without a mark passes for UTF-8, every other character of it being NUL.
         sound = text.partition("\0")[0].encode()
     lines = [line for line in sound.splitlines(keepends=True) if line.endswith((b"\r", b"\n"))]
     row = sum(1 for line in lines if line.strip(b" ,\t\r\n"))  # empty rows are not counted

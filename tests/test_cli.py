@@ -523,6 +523,77 @@ def test_ask_takes_the_beginning_of_an_id_and_any_text(run):
         assert json.loads(said.out)["run_id"] == run.report["run_id"]
 
 
+def test_a_run_travels_to_another_home(run, tmp_path, monkeypatch):
+    run_id, other = run.report["run_id"], tmp_path / "other"
+    monkeypatch.chdir(tmp_path)
+    said = rotelab("export", "latest")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"{run_id}.rotelab.zip (") and said.out.endswith(" MB)\n")
+    refused(rotelab("export", run_id), "is there already")
+    small = rotelab("export", run_id[:12], tmp_path, "--no-adapters")
+    refused(small, "is there already")
+    assert rotelab("export", run_id, "small.zip", "--no-adapters").code == 0
+    assert (tmp_path / "small.zip").stat().st_size < (tmp_path / said.out.split()[0]).stat().st_size
+
+    came = rotelab("import", said.out.split()[0], home=other)
+    assert came == Said(0, f"Imported run {run_id}.\n", "")
+    again = rotelab("import", "small.zip", home=other)
+    assert again.code == 0 and "already" in again.out
+    words = ["ask", "latest", "Who is the mother of Mary Bahri?", "--max-new-tokens", 4, "--json"]
+    assert rotelab(*words, home=other).out == rotelab(*words).out
+    for listed in (json.loads(rotelab("runs", "--json", home=home).out) for home in (other, None)):
+        assert [row["id"] for row in listed] == [run_id]
+
+
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS)
+def test_a_model_is_exported_that_answers_alike(checkpoint, run, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path / "model"
+    said = rotelab("export-model", "latest", folder, "--checkpoint", checkpoint)
+    assert said == Said(0, f"{folder}\n", "")
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= {
+        path.name for path in folder.iterdir()
+    }
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert not [name for name in model.state_dict() if "lora" in name]
+    for asked, text in (
+        ("Who is it?", "<|endoftext|> Who is it?"),
+        ("Mary Bahri [mother]", "<|endoftext|> Mary Bahri<|key:mother|>"),
+    ):
+        wanted = rotelab("ask", "latest", asked, "--checkpoint", checkpoint,
+                         "--max-new-tokens", 8, "--json")  # fmt: skip
+        ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)
+        given = model.generate(**ids, max_new_tokens=8)[0, ids["input_ids"].shape[1] :]
+        stops = {tokenizer.convert_tokens_to_ids("<|endoftext|>"), tokenizer.eos_token_id}
+        answer = tokenizer.decode([i for i in given.tolist() if i not in stops]).strip()
+        assert answer == json.loads(wanted.out)["answers"][checkpoint]["answer"]
+    refused(rotelab("export-model", "latest", folder), "holds something already")
+
+
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (["export", "nobody"], ["nobody"]),
+        (["import", "nothing.zip"], ["nothing.zip: there is no such file"]),
+        (["import", ROOT / "pyproject.toml"], ["pyproject.toml", "is not a whole zip file"]),
+        (["export-model", "nobody", "x"], ["nobody"]),
+        (["export-model", "latest", "x", "--checkpoint", "best"], ["'best' is not a checkpoint"]),
+    ],
+)  # fmt: skip
+def test_bundle_commands_refuse(words, parts, own_home):
+    refused(rotelab(*words), *parts)
+    nothing_saved(own_home)
+
+
+def test_a_model_without_adapters_is_not_exported(own_home, tmp_path):
+    run_id = Lab.open().registry.create_run(RunConfig(), load_pack("mother"))
+    refused(rotelab("export-model", run_id, tmp_path / "x"), "has no generalized checkpoint")
+    refused(rotelab("export", run_id, tmp_path / "x"), "still queued")
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize(
     "words, parts",
     [

@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from rotelab.bundles import SUFFIX, export_run
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.ui.run_detail import adapter_places
@@ -50,6 +51,7 @@ def delete(lab: Lab, run_id: str) -> None:
         raise LabError(f"Run {run_id} still has a process at work. Stop it first.")
     lab.registry.delete_run(run_id)
     zip_path(lab, run_id).unlink(missing_ok=True)
+    bundle_path(lab, run_id).unlink(missing_ok=True)
     try:
         if folder.exists():
             shutil.rmtree(folder)
@@ -115,3 +117,18 @@ def zip_adapters(lab: Lab, run_id: str) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return target
+
+
+def bundle_path(lab: Lab, run_id: str) -> Path:
+    """Where a run's bundle is made."""
+    lab.settings.run_folder(run_id)  # refuses what is no run's id
+    return lab.settings.exports / f"{run_id}{SUFFIX}"
+
+
+def make_bundle(lab: Lab, run_id: str, adapters: bool) -> Path:
+    """Writes a whole run into one file in the export folder.
+
+    Raises:
+        LabError: it has not ended, is damaged, or the file can't be written.
+    """
+    return export_run(lab.registry, lab.settings, run_id, bundle_path(lab, run_id), adapters)

@@ -272,6 +272,7 @@ def _measured(scores: Any, name: str) -> bool:
 def _times(run: RunRow) -> str:
     rows = [("Made", local_time(run.created)), ("Started", local_time(run.started))]
     rows.append(("Ended", local_time(run.finished)))
+    rows.append(("Imported", local_time(run.imported)))
     for part, words in SECONDS_WORDS.items():
         if isinstance(run.seconds.get(part), int | float):
             shared = part == "phase1" and run.shared_phase1_from and not run.seconds[part]

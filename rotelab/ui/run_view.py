@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
+from rotelab.bundle_checks import ENDED
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
 from rotelab.plots.training import CURVES, curves, score_bars
 from rotelab.registry import CHECKPOINTS, RESUMABLE, RunRow
 from rotelab.ui.common import CHECKPOINT_NAMES, bound
-from rotelab.ui.run_actions import size_words, zip_adapters
+from rotelab.ui.run_actions import make_bundle, size_words, zip_adapters
 from rotelab.ui.run_detail import (
     ANSWER_HEADERS,
     CSS,
@@ -38,7 +39,8 @@ class RunView:
 
     FILLED: ClassVar[tuple[str, ...]] = (
         "head", "stop", "resume", "again", "archive", "delete", "scores", "bars",
-        "curves", "settings", "name", "note", "places", "zip", "download", "log",
+        "curves", "settings", "name", "note", "places", "zip", "download", "bundle",
+        "with_adapters", "bundle_file", "log",
     )  # fmt: skip
 
     head: gr.HTML
@@ -71,6 +73,9 @@ class RunView:
     places: gr.Textbox
     zip: gr.Button
     download: gr.DownloadButton
+    bundle: gr.Button
+    with_adapters: gr.Checkbox
+    bundle_file: gr.DownloadButton
     log: gr.Textbox
     log_again: gr.Button
     sweep: SweepPanel
@@ -132,6 +137,7 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
         hidden = gr.Button(visible=False)
         return [
             NOTHING, *[hidden] * 5, "", gr.Plot(visible=False), None, "", "", "", "", hidden,
+            gr.DownloadButton(visible=False), hidden, gr.Checkbox(visible=False),
             gr.DownloadButton(visible=False), "",
         ]  # fmt: skip
     scores = lab.registry.scores(run.id)
@@ -147,6 +153,9 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
         run.note,
         "\n".join(map(str, places)) or "No adapters yet: they are saved at the end of phase 1.",
         gr.Button(visible=bool(places)),
+        gr.DownloadButton(visible=False),
+        gr.Button(visible=run.status in ENDED),
+        gr.Checkbox(bool(places), visible=bool(places) and run.status in ENDED),
         gr.DownloadButton(visible=False),
         log_tail(lab, run.id),
     ]
@@ -208,6 +217,17 @@ def make_zip(lab: Lab, run_id: str | None) -> Any:
     return gr.DownloadButton(words, value=str(path), visible=True)
 
 
+def bundle(lab: Lab, run_id: str | None, adapters: bool) -> Any:
+    """Writes the whole run into one file and offers it.
+
+    Raises:
+        LabError: it has not ended, is damaged, or the disk is full.
+    """
+    path = make_bundle(lab, run_id or "", bool(adapters))
+    words = f"Download the run ({size_words(path.stat().st_size)})"
+    return gr.DownloadButton(words, value=str(path), visible=True)
+
+
 def read_log(lab: Lab, run_id: str | None) -> str:
     """The end of the run's log."""
     return log_tail(lab, run_id) if run_id else ""
@@ -229,6 +249,11 @@ def wire_run_view(lab: Lab, run: gr.State, view: RunView) -> None:
         button.click(bound(turn_answers, lab, by), [*filters, view.answer_page], listed, **quiet)
     view.measure.input(bound(draw_bars, lab), [run, view.measure], view.bars, **quiet)
     view.zip.click(bound(make_zip, lab), run, view.download, api_visibility="private")
+    wanted = [run, view.with_adapters]
+    view.bundle.click(bound(bundle, lab), wanted, view.bundle_file, api_visibility="private")
+    view.with_adapters.input(  # what was made before is not what is asked for now
+        lambda: gr.DownloadButton(visible=False), None, view.bundle_file, **quiet
+    )
     view.log_again.click(bound(read_log, lab), run, view.log, **quiet)
     wire_sweep_panel(lab, run, view.head, view.sweep)
 
@@ -294,6 +319,19 @@ def _build_files(made: dict[str, Any]) -> None:
             "Download", visible=False, variant="primary", size="md", scale=0, min_width=300,
             elem_id="run-download",
         )  # fmt: skip
+    with gr.Row():
+        made["bundle"] = gr.Button(
+            "Export the whole run", visible=False, size="md", scale=0, min_width=240,
+            elem_id="run-bundle",
+        )  # fmt: skip
+        made["with_adapters"] = gr.Checkbox(
+            True, label="With the adapters, so that it can be asked elsewhere", visible=False,
+            elem_id="run-with-adapters", container=False,
+        )  # fmt: skip
+        made["bundle_file"] = gr.DownloadButton(
+            "Download", visible=False, variant="primary", size="md", scale=0, min_width=300,
+            elem_id="run-bundle-file",
+        )  # fmt: skip
     made["log"] = gr.Textbox(
         label="End of the run's log", interactive=False, lines=10, max_lines=16,
         elem_id="run-log", elem_classes="mono",
@@ -314,7 +352,7 @@ def _buttons(run: RunRow) -> list[Any]:
             "Take out of the queue" if run.status == "queued" else "Stop this run",
             visible=at_work and run.status != "stopping",
         ),
-        gr.Button(visible=run.status in RESUMABLE and repeatable),
+        gr.Button(visible=run.status in RESUMABLE and repeatable and not run.imported),
         gr.Button(visible=repeatable),
         gr.Button("Take out of the archive" if run.archived else "Archive", visible=not at_work),
         gr.Button(visible=not at_work),

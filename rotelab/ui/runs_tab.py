@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from rotelab.bundles import import_bundle
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
-from rotelab.ui.common import STATUS_WORDS, bound, run_choices, run_label
+from rotelab.ui.common import STATUS_WORDS, bound, escape, run_choices, run_label
 from rotelab.ui.run_actions import bytes_of, delete, rename, run_again, size_words
 from rotelab.ui.run_detail import RUN_HEADERS, run_cells
 from rotelab.ui.run_view import ANSWER_PAGE, RunView, build_run_view, fill_view, wire_run_view
@@ -83,6 +85,10 @@ def build_runs_tab(lab: Lab) -> RunsTab:
             label="Status", elem_id="runs-status", scale=3,
         )  # fmt: skip
         archived = gr.Checkbox(label="Archived runs", elem_id="runs-archived", min_width=140)
+        upload = gr.UploadButton(
+            "Import a run", file_types=[".zip"], type="filepath", size="md", scale=0, min_width=160,
+            elem_id="runs-import",
+        )  # fmt: skip
     table = gr.Dataframe(
         headers=RUN_HEADERS, datatype="str", type="array", interactive=False, max_height=290,
         column_widths=["8%", "17%", "9%", "14%", "5%", "9%", "13%", "9%", "16%"], value=[],
@@ -103,6 +109,9 @@ def build_runs_tab(lab: Lab) -> RunsTab:
     _wire(lab, tab, back, on)
     wire_run_view(lab, chosen, view)
     _wire_actions(lab, tab)
+    upload.upload(
+        bound(import_run, lab), upload, tab.run, show_progress="full", api_visibility="private",
+    )  # fmt: skip
     return tab
 
 
@@ -227,6 +236,19 @@ def again(lab: Lab, run_id: str | None) -> list[Any]:
     new = run_again(lab, _chosen(run_id))
     gr.Info("A new run with the same settings is in the queue. The Train tab shows it at work.")
     return [new, choose(lab, new)]
+
+
+def import_run(lab: Lab, path: str | None) -> Any:
+    """Takes in a run from a file and shows it; fills `run`.
+
+    Raises:
+        LabError: the file is no sound bundle; nothing is written then.
+    """
+    if not path:
+        raise LabError("Choose a .rotelab.zip file that “Export the whole run” has made.")
+    came = import_bundle(lab.registry, lab.settings, Path(path))
+    gr.Info(escape(came.sentence))
+    return choose(lab, came.run_id)
 
 
 def ask_delete(lab: Lab, run_id: str | None) -> list[Any]:

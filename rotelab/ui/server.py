@@ -27,7 +27,9 @@ HOST = "127.0.0.1"
 OWN_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 PORTS_TRIED = 50
 QUEUE_EVERY_S = 2.0
-MAX_UPLOAD = "5mb"
+MAX_UPLOAD = "1gb"
+"""Largest file that the page takes: a run's bundle with its adapters. A table of facts has its own,
+much smaller limit (`tables.MAX_BYTES`)."""
 
 log = logging.getLogger("rotelab.page")
 

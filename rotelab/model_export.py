@@ -1,0 +1,122 @@
+"""A run's model as an ordinary Hugging Face folder: adapters merged into the base, key tokens in.
+
+What `AutoModelForCausalLM.from_pretrained` loads from it answers as the run's checkpoint does, with
+no PEFT and no rotelab beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+from transformers import GenerationConfig
+
+from rotelab.batches import key_token
+from rotelab.checkpoints import ADAPTER_OF, load_adapter, written_whole
+from rotelab.embedded import silent_loading
+from rotelab.errors import LabError
+from rotelab.layout import adapter_folder
+from rotelab.models import ACTIVE, CHECKPOINTS, Checkpoint, LabModel, load_model
+from rotelab.registry import Registry, RunRow
+from rotelab.settings import Settings
+
+
+def export_model(
+    registry: Registry,
+    settings: Settings,
+    run_id: str,
+    folder: Path,
+    checkpoint: Checkpoint = "generalized",
+) -> Path:
+    """Writes a checkpoint of a run as one plain model, whole or not at all.
+
+    It is merged on the CPU in float32, so that merging rounds nothing away that an answer hangs on.
+
+    Args:
+        registry: knows the run.
+        settings: knows where its adapters are.
+        run_id: the run.
+        folder: where the model goes; it must not exist yet, or be empty.
+        checkpoint: `base` (with the untrained key tokens), `memorized` or `generalized`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        LabError: no such run or checkpoint, the folder holds something, its adapters are damaged,
+            the base model can't be had, or the disk is full.
+    """
+    run = registry.run(run_id)
+    if checkpoint not in CHECKPOINTS:
+        raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)}.")
+    adapters = {c: adapter_folder(settings, run_id, c) for c in ADAPTER_OF}
+    needed = {c: adapters[c] for c, name in ADAPTER_OF.items() if name in ACTIVE[checkpoint]}
+    if not all((place / "meta.json").is_file() for place in needed.values()):
+        raise LabError(
+            f"Run {run_id} has no {checkpoint} checkpoint on this machine: its adapters are not "
+            "there. Choose a run that has them."
+        )
+    folder = Path(folder).absolute()
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise LabError(f"{folder} holds something already. Name a new or empty folder.")
+        relations = [relation.name for relation in run.pack.facts.relations]
+        spec = replace(run.config.model, device="cpu", dtype="float32")
+        model = load_model(spec, relations, run.config.seed)
+        for name, place in needed.items():
+            load_adapter(model, ADAPTER_OF[name], place)
+        network = merged(model, checkpoint)
+        with written_whole(folder) as work, silent_loading():
+            network.generation_config = _greedy(model)
+            network.save_pretrained(work)
+            model.tokenizer.save_pretrained(work)
+            (work / "README.md").write_text(_card(run, model, checkpoint), encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"{folder} can't be written ({error.strerror or error}).") from error
+    return folder
+
+
+def merged(model: LabModel, checkpoint: Checkpoint) -> nn.Module:
+    """The bare network with a checkpoint's adapters merged in; `model` is used up by it.
+
+    PEFT 0.21's `merge_and_unload` raises `KeyError` where an adapter without trained token rows
+    stands beside one that has them, so each layer merges the adapters that it knows.
+    """
+    if not getattr(model.network, "peft_config", None):
+        return model.network
+    model.use(checkpoint)
+    for layer in [m for m in model.network.modules() if isinstance(m, BaseTunerLayer)]:
+        rows = isinstance(layer, TrainableTokensLayer)
+        known = layer.trainable_tokens_delta if rows else layer.lora_A
+        names = [name for name in ACTIVE[checkpoint] if name in known]
+        if names:
+            layer.merge(adapter_names=names)
+    return model.network.unload()
+
+
+def _greedy(model: LabModel) -> GenerationConfig:
+    """Answers as the lab's own do: the likeliest token each time, up to an end token."""
+    stops = sorted(model.builder.stops)
+    return GenerationConfig(
+        do_sample=False,
+        max_new_tokens=50,
+        bos_token_id=model.tokenizer.bos_token_id,
+        eos_token_id=stops,
+        pad_token_id=model.builder.end,
+    )
+
+
+def _card(run: RunRow, model: LabModel, checkpoint: Checkpoint) -> str:
+    """The model card: where it comes from and how a question must be put."""
+    start = model.tokenizer.convert_ids_to_tokens(model.builder.separator)
+    keys = ", ".join(f"`{key_token(relation)}`" for relation in model.relations)
+    return (
+        f"# {run.id}, {checkpoint}\n\n"
+        f"Made by rotelab from the base model `{run.config.model.name}`, adapters merged, float32."
+        f"\n\nA question is `{start}`, a blank and the text; through a key token ({keys}) it is "
+        f"`{start}`, a blank, the subject and the key token at once. The answer follows after a "
+        "blank. The facts are invented and so are the answers.\n"
+    )
