@@ -97,7 +97,7 @@ def test_a_wrong_number_is_named(changes, words):
 def test_presets_fit_the_facts_at_hand(lab):
     assert preset_values(QUICK, 100)["facts"] == 20
     assert preset_values(QUICK, 8) | {"memorize.epochs": 0} == {
-        "facts": 0, "generalize.k": 4, "memorize.epochs": 0, "generalize.epochs": 1,
+        "facts": 0, "generalize.k": 4, "memorize.epochs": 0, "generalize.epochs": 3,
     }  # fmt: skip
     assert preset_values(STANDARD, 300)["facts"] == 100
     usual, deep = preset_values(STANDARD, 100), preset_values(DEEP, 100)

@@ -12,8 +12,9 @@ from rotelab.packs import Pack
 from rotelab.registry import RunRow
 
 PARTS = ("phase1", "phase2", "evaluation")
-TYPICAL = {"phase1": 150.0, "phase2": 150.0, "evaluation": 500.0}
-"""Tokens a second of the embedded model on two CPU cores, where nothing has been measured yet."""
+TYPICAL = {"phase1": 87.0, "phase2": 169.0, "evaluation": 532.0}
+"""Tokens (as `tokens_to_read` counts them) a second of the embedded model on two CPU cores, where
+nothing has been measured yet: a default run on `mother` (EXPERIMENTS.md)."""
 TYPICAL_SETUP_S = 12.0
 CHARACTERS_PER_TOKEN = 3.2
 MEASURED_RUNS = 3

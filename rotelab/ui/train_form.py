@@ -175,11 +175,13 @@ def preset_values(preset: str, smallest: int) -> dict[str, int]:
     wanted = 20 if preset == QUICK else 100
     used = min(wanted, smallest)
     usual = RunConfig()
+    # Few facts make short rounds: it takes more of them for as much practice.
+    rote, words = {QUICK: (1.5, 3), DEEP: (3, 1)}.get(preset, (1, 1))
     return {
         "facts": wanted if smallest > wanted else 0,
         "generalize.k": max(1, used // 2),
-        "memorize.epochs": usual.memorize.epochs * (3 if preset == DEEP else 1),
-        "generalize.epochs": usual.generalize.epochs,
+        "memorize.epochs": round(usual.memorize.epochs * rote),
+        "generalize.epochs": usual.generalize.epochs * words,
     }
 
 
