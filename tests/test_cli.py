@@ -151,7 +151,10 @@ BAD = {
         add("facts.csv", "mother,Zoë,Ann".encode("latin-1")),
         ["mine/facts.csv, row 7: is not UTF-8 text"],
     ),
-    "NUL": (add("facts.csv", b"mother,Zo\0e,Ann"), ["mine/facts.csv, row 7: is not UTF-8 text"]),
+    "NUL": (
+        add("facts.csv", b"mother,Zo\0e,Ann"),
+        ["facts.csv, row 7, column 'subject'", "U+0000"],
+    ),
     "50 MB": (fill_50_mb, ["mine/facts.csv: is 50 MB; a table may have at most 25 MB"]),
     "no facts": (
         lambda folder: (folder / "facts.csv").write_text("relation,subject,object\n"),
