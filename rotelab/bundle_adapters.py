@@ -20,6 +20,8 @@ from rotelab.errors import InputError
 from rotelab.layout import ADAPTER_FOLDERS
 from rotelab.registry_travel import Column
 
+STRONGEST = 1000
+"""Largest `lora_alpha`, in ranks: more is no adapter but an attempt to break something."""
 FLOATS = ("F32", "F16", "BF16")
 FORMAT = 1
 """Of an adapter's folder, as `checkpoints.FORMAT`, which can't be had without torch."""
@@ -104,10 +106,17 @@ def canonical_adapter(
     named = isinstance(targets, list) and 0 < len(targets) <= 20
     if not named or not all(isinstance(t, str) and re.fullmatch(r"\w{1,40}", t) for t in targets):
         raise InputError("must be a list of names.", column="target_modules", **place)
+    alpha = peft.get("lora_alpha")
+    if type(alpha) not in (int, float) or not 0 < alpha <= STRONGEST * rank:
+        raise InputError(
+            f"must be a number above 0 and at most {STRONGEST * rank}.",
+            column="lora_alpha",
+            **place,
+        )
     lora = {
         "peft_type": "LORA",
         "r": rank,
-        "lora_alpha": 2 * rank,
+        "lora_alpha": alpha,
         "lora_dropout": 0.0,
         "bias": "none",
         "inference_mode": True,

@@ -270,7 +270,7 @@ def test_a_parent_is_kept_where_it_is_known(other, tmp_path):
 def test_columns_and_tables_to_come_travel_too(taught, tmp_path):
     def later(lab):
         with lab.registry.write() as db:
-            db.execute("ALTER TABLE scores ADD COLUMN choice_accuracy REAL")
+            db.execute("ALTER TABLE scores ADD COLUMN accuracy_to_come REAL")
             db.execute("ALTER TABLE runs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'")
             db.execute("CREATE TABLE extras (run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE "
                        "CASCADE, place INTEGER NOT NULL, value REAL, PRIMARY KEY (run_id, place)) "
@@ -283,14 +283,14 @@ def test_columns_and_tables_to_come_travel_too(taught, tmp_path):
     later(here)
     later(there)
     with here.registry.write() as db:
-        db.execute("UPDATE scores SET choice_accuracy = 0.5")
+        db.execute("UPDATE scores SET accuracy_to_come = 0.5")
         db.execute("INSERT INTO groups VALUES (1)")
         db.execute("UPDATE runs SET group_id = 1, mood = 'wild'")
         db.execute("INSERT INTO extras VALUES (?, 1, 2.5)", [run_id])
     file = export(here, run_id, tmp_path / "new.rotelab.zip", adapters=False)
     take(there, file)
     with there.registry.read() as db:
-        assert db.execute("SELECT DISTINCT choice_accuracy FROM scores").fetchall() == [(0.5,)]
+        assert db.execute("SELECT DISTINCT accuracy_to_come FROM scores").fetchall() == [(0.5,)]
         assert db.execute("SELECT mood, group_id FROM runs").fetchall() == [("wild", None)]
         assert db.execute("SELECT place, value FROM extras").fetchall() == [(1, 2.5)]
     refused(old, file, "newer rotelab")
@@ -584,6 +584,9 @@ WEIGHTS = "adapters/memorize/adapter_model.safetensors"
         ("meta.json", {"sha256": "0" * 64}), ("meta.json", {"run": "../x"}),
         ("adapter_config.json", {"target_modules": ".*"}),
         ("adapter_config.json", {"target_modules": ["../x"]}),
+        ("adapter_config.json", {"lora_alpha": "32"}),
+        ("adapter_config.json", {"lora_alpha": 1e9}),
+        ("adapter_config.json", {"lora_alpha": float("nan")}),
         ("adapter_config.json", {"layers_to_transform": [-1]}),
         ("adapter_config.json", {"layers_to_transform": "all"}),
         ("adapter_config.json", {"trainable_token_indices": {"a": [1]}}),
