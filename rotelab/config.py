@@ -283,7 +283,7 @@ class EvaluationConfig(_Checked):
         0,
         "Candidates of the multiple choice",
         "Also asks whether the right object is ranked first among so many candidates (the paper "
-        "takes 100); 0 does not ask. Asking questions then takes up to twice as long.",
+        "takes 100); 0 does not ask. Asking then takes up to three times as long.",
         low=0,
         high=1000,
     )
@@ -291,13 +291,13 @@ class EvaluationConfig(_Checked):
         False,
         "Normalise object probability",
         "Also measures how likely the right object is among the candidates alone (100 where none "
-        "are set above). Every candidate must be read: asking takes about ten times as long.",
+        "are set above). Every candidate must be read: asking takes about 25 times as long.",
     )
     generate: int = option(
         0,
         "Tokens of a free answer",
         "Lets the model answer freely, so many tokens long (the paper takes 50), to see whether "
-        "the right object comes anywhere; 0 does not. Asking takes about four times as long.",
+        "the right object comes anywhere; 0 does not. With 50, asking takes six times as long.",
         low=0,
         high=500,
     )

@@ -207,6 +207,37 @@ def test_candidates_that_can_not_win_are_not_looked_at(monkeypatch):
     assert sum(read) <= 2 * choice.WIDTH  # the best few are enough to lose against
 
 
+def test_every_pass_reads_on_behind_the_prompt(monkeypatch):
+    """What one pass put behind the prompt is gone in the next: its sums are those of plain code."""
+    model = random_model(2, sharpness=2.0)  # flat, so that much is still alive after one token
+    prompts = [(9, 10), (9, 11, 3)]
+    listed = [(a, b, 4, a) for a in range(6) for b in range(4)]
+    golds = [max(listed, key=lambda name, p=p: plainly(model, p, name)) for p in prompts]
+    prompt_of = dict(zip(golds, prompts, strict=True))
+    assert len(prompt_of) == 2, "the two questions must be told apart by their golds"
+    races, passes = [], []
+    settle, grow = choice._settle, choice.GrowingRow.grow
+
+    def settled(row, of, *rest):
+        races.extend(of)
+        settle(row, of, *rest)
+
+    def grown(self, *rest):
+        passes.append(rest)
+        return grow(self, *rest)
+
+    monkeypatch.setattr(choice, "_settle", settled)
+    monkeypatch.setattr(choice.GrowingRow, "grow", grown)
+    examples = [example(prompt, gold) for gold, prompt in prompt_of.items()]
+    found = verdicts(model, examples, [listed] * 2, batch_tokens=64, width=1)
+    assert found == {0: True, 1: True} and len(passes) >= 3
+    for race in races:
+        sums = {prefix: total for prefix, total in race.sums.items() if prefix}
+        plain = {prefix: plainly(model, prompt_of[race.gold], prefix) for prefix in sums}
+        assert sums == pytest.approx(plain, abs=1e-4)
+        assert max(map(len, sums)) == 4
+
+
 @SLOW
 @given(st.integers(0, 30), st.lists(question, min_size=1, max_size=3), st.sampled_from([4, 512]))
 def test_sums_are_those_of_plain_passes(seed, asked, batch_tokens):
