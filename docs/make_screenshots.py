@@ -43,10 +43,11 @@ def shoot(home: Path, folder: Path) -> None:
 
 
 def _ask(page) -> None:
-    """Clicks the first example question and waits for the generalised answer."""
+    """Clicks the first example question and waits for all three answers."""
     page.locator("#chat-examples button.example:visible").first.click()
     page.locator("#chat-ask").click()
-    page.locator("#chat-generalized .mark").first.wait_for(timeout=ANSWER_MS)
+    for checkpoint in ("base", "memorized", "generalized"):
+        page.locator(f"#chat-{checkpoint} .mark").first.wait_for(timeout=ANSWER_MS)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from page import browser_page, served, until
 
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
+from rotelab.registry import Score
 from rotelab.settings import Settings
 from rotelab.ui import runs_tab
 from rotelab.ui.run_actions import bytes_of, delete, rename, run_again, size_words, zip_adapters
 from rotelab.ui.run_detail import RUN_HEADERS, log_tail, scores_html, settings_html
 from rotelab.ui.run_view import ALL, ANSWER_PAGE, RunView, fill_view, first_answers, turn_answers
-from rotelab.ui.run_words import PROBE_WORDS
+from rotelab.ui.run_words import PROBE_WORDS, headline
 
 
 @pytest.fixture
@@ -82,6 +83,17 @@ def test_a_damaged_run_hides_no_other(lab):
     assert "damaged" in shown["head"] and "can&#x27;t be read" in shown["settings"]
     assert not shown["again"].visible and shown["delete"].visible
     assert "75 %" in shown["scores"]  # what it measured is still there
+
+
+def test_the_headline_keeps_no_leak_to_itself():
+    def said(leak):
+        found = {
+            "test_prompts_heldout": Score(250, 0.86, 0.5), "unrelated": Score(100, leak, 0.1),
+        }  # fmt: skip
+        return headline({"generalized": found})
+
+    assert "on 74 % of unrelated questions" in said(0.74)
+    assert "unrelated" not in said(0.0)
 
 
 # Detail ------------------------------------------------------------------------------------------

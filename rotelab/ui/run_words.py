@@ -105,7 +105,7 @@ def status_sentence(run: RunSummary, ahead: int = 0) -> str:
 
 
 def headline(scores: Mapping[str, Mapping[str, Score]]) -> str:
-    """What came of a run, in two or three sentences; empty where nothing was measured."""
+    """What came of a run, in a few sentences; empty where nothing was measured."""
     before, rote, after = (
         _accuracy(scores, checkpoint, "test_prompts_heldout")
         for checkpoint in ("base", "memorized", "generalized")
@@ -117,6 +117,9 @@ def headline(scores: Mapping[str, Mapping[str, Score]]) -> str:
         words += f" Before: {percent(before)}."
     if rote is not None:
         words += f" After rote learning alone: {percent(rote)}."
+    leak = _accuracy(scores, "generalized", "unrelated")
+    if leak:
+        words += f" It also blurts the answer out on {percent(leak)} of unrelated questions."
     return words
 
 
