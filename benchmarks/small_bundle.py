@@ -76,5 +76,10 @@ def _write_adapter(folder: Path, adapter: str, config: RunConfig) -> None:
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
     (folder / "meta.json").write_text(json.dumps(meta))
-    peft = {"target_modules": ["up_proj"], "layers_to_transform": None, "peft_type": "LORA"}
+    peft = {
+        "peft_type": "LORA",
+        "target_modules": ["up_proj"],
+        "layers_to_transform": None,
+        "lora_alpha": 2 * RANK,
+    }
     (folder / "adapter_config.json").write_text(json.dumps(peft))
