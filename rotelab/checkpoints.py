@@ -70,22 +70,16 @@ def load_adapter(model: LabModel, adapter: str, folder: Path) -> dict[str, Any]:
     Raises:
         LabError: the folder is missing, damaged, or belongs to another model.
     """
-    meta = read_meta(folder)
-    weights = folder / "adapter_model.safetensors"
+    meta = check_adapter(folder)
     if tuple(meta["relations"]) != model.relations or meta["adapter"] != adapter:
         raise LabError(f"The adapter in {folder} was made for other relations than this run's.")
-    if not weights.is_file() or _sha256(weights) != meta["sha256"]:
-        raise LabError(
-            f"The adapter in {folder} is damaged: its file is not the one that was saved. "
-            "Run the experiment again."
-        )
     model.attach(adapter, meta["rank"], 0, **_shape(folder))
     wanted = {
         n.replace(f".{adapter}", ""): n
         for n, _ in model.network.named_parameters()
         if f".{adapter}" in n
     }
-    tensors = load_file(weights)
+    tensors = load_file(folder / "adapter_model.safetensors")
     if set(tensors) != set(wanted):
         raise LabError(f"The adapter in {folder} does not fit this model's layers.")
     own = dict(model.network.named_parameters())
@@ -106,7 +100,10 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     meta = read_meta(folder)
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file() or _sha256(weights) != meta.get("sha256"):
-        raise LabError(f"The adapter in {folder} is damaged: its file is not the one saved.")
+        raise LabError(
+            f"The adapter in {folder} is damaged: its file is not the one that was saved. "
+            "Run the experiment again."
+        )
     return meta
 
 

@@ -196,7 +196,7 @@ class GeneralizeConfig(_Checked):
         0.35,
         "Noise on the words, phase 2",
         "Random noise on every word as the model reads it, so that it learns the gist and not the "
-        "exact wording (NEFTune); 1 is as strong as the words themselves.",
+        "exact wording (NEFTune). Its largest value, in the typical size of a word's embedding.",
         low=0.0,
         high=10.0,
     )

@@ -37,3 +37,50 @@ def mother():
     from rotelab.packs import load_pack
 
     return load_pack("mother")
+
+
+@pytest.fixture
+def settings(own_home):
+    """The settings of that home."""
+    from rotelab.settings import Settings
+
+    return Settings(own_home)
+
+
+@pytest.fixture
+def registry(settings):
+    """An empty registry in that home."""
+    from rotelab.registry import Registry
+
+    return Registry(settings)
+
+
+@pytest.fixture
+def lab(settings):
+    """An empty lab in that home."""
+    from rotelab.lab import Lab
+
+    return Lab.open(settings)
+
+
+@pytest.fixture
+def quick(tiny_folder):
+    """A whole run of seconds on the tiny model: 8 facts, 4 of them taught in words."""
+    import torch
+
+    from rotelab.config import (
+        EvaluationConfig,
+        GeneralizeConfig,
+        MemorizeConfig,
+        ModelSpec,
+        RunConfig,
+    )
+
+    torch.set_num_threads(1)
+    return RunConfig(
+        facts=8,
+        model=ModelSpec(name=str(tiny_folder), device="cpu"),
+        memorize=MemorizeConfig(epochs=3, rank=4, batch_size=4),
+        generalize=GeneralizeConfig(k=4, rank=2, prompts_per_fact=2),
+        evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
+    )

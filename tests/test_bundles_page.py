@@ -18,11 +18,6 @@ from rotelab.ui.run_view import RunView, bundle, fill_view
 
 
 @pytest.fixture
-def lab(own_home):
-    return Lab.open(Settings(own_home))
-
-
-@pytest.fixture
 def other(tmp_path):
     return Lab.open(Settings(tmp_path / "other"))
 

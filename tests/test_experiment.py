@@ -3,33 +3,14 @@
 import json
 
 import pytest
-import torch
 from safetensors import safe_open
 
 from rotelab import experiment, worker
-from rotelab.config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
+from rotelab.config import ModelSpec
 from rotelab.errors import RunStopped
 from rotelab.evaluation import PROBES
 from rotelab.experiment import run_experiment
-from rotelab.lab import Lab
 from rotelab.layout import adapter_folder, state_folder, states_file
-
-
-@pytest.fixture
-def lab():
-    torch.set_num_threads(1)
-    return Lab.open()
-
-
-@pytest.fixture
-def config(tiny_folder):
-    return RunConfig(
-        facts=8,
-        model=ModelSpec(name=str(tiny_folder), device="cpu"),
-        memorize=MemorizeConfig(epochs=3, rank=4, batch_size=4),
-        generalize=GeneralizeConfig(k=4, rank=2, prompts_per_fact=2),
-        evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
-    )
 
 
 def start(lab, config):
@@ -48,13 +29,13 @@ def outcome(lab, run_id):
 
 
 @pytest.fixture
-def finished(lab, config):
-    run_id = start(lab, config)
+def finished(lab, quick):
+    run_id = start(lab, quick)
     worker.work(lab.registry, lab.settings, run_id)
     return run_id
 
 
-def test_a_run_records_everything(lab, finished, config):
+def test_a_run_records_everything(lab, finished, quick):
     run = lab.registry.run(finished)
     assert (run.status, run.error) == ("finished", "")
     assert set(run.seconds) >= {"setup", "phase1", "phase2", "evaluation", "total"}
@@ -70,7 +51,7 @@ def test_a_run_records_everything(lab, finished, config):
         "loss/key", "loss/train", "loss/locality", "recall", "learning_rate", "tokens_per_second",
     }  # fmt: skip
     assert len(lab.registry.fact_recall(finished, "memorize", "all")) == 3 * 8
-    assert run.config == config
+    assert run.config == quick
     assert len(run.pack.facts) == 8
 
 
@@ -92,12 +73,10 @@ def test_no_pickle_is_written(lab, finished):
     assert written <= {".json", ".safetensors", ".txt", ".md"}
 
 
-def test_a_stopped_run_resumes_to_the_numbers_of_an_unbroken_one(
-    lab, finished, config, monkeypatch
-):
+def test_a_stopped_run_resumes_to_the_numbers_of_an_unbroken_one(lab, finished, quick, monkeypatch):
     monkeypatch.setattr(experiment, "SAVE_EVERY_S", 0.0)
     monkeypatch.setattr(experiment, "RECORD_EVERY_S", 0.0)
-    run_id = start(lab, config)
+    run_id = start(lab, quick)
 
     def stop_in_the_third_round(share, message):
         if "rote: round 3" in message:
@@ -113,8 +92,8 @@ def test_a_stopped_run_resumes_to_the_numbers_of_an_unbroken_one(
     assert outcome(lab, run_id) == outcome(lab, finished)
 
 
-def test_a_run_interrupted_between_the_phases_goes_on_there(lab, finished, config, monkeypatch):
-    run_id = start(lab, config)
+def test_a_run_interrupted_between_the_phases_goes_on_there(lab, finished, quick, monkeypatch):
+    run_id = start(lab, quick)
 
     def stop_before_phase_2(share, message):
         if "after learning by rote" in message:
@@ -128,17 +107,17 @@ def test_a_run_interrupted_between_the_phases_goes_on_there(lab, finished, confi
     assert outcome(lab, run_id) == outcome(lab, finished)
 
 
-def test_stop_raises_run_stopped(lab, config):
-    run_id = start(lab, config)
+def test_stop_raises_run_stopped(lab, quick):
+    run_id = start(lab, quick)
     lab.registry.request_stop(run_id)
     with pytest.raises(RunStopped):
         run_experiment(lab.registry, lab.settings, run_id)
 
 
-def test_a_user_error_fails_the_run_with_its_sentence(lab, config, tmp_path):
+def test_a_user_error_fails_the_run_with_its_sentence(lab, quick, tmp_path):
     from dataclasses import replace
 
-    broken = replace(config, model=ModelSpec(name=str(tmp_path / "nowhere"), device="cpu"))
+    broken = replace(quick, model=ModelSpec(name=str(tmp_path / "nowhere"), device="cpu"))
     run_id = start(lab, broken)
     worker.work(lab.registry, lab.settings, run_id)
     run = lab.registry.run(run_id)
@@ -154,19 +133,19 @@ def test_a_user_error_fails_the_run_with_its_sentence(lab, config, tmp_path):
         (ZeroDivisionError("by zero"), "inside rotelab (ZeroDivisionError: by zero)"),
     ],
 )
-def test_a_fault_fails_the_run_and_names_the_remedy(lab, config, monkeypatch, error, words):
+def test_a_fault_fails_the_run_and_names_the_remedy(lab, quick, monkeypatch, error, words):
     def fail(*args, **kwargs):
         raise error
 
     monkeypatch.setattr(experiment, "load_model", fail)
-    run_id = start(lab, config)
+    run_id = start(lab, quick)
     worker.work(lab.registry, lab.settings, run_id)
     run = lab.registry.run(run_id)
     assert run.status == "failed"
     assert words in run.error
 
 
-def test_what_the_base_model_knows_already_is_a_warning(lab, config, monkeypatch):
+def test_what_the_base_model_knows_already_is_a_warning(lab, quick, monkeypatch):
     real = experiment.evaluation.evaluate
 
     def knows_all(model, asked, batch):
@@ -176,13 +155,13 @@ def test_what_the_base_model_knows_already_is_a_warning(lab, config, monkeypatch
             yield [replace(p, correct=True) for p in batch_found]
 
     monkeypatch.setattr(experiment.evaluation, "evaluate", knows_all)
-    run_id = start(lab, config)
+    run_id = start(lab, quick)
     worker.work(lab.registry, lab.settings, run_id)
     assert any("already answers 8 of the facts" in w for w in lab.registry.run(run_id).warnings)
 
 
-def test_the_worker_process_does_a_run_to_its_end(lab, config):
-    run_id = lab.jobs.enqueue(config, lab.facts_for(config))
+def test_the_worker_process_does_a_run_to_its_end(lab, quick):
+    run_id = lab.jobs.enqueue(quick, lab.facts_for(quick))
     child = lab.jobs._children[run_id]
     assert child.wait(timeout=120) == 0
     assert lab.registry.run(run_id).status == "finished", lab.settings.log_file(run_id).read_text()

@@ -11,11 +11,6 @@ from rotelab.prompts import PromptSet
 from rotelab.settings import Settings
 
 
-@pytest.fixture
-def lab(tmp_path):
-    return Lab.open(Settings(tmp_path / "lab"))
-
-
 def small(n, relation="mother"):
     facts = FactSet(Fact(relation, f"Subject {i}x", f"Object {i}x") for i in range(n))
     return Pack("small", facts, load_pack(relation).prompts)

@@ -44,11 +44,6 @@ def by_name(updates: list) -> dict:
 
 
 @pytest.fixture
-def lab() -> Lab:
-    return Lab.open()
-
-
-@pytest.fixture
 def mother(lab) -> Draft:
     return open_draft(lab, "mother")
 

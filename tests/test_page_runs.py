@@ -21,11 +21,6 @@ from rotelab.ui.run_view import ALL, ANSWER_PAGE, RunView, fill_view, first_answ
 from rotelab.ui.run_words import PROBE_WORDS, headline
 
 
-@pytest.fixture
-def lab(own_home):
-    return Lab.open(Settings(own_home))
-
-
 def view(lab, run_id):
     return dict(zip(RunView.FILLED, fill_view(lab, run_id), strict=True))
 

@@ -33,11 +33,6 @@ from rotelab.ui.train_form import (
 
 
 @pytest.fixture
-def lab(own_home):
-    return Lab.open(Settings(own_home))
-
-
-@pytest.fixture
 def eager(monkeypatch):
     """Curves are drawn at every look."""
     monkeypatch.setattr(live_panel, "PLOT_EVERY_S", 0.0)

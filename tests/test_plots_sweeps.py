@@ -6,11 +6,9 @@ import pytest
 from fabricated import NASTY, finished, small_pack
 
 from rotelab.config import GeneralizeConfig, RunConfig
-from rotelab.lab import Lab
 from rotelab.plots.sweeps import heatmap, spread_curves
 from rotelab.registry import Score
 from rotelab.registry_sweeps import PlannedRun
-from rotelab.settings import Settings
 from rotelab.sweep_axes import grid
 from rotelab.sweep_results import Figure, Plane, Spread
 from rotelab.ui import build_app, run_words
@@ -77,11 +75,6 @@ def test_numbers_are_in_their_order_and_nothing_yet_says_so():
 
 
 # The page ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def lab(own_home):
-    return Lab.open(Settings(own_home))
 
 
 def swept(lab, name=""):

@@ -55,16 +55,6 @@ def prediction(i: int = 0, correct: bool = True, answer: str = "Ada", **other) -
 
 
 @pytest.fixture
-def settings(tmp_path):
-    return Settings(tmp_path / "home")
-
-
-@pytest.fixture
-def registry(settings):
-    return Registry(settings)
-
-
-@pytest.fixture
 def run(registry):
     return registry.create_run(RunConfig(), pack_of())
 

@@ -12,22 +12,11 @@ from rotelab.errors import DeviceTaken, LabError, UnknownRun
 from rotelab.registry import FactRecall, Metric, Registry, Score, Similarity
 from rotelab.registry_database import migrations
 from rotelab.registry_sweeps import PlannedRun
-from rotelab.settings import Settings
 
 AXES = {"generalize.k": [1, 2], "seed": [0]}
 PLAN = [PlannedRun(RunConfig(generalize=GeneralizeConfig(k=k)), pack_of(), f"k={k}") for k in AXES[
     "generalize.k"
 ]]  # fmt: skip
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return Settings(tmp_path / "home")
-
-
-@pytest.fixture
-def registry(settings):
-    return Registry(settings)
 
 
 @pytest.fixture

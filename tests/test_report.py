@@ -8,10 +8,8 @@ from fabricated import finished, small_pack
 from test_cli import refused, rotelab
 
 from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig
-from rotelab.lab import Lab
 from rotelab.registry import Score, SweepRow
 from rotelab.report import Table, as_json, as_markdown, as_text, run_tables, sweep_tables
-from rotelab.settings import Settings
 from rotelab.sweep_results import (
     Figure,
     Outcome,
@@ -24,11 +22,6 @@ from rotelab.sweep_results import (
 )
 
 TEST = "test_prompts_heldout"
-
-
-@pytest.fixture
-def lab(own_home):
-    return Lab.open(Settings(own_home))
 
 
 def outcome(k, seed, accuracy, status="finished", epochs=3, **other):

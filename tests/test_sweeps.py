@@ -5,6 +5,7 @@ import math
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from test_cli import ROOT, nothing_saved, refused, rotelab
 
 from rotelab import experiment, sweeps, worker
 from rotelab.checkpoints import read_meta
-from rotelab.config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
+from rotelab.config import RunConfig
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder, states_file
@@ -22,20 +23,8 @@ from rotelab.sweep_results import read_sweep
 
 
 @pytest.fixture
-def lab():
-    torch.set_num_threads(1)
-    return Lab.open()
-
-
-@pytest.fixture
-def base(tiny_folder):
-    return RunConfig(
-        facts=6,
-        model=ModelSpec(name=str(tiny_folder), device="cpu"),
-        memorize=MemorizeConfig(epochs=3, rank=4, batch_size=4),
-        generalize=GeneralizeConfig(k=3, rank=2, prompts_per_fact=2),
-        evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
-    )
+def base(quick):
+    return replace(quick, facts=6, generalize=replace(quick.generalize, k=3))
 
 
 def quiet(*how_far):

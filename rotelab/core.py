@@ -1,0 +1,77 @@
+"""The forward pass that training and scoring share: only the wanted logits, nothing rebuilt."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from peft.utils.other import TrainableTokensWrapper
+from torch import nn
+
+# Families whose forward is embedding, decoder, linear head, with no scaling in between: for these
+# the key tokens' rows are put in place without copying the whole embedding (see `Core`).
+PLAIN_FAMILIES = ("llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3")
+
+
+class Core(nn.Module):
+    """Token ids in, logits at chosen nodes out, at the cost of those nodes only.
+
+    PEFT's trainable tokens rebuild the whole embedding matrix in every pass, and again for a tied
+    head, and its gradient too: a third of a training step on a 135M model (EXPERIMENTS.md).
+    Where the family's forward is plain, the key tokens' rows are put into the looked-up embeddings
+    and their columns into the logits instead, which computes the same numbers (a test holds this).
+
+    Args:
+        network: the causal language model, with or without adapters.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids, positions, mask, keep, noise=None, **options):
+        """Shapes: `ids`, `positions` `[1, nodes]`; `mask` `[1, 1, nodes, nodes]`; `keep` `[n]`;
+        `noise`, added to the looked-up embeddings, `[1, nodes, hidden]`.
+
+        Returns:
+            Logits `[n, vocabulary]` and the output of the decoder (or of the whole model).
+        """
+        base = (
+            self.network.get_base_model() if hasattr(self.network, "peft_config") else self.network
+        )
+        inputs = {"position_ids": positions, "attention_mask": mask, "use_cache": False} | options
+        if base.config.model_type not in PLAIN_FAMILIES:
+            read = {"input_ids": ids}
+            if noise is not None:
+                embedded = base.get_input_embeddings()(ids)
+                read = {"inputs_embeds": embedded + noise.to(embedded.dtype)}
+            out = self.network(**read, logits_to_keep=keep, **inputs)
+            return out.logits[0], out
+        table, keys, rows = vocabulary_rows(base.get_input_embeddings())
+        embedded = F.embedding(ids, table)
+        if rows is not None:
+            embedded = embedded.to(rows.dtype)
+            for key, row in zip(keys, rows, strict=True):
+                embedded = torch.where((ids == key)[..., None], row, embedded)
+        if noise is not None:
+            embedded = embedded + noise.to(embedded.dtype)
+        out = base.model(inputs_embeds=embedded, **inputs)
+        hidden = out.last_hidden_state[0, keep]
+        head, keys, rows = vocabulary_rows(base.get_output_embeddings())
+        logits = F.linear(hidden, head)
+        if rows is not None:
+            logits = logits.index_copy(1, torch.tensor(keys, device=ids.device), hidden @ rows.T)
+        return logits, out
+
+
+def vocabulary_rows(module: nn.Module) -> tuple[torch.Tensor, list[int], torch.Tensor | None]:
+    """A vocabulary matrix, and the token ids and rows that the active adapter puts into it."""
+    if not isinstance(module, TrainableTokensWrapper):
+        return module.weight, [], None
+    layer = module.token_adapter
+    table = layer.get_base_layer().weight
+    if layer.disable_adapters or layer.merged:
+        return table, [], None
+    for adapter in module.active_adapters:
+        if adapter in layer.trainable_tokens_delta:
+            return table, list(layer.token_indices[adapter]), layer.trainable_tokens_delta[adapter]
+    return table, [], None
