@@ -119,7 +119,8 @@ class MemorizeConfig(_Checked):
     layers: str = option(
         "all",
         "Layers that store, phase 1",
-        "Which layers get the MLP adapter: all, or a range such as 0-15 (0 is the first).",
+        "Which layers get the MLP adapter: all, a range such as 0-15 (0 is the first), or a part "
+        "of the depth such as 0%-50%.",
     )
     silence: int = option(
         5,
@@ -184,7 +185,8 @@ class GeneralizeConfig(_Checked):
     layers: str = option(
         "all",
         "Layers that route, phase 2",
-        "Which layers get the attention adapter: all, or a range such as 10-29 (0 is the first).",
+        "Which layers get the attention adapter: all, a range such as 10-29 (0 is the first), or "
+        "a part of the depth such as 40%-100%.",
     )
     projections: str = option(
         "vo",

@@ -255,6 +255,7 @@ class Jobs:
         return ended
 
     def _reason(self, run_id: str) -> str:
+        self.reap()  # it may have died after the last look: only its exit says what killed it
         words = tail(self.settings.log_file(run_id)).lower()
         killed = self._exits.get(run_id) == -signal.SIGKILL
         if killed or any(word in words for word in _MEMORY_WORDS):

@@ -9,6 +9,7 @@ epoch and step, so a `TrainState` is all that is needed to go on as if nothing h
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -394,18 +395,28 @@ class _Loop:
 def layer_range(wanted: str, layers: int) -> list[int] | None:
     """The layers that `MemorizeConfig.layers` names; None for all.
 
+    Args:
+        wanted: `all`, a range of layers (`10-29`, 0 is the first), or one of the depth
+            (`40%-100%`), which means the like in models of any depth.
+        layers: how many there are.
+
     Raises:
-        ConfigError: it is neither `all` nor a range of this model's layers.
+        ConfigError: it is none of these.
     """
     if wanted == "all":
         return None
-    first, dash, last = wanted.partition("-")
-    if not (dash and first.isdigit() and last.isdigit() and int(first) <= int(last) < layers):
-        raise ConfigError(
-            f"“{wanted[:40]}” is not a range of layers. This model has the layers "
-            f"0 to {layers - 1}: write all, or for example 0-15."
-        )
-    return list(range(int(first), int(last) + 1))
+    found = re.fullmatch(r"(\d{1,4})(%?)-(\d{1,4})\2", wanted)
+    if found:
+        first, last = int(found[1]), int(found[3])
+        if found[2]:
+            first, last = first * layers // 100, -(-last * layers // 100) - 1
+        if first <= last < layers:
+            return list(range(first, last + 1))
+    raise ConfigError(
+        f"“{wanted[:40]}” is not a range of layers. This model has the layers "
+        f"0 to {layers - 1}: write all, for example 0-{layers - 1}, or a part of its depth such as "
+        "40%-100%."
+    )
 
 
 def schedule(step: int, steps: int) -> float:

@@ -205,7 +205,9 @@ def test_silence_holds_what_comes_without_the_key_token(tiny, facts, accelerator
 def test_layers_that_store():
     assert layer_range("all", 30) is None
     assert layer_range("2-5", 30) == [2, 3, 4, 5]
-    for wrong in ("", "5", "5-2", "0-30", "a-b", "-3"):
+    assert layer_range("40%-100%", 30) == list(range(12, 30))
+    assert layer_range("40%-100%", 2) == [0, 1] and layer_range("0%-50%", 3) == [0, 1]
+    for wrong in ("", "5", "5-2", "0-30", "a-b", "-3", "40%-30", "10-40%", "0%-101%", "50%-40%"):
         with pytest.raises(LabError, match="layers 0 to 29"):
             layer_range(wrong, 30)
 
