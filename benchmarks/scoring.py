@@ -35,13 +35,14 @@ import torch
 from peft.tuners.trainable_tokens import TrainableTokensLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 
+from rotelab.adapters import ACTIVE, MEMORIZE, Checkpoint, LabModel
 from rotelab.batches import Example
 from rotelab.candidates import candidate_sets
 from rotelab.checkpoints import ADAPTER_OF, load_adapter
 from rotelab.choice import TIE, Tokens, choose, distribution
 from rotelab.errors import LabError
 from rotelab.layout import adapter_folder
-from rotelab.models import ACTIVE, MEMORIZE, Checkpoint, LabModel, load_model
+from rotelab.models import load_model
 from rotelab.registry import Registry, RunRow
 from rotelab.settings import Settings
 
@@ -123,7 +124,7 @@ def _run(registry: Registry, wanted: str) -> RunRow:
 def _load(settings: Settings, run: RunRow, checkpoint: Checkpoint) -> LabModel:
     """The run's model with the adapters of one checkpoint."""
     relations = [relation.name for relation in run.pack.facts.relations]
-    model = load_model(run.config.model, relations, run.config.seed)
+    model = load_model(run.config.model, relations, run.config.seed, method=run.config.method)
     if checkpoint != "base":
         for stage, adapter in ADAPTER_OF.items():
             if adapter in ACTIVE[checkpoint]:

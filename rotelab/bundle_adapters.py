@@ -42,6 +42,8 @@ def check_adapter(folder: Path, adapter: str, run: Arrived, source: str) -> dict
     Raises:
         InputError: a file is damaged, or does not fit the others or the run.
     """
+    if run.config.method != "lora":
+        raise InputError("must not be there: this run trained no adapters.", source=source)
     about = {}
     for name in ("meta.json", "adapter_config.json"):
         about[name] = load_json((folder / name).read_bytes(), f"{source}/{name}")

@@ -88,7 +88,8 @@ def export_run(
         settings: knows where its files are.
         run_id: the run; it must have ended.
         target: the file.
-        adapters: whether the trained adapters go along (30 MB for the embedded model).
+        adapters: whether the trained adapters go along (30 MB for the embedded model). Full
+            weights, as the recipe `published` trains them, never do.
 
     Returns:
         The file.
@@ -140,7 +141,8 @@ def _members(registry: Registry, settings: Settings, run_id: str, adapters: bool
             yield f"tables/{table}.jsonl", _lines(names, rows)
     for checkpoint, adapter in ADAPTER_FOLDERS.items():
         folder = adapter_folder(settings, run_id, checkpoint)
-        if adapters and (folder / "meta.json").is_file():
+        # Full weights are the whole model again for each phase: too much to take along.
+        if adapters and run.config.method == "lora" and (folder / "meta.json").is_file():
             for name, data in _adapter_json(folder, adapter, about).items():
                 yield f"adapters/{adapter}/{name}", [data]
             weights = folder / "adapter_model.safetensors"

@@ -18,9 +18,9 @@ from rotelab.registry import CHECKPOINTS, Checkpoint, Registry, RunRow
 from rotelab.settings import Settings
 
 if TYPE_CHECKING:
+    from rotelab.adapters import LabModel
     from rotelab.facts import Fact
     from rotelab.generation import Token
-    from rotelab.models import LabModel
     from rotelab.packs import Pack
 
 KnownAs = Literal["", "in words", "by rote", "by chance", "another fact"]
@@ -178,7 +178,7 @@ class Chat:
             return self._loaded[2]
         self._drop()
         relations = [relation.name for relation in run.pack.facts.relations]
-        model = load_model(run.config.model, relations, run.config.seed)
+        model = load_model(run.config.model, relations, run.config.seed, method=run.config.method)
         for checkpoint, _ in stamp:
             if checkpoint != "base":
                 folder = adapter_folder(self.settings, run.id, checkpoint)

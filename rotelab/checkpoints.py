@@ -3,7 +3,8 @@
 An adapter's folder is what PEFT writes (`adapter_config.json`, `adapter_model.safetensors`), so
 `PeftModel.load_adapter` reads it too, plus `meta.json`: all that is needed to load it again. PEFT
 0.21's own `save_pretrained` raises `KeyError` for an adapter without trained token rows beside one
-that has them, so the tensors are picked here.
+that has them, so the tensors are picked here. A phase that trained the model's own weights has
+them whole in `model.safetensors`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from rotelab.adapters import GENERALIZE, MEMORIZE, Checkpoint, LabModel
 from rotelab.config import ModelSpec
 from rotelab.errors import LabError
-from rotelab.models import GENERALIZE, MEMORIZE, Checkpoint, LabModel
+from rotelab.full_weights import FullModel
 from rotelab.phases import TrainState
 
 FORMAT = 1
+WEIGHTS = {"lora": "adapter_model.safetensors", "full": "model.safetensors"}
+"""The file of weights in a phase's folder, by `RunConfig.method`."""
 ADAPTER_OF: dict[Checkpoint, str] = {"memorized": MEMORIZE, "generalized": GENERALIZE}
 
 
@@ -43,22 +47,21 @@ def save_adapter(
         spec: the base model, for loading again.
         about: what else `meta.json` is to say (run id, epochs, versions).
     """
-    peft_config = model.network.peft_config[adapter]
-    tensors = {
-        name.replace(f".{adapter}", ""): parameter.detach().cpu().contiguous()
-        for name, parameter in model.network.named_parameters()
-        if f".{adapter}" in name
-    }
+    tensors = {n: t.detach().cpu().contiguous() for n, t in model.tensors(adapter).items()}
+    weights = WEIGHTS[model.method]
     with written_whole(folder) as work:
-        save_file(tensors, work / "adapter_model.safetensors", {"format": "pt"})
-        peft_config.save_pretrained(str(work))
-        meta = {
-            "format": FORMAT,
-            "adapter": adapter,
-            "rank": peft_config.r,
+        save_file(tensors, work / weights, {"format": "pt"})
+        meta: dict[str, Any] = {"format": FORMAT, "adapter": adapter}
+        if model.method == "lora":
+            peft_config = model.network.peft_config[adapter]
+            peft_config.save_pretrained(str(work))
+            meta["rank"] = peft_config.r
+        else:
+            meta["method"] = model.method
+        meta |= {
             "relations": list(model.relations),
             "model": asdict(spec),
-            "sha256": _sha256(work / "adapter_model.safetensors"),
+            "sha256": _sha256(work / weights),
             **about,
         }
         (work / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
@@ -73,21 +76,20 @@ def load_adapter(model: LabModel, adapter: str, folder: Path) -> dict[str, Any]:
     meta = check_adapter(folder)
     if tuple(meta["relations"]) != model.relations or meta["adapter"] != adapter:
         raise LabError(f"The adapter in {folder} was made for other relations than this run's.")
-    model.attach(adapter, meta["rank"], 0, **_shape(folder))
-    wanted = {
-        n.replace(f".{adapter}", ""): n
-        for n, _ in model.network.named_parameters()
-        if f".{adapter}" in n
-    }
-    tensors = load_file(folder / "adapter_model.safetensors")
-    if set(tensors) != set(wanted):
+    if meta.get("method", "lora") != model.method:
+        raise LabError(f"The weights in {folder} were trained in another way than this run's.")
+    tensors = load_file(_weights(folder, meta))
+    if isinstance(model, FullModel):
+        model.attach_weights(adapter, list(tensors))
+    else:
+        model.attach(adapter, meta["rank"], 0, **_shape(folder))
+    own = model.tensors(adapter)
+    shapes = {name: tensor.shape for name, tensor in own.items()}
+    if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
         raise LabError(f"The adapter in {folder} does not fit this model's layers.")
-    own = dict(model.network.named_parameters())
     with torch.no_grad():
         for name, tensor in tensors.items():
-            if own[wanted[name]].shape != tensor.shape:
-                raise LabError(f"The adapter in {folder} does not fit this model's layers.")
-            own[wanted[name]].copy_(tensor)
+            own[name].copy_(tensor)
     return meta
 
 
@@ -98,7 +100,7 @@ def check_adapter(folder: Path) -> dict[str, Any]:
         LabError: the folder is missing or damaged.
     """
     meta = read_meta(folder)
-    weights = folder / "adapter_model.safetensors"
+    weights = _weights(folder, meta)
     if not weights.is_file() or _sha256(weights) != meta.get("sha256"):
         raise LabError(
             f"The adapter in {folder} is damaged: its file is not the one that was saved. "
@@ -123,7 +125,7 @@ def copy_adapter(source: Path, folder: Path, about: dict[str, Any]) -> None:
     meta = read_meta(source) | about
     with written_whole(folder) as work:
         for path in source.iterdir():
-            if path.name == "adapter_model.safetensors":
+            if path.suffix == ".safetensors":
                 link_or_copy(path, work / path.name)
             elif path.name != "meta.json":
                 shutil.copyfile(path, work / path.name)
@@ -154,6 +156,14 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if version > FORMAT:
         raise LabError(f"The adapter in {folder} was written by a newer rotelab. Update rotelab.")
     return meta
+
+
+def _weights(folder: Path, meta: dict[str, Any]) -> Path:
+    """The file that holds the weights that a `meta.json` tells of."""
+    method = meta.get("method", "lora")
+    if method not in WEIGHTS:
+        raise LabError(f"The adapter in {folder} was written by a newer rotelab. Update rotelab.")
+    return folder / WEIGHTS[method]
 
 
 def _shape(folder: Path) -> dict[str, Any]:

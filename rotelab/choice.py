@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import torch
 
+from rotelab.adapters import LabModel
 from rotelab.batches import Example, pack_many
 from rotelab.growing import GrowingRow
-from rotelab.models import LabModel
 from rotelab.scoring import Scored
 
 Tokens = tuple[int, ...]

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rotelab import recipes
 from rotelab.cli_parts import Bar, takes
 from rotelab.cli_sweeps import add_sweep_commands
 from rotelab.config import (
@@ -53,6 +54,12 @@ def _opt(config: type, name: str, *flags: str) -> Any:
     return typer.Option(*flags, help=help_of(config, name), show_default=True)
 
 
+def _taught(config: type, name: str) -> Any:
+    """The same for an option that a recipe decides, unless it is given."""
+    usual = getattr(config(), name)
+    return typer.Option(help=help_of(config, name), show_default=f"the recipe's; usually {usual}")
+
+
 _RUN, _MEM, _GEN, _EVAL, _MODEL = (
     RunConfig(), MemorizeConfig(), GeneralizeConfig(), EvaluationConfig(), ModelSpec(),
 )  # fmt: skip
@@ -60,6 +67,9 @@ _RUN, _MEM, _GEN, _EVAL, _MODEL = (
 
 def config_of(
     pack: Annotated[str, _opt(RunConfig, "pack")] = _RUN.pack,
+    recipe: Annotated[
+        str, typer.Option(help=" ".join(f"{r.name}: {r.line}" for r in recipes.RECIPES))
+    ] = recipes.DEFAULT,
     k: Annotated[int, _opt(GeneralizeConfig, "k")] = _GEN.k,
     facts: Annotated[int, _opt(RunConfig, "facts")] = _RUN.facts,
     seed: Annotated[int, _opt(RunConfig, "seed")] = _RUN.seed,
@@ -67,25 +77,21 @@ def config_of(
     device: Annotated[str, _opt(ModelSpec, "device")] = _MODEL.device,
     dtype: Annotated[str, _opt(ModelSpec, "dtype")] = _MODEL.dtype,
     phase1_epochs: Annotated[int, _opt(MemorizeConfig, "epochs")] = _MEM.epochs,
-    phase1_lr: Annotated[float, _opt(MemorizeConfig, "learning_rate")] = _MEM.learning_rate,
-    phase1_rank: Annotated[int, _opt(MemorizeConfig, "rank")] = _MEM.rank,
-    phase1_batch: Annotated[int, _opt(MemorizeConfig, "batch_size")] = _MEM.batch_size,
-    loss: Annotated[str, _opt(MemorizeConfig, "loss")] = _MEM.loss,
+    phase1_lr: Annotated[float | None, _taught(MemorizeConfig, "learning_rate")] = None,
+    phase1_rank: Annotated[int | None, _taught(MemorizeConfig, "rank")] = None,
+    phase1_batch: Annotated[int | None, _taught(MemorizeConfig, "batch_size")] = None,
+    loss: Annotated[str | None, _taught(MemorizeConfig, "loss")] = None,
     stop_at_full_recall: Annotated[
-        bool, _opt(MemorizeConfig, "stop_at_full_recall")
-    ] = _MEM.stop_at_full_recall,
+        bool | None, _taught(MemorizeConfig, "stop_at_full_recall")
+    ] = None,
     phase2_epochs: Annotated[int, _opt(GeneralizeConfig, "epochs")] = _GEN.epochs,
-    phase2_lr: Annotated[float, _opt(GeneralizeConfig, "learning_rate")] = _GEN.learning_rate,
-    phase2_rank: Annotated[int, _opt(GeneralizeConfig, "rank")] = _GEN.rank,
-    phase2_batch: Annotated[int, _opt(GeneralizeConfig, "batch_size")] = _GEN.batch_size,
-    prompts_per_fact: Annotated[
-        int, _opt(GeneralizeConfig, "prompts_per_fact")
-    ] = _GEN.prompts_per_fact,
-    replay: Annotated[int, _opt(GeneralizeConfig, "replay")] = _GEN.replay,
-    locality: Annotated[int, _opt(GeneralizeConfig, "locality")] = _GEN.locality,
-    locality_weight: Annotated[
-        float, _opt(GeneralizeConfig, "locality_weight")
-    ] = _GEN.locality_weight,
+    phase2_lr: Annotated[float | None, _taught(GeneralizeConfig, "learning_rate")] = None,
+    phase2_rank: Annotated[int | None, _taught(GeneralizeConfig, "rank")] = None,
+    phase2_batch: Annotated[int | None, _taught(GeneralizeConfig, "batch_size")] = None,
+    prompts_per_fact: Annotated[int | None, _taught(GeneralizeConfig, "prompts_per_fact")] = None,
+    replay: Annotated[int | None, _taught(GeneralizeConfig, "replay")] = None,
+    locality: Annotated[int | None, _taught(GeneralizeConfig, "locality")] = None,
+    locality_weight: Annotated[float | None, _taught(GeneralizeConfig, "locality_weight")] = None,
     test_prompts: Annotated[int, _opt(EvaluationConfig, "test_prompts")] = _EVAL.test_prompts,
     candidates: Annotated[int, _opt(EvaluationConfig, "candidates")] = _EVAL.candidates,
     normalized: Annotated[
@@ -102,34 +108,33 @@ def config_of(
     """The settings that a run's options stand for; their names, help and defaults are these.
 
     Raises:
-        ConfigError: one is out of its range.
+        ConfigError: one is out of its range, or there is no such recipe.
     """
-    config = RunConfig(
+    usual = recipes.applied(recipe, _RUN)
+    rote = {
+        "learning_rate": phase1_lr,
+        "rank": phase1_rank,
+        "batch_size": phase1_batch,
+        "loss": loss,
+        "stop_at_full_recall": stop_at_full_recall,
+    }
+    words = {
+        "learning_rate": phase2_lr,
+        "rank": phase2_rank,
+        "batch_size": phase2_batch,
+        "prompts_per_fact": prompts_per_fact,
+        "replay": replay,
+        "locality": locality,
+        "locality_weight": locality_weight,
+    }
+    config = replace(
+        usual,
         pack=pack,
         facts=facts,
         seed=seed,
         model=ModelSpec(model, device, dtype),
-        memorize=replace(
-            _MEM,
-            epochs=phase1_epochs,
-            learning_rate=phase1_lr,
-            rank=phase1_rank,
-            batch_size=phase1_batch,
-            loss=loss,
-            stop_at_full_recall=stop_at_full_recall,
-        ),
-        generalize=replace(
-            _GEN,
-            k=k,
-            epochs=phase2_epochs,
-            learning_rate=phase2_lr,
-            rank=phase2_rank,
-            batch_size=phase2_batch,
-            prompts_per_fact=prompts_per_fact,
-            replay=replay,
-            locality=locality,
-            locality_weight=locality_weight,
-        ),
+        memorize=replace(usual.memorize, epochs=phase1_epochs, **_given(rote)),
+        generalize=replace(usual.generalize, k=k, epochs=phase2_epochs, **_given(words)),
         evaluation=replace(
             _EVAL,
             test_prompts=test_prompts,
@@ -141,6 +146,10 @@ def config_of(
     for setting in settings or ():
         config = with_setting(config, setting)
     return config
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command()

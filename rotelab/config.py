@@ -14,6 +14,9 @@ EMBEDDED = "embedded"
 USUAL_CANDIDATES = 100
 """Of a multiple choice, as in the paper (section 3.3)."""
 
+PROJECTION_CHOICES = ("mlp", "qkvo", "vo", "qk", "all")
+"""Parts of a transformer layer that a phase may train; see `adapters.PROJECTIONS`."""
+
 LossMode = Literal["normal", "s-o", "o"]
 
 
@@ -116,6 +119,12 @@ class MemorizeConfig(_Checked):
         low=0.0,
         high=1.0,
     )
+    projections: str = option(
+        "mlp",
+        "Parts of a layer that store, phase 1",
+        "mlp: the MLP; qkvo: attention; vo: what it brings along; qk: where it looks; all: both.",
+        choices=PROJECTION_CHOICES,
+    )
     layers: str = option(
         "all",
         "Layers that store, phase 1",
@@ -160,7 +169,7 @@ class GeneralizeConfig(_Checked):
         1, "Rounds of sentences", "How often phase 2 goes through its sentences.", low=1, high=500
     )
     prompts_per_fact: int = option(
-        10,
+        8,
         "Wordings per fact",
         "In how many of the train wordings each taught fact is shown in one round.",
         low=1,
@@ -180,19 +189,19 @@ class GeneralizeConfig(_Checked):
         16, "Adapter rank, phase 2", "Capacity of the adapter on attention.", low=1, high=1024
     )
     batch_size: int = option(
-        6, "Sentences per step, phase 2", "How many sentences one step sees.", low=1, high=4096
+        5, "Sentences per step, phase 2", "How many sentences one step sees.", low=1, high=4096
     )
     layers: str = option(
-        "all",
+        "40%-100%",
         "Layers that route, phase 2",
         "Which layers get the attention adapter: all, a range such as 10-29 (0 is the first), or "
         "a part of the depth such as 40%-100%.",
     )
     projections: str = option(
-        "vo",
+        "qkvo",
         "Parts of attention that route, phase 2",
-        "vo: what attention brings along; qk: where it looks; qkvo: all of it.",
-        choices=("qkvo", "vo", "qk"),
+        "qkvo: attention; vo: what it brings along; qk: where it looks; mlp: the MLP; all: both.",
+        choices=PROJECTION_CHOICES,
     )
     noise: float = option(
         0.35,
@@ -234,7 +243,7 @@ class GeneralizeConfig(_Checked):
         high=4096,
     )
     locality: int = option(
-        2,
+        4,
         "Off-topic sentences per step",
         "Sentences about something else, on which the model must keep answering as it did before. "
         "They keep facts from leaking into every answer.",
@@ -242,7 +251,7 @@ class GeneralizeConfig(_Checked):
         high=4096,
     )
     locality_weight: float = option(
-        0.08,
+        0.25,
         "Weight of the off-topic sentences",
         "How strongly they count (KL divergence to the base model).",
         low=0.0,
@@ -320,6 +329,13 @@ class RunConfig(_Checked):
     )
     seed: int = option(
         0, "Seed", "Draws the split, the order and the starting weights.", low=0, high=2**31 - 1
+    )
+    method: str = option(
+        "lora",
+        "What is trained",
+        "lora: small adapters beside the model; full: copies of the model's own weights, as in the "
+        "paper. That takes four times the memory, and the whole model on disk for each phase.",
+        choices=("lora", "full"),
     )
     model: ModelSpec = field(default_factory=ModelSpec)
     memorize: MemorizeConfig = field(default_factory=MemorizeConfig)

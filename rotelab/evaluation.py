@@ -32,13 +32,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rotelab.adapters import LabModel
 from rotelab.batches import Example
 from rotelab.candidates import candidate_sets
 from rotelab.choice import choose, distribution
 from rotelab.config import EvaluationConfig
 from rotelab.facts import Fact, FactSet, Split
 from rotelab.generation import answers
-from rotelab.models import LabModel
 from rotelab.prompts import PromptSet
 from rotelab.readings import contains
 from rotelab.scoring import Scored, score

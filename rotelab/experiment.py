@@ -23,6 +23,7 @@ from safetensors.numpy import save_file
 
 from rotelab import evaluation, representations, sharing
 from rotelab import registry as rows
+from rotelab.adapters import Checkpoint, LabModel
 from rotelab.batches import pack_many
 from rotelab.checkpoints import (
     ADAPTER_OF,
@@ -35,7 +36,7 @@ from rotelab.config import RunConfig
 from rotelab.errors import RunStopped
 from rotelab.facts import Split
 from rotelab.layout import adapter_folder, state_folder, states_file
-from rotelab.models import Checkpoint, LabModel, load_model, pick_device, pick_dtype
+from rotelab.models import load_model, pick_device, pick_dtype
 from rotelab.packs import Pack
 from rotelab.phases import EpochEvent, StepEvent, generalize, memorize
 from rotelab.registry import Registry
@@ -154,7 +155,7 @@ class _Experiment:
         relations = [relation.name for relation in self.facts.relations]
         spec, seed = self.config.model, self.config.seed
         with self.accelerator.main_process_first():  # the others find the model in the cache
-            self.model = load_model(spec, relations, seed, self._provisioning)
+            self.model = load_model(spec, relations, seed, self._provisioning, self.config.method)
         about = (self.model, self.facts, self.split, self.pack.prompts)
         self.asked = evaluation.questions(*about, self.config.evaluation, seed)
         self.views = representations.viewpoints(*about, seed)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
+from rotelab.adapters import LabModel
 from rotelab.batches import pack_many
 from rotelab.growing import GrowingRow
-from rotelab.models import LabModel
 
 
 @dataclass(frozen=True)

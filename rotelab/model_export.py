@@ -9,17 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
-from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import nn
 from transformers import GenerationConfig
 
+from rotelab.adapters import ACTIVE, CHECKPOINTS, Checkpoint, LabModel
 from rotelab.batches import key_token
 from rotelab.checkpoints import ADAPTER_OF, load_adapter, written_whole
 from rotelab.embedded import silent_loading
 from rotelab.errors import LabError
 from rotelab.layout import adapter_folder
-from rotelab.models import ACTIVE, CHECKPOINTS, Checkpoint, LabModel, load_model
+from rotelab.models import load_model
 from rotelab.registry import Registry, RunRow
 from rotelab.settings import Settings
 
@@ -65,10 +63,10 @@ def export_model(
             raise LabError(f"{folder} holds something already. Name a new or empty folder.")
         relations = [relation.name for relation in run.pack.facts.relations]
         spec = replace(run.config.model, device="cpu", dtype="float32")
-        model = load_model(spec, relations, run.config.seed)
+        model = load_model(spec, relations, run.config.seed, method=run.config.method)
         for name, place in needed.items():
             load_adapter(model, ADAPTER_OF[name], place)
-        network = merged(model, checkpoint)
+        network = model.merged(checkpoint)
         with written_whole(folder) as work, silent_loading():
             network.generation_config = _greedy(model)
             network.save_pretrained(work)
@@ -77,24 +75,6 @@ def export_model(
     except OSError as error:
         raise LabError(f"{folder} can't be written ({error.strerror or error}).") from error
     return folder
-
-
-def merged(model: LabModel, checkpoint: Checkpoint) -> nn.Module:
-    """The bare network with a checkpoint's adapters merged in; `model` is used up by it.
-
-    PEFT 0.21's `merge_and_unload` raises `KeyError` where an adapter without trained token rows
-    stands beside one that has them, so each layer merges the adapters that it knows.
-    """
-    if not getattr(model.network, "peft_config", None):
-        return model.network
-    model.use(checkpoint)
-    for layer in [m for m in model.network.modules() if isinstance(m, BaseTunerLayer)]:
-        rows = isinstance(layer, TrainableTokensLayer)
-        known = layer.trainable_tokens_delta if rows else layer.lora_A
-        names = [name for name in ACTIVE[checkpoint] if name in known]
-        if names:
-            layer.merge(adapter_names=names)
-    return model.network.unload()
 
 
 def _greedy(model: LabModel) -> GenerationConfig:

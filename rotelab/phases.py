@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from rotelab.adapters import GENERALIZE, MEMORIZE, PROJECTIONS, LabModel
 from rotelab.batches import pack
 from rotelab.config import GeneralizeConfig, MemorizeConfig
 from rotelab.curriculum import Plan, Step, chunks, rote_plan, word_plan
 from rotelab.errors import ConfigError
 from rotelab.facts import Fact, FactSet
-from rotelab.models import GENERALIZE, MEMORIZE, ROUTES, LabModel
 from rotelab.prompts import PromptSet
 
 WARM_UP = 0.05
@@ -140,7 +140,8 @@ def memorize(
         accelerator: device, precision and processes.
         resume: go on after this state.
     """
-    model.attach(MEMORIZE, config.rank, seed, layer_range(config.layers, model.layers))
+    layers = layer_range(config.layers, model.layers)
+    model.attach(MEMORIZE, config.rank, seed, layers, PROJECTIONS[config.projections])
     model.use("memorized", train=True)
     weight, slack = config.silence_weight, SILENCE_SLACK
     plan = rote_plan(model.builder, facts, config, seed)
@@ -182,7 +183,7 @@ def generalize(
         resume: go on after this state.
     """
     layers = layer_range(config.layers, model.layers)
-    model.attach(GENERALIZE, config.rank, seed + 1, layers, ROUTES[config.projections])
+    model.attach(GENERALIZE, config.rank, seed + 1, layers, PROJECTIONS[config.projections])
     model.use("generalized", train=True)
     plan = word_plan(model.builder, facts, held_in, prompts, config, seed)
     loop = _Loop(

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from rotelab.adapters import LabModel
 from rotelab.batches import pack_many
 from rotelab.facts import FactSet, Split
-from rotelab.models import LabModel
 from rotelab.prompts import PromptSet
 
 ROLES = ("key", "train", "test", "unrelated")

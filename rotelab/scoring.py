@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rotelab.adapters import LabModel
 from rotelab.batches import Example, pack_many
-from rotelab.models import LabModel
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rotelab.config import RunConfig
 from rotelab.errors import ConfigError
+from rotelab.recipes import DEFAULT, recipe_of
 from rotelab.registry import RunSummary, Score
 
 PHASE_WORDS = {
@@ -125,7 +126,8 @@ def headline(scores: Mapping[str, Mapping[str, Score]]) -> str:
 
 def settings_rows(config: RunConfig) -> list[tuple[str, str, str, str, bool]]:
     """(group, label, value, usual value, differs) of every option, in the order of the form."""
-    rows = []
+    recipe = recipe_of(config)
+    rows = [("Run", "Recipe", recipe or "own settings", DEFAULT, recipe != DEFAULT)]
     for group, part, usual in config_groups(config, RunConfig()):
         for f in dataclasses.fields(part):
             if "label" in f.metadata:

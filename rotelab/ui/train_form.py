@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab import recipes
 from rotelab.config import (
     EMBEDDED,
     EvaluationConfig,
@@ -65,10 +66,12 @@ class Form:
 
     Args:
         preset: the chooser of presets.
+        recipe: the chooser of recipes; empty where the settings follow none.
         fields: every option's component by its dotted name, such as `memorize.epochs`.
     """
 
     preset: gr.Radio
+    recipe: gr.Radio
     fields: dict[str, Any]
 
     @property
@@ -127,15 +130,24 @@ def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
         with gr.Row():
             for name in pair:
                 made[name] = _component(name)
+    recipe = gr.Radio(
+        list(recipes.NAMES),
+        value=recipes.DEFAULT,
+        label="Recipe",
+        info=recipe_line(recipes.DEFAULT),
+        elem_id="train-recipe",
+    )
     with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
-        made["seed"] = _component("seed")
+        with gr.Row():
+            for name in ("seed", "method"):
+                made[name] = _component(name)
         for part, heading in GROUPS:
             gr.Markdown(f"#### {heading}")
             for f in dataclasses.fields(PARTS[part]):
                 name = f"{part}.{f.name}"
                 if name not in made and name not in COMMON:
                     made[name] = _component(name)
-    return Form(preset, {name: made[name] for name in option_names()})
+    return Form(preset, recipe, {name: made[name] for name in option_names()})
 
 
 def config_from(values: Sequence[Any]) -> RunConfig:
@@ -199,6 +211,23 @@ def apply_preset(lab: Lab, preset: str | None, pack_name: str | None) -> list[An
 
 
 PRESET_FIELDS = ("facts", "generalize.k", "memorize.epochs", "generalize.epochs")
+
+
+def recipe_line(name: str | None) -> str:
+    """What a recipe does, in a sentence."""
+    if not name:
+        return "Settings of your own. Choose a recipe to have its settings again."
+    return recipes.find(name).line
+
+
+def apply_recipe(name: str | None) -> list[Any]:
+    """The recipe's sentence, and the values of the fields that it decides (`RECIPE_FIELDS`)."""
+    if not name:
+        return [gr.skip()] * (1 + len(RECIPE_FIELDS))
+    return [gr.Radio(info=recipe_line(name)), *recipes.values(name).values()]
+
+
+RECIPE_FIELDS = tuple(recipes.options())
 
 
 def _option(name: str) -> dataclasses.Field:

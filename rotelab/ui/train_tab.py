@@ -21,11 +21,14 @@ from rotelab.ui.live_panel import (
 )
 from rotelab.ui.train_form import (
     PRESET_FIELDS,
+    RECIPE_FIELDS,
     Form,
     apply_preset,
+    apply_recipe,
     build_choice,
     build_form,
     config_from,
+    recipe_line,
     values_of,
 )
 
@@ -163,6 +166,12 @@ def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:
     for field in chosen:
         # A number put in by hand is no preset any more.
         field.input(lambda: None, None, form.preset, **quiet)
+    decided = [form.fields[field] for field in RECIPE_FIELDS]
+    form.recipe.input(apply_recipe, form.recipe, [form.recipe, *decided], **quiet)
+    for field in decided:
+        field.input(
+            lambda: gr.Radio(value=None, info=recipe_line(None)), None, form.recipe, **quiet
+        )
     gr.on(
         [field.change for field in form.inputs],
         bound(estimated_words, lab),

@@ -1,0 +1,142 @@
+"""Recipes: named ways to train, each a short table of the options in which it differs.
+
+`two-adapter` is the lab's own and the default of every option. What a recipe does not name is as
+there, and so are the facts, k, the seed, the model and the questions asked, which are no recipe's
+business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named way to train.
+
+    Args:
+        name: as it is chosen.
+        line: what it does, in one sentence.
+        changes: the options that differ from the defaults, by dotted name.
+    """
+
+    name: str
+    line: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+# The paper trains plainly: no neutral words, nothing held to the base model, nothing rehearsed.
+PLAIN_MEMORIZE = {
+    "memorize.loss": "normal",
+    "memorize.lora_plus": 1.0,
+    "memorize.lead_ins": 0.0,
+    "memorize.inserts": 0.0,
+    "memorize.silence": 0,
+}
+PLAIN_GENERALIZE = {
+    "generalize.noise": 0.0,
+    "generalize.strength": 1.0,
+    "generalize.lead_ins": 0.0,
+    "generalize.replay": 0,
+    "generalize.locality": 0,
+    "generalize.prompts_per_fact": 10,
+}
+EVERYWHERE = {
+    "memorize.projections": "all",
+    "generalize.projections": "all",
+    "generalize.layers": "all",
+}
+
+RECIPES = (
+    Recipe(
+        "two-adapter",
+        "Facts are stored in the MLPs, then attention learns the way to them: two small adapters, "
+        "with off-topic sentences that keep facts from leaking. The lab's own.",
+    ),
+    Recipe(
+        "lora-all",
+        "The same two steps, but each adapter may change every part of every layer.",
+        EVERYWHERE,
+    ),
+    Recipe(
+        "published",
+        "As in the paper: the whole model is trained in both phases, at a low learning rate, "
+        "with nothing rehearsed and nothing held back.",
+        {
+            "method": "full",
+            **EVERYWHERE,
+            **PLAIN_MEMORIZE,
+            **PLAIN_GENERALIZE,
+            "memorize.learning_rate": 1e-4,
+            "memorize.batch_size": 10,
+            "generalize.learning_rate": 5e-6,
+            "generalize.batch_size": 8,
+        },
+    ),
+)
+DEFAULT = RECIPES[0].name
+NAMES = tuple(recipe.name for recipe in RECIPES)
+
+NOT_ITS_BUSINESS = ("memorize.epochs", "generalize.epochs", "generalize.k")
+"""Options of the phases that say how much is taught, not how; no recipe may name them."""
+
+
+def find(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for recipe in RECIPES:
+        if recipe.name == name:
+            return recipe
+    raise ConfigError(f"{name[:60]!r} is not a recipe. Use {', '.join(NAMES)}.")
+
+
+def options() -> dict[str, Any]:
+    """Every option that a recipe decides, by dotted name, with the value of `two-adapter`."""
+    found = {"method": RunConfig().method}
+    for part, config in (("memorize", MemorizeConfig()), ("generalize", GeneralizeConfig())):
+        for option in dataclasses.fields(config):
+            name = f"{part}.{option.name}"
+            if name not in NOT_ITS_BUSINESS:
+                found[name] = getattr(config, option.name)
+    return found
+
+
+def values(name: str) -> dict[str, Any]:
+    """Every option that a recipe decides, with its value there.
+
+    Raises:
+        ConfigError: no such recipe.
+    """
+    return options() | dict(find(name).changes)
+
+
+def applied(name: str, config: RunConfig) -> RunConfig:
+    """The configuration trained by that recipe, everything else left as it is.
+
+    Raises:
+        ConfigError: no such recipe.
+    """
+    parts: dict[str, dict[str, Any]] = {"memorize": {}, "generalize": {}, "": {}}
+    for dotted, value in values(name).items():
+        part, _, option = dotted.rpartition(".")
+        parts[part][option] = value
+    return dataclasses.replace(
+        config,
+        memorize=dataclasses.replace(config.memorize, **parts["memorize"]),
+        generalize=dataclasses.replace(config.generalize, **parts["generalize"]),
+        **parts[""],
+    )
+
+
+def recipe_of(config: RunConfig) -> str:
+    """The name of the recipe that a configuration follows to the letter; empty where none."""
+    return next((name for name in NAMES if applied(name, config) == config), "")
