@@ -131,6 +131,13 @@ class MemorizeConfig(_Checked):
         "Which layers get the MLP adapter: all, a range such as 0-15 (0 is the first), or a part "
         "of the depth such as 0%-50%.",
     )
+    noise: float = option(
+        0.0,
+        "Noise on the words, phase 1",
+        "Random noise on every word as the model reads it (NEFTune).",
+        low=0.0,
+        high=10.0,
+    )
     silence: int = option(
         5,
         "Sentences without key token per step",
@@ -233,6 +240,20 @@ class GeneralizeConfig(_Checked):
         "In this share of the steps a few neutral words stand before the sentences.",
         low=0.0,
         high=1.0,
+    )
+    spread: float = option(
+        1.0,
+        "Range of strengths in training, phase 2",
+        "Each step trains at a strength drawn between 1 and this.",
+        low=1.0,
+        high=10.0,
+    )
+    align: float = option(
+        0.0,
+        "Weight of the inner likeness, phase 2",
+        "How strongly the inner state before an answer is drawn to the one behind the key token.",
+        low=0.0,
+        high=1000.0,
     )
     replay: int = option(
         1,

@@ -9,6 +9,7 @@ epoch and step, so a `TrainState` is all that is needed to go on as if nothing h
 from __future__ import annotations
 
 import math
+import random
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -145,7 +146,7 @@ def memorize(
     model.use("memorized", train=True)
     weight, slack = config.silence_weight, SILENCE_SLACK
     plan = rote_plan(model.builder, facts, config, seed)
-    loop = _Loop(model, accelerator, "memorize", config, plan, weight, slack)
+    loop = _Loop(model, accelerator, "memorize", config, plan, weight, slack, config.noise, seed)
     for event in loop.run(resume):
         yield event
         if (
@@ -197,8 +198,13 @@ def generalize(
         config.noise,
         seed,
     )
+    if config.align:
+        loop.align = config.align
+        loop.targets = key_states(model, facts, held_in)
+        model.use("generalized", train=True)
+    loop.spread = config.spread
     yield from loop.run(resume)
-    model.strengthen(GENERALIZE, config.strength)
+    model.strengthen(GENERALIZE, config.strength / loop.now)
 
 
 @torch.inference_mode()
@@ -213,6 +219,22 @@ def recalls_all(model: LabModel, facts: FactSet) -> bool:
             if said != list(example.object):
                 return False
     return True
+
+
+def key_states(model: LabModel, facts: FactSet, held_in: Sequence[Fact]) -> dict[int, torch.Tensor]:
+    """The memorised model's hidden states at the key token, `[layers, hidden]` by fact index."""
+    index = {fact: i for i, fact in enumerate(facts)}
+    states = {}
+    with model.using("memorized"):
+        for chunk in chunks(list(held_in), 32):
+            prompts = [model.builder.key_prompt(f.subject, f.relation) for f in chunk]
+            packed = pack(prompts)
+            last = torch.tensor([nodes[-1] for nodes in packed.nodes])
+            _, out = model.forward(packed, last[:1], output_hidden_states=True)
+            found = torch.stack([layer[0, last] for layer in out.hidden_states[1:]], 1)
+            for fact, state in zip(chunk, found.float(), strict=True):
+                states[index[fact]] = state.clone()
+    return states
 
 
 class _Loop:
@@ -234,6 +256,8 @@ class _Loop:
         self.epochs, self.learning_rate = config.epochs, config.learning_rate
         self.plan, self.held_weight, self.held_slack = plan, held_weight, held_slack
         self.noise, self.seed = noise, seed
+        self.align, self.targets = 0.0, {}
+        self.spread, self.now = 1.0, 1.0
         self.steps = self.epochs * len(plan(1))
         self.parameters = model.trainable()
         fused = model.device.type in ("cuda", "cpu")
@@ -265,6 +289,10 @@ class _Loop:
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["scale"]
                 work = self._share(work)
+                if self.spread > 1:
+                    draw = random.Random(f"strength {self.seed} {step}").uniform(1.0, self.spread)
+                    self.model.strengthen(self.phase, draw / self.now)
+                    self.now = draw
                 loss, losses, tokens = self._loss(core, work, recalls, step)
                 self.accelerator.backward(loss)
                 self.accelerator.clip_grad_norm_(self.parameters.values(), CLIP)
@@ -320,12 +348,28 @@ class _Loop:
         extra = {}
         if self.noise:
             extra["noise"] = self.model.noise(packed, self.noise, self.seed * 1_000_003 + step)
-        logits = self.model.forward(packed, keep, core=core, **extra)[0].float()
+        if self.align:
+            extra["output_hidden_states"] = True
+        logits, out = self.model.forward(packed, keep, core=core, **extra)
+        logits = logits.float()
         truth = torch.tensor(targets, device=logits.device)
         nll = F.cross_entropy(logits[: len(places)], truth, reduction="none")
         loss = nll.mean()
         losses = self._by_kind(work.examples, owners, nll)
         self._note_recall(work.examples, owners, nll, logits[: len(places)], truth, recalls)
+        if self.align:
+            taught = [
+                (nodes[example.object_span[0] - 1], example.fact)
+                for example, nodes in zip(work.examples, packed.nodes, strict=False)
+                if example.kind == "train"
+            ]
+            here = torch.tensor([node for node, _ in taught])
+            states = torch.stack([layer[0, here] for layer in out.hidden_states[1:]], 1).float()
+            wanted = torch.stack([self.targets[fact] for _, fact in taught]).clone()
+            from_layer = states.shape[1] * 2 // 5
+            apart = 1 - F.cosine_similarity(states[:, from_layer:], wanted[:, from_layer:], dim=-1)
+            loss = loss + self.align * apart.mean()
+            losses["align"] = float(apart.detach().mean())
         if quiet:
             divergence = self._divergence(held, packed, quiet, logits[len(places) :])
             # A sentence that is close enough to the base model is left alone: pushing it further

@@ -51,6 +51,8 @@ class RunSummary:
         sweep_id: the sweep that it belongs to, if any; `sweep_position` is its 0-based place there.
         shared_phase1_from: the run of the same sweep that learned phase 1 for this one too, if any.
         test_accuracy: generation accuracy on held-out test prompts after phase 2, if measured.
+        k: how many facts of each relation are taught in words; None where the row is damaged.
+        total_s: how long the run worked in all, in seconds, if it was measured.
         error: why it ended badly, or that its row is damaged; empty when all is well.
         imported: when it was read from a bundle; empty for a run that was made here.
     """
@@ -90,6 +92,8 @@ class RunSummary:
     shared_phase1_from: str | None
     imported: str
     test_accuracy: float | None
+    k: int | None
+    total_s: float | None
 
     @property
     def live(self) -> bool:

@@ -36,8 +36,11 @@ PROGRESS = ("phase", "epoch", "epochs", "step", "steps", "eta_s", "share", "mess
 
 DAMAGED = "This run's stored settings are damaged; its results can still be looked at."
 
-_OWN = [f.name for f in fields(RunSummary) if f.name != "test_accuracy"]
+_FOUND = ("test_accuracy", "k", "total_s")
+_OWN = [f.name for f in fields(RunSummary) if f.name not in _FOUND]
 _SUMMARY = f"""SELECT {", ".join(_OWN)}, json_valid(config) AS sound,
+    CASE WHEN json_valid(config) THEN json_extract(config, '$.generalize.k') END AS k,
+    CASE WHEN json_valid(seconds) THEN json_extract(seconds, '$.total') END AS total_s,
     (SELECT generation_accuracy FROM scores WHERE run_id = runs.id
      AND checkpoint = 'generalized' AND probe = 'test_prompts_heldout') AS test_accuracy"""
 _ROW = (
@@ -319,6 +322,8 @@ def _common(row: dict[str, Any]) -> dict[str, Any]:
     sound = row.pop("sound")
     row["tags"] = tuple(str(tag) for tag in read_json(row["tags"], list))
     row["archived"], row["stop_requested"] = bool(row["archived"]), bool(row["stop_requested"])
+    for name, kind in (("k", int), ("total_s", (int, float))):
+        row[name] = row[name] if isinstance(row[name], kind) else None
     if not sound:
         row["error"] = f"{row['error']} {DAMAGED}".strip()
     return row

@@ -6,9 +6,12 @@ import pytest
 import torch
 from taught import taught_run
 
-from benchmarks import scoring
+from benchmarks import kill_storm, registry, scoring, training
+from rotelab.config import MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.lab import Lab
+from rotelab.packs import load_pack
+from rotelab.registry import Metric
 
 
 @pytest.fixture
@@ -56,3 +59,61 @@ def test_scoring_needs_a_finished_run(own_home):
         scoring.main([])
     with pytest.raises(LabError):
         scoring.main(["--candidates", "1"])
+
+
+def test_training_is_measured_beside_the_stock_trainer(tiny_folder, capsys):
+    torch.set_num_threads(1)
+    words = ["--model", str(tiny_folder), "--facts", "20", "--epochs", "2", "--bf16-steps", "1"]
+    training.main([*words, "--json"])
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (report["facts"], report["epochs"]) == (20, 2)
+    programs = report["programs"]
+    assert list(programs) == ["ours", "Trainer fp32", "Trainer bf16", "ours, as shipped"]
+    assert all(p["tokens_per_second"] > 0 and p["share_of_peak"] > 0 for p in programs.values())
+    assert report["speedup"] > 0 and report["matmul_gflops"] > 0
+    assert len(programs["ours"]["recall"]) == len(programs["Trainer fp32"]["recall"]) == 2
+
+
+def test_the_stock_trainer_learns_what_ours_learns(tiny_folder, monkeypatch):
+    """The same sentences in the same order: both end with the same weights, but for rounding."""
+    torch.set_num_threads(1)
+    trained = []
+    real = training._load
+    monkeypatch.setattr(training, "_load", lambda *a: trained.append(real(*a)) or trained[-1])
+    facts = load_pack("mother").facts.take(20, 0)
+    config = MemorizeConfig(epochs=2, rank=4, silence=0)
+    spec = ModelSpec(name=str(tiny_folder), device="cpu")
+    training._ours(spec, facts, config)
+    training._stock(spec, facts, config, bf16=False, limit=0)
+    ours, stock = (model.tensors("memorize") for model in trained)
+    moved = 0.0
+    for name, tensor in ours.items():
+        # As a whole: AdamW's first steps make much of a single weight's rounding.
+        apart = float((tensor - stock[name]).detach().norm() / tensor.detach().norm())
+        assert apart < 0.05, (name, apart)
+        moved += float(tensor.detach().abs().sum()) if "lora_B" in name else 0.0
+    assert moved > 0
+
+
+def test_the_registry_benchmark_counts_what_it_built(own_home, capsys):
+    registry.main(["--runs", "4", "--rows", "1000", "--polls", "2", "--every", "0", "--json"])
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["runs"] == 4 and report["metric_rows"] >= 1000
+    assert report["poll_ms_p95"] > 0 and report["table_s"] > 0
+
+
+def test_two_kills_are_survived(capsys):
+    kill_storm.main(["--n", "2", "--seed", "3", "--json"])
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (report["n"], report["passed"]) == (2, 2), report["failures"]
+
+
+def test_the_storm_notices_a_lost_row(tmp_path, monkeypatch):
+    storm = kill_storm.Storm(tmp_path / "home", tmp_path, 0)
+    run_id = storm.enqueue()
+    storm.registry.set_status(run_id, "running")
+    storm.registry.add_metrics(run_id, [Metric("memorize", 1, "loss", 0.5, 1)])
+    assert storm._intact(run_id, {("memorize", "loss", 1): 0.5}) == []
+    assert "lost or changed" in storm._intact(run_id, {("memorize", "loss", 2): 0.5})[0]
+    assert "lost or changed" in storm._intact(run_id, {("memorize", "loss", 1): 0.6})[0]
+    assert not storm._true(run_id)  # it says `running`, and no process is

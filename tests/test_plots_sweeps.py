@@ -94,19 +94,19 @@ def swept(lab, name=""):
 
 def test_the_panel_shows_the_chosen_run_s_sweep(lab):
     sweep_id, ids = swept(lab, "Seeds")
-    words, heat, curves = fill_sweep(lab, ids[1], *Figure())
+    words, choosers, heat, curves = fill_sweep(lab, ids[1], *Figure())
     assert "Seeds" in words and sweep_id in words and "3 finished, 1 waiting" in words
     assert "mean over seed" in words and "--resume" in words
-    assert "40%" in str(heat.value) and heat.visible and curves.visible
+    assert "40%" in str(heat.value) and choosers.visible and heat.visible and curves.visible
     other = fill_sweep(lab, ids[1], "base", "key_token", "object_probability")
-    assert "first finished run" in str(other[2].value)
+    assert "first finished run" in str(other[3].value)
 
 
 def test_no_sweep_no_figure(lab):
     alone = finished(lab)
     for run_id in (None, "", "20200101-000000-none-0000", alone):
-        words, heat, curves = fill_sweep(lab, run_id, *Figure())
-        assert words == NO_SWEEP and not heat.visible and not curves.visible
+        words, *shown = fill_sweep(lab, run_id, *Figure())
+        assert words == NO_SWEEP and not any(part.visible for part in shown)
 
 
 def test_a_run_says_which_sweep_it_is_of_and_whom_it_has_phase_1_from(lab):
@@ -124,7 +124,7 @@ def test_a_run_says_which_sweep_it_is_of_and_whom_it_has_phase_1_from(lab):
 
 def test_a_sweep_s_name_is_never_markup(lab):
     _, ids = swept(lab, NASTY)
-    words, _, _ = fill_sweep(lab, ids[0], *Figure())
+    words, *_ = fill_sweep(lab, ids[0], *Figure())
     assert "<img" not in words and "&lt;img" in words
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import html
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -50,33 +53,43 @@ def curves(metrics: Sequence[Metric], name: str = "", height: int = 380) -> go.F
         name: decides what counts as the same figure when a person has zoomed into it.
         height: in pixels.
     """
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07)
     steps = {
         phase: max((m.step for m in metrics if m.phase == phase and m.name in CURVES), default=0)
         for phase in PHASES
     }
-    start = 0
+    start, lines = 0, []
     for phase, length in steps.items():
         if length:
             for row, metric in enumerate(("recall", "loss"), 1):
-                _line(figure, row, phase, metric, metrics, start)
+                lines.append(_line(row, phase, metric, metrics, start))
         start += length
+    layout = copy.deepcopy(_frame(height))
+    layout["uirevision"] = name or "curves"
+    layout["shapes"], layout["annotations"] = _phase_marks(steps)
+    if not any(steps.values()):
+        for axis in ("xaxis", "xaxis2"):
+            layout[axis]["range"] = [0, 100]
+        layout["yaxis2"]["range"] = [0, 5]
+    # Made at one go: plotly checks a figure again with every change, which cost ten times as much,
+    # and this one is drawn every few seconds while the machine has other things to do.
+    return go.Figure({"data": lines, "layout": layout})
+
+
+@functools.lru_cache(maxsize=4)
+def _frame(height: int) -> dict[str, Any]:
+    """The layout of `curves` without what changes from one to the next."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07)
     styled(figure, height)
-    _mark_phases(figure, steps)
     figure.update_layout(
         showlegend=False,
         hovermode="x unified",
-        uirevision=name or "curves",
         margin={"l": 64, "r": 16, "t": 36, "b": 48},
     )
     figure.update_yaxes(title_text="Facts recalled", row=1, col=1)
     figure.update_yaxes(range=[-0.04, 1.06], tickformat=".0%", row=1, col=1)
     figure.update_yaxes(title_text="Loss", rangemode="tozero", row=2, col=1)
     figure.update_xaxes(title_text="Learning steps", rangemode="tozero", row=2, col=1)
-    if not any(steps.values()):
-        figure.update_xaxes(range=[0, 100])
-        figure.update_yaxes(range=[0, 5], row=2, col=1)
-    return figure
+    return figure.to_plotly_json()["layout"]
 
 
 def fact_grid(
@@ -97,32 +110,38 @@ def fact_grid(
         y, x = divmod(place, columns)
         values[y][x] = recall.probability
         words[y][x] = _fact_words(recall, facts)
-    figure = go.Figure(
-        go.Heatmap(
-            z=values,
-            text=words,
-            hovertemplate="%{text}<extra></extra>",
-            hoverongaps=False,
-            zmin=0,
-            zmax=1,
-            xgap=2,
-            ygap=2,
-            # One hue from the ground to full colour: pale is unknown in light and dark alike.
-            colorscale=[[0, "rgba(128,140,160,0.16)"], [1, CHECKPOINT_COLOURS["memorized"]]],
-            # No colour bar: it can't be scaled into a figure this low, and plotly gives up then.
-            showscale=False,
-        )
-    )
-    styled(figure, 44 + 28 * rows)
+    cells = {
+        "type": "heatmap",
+        "z": values,
+        "text": words,
+        "hovertemplate": "%{text}<extra></extra>",
+        "hoverongaps": False,
+        "zmin": 0,
+        "zmax": 1,
+        "xgap": 2,
+        "ygap": 2,
+        # One hue from the ground to full colour: pale is unknown in light and dark alike.
+        "colorscale": [[0, "rgba(128,140,160,0.16)"], [1, CHECKPOINT_COLOURS["memorized"]]],
+        # No colour bar: it can't be scaled into a figure this low, and plotly gives up then.
+        "showscale": False,
+    }
+    layout = copy.deepcopy(_grid_frame(44 + 28 * rows))
+    layout["uirevision"] = name or "facts"
+    return go.Figure({"data": [cells], "layout": layout})
+
+
+@functools.lru_cache(maxsize=8)
+def _grid_frame(height: int) -> dict[str, Any]:
+    """The layout of `fact_grid` without what changes from one to the next."""
+    figure = styled(go.Figure(), height)
     figure.update_layout(
         title={"text": GRID_TITLE, "x": 0, "xref": "paper", "font": {"size": 14}},
         margin={"l": 10, "r": 10, "t": 34, "b": 10},
-        uirevision=name or "facts",
         dragmode=False,
     )
     figure.update_xaxes(visible=False, fixedrange=True)
     figure.update_yaxes(visible=False, fixedrange=True, autorange="reversed")
-    return figure
+    return figure.to_plotly_json()["layout"]
 
 
 def score_bars(
@@ -165,52 +184,71 @@ def score_bars(
     return figure
 
 
-def _line(figure, row: int, phase: str, metric: str, metrics: Sequence[Metric], start: int) -> None:
+def _line(
+    row: int, phase: str, metric: str, metrics: Sequence[Metric], start: int
+) -> dict[str, Any]:
     points = [(m.step, m.value) for m in metrics if (m.phase, m.name) == (phase, metric)]
     points = _thinned(sorted(points))
-    figure.add_scatter(
-        row=row,
-        col=1,
-        x=[start + step for step, _ in points],
+    axes = {"xaxis": "x", "yaxis": "y"} if row == 1 else {"xaxis": "x2", "yaxis": "y2"}
+    return {
+        "type": "scatter",
+        **axes,
+        "x": [start + step for step, _ in points],
         # A loss that broke is a gap in the line, not a fault of the page.
-        y=[value if math.isfinite(value) else None for _, value in points],
-        name="Facts recalled" if metric == "recall" else "Loss",
-        mode="lines+markers" if metric == "recall" or len(points) < 3 else "lines",
-        line={"color": PHASE_COLOURS[phase], "width": 3 if metric == "recall" else 2},
-        marker={"size": 7, "symbol": "circle" if phase == "memorize" else "diamond"},
-        hovertemplate="%{y:.0%}" if metric == "recall" else "%{y:.3f}",
-        hoverlabel={"namelength": -1},
-    )
+        "y": [value if math.isfinite(value) else None for _, value in points],
+        "name": "Facts recalled" if metric == "recall" else "Loss",
+        "mode": "lines+markers" if metric == "recall" or len(points) < 3 else "lines",
+        "line": {"color": PHASE_COLOURS[phase], "width": 3 if metric == "recall" else 2},
+        "marker": {"size": 7, "symbol": "circle" if phase == "memorize" else "diamond"},
+        "hovertemplate": "%{y:.0%}" if metric == "recall" else "%{y:.3f}",
+        "hoverlabel": {"namelength": -1},
+    }
 
 
-def _mark_phases(figure, steps: Mapping[str, int]) -> None:
-    """Tints each phase's part of both rows, names it on top and draws the boundary."""
+def _phase_marks(steps: Mapping[str, int]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Shapes and annotations that tint each phase's part of both rows, name it on top and draw the
+    boundary; with no steps yet, the words that say so."""
+    shapes: list[dict[str, Any]] = []
+    names: list[dict[str, Any]] = []
     start = 0
     for phase, length in steps.items():
         if not length:
             continue
-        figure.add_shape(
-            type="rect", xref="x", yref="paper", x0=start, x1=start + length, y0=0, y1=1,
-            fillcolor=_TINTS[phase], line_width=0, layer="below", name=phase,
+        shapes.append(
+            {
+                "type": "rect", "xref": "x", "yref": "paper", "x0": start, "x1": start + length,
+                "y0": 0, "y1": 1, "fillcolor": _TINTS[phase], "line": {"width": 0},
+                "layer": "below", "name": phase,
+            }
         )  # fmt: skip
         narrow = length < 0.3 * sum(steps.values())
         words = PHASES[phase].split(":")[0] if narrow else PHASES[phase]
-        figure.add_annotation(
-            x=start if not narrow else start + length / 2, xref="x", y=1.0, yref="paper",
-            xanchor="left" if not narrow else "center", yanchor="bottom", text=f"<b>{words}</b>",
-            showarrow=False, font={"size": 13, "color": PHASE_COLOURS[phase]},
+        names.append(
+            {
+                "x": start if not narrow else start + length / 2, "xref": "x", "y": 1.0,
+                "yref": "paper", "xanchor": "left" if not narrow else "center",
+                "yanchor": "bottom", "text": f"<b>{words}</b>", "showarrow": False,
+                "font": {"size": 13, "color": PHASE_COLOURS[phase]},
+            }
         )  # fmt: skip
         if start:
-            figure.add_shape(
-                type="line", xref="x", yref="paper", x0=start, x1=start, y0=0, y1=1,
-                line={"color": TEXT, "width": 1.5, "dash": "dash"}, name="boundary",
+            shapes.append(
+                {
+                    "type": "line", "xref": "x", "yref": "paper", "x0": start, "x1": start, "y0": 0,
+                    "y1": 1, "line": {"color": TEXT, "width": 1.5, "dash": "dash"},
+                    "name": "boundary",
+                }
             )  # fmt: skip
         start += length
     if not start:
-        figure.add_annotation(
-            x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, bgcolor=GRID, borderpad=8,
-            text="The curves appear with the first learning steps.", font={"size": 15},
+        names.append(
+            {
+                "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False,
+                "bgcolor": GRID, "borderpad": 8, "font": {"size": 15},
+                "text": "The curves appear with the first learning steps.",
+            }
         )  # fmt: skip
+    return shapes, names
 
 
 def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:

@@ -67,9 +67,9 @@ h4 {margin: .9rem 0 .3rem}
 """
 
 
-def run_cells(lab: Lab, runs: list[RunSummary]) -> list[list[str]]:
+def run_cells(runs: list[RunSummary]) -> list[list[str]]:
     """The table's rows, in the order of `RUN_HEADERS`. A damaged run gets its row too."""
-    return [_run_cells(lab, run) for run in runs]
+    return [_run_cells(run) for run in runs]
 
 
 def head_html(run: RunRow, scores: Any, ahead: int = 0) -> str:
@@ -201,7 +201,7 @@ def local_time(moment: str | None) -> str:
 
 def took(run: RunSummary) -> str:
     """How long the run worked, as far as it is known."""
-    seconds = run.seconds.get("total") if isinstance(run, RunRow) else None
+    seconds = run.total_s
     if seconds is None and run.started and run.finished:
         try:
             span = datetime.fromisoformat(run.finished) - datetime.fromisoformat(run.started)
@@ -211,13 +211,8 @@ def took(run: RunSummary) -> str:
     return duration(seconds) if isinstance(seconds, int | float) else ""
 
 
-def _run_cells(lab: Lab, run: RunSummary) -> list[str]:
-    k = ""
-    try:
-        run = lab.registry.run(run.id)
-        k = str(run.config.generalize.k)
-    except LabError:
-        pass  # the row says that it is damaged
+def _run_cells(run: RunSummary) -> list[str]:
+    k = "" if run.k is None else str(run.k)
     accuracy = "" if run.test_accuracy is None else percent(run.test_accuracy)
     return [
         STATUS_WORDS.get(run.status, run.status),

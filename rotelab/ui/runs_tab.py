@@ -173,7 +173,7 @@ def list_runs(lab: Lab, search: str, status: Sequence[str], archived: bool, page
         words = f"{page * PAGE + 1}–{page * PAGE + len(runs)} of {total} runs"
     else:
         words = NO_MATCH if lab.registry.count_runs(archived=None) else NO_RUNS
-    return [run_cells(lab, runs), words, page]
+    return [run_cells(runs), words, page]
 
 
 def turn(lab: Lab, by: int, search: str, status: Sequence[str], archived: bool, page: int) -> Any:

@@ -25,6 +25,7 @@ class SweepPanel:
     """The panel's components; `filled` is the order in which `fill_sweep` gives their values."""
 
     words: gr.HTML
+    choosers: gr.Row
     checkpoint: gr.Dropdown
     probe: gr.Dropdown
     measure: gr.Dropdown
@@ -39,14 +40,14 @@ class SweepPanel:
     @property
     def filled(self) -> list[Any]:
         """What `fill_sweep` fills."""
-        return [self.words, self.heatmap, self.curves]
+        return [self.words, self.choosers, self.heatmap, self.curves]
 
 
 def build_sweep_panel() -> SweepPanel:
     """Lays out the panel."""
     usual = Figure()
     words = gr.HTML(NO_SWEEP, elem_id="sweep-words")
-    with gr.Row(equal_height=True):
+    with gr.Row(equal_height=True, visible=False) as choosers:
         checkpoint = gr.Dropdown(
             [(name, c) for c, name in CHECKPOINT_NAMES.items()], value=usual.checkpoint,
             label="Model", elem_id="sweep-checkpoint", min_width=150,
@@ -61,7 +62,7 @@ def build_sweep_panel() -> SweepPanel:
         )  # fmt: skip
     heat = gr.Plot(label="Heatmap", show_label=False, elem_id="sweep-heatmap")
     curves = gr.Plot(label="Curves", show_label=False, elem_id="sweep-curves")
-    return SweepPanel(words, checkpoint, probe, measure, heat, curves)
+    return SweepPanel(words, choosers, checkpoint, probe, measure, heat, curves)
 
 
 def fill_sweep(
@@ -78,10 +79,11 @@ def fill_sweep(
     except UnknownRun:  # none is chosen, or it has just been deleted
         results = None
     if results is None:
-        return [NO_SWEEP, gr.Plot(visible=False), gr.Plot(visible=False)]
+        return [NO_SWEEP, gr.Row(visible=False), gr.Plot(visible=False), gr.Plot(visible=False)]
     shown = plane(results, Figure(checkpoint, probe, measure))
     return [
         sweep_words(results, shown),
+        gr.Row(visible=True),
         gr.Plot(heatmap(shown, results.sweep.id), visible=True),
         gr.Plot(spread_curves(shown, results.sweep.id), visible=True),
     ]
