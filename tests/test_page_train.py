@@ -7,9 +7,10 @@ import sys
 
 import gradio as gr
 import pytest
-from fabricated import NASTY, finished, learn, queued, running
+from fabricated import NASTY, finished, learn, queued, running, small_pack
 from page import browser_page, server, until  # noqa: F401  (server is a fixture)
 
+from rotelab import recipes
 from rotelab.config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import ConfigError, LabError
 from rotelab.lab import Lab
@@ -23,13 +24,17 @@ from rotelab.ui.train_form import (
     MODELS,
     PRESET_FIELDS,
     QUICK,
+    RECIPE_FIELDS,
     STANDARD,
     apply_preset,
+    apply_recipe,
     config_from,
     option_names,
     preset_values,
+    recipe_line,
     values_of,
 )
+from rotelab.ui.train_tab import put_into_form
 
 
 @pytest.fixture
@@ -100,6 +105,38 @@ def test_presets_fit_the_facts_at_hand(lab):
     assert apply_preset(lab, STANDARD, "mother") == [usual[name] for name in PRESET_FIELDS]
     assert all(nothing(v) for v in apply_preset(lab, None, "mother"))
     config_from(form(**{k.replace(".", "__"): v for k, v in deep.items()}))
+
+
+def test_a_recipe_fills_what_it_decides_and_says_what_it_does():
+    words, *values = apply_recipe("published")
+    assert "whole model" in words.info
+    filled = form(**{
+        name.replace(".", "__"): value for name, value in zip(RECIPE_FIELDS, values, strict=True)
+    })  # fmt: skip
+    assert recipes.recipe_of(config_from(filled)) == "published"
+    assert all(nothing(value) for value in apply_recipe(None))
+    assert "of your own" in recipe_line("")
+
+
+def test_a_run_s_settings_go_back_into_the_form(lab, monkeypatch):
+    said = []
+    monkeypatch.setattr(gr, "Warning", said.append)
+    lab.registry.save_fact_set("mine", small_pack(20))
+    mine = recipes.applied("lora-all", RunConfig(pack="mine", generalize=GeneralizeConfig(k=9)))
+    run_id = lab.registry.create_run(mine, lab.facts_for(mine))
+    *values, preset, recipe = put_into_form(lab, run_id)
+    values[option_names().index("pack")] = "mine"  # it came as a chooser
+    assert config_from(values) == mine
+    assert preset is None and recipe.value == "lora-all" and said == []
+    # The same name means other facts by now.
+    lab.registry.save_fact_set("mine", small_pack(19))
+    *_, recipe = put_into_form(lab, run_id)
+    assert "have changed since this run" in said[0]
+    own = lab.registry.create_run(RunConfig(pack="gone", seed=4), small_pack())
+    with pytest.raises(LabError, match="“gone” of this run can't be taken.*Run again"):
+        put_into_form(lab, own)
+    with pytest.raises(LabError, match="Choose a run"):
+        put_into_form(lab, "")
 
 
 # Estimate ----------------------------------------------------------------------------------------

@@ -77,6 +77,10 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
         )
         _keep_fresh(lab, demo, runs_item, runs_tab, runs, train.started)
         demo.load(bound(runs_tab.open_link, lab), None, [tabs, runs.run], **facts_tab.QUIET)
+        runs.view.clone.click(
+            bound(_open_in_form, lab), runs.chosen, [*train.settings, tabs],
+            **facts_tab.QUIET,
+        )  # fmt: skip
         facts.train.click(
             bound(_train_with, lab), facts.sheet, [train.pack, tabs], **facts_tab.QUIET
         )
@@ -92,6 +96,15 @@ def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, room, tab, *news: gr.St
         tab.refresh_outputs,
         **facts_tab.QUIET,
     )
+
+
+def _open_in_form(lab: Lab, run_id: str):
+    """Goes on to training with a run's settings in the form.
+
+    Raises:
+        LabError: as `train_tab.put_into_form`.
+    """
+    return [*train_tab.put_into_form(lab, run_id), gr.update(selected="train")]
 
 
 def _train_with(lab: Lab, *sheet):

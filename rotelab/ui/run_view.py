@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from rotelab.bundle_checks import ENDED
+from rotelab.commands import command_of
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
 from rotelab.plots.training import CURVES, curves, score_bars
@@ -38,8 +39,8 @@ class RunView:
     """The detail's components; `filled` is the order in which `fill_view` gives their values."""
 
     FILLED: ClassVar[tuple[str, ...]] = (
-        "head", "stop", "resume", "again", "archive", "delete", "scores", "bars",
-        "curves", "settings", "name", "note", "places", "zip", "download", "bundle",
+        "head", "stop", "resume", "again", "clone", "archive", "delete", "scores", "bars",
+        "curves", "settings", "command", "name", "note", "places", "zip", "download", "bundle",
         "with_adapters", "bundle_file", "log",
     )  # fmt: skip
 
@@ -47,6 +48,7 @@ class RunView:
     stop: gr.Button
     resume: gr.Button
     again: gr.Button
+    clone: gr.Button
     archive: gr.Button
     delete: gr.Button
     confirm: gr.Group
@@ -67,6 +69,7 @@ class RunView:
     back: gr.Button
     on: gr.Button
     settings: gr.HTML
+    command: gr.Code
     name: gr.Textbox
     note: gr.Textbox
     save: gr.Button
@@ -95,6 +98,7 @@ def build_run_view() -> RunView:
             ("resume", "Resume", "primary"),
             ("stop", "Stop this run", "stop"),
             ("again", "Run again", "secondary"),
+            ("clone", "Open in the form", "secondary"),
             ("archive", "Archive", "secondary"),
             ("delete", "Delete…", "secondary"),
         ):
@@ -117,6 +121,10 @@ def build_run_view() -> RunView:
         with gr.Tab("Every answer"):
             _build_answers(made)
         with gr.Tab("Settings and time"):
+            made["command"] = gr.Code(
+                label="The same run from the command line", language="shell", interactive=False,
+                lines=1, max_lines=4, wrap_lines=True, visible=False, elem_id="run-command",
+            )  # fmt: skip
             made["settings"] = gr.HTML(css_template=CSS, elem_id="run-settings")
         with gr.Tab("Name, files and log"):
             _build_files(made)
@@ -136,7 +144,8 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
     except UnknownRun:
         hidden = gr.Button(visible=False)
         return [
-            NOTHING, *[hidden] * 5, "", gr.Plot(visible=False), None, "", "", "", "", hidden,
+            NOTHING, *[hidden] * 6, "", gr.Plot(visible=False), None, "", gr.Code(visible=False),
+            "", "", "", hidden,
             gr.DownloadButton(visible=False), hidden, gr.Checkbox(visible=False),
             gr.DownloadButton(visible=False), "",
         ]  # fmt: skip
@@ -149,6 +158,7 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
         gr.Plot(score_bars(scores) if scores else None, visible=bool(scores)),
         curves(lab.registry.metrics(run.id, CURVES), run.id),
         settings_html(run),
+        _command(run),
         run.name,
         run.note,
         "\n".join(map(str, places)) or "No adapters yet: they are saved at the end of phase 1.",
@@ -340,8 +350,15 @@ def _build_files(made: dict[str, Any]) -> None:
         made["log_again"] = gr.Button("Read the log again", size="md", scale=0, min_width=200)
 
 
+def _command(run: RunRow) -> Any:
+    try:
+        return gr.Code(command_of(run.config), visible=True)
+    except LabError:  # its settings are damaged, which the head says
+        return gr.Code(visible=False)
+
+
 def _buttons(run: RunRow) -> list[Any]:
-    """Stop, resume, again, archive and delete, as far as they make sense now."""
+    """Stop, resume, again, clone, archive and delete, as far as they make sense now."""
     at_work = run.live or run.status == "queued"
     try:
         repeatable = bool(run.config)
@@ -353,6 +370,7 @@ def _buttons(run: RunRow) -> list[Any]:
             visible=at_work and run.status != "stopping",
         ),
         gr.Button(visible=run.status in RESUMABLE and repeatable and not run.imported),
+        gr.Button(visible=repeatable),
         gr.Button(visible=repeatable),
         gr.Button("Take out of the archive" if run.archived else "Archive", visible=not at_work),
         gr.Button(visible=not at_work),

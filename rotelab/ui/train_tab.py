@@ -10,6 +10,7 @@ import gradio as gr
 from rotelab.config import RunConfig
 from rotelab.errors import LabError
 from rotelab.lab import Lab
+from rotelab.recipes import recipe_of
 from rotelab.ui.common import bound, duration, escape
 from rotelab.ui.estimate import estimate
 from rotelab.ui.live_panel import (
@@ -28,6 +29,7 @@ from rotelab.ui.train_form import (
     build_choice,
     build_form,
     config_from,
+    option_names,
     recipe_line,
     values_of,
 )
@@ -56,6 +58,11 @@ class TrainTab:
     form: Form
     panel: LivePanel
     estimated: gr.HTML
+
+    @property
+    def settings(self) -> list[Any]:
+        """What `put_into_form` fills."""
+        return [*self.form.inputs, self.form.preset, self.form.recipe]
 
     @property
     def refresh_outputs(self) -> list[Any]:
@@ -114,6 +121,41 @@ def start(lab: Lab, name: str, *values: Any) -> list[Any]:
     config = config_from(values)
     run_id = lab.jobs.enqueue(config, lab.facts_for(config), name=(name or "").strip()[:80])
     return [run_id, *look(lab, run_id, Seen())[1:], run_id]
+
+
+def put_into_form(lab: Lab, run_id: str) -> list[Any]:
+    """A run's settings in the form, to be changed and started; in the order of `TrainTab.settings`.
+
+    Raises:
+        LabError: no run is chosen, its settings are damaged, or its facts are not in the lab.
+    """
+    if not run_id:
+        raise LabError("Choose a run first: click its row in the table.")
+    run = lab.registry.run(run_id)
+    config = run.config
+    try:
+        pack = lab.facts_for(config)
+    except LabError as error:
+        raise LabError(
+            f"The facts “{config.pack}” of this run can't be taken into the form ({error}) "
+            "Run again, beside this button, uses the run's own copy of them."
+        ) from error
+    if pack.content_hash != run.content_hash:
+        gr.Warning(
+            f"The facts “{config.pack}” have changed since this run. The form takes them as they "
+            "are now; Run again takes them as they were."
+        )
+    values = dict(zip(option_names(), values_of(config), strict=True))
+    names = lab.pack_names()
+    values["pack"] = gr.Dropdown(
+        choices=names if config.pack in names else [*names, config.pack], value=config.pack
+    )
+    recipe = recipe_of(config)
+    return [
+        *values.values(),
+        None,
+        gr.Radio(value=recipe or None, info=recipe_line(recipe)),
+    ]
 
 
 def estimated_words(lab: Lab, *values: Any) -> str:

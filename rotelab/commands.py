@@ -1,0 +1,71 @@
+"""A run's settings as the command that makes the same run again."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from typing import Any
+
+from rotelab import recipes
+from rotelab.config import RunConfig
+
+FLAGS = {
+    "pack": "--pack",
+    "facts": "--facts",
+    "seed": "--seed",
+    "model.name": "--model",
+    "model.device": "--device",
+    "model.dtype": "--dtype",
+    "memorize.epochs": "--phase1-epochs",
+    "memorize.learning_rate": "--phase1-lr",
+    "memorize.rank": "--phase1-rank",
+    "memorize.batch_size": "--phase1-batch",
+    "memorize.loss": "--loss",
+    "generalize.k": "--k",
+    "generalize.epochs": "--phase2-epochs",
+    "generalize.learning_rate": "--phase2-lr",
+    "generalize.rank": "--phase2-rank",
+    "generalize.batch_size": "--phase2-batch",
+    "generalize.prompts_per_fact": "--prompts-per-fact",
+    "generalize.replay": "--replay",
+    "generalize.locality": "--locality",
+    "generalize.locality_weight": "--locality-weight",
+    "evaluation.test_prompts": "--test-prompts",
+    "evaluation.candidates": "--candidates",
+    "evaluation.generate": "--generate",
+}
+"""Options of the command line that have a name of their own; all others go by `--set`."""
+
+
+def command_of(config: RunConfig, pack: str = "") -> str:
+    """The shell command whose run has these settings; options at their usual value are left out.
+
+    Args:
+        config: the settings.
+        pack: the name or folder of the facts, where it is another than the settings say.
+    """
+    recipe = recipes.recipe_of(config) or recipes.DEFAULT
+    usual = flat(recipes.applied(recipe, RunConfig()))
+    words = ["python", "-m", "rotelab", "run", "--pack", pack or config.pack]
+    if recipe != recipes.DEFAULT:
+        words += ["--recipe", recipe]
+    for name, value in flat(config).items():
+        if name == "pack" or value == usual[name]:
+            continue
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        words += [FLAGS[name], text] if name in FLAGS else ["--set", f"{name}={text}"]
+    return shlex.join(words)
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """Every option by its dotted name, such as `memorize.epochs`."""
+    found: dict[str, Any] = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            found |= {
+                f"{f.name}.{g.name}": getattr(value, g.name) for g in dataclasses.fields(value)
+            }
+        else:
+            found[f.name] = value
+    return found
