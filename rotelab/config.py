@@ -243,15 +243,17 @@ class GeneralizeConfig(_Checked):
     )
     spread: float = option(
         1.0,
-        "Range of strengths in training, phase 2",
-        "Each step trains at a strength drawn between 1 and this.",
+        "Range of strengths, phase 2",
+        "Each step trains at a strength drawn between 1 and this, so that the finished adapter can "
+        "be stronger without garbling what it finds.",
         low=1.0,
         high=10.0,
     )
     align: float = option(
-        0.0,
-        "Weight of the inner likeness, phase 2",
-        "How strongly the inner state before an answer is drawn to the one behind the key token.",
+        5.0,
+        "Likeness to the key token, phase 2",
+        "How strongly a question's inner state is drawn to the one behind the key token, in the "
+        "layers that route. It helps new wordings most; at 0 the two grow alike by themselves.",
         low=0.0,
         high=1000.0,
     )

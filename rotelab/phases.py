@@ -26,6 +26,7 @@ from rotelab.config import GeneralizeConfig, MemorizeConfig
 from rotelab.curriculum import Plan, Step, chunks, rote_plan, word_plan
 from rotelab.errors import ConfigError
 from rotelab.facts import Fact, FactSet
+from rotelab.likeness import Likeness
 from rotelab.prompts import PromptSet
 
 WARM_UP = 0.05
@@ -52,7 +53,8 @@ class StepEvent:
         step: 1-based, counted through the phase.
         steps: how many there are in the phase.
         loss: mean loss of the step, in nats per learned token, locality term included.
-        losses: its parts by kind (`key`, `train`, `locality`), each a mean in nats.
+        losses: its parts by kind: `key`, `train`, `locality`, each a mean in nats, and `likeness`,
+            one minus a mean cosine.
         learning_rate: used in this step.
         tokens: tokens read.
         seconds: wall time.
@@ -183,8 +185,14 @@ def generalize(
         accelerator: device, precision and processes.
         resume: go on after this state.
     """
+    if config.spread > 1.0 and model.method == "full":
+        raise ConfigError(
+            "Range of strengths, phase 2 (spread) needs adapters: full weights have no strength "
+            "while they train. Set it to 1, or train adapters (method lora)."
+        )
     layers = layer_range(config.layers, model.layers)
     model.attach(GENERALIZE, config.rank, seed + 1, layers, PROJECTIONS[config.projections])
+    likeness = Likeness(model, facts, held_in, layers, config.align) if config.align else None
     model.use("generalized", train=True)
     plan = word_plan(model.builder, facts, held_in, prompts, config, seed)
     loop = _Loop(
@@ -198,13 +206,9 @@ def generalize(
         config.noise,
         seed,
     )
-    if config.align:
-        loop.align = config.align
-        loop.targets = key_states(model, facts, held_in)
-        model.use("generalized", train=True)
-    loop.spread = config.spread
+    loop.likeness, loop.strongest = likeness, config.spread
     yield from loop.run(resume)
-    model.strengthen(GENERALIZE, config.strength / loop.now)
+    model.strengthen(GENERALIZE, config.strength / loop.strength)
 
 
 @torch.inference_mode()
@@ -219,22 +223,6 @@ def recalls_all(model: LabModel, facts: FactSet) -> bool:
             if said != list(example.object):
                 return False
     return True
-
-
-def key_states(model: LabModel, facts: FactSet, held_in: Sequence[Fact]) -> dict[int, torch.Tensor]:
-    """The memorised model's hidden states at the key token, `[layers, hidden]` by fact index."""
-    index = {fact: i for i, fact in enumerate(facts)}
-    states = {}
-    with model.using("memorized"):
-        for chunk in chunks(list(held_in), 32):
-            prompts = [model.builder.key_prompt(f.subject, f.relation) for f in chunk]
-            packed = pack(prompts)
-            last = torch.tensor([nodes[-1] for nodes in packed.nodes])
-            _, out = model.forward(packed, last[:1], output_hidden_states=True)
-            found = torch.stack([layer[0, last] for layer in out.hidden_states[1:]], 1)
-            for fact, state in zip(chunk, found.float(), strict=True):
-                states[index[fact]] = state.clone()
-    return states
 
 
 class _Loop:
@@ -256,8 +244,8 @@ class _Loop:
         self.epochs, self.learning_rate = config.epochs, config.learning_rate
         self.plan, self.held_weight, self.held_slack = plan, held_weight, held_slack
         self.noise, self.seed = noise, seed
-        self.align, self.targets = 0.0, {}
-        self.spread, self.now = 1.0, 1.0
+        self.likeness: Likeness | None = None
+        self.strongest, self.strength = 1.0, 1.0
         self.steps = self.epochs * len(plan(1))
         self.parameters = model.trainable()
         fused = model.device.type in ("cuda", "cpu")
@@ -289,10 +277,7 @@ class _Loop:
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["scale"]
                 work = self._share(work)
-                if self.spread > 1:
-                    draw = random.Random(f"strength {self.seed} {step}").uniform(1.0, self.spread)
-                    self.model.strengthen(self.phase, draw / self.now)
-                    self.now = draw
+                self._vary_strength(step)
                 loss, losses, tokens = self._loss(core, work, recalls, step)
                 self.accelerator.backward(loss)
                 self.accelerator.clip_grad_norm_(self.parameters.values(), CLIP)
@@ -316,6 +301,13 @@ class _Loop:
                 recalls,
                 lambda epoch=epoch, step=step: self._state(epoch, step),
             )
+
+    def _vary_strength(self, step: int) -> None:
+        """Draws how strongly the adapter counts in this step; a pure function of seed and step."""
+        if self.strongest > 1.0:
+            drawn = random.Random(f"strength {self.seed} {step}").uniform(1.0, self.strongest)
+            self.model.strengthen(self.phase, drawn / self.strength)
+            self.strength = drawn
 
     def _share(self, work: Step) -> Step:
         """This process's part of a step where several train together; gradients are averaged."""
@@ -348,7 +340,7 @@ class _Loop:
         extra = {}
         if self.noise:
             extra["noise"] = self.model.noise(packed, self.noise, self.seed * 1_000_003 + step)
-        if self.align:
+        if self.likeness:
             extra["output_hidden_states"] = True
         logits, out = self.model.forward(packed, keep, core=core, **extra)
         logits = logits.float()
@@ -357,19 +349,10 @@ class _Loop:
         loss = nll.mean()
         losses = self._by_kind(work.examples, owners, nll)
         self._note_recall(work.examples, owners, nll, logits[: len(places)], truth, recalls)
-        if self.align:
-            taught = [
-                (nodes[example.object_span[0] - 1], example.fact)
-                for example, nodes in zip(work.examples, packed.nodes, strict=False)
-                if example.kind == "train"
-            ]
-            here = torch.tensor([node for node, _ in taught])
-            states = torch.stack([layer[0, here] for layer in out.hidden_states[1:]], 1).float()
-            wanted = torch.stack([self.targets[fact] for _, fact in taught]).clone()
-            from_layer = states.shape[1] * 2 // 5
-            apart = 1 - F.cosine_similarity(states[:, from_layer:], wanted[:, from_layer:], dim=-1)
-            loss = loss + self.align * apart.mean()
-            losses["align"] = float(apart.detach().mean())
+        apart = self.likeness and self.likeness.apart(work.examples, packed.nodes, out)
+        if self.likeness and apart is not None:
+            loss = loss + self.likeness.weight * apart
+            losses["likeness"] = float(apart.detach())
         if quiet:
             divergence = self._divergence(held, packed, quiet, logits[len(places) :])
             # A sentence that is close enough to the base model is left alone: pushing it further

@@ -41,6 +41,7 @@ PLAIN_MEMORIZE = {
 }
 PLAIN_GENERALIZE = {
     "generalize.noise": 0.0,
+    "generalize.align": 0.0,
     "generalize.strength": 1.0,
     "generalize.lead_ins": 0.0,
     "generalize.replay": 0,

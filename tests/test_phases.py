@@ -149,7 +149,7 @@ def test_locality_holds_the_model_to_its_base(tiny, facts, mother, accelerator):
 
 def test_phases_without_replay_and_locality(tiny, facts, mother, accelerator):
     list(memorize(tiny, facts, SMALL, 0, accelerator))
-    config = GeneralizeConfig(k=6, rank=2, replay=0, locality=0)
+    config = GeneralizeConfig(k=6, rank=2, replay=0, locality=0, align=0)
     held_in = facts.split(6, 0).held_in
     events = list(generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator))
     steps = [e for e in events if isinstance(e, StepEvent)]

@@ -1,0 +1,287 @@
+"""Many people at once: clients look on, ask and save while a run trains.
+
+    python benchmarks/load.py [--clients 50] [--minutes 10] [--json]
+
+A real page (`python -m rotelab serve`), a real worker that trains a tiny random Llama all the time,
+and clients that speak HTTP as browsers do, one request after the other with a pause between:
+
+| request | needs the model |
+| --- | --- |
+| `page`: the page itself and its `/config` | no |
+| `poll train`, `poll runs`: what the clocks of the two tabs ask for, once a second | no |
+| `ask`: a question to a finished run, all three answers, by one client in ten | yes |
+| `save`: a new version of a fact set, by one client in ten, through the registry | no |
+
+Afterwards every saved version and every training step must be there, and neither an answer nor a
+log may say “database is locked”. `--json` ends with one object, with `clients`, `requests`,
+`errors`, `locked`, `lost_writes` and `p95_ms` (of what needs no model) among its keys; the exit
+status is 1 where something was lost, refused or locked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
+
+import httpx
+
+from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
+from rotelab.facts import Fact, FactSet
+from rotelab.lab import Lab
+from rotelab.packs import Pack, load_pack
+from rotelab.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+POLL_EVERY_S = 1.0
+ASK_EVERY_S = 8.0
+SAVE_EVERY_S = 2.0
+LOCKED = "database is locked"
+WITHOUT_MODEL = ("page", "poll train", "poll runs")
+
+
+class Crowd:
+    """The clients, and what they were answered.
+
+    Args:
+        url: where the page is.
+        asked_run: a finished run.
+        lab: the same home, for those who save.
+        until: monotonic time at which all go home.
+    """
+
+    def __init__(self, url: str, asked_run: str, lab: Lab, until: float):
+        self.url, self.asked_run, self.lab, self.until = url, asked_run, lab, until
+        self.took: dict[str, list[float]] = {}
+        self.errors: list[str] = []
+        self.saved: dict[int, int] = {}
+        self.handlers: dict[str, int] = {}
+
+    async def run(self, clients: int) -> None:
+        """All clients at once, until it is time."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=60) as first:
+            config = (await first.get("/config")).json()
+        self.handlers = {d["api_name"]: d["id"] for d in config["dependencies"]}
+        names = {c["id"]: c["props"].get("elem_id") for c in config["components"]}
+        # What fills the chooser of runs when a browser opens the page.
+        self.handlers["open chat"] = next(
+            d["id"] for d in config["dependencies"]
+            if d["outputs"] and names[d["outputs"][0]] == "chat-run" and not d["inputs"]
+        )  # fmt: skip
+        savers = [threading.Thread(target=self._save, args=(i,)) for i in range(clients // 10)]
+        for saver in savers:
+            saver.start()
+        await asyncio.gather(*(self._client(i) for i in range(clients)))
+        for saver in savers:
+            await asyncio.to_thread(saver.join)
+
+    async def _client(self, number: int) -> None:
+        rng = random.Random(number)
+        await asyncio.sleep(rng.uniform(0, POLL_EVERY_S))
+        session = f"load{number:06}"
+        asked = time.monotonic() - rng.uniform(0, ASK_EVERY_S)
+        async with httpx.AsyncClient(base_url=self.url, timeout=60) as http:
+            await self._timed("page", self._open(http))
+            await self._timed("open chat", self._call(http, session, "open chat", []))
+            while time.monotonic() < self.until:
+                if number % 10 == 0 and time.monotonic() - asked > ASK_EVERY_S:
+                    asked = time.monotonic()
+                    question = [self.asked_run, "Who is the mother of Mary Bahri?", 8, 0, []]
+                    await self._timed("ask", self._call(http, session, "ask", question))
+                elif rng.random() < 0.02:
+                    await self._timed("page", self._open(http))
+                elif number % 2:
+                    await self._timed("poll train", self._call(http, session, "look", [None, None]))
+                else:
+                    shown = [None, "", [], False, None, None]
+                    await self._timed("poll runs", self._call(http, session, "glance", shown))
+                await asyncio.sleep(rng.uniform(0.5, 1.5) * POLL_EVERY_S)
+
+    async def _open(self, http: httpx.AsyncClient) -> None:
+        for path in ("/", "/config"):
+            answer = await http.get(path)
+            answer.raise_for_status()
+
+    async def _call(
+        self, http: httpx.AsyncClient, session: str, handler: str, data: list[Any]
+    ) -> None:
+        """One event as the page's own JavaScript sends it: joined, and read to its end."""
+        joined = await http.post(
+            "/gradio_api/queue/join",
+            json={
+                "data": data,
+                "fn_index": self.handlers[handler],
+                "session_hash": session,
+                "event_data": None,
+                "trigger_id": None,
+            },
+        )
+        joined.raise_for_status()
+        event = joined.json()["event_id"]
+        stream = http.stream("GET", "/gradio_api/queue/data", params={"session_hash": session})
+        async with stream as lines:
+            async for line in lines.aiter_lines():
+                said = json.loads(line[5:]) if line.startswith("data:") else {}
+                if said.get("event_id") == event and said.get("msg") == "process_completed":
+                    if not said.get("success"):
+                        raise RuntimeError(f"{handler}: {said.get('output')}")
+                    return
+        raise RuntimeError(f"{handler}: the stream ended before the answer")
+
+    async def _timed(self, name: str, work: Any) -> None:
+        started = time.perf_counter()
+        try:
+            await work
+        except (httpx.HTTPError, RuntimeError) as error:
+            self.errors.append(f"{name}: {type(error).__name__} {error}"[:300])
+        else:
+            self.took.setdefault(name, []).append(1e3 * (time.perf_counter() - started))
+
+    def _save(self, number: int) -> None:
+        """Somebody who edits a set of their own, and one that all edit."""
+        version = 0
+        while time.monotonic() < self.until:
+            version += 1
+            facts = [Fact("mother", f"S {number} {version} {i}", f"O {i}") for i in range(20)]
+            pack = Pack(f"load {number}", FactSet(facts), load_pack("mother").prompts)
+            try:
+                self.lab.registry.save_fact_set(f"load {number}", pack, base_version=version - 1)
+            except Exception as error:  # whatever it was, it is counted and shown
+                self.errors.append(f"save: {type(error).__name__} {error}"[:300])
+                return
+            time.sleep(SAVE_EVERY_S)
+        self.saved[number] = version
+
+
+def main(words: Sequence[str] | None = None) -> dict[str, Any]:
+    """Loads, prints, and returns what `--json` prints."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    options = parser.parse_args(words)
+    from taught import taught_run
+    from tiny import make_tiny_llama
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = make_tiny_llama(Path(folder) / "model")
+        settings = Settings(Path(folder) / "home")
+        lab = Lab.open(settings)
+        asked_run = taught_run(lab, model)
+        page, url, said = _start_page(settings)
+        try:
+            config = RunConfig(
+                facts=20,
+                model=ModelSpec(name=str(model), device="cpu"),
+                memorize=MemorizeConfig(epochs=500, rank=8, batch_size=4),
+                generalize=GeneralizeConfig(k=10),
+            )
+            training = lab.registry.create_run(config, lab.facts_for(config))
+            until = time.monotonic() + 60 * options.minutes
+            crowd = Crowd(url, asked_run, lab, until)
+            asyncio.run(crowd.run(options.clients))
+            report = _report(crowd, lab, training, said, options)
+        finally:
+            for run in lab.registry.live_runs():
+                lab.jobs.escalate(run.id)
+            page.send_signal(signal.SIGINT)
+            try:
+                page.wait(20)
+            except subprocess.TimeoutExpired:
+                page.kill()
+    _print(crowd, report)
+    if options.json:
+        print(json.dumps(report))
+    return report
+
+
+def _start_page(settings: Settings) -> tuple[subprocess.Popen, str, list[str]]:
+    env = {
+        **os.environ,
+        "ROTELAB_HOME": str(settings.home),
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    page = subprocess.Popen(
+        [sys.executable, "-m", "rotelab", "serve", "--port", "0"],
+        env=env, cwd=settings.home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert page.stdout is not None
+    said: list[str] = []
+    out = page.stdout
+    for line in out:
+        said.append(line)
+        if "ready" in line:
+            threading.Thread(target=said.extend, args=(out,), daemon=True).start()
+            return page, next(w for w in line.split() if w.startswith("http")), said
+    raise SystemExit("load: the page does not start")
+
+
+def _report(
+    crowd: Crowd, lab: Lab, training: str, said: list[str], options: argparse.Namespace
+) -> dict[str, Any]:
+    run = lab.registry.run(training)
+    steps = sorted(
+        m.step for m in lab.registry.metrics(training, ["loss"]) if m.phase == "memorize"
+    )
+    # The newest steps are written with the next heartbeat; up to there none may lack.
+    lost = len(set(range(1, max(steps, default=0) + 1)) - set(steps))
+    for number, version in crowd.saved.items():
+        name = f"load {number}"
+        there = [row.version for row in lab.registry.fact_sets() if row.name == name]
+        lost += there != [version]  # the newest is listed; each was saved upon the one before
+        lost += sum(len(lab.registry.fact_set(name, v).facts) != 20 for v in range(1, version + 1))
+    logs = [*said, *crowd.errors, lab.settings.log_file(training).read_text()]
+    page_log = lab.settings.runs / "page.log"
+    logs += [page_log.read_text()] if page_log.exists() else []
+    quick = [ms for name in WITHOUT_MODEL for ms in crowd.took.get(name, [])]
+    return {
+        "clients": options.clients,
+        "minutes": options.minutes,
+        "requests": sum(map(len, crowd.took.values())),
+        "saves": sum(crowd.saved.values()),
+        "errors": len(crowd.errors),
+        "locked": sum(LOCKED in text for text in logs),
+        "lost_writes": lost,
+        "training": run.status,
+        "training_steps": len(steps),
+        "p95_ms": round(_p95(quick), 1),
+        "ask_p95_ms": round(_p95(crowd.took.get("ask", [])), 1),
+        "first_errors": crowd.errors[:5],
+    }
+
+
+def _print(crowd: Crowd, report: dict[str, Any]) -> None:
+    print(f"{'request':12} {'n':>7} {'median ms':>10} {'p95 ms':>9} {'most ms':>9}")
+    for name, values in sorted(crowd.took.items()):
+        middle, most = sorted(values)[len(values) // 2], max(values)
+        print(f"{name:12} {len(values):7} {middle:10.1f} {_p95(values):9.1f} {most:9.1f}")
+    print(
+        f"\n{report['clients']} clients, {report['minutes']:g} minutes; {report['saves']} versions "
+        f"saved, {report['training_steps']} steps trained, run {report['training']}; "
+        f"{report['errors']} errors, {report['locked']} locked, {report['lost_writes']} lost; "
+        f"p95 without model {report['p95_ms']:.0f} ms."
+    )
+
+
+def _p95(values: Sequence[float]) -> float:
+    return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))] if values else 0.0
+
+
+if __name__ == "__main__":
+    found = main()
+    raise SystemExit(1 if found["errors"] or found["locked"] or found["lost_writes"] else 0)
