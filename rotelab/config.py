@@ -131,13 +131,6 @@ class MemorizeConfig(_Checked):
         "Which layers get the MLP adapter: all, a range such as 0-15 (0 is the first), or a part "
         "of the depth such as 0%-50%.",
     )
-    noise: float = option(
-        0.0,
-        "Noise on the words, phase 1",
-        "Random noise on every word as the model reads it (NEFTune).",
-        low=0.0,
-        high=10.0,
-    )
     silence: int = option(
         5,
         "Sentences without key token per step",
@@ -219,7 +212,7 @@ class GeneralizeConfig(_Checked):
         high=10.0,
     )
     strength: float = option(
-        1.5,
+        1.25,
         "Strength of the finished adapter, phase 2",
         "How much more the routing counts after training than in it. More answers new wordings, "
         "and leaks more.",
@@ -240,14 +233,6 @@ class GeneralizeConfig(_Checked):
         "In this share of the steps a few neutral words stand before the sentences.",
         low=0.0,
         high=1.0,
-    )
-    spread: float = option(
-        1.0,
-        "Range of strengths, phase 2",
-        "Each step trains at a strength drawn between 1 and this, so that the finished adapter can "
-        "be stronger without garbling what it finds.",
-        low=1.0,
-        high=10.0,
     )
     align: float = option(
         5.0,
@@ -274,7 +259,7 @@ class GeneralizeConfig(_Checked):
         high=4096,
     )
     locality_weight: float = option(
-        0.25,
+        0.5,
         "Weight of the off-topic sentences",
         "How strongly they count (KL divergence to the base model).",
         low=0.0,

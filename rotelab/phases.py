@@ -9,7 +9,6 @@ epoch and step, so a `TrainState` is all that is needed to go on as if nothing h
 from __future__ import annotations
 
 import math
-import random
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -148,7 +147,7 @@ def memorize(
     model.use("memorized", train=True)
     weight, slack = config.silence_weight, SILENCE_SLACK
     plan = rote_plan(model.builder, facts, config, seed)
-    loop = _Loop(model, accelerator, "memorize", config, plan, weight, slack, config.noise, seed)
+    loop = _Loop(model, accelerator, "memorize", config, plan, weight, slack)
     for event in loop.run(resume):
         yield event
         if (
@@ -185,11 +184,6 @@ def generalize(
         accelerator: device, precision and processes.
         resume: go on after this state.
     """
-    if config.spread > 1.0 and model.method == "full":
-        raise ConfigError(
-            "Range of strengths, phase 2 (spread) needs adapters: full weights have no strength "
-            "while they train. Set it to 1, or train adapters (method lora)."
-        )
     layers = layer_range(config.layers, model.layers)
     model.attach(GENERALIZE, config.rank, seed + 1, layers, PROJECTIONS[config.projections])
     likeness = Likeness(model, facts, held_in, layers, config.align) if config.align else None
@@ -206,9 +200,9 @@ def generalize(
         config.noise,
         seed,
     )
-    loop.likeness, loop.strongest = likeness, config.spread
+    loop.likeness = likeness
     yield from loop.run(resume)
-    model.strengthen(GENERALIZE, config.strength / loop.strength)
+    model.strengthen(GENERALIZE, config.strength)
 
 
 @torch.inference_mode()
@@ -245,7 +239,6 @@ class _Loop:
         self.plan, self.held_weight, self.held_slack = plan, held_weight, held_slack
         self.noise, self.seed = noise, seed
         self.likeness: Likeness | None = None
-        self.strongest, self.strength = 1.0, 1.0
         self.steps = self.epochs * len(plan(1))
         self.parameters = model.trainable()
         fused = model.device.type in ("cuda", "cpu")
@@ -277,7 +270,6 @@ class _Loop:
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["scale"]
                 work = self._share(work)
-                self._vary_strength(step)
                 loss, losses, tokens = self._loss(core, work, recalls, step)
                 self.accelerator.backward(loss)
                 self.accelerator.clip_grad_norm_(self.parameters.values(), CLIP)
@@ -301,13 +293,6 @@ class _Loop:
                 recalls,
                 lambda epoch=epoch, step=step: self._state(epoch, step),
             )
-
-    def _vary_strength(self, step: int) -> None:
-        """Draws how strongly the adapter counts in this step; a pure function of seed and step."""
-        if self.strongest > 1.0:
-            drawn = random.Random(f"strength {self.seed} {step}").uniform(1.0, self.strongest)
-            self.model.strengthen(self.phase, drawn / self.strength)
-            self.strength = drawn
 
     def _share(self, work: Step) -> Step:
         """This process's part of a step where several train together; gradients are averaged."""

@@ -3,11 +3,9 @@
 import pytest
 import torch
 from accelerate import Accelerator
-from peft.tuners.lora import LoraLayer
 
 from rotelab import likeness
 from rotelab.config import GeneralizeConfig, MemorizeConfig
-from rotelab.errors import ConfigError
 from rotelab.facts import FactSet
 from rotelab.likeness import Likeness
 from rotelab.phases import StepEvent, generalize, memorize
@@ -98,33 +96,3 @@ def test_it_counts_as_much_as_its_weight_says(memorized, facts, mother):
         expected = base.loss + weight * step.losses["likeness"]
         assert step.loss == pytest.approx(expected, rel=1e-4)
     assert plain.losses["likeness"] > 0  # by default it is on
-
-
-def scaling(model):
-    layers = (m for m in model.network.modules() if isinstance(m, LoraLayer))
-    layer = next(m for m in layers if "generalize" in m.scaling)
-    return layer.scaling["generalize"]
-
-
-def test_strengths_vary_in_training_and_end_as_asked(memorized, facts, mother):
-    run(memorized, facts, mother, words(epochs=1, strength=1.0))
-    usual = scaling(memorized)
-    seen = []
-    held_in = facts.split(6, 0).held_in
-    config = words(epochs=1, spread=2.0, strength=1.7)
-    for _ in generalize(
-        memorized, facts, held_in, mother.prompts, config, 0, Accelerator(cpu=True)
-    ):
-        seen.append(scaling(memorized) / usual)
-    assert all(1.0 <= factor <= 2.0 for factor in seen[:-1]) and len(set(seen)) > 2
-    assert scaling(memorized) / usual == pytest.approx(1.7)
-
-
-def test_full_weights_have_no_strength_while_they_train(tiny_folder, facts, mother):
-    from rotelab.config import ModelSpec
-    from rotelab.models import load_model
-
-    model = load_model(ModelSpec(str(tiny_folder), "cpu"), ["mother"], method="full")
-    list(memorize(model, facts, MemorizeConfig(epochs=1), 0, Accelerator(cpu=True)))
-    with pytest.raises(ConfigError, match="needs adapters"):
-        run(model, facts, mother, words(spread=1.5))
