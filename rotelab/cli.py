@@ -327,12 +327,19 @@ def export_merged(
 def serve(
     port: Annotated[int, typer.Option(help="The next free one is taken if it is busy.")] = 7860,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    host: Annotated[
+        str, typer.Option(help="Another address than this one takes ROTELAB_PASSWORD to be set.")
+    ] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="A further name by which browsers ask for the page; may be given often."),
+    ] = None,
 ) -> None:
-    """Start the page on this machine."""
+    """Start the page, on this machine alone unless said otherwise."""
     from rotelab.lab import Lab
     from rotelab.ui import serve as serve_page
 
-    serve_page(Lab.open(), port=port, open_browser=open_browser)
+    serve_page(Lab.open(), port=port, open_browser=open_browser, host=host, names=tuple(name or ()))
 
 
 def report(lab: Any, run_id: str) -> dict[str, Any]:

@@ -214,6 +214,38 @@ class QueueRows(RunRows):
             self._move(db, row, "queued")
             db.table("runs").update(row["number"], {"pid": None, "pid_started": None})
 
+    def move_in_queue(self, run_id: str, by: int) -> int:
+        """Lets a waiting run go sooner or later; the others keep their order.
+
+        Args:
+            run_id: the run.
+            by: how many places; negative is sooner. The ends of the queue are as far as it goes.
+
+        Returns:
+            How many runs go before it now.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: it does not wait in the queue, or the file can't be written.
+        """
+        with self.write() as db:
+            row = self._require(db, run_id)
+            if row["status"] != "queued" or row["queue_position"] is None:
+                raise LabError(
+                    f"Run {run_id} does not wait in the queue, so it has no place there."
+                )
+            waiting = db.execute(
+                "SELECT number, queue_position FROM runs WHERE status = 'queued' "
+                "AND queue_position IS NOT NULL ORDER BY queue_position, number"
+            ).fetchall()
+            order = [number for number, _ in waiting]
+            place = min(max(0, order.index(row["number"]) + by), len(order) - 1)
+            order.remove(row["number"])
+            order.insert(place, row["number"])
+            for number, (_, position) in zip(order, waiting, strict=True):
+                db.table("runs").update(number, {"queue_position": position})
+        return place
+
     def _claim(self, db: Database, run_id: str, pid: int, pid_started: float) -> None:
         row = self._require(db, run_id)
         if row["status"] not in ("queued", *RESUMABLE):

@@ -300,15 +300,22 @@ def test_a_damaged_fact_set_does_not_hide_the_others(own_home):
 
 
 @pytest.mark.parametrize(
-    "words, port, opened", [([], 7860, False), (["--port", 1, "--open"], 1, True)]
+    "words, meant",
+    [
+        ([], (7860, False, "127.0.0.1", ())),
+        (["--port", 1, "--open"], (1, True, "127.0.0.1", ())),
+        (["--host", "0.0.0.0", "--name", "a.b"], (7860, False, "0.0.0.0", ("a.b",))),
+    ],
 )
-def test_serve_starts_the_page(words, port, opened, monkeypatch):
+def test_serve_starts_the_page(words, meant, monkeypatch):
     asked = []
     page = types.ModuleType("rotelab.ui")
-    page.serve = lambda lab, port, open_browser: asked.append((type(lab), port, open_browser))
+    page.serve = lambda lab, port, open_browser, host, names: asked.append(
+        (type(lab), port, open_browser, host, names)
+    )
     monkeypatch.setitem(sys.modules, "rotelab.ui", page)
     assert rotelab("serve", *words).code == 0
-    assert asked == [(Lab, port, opened)]
+    assert asked == [(Lab, *meant)]
 
 
 def test_every_option_of_a_run_is_explained_by_its_own_help():

@@ -162,9 +162,18 @@ def test_a_taught_run_shows_three_figures(lab, home):
     shown = representations_tab.show(lab, home[2], "Lines")
     note, column, similarity, delta, slider, pca, missing = shown
     assert "0." in note and column.visible and missing == ""
+    assert "“Likeness to the key token, phase 2” is 5" in note  # it was asked for, so it is said
     assert similarity.data and delta.data and pca.value
     assert slider.maximum == 2 and slider.value == 1
     assert representations_tab.show_similarity(lab, home[2], "Colour map").data[0].type == "heatmap"
+
+
+def test_likeness_that_came_by_itself_is_left_to_speak_for_itself(own_home, tiny_folder):
+    lab = Lab.open()
+    run_id = taught_run(lab, tiny_folder)
+    with lab.registry.write() as db:
+        db.execute("UPDATE runs SET config = json_set(config, '$.generalize.align', 0.0)")
+    assert "asked to make" not in representations_tab.show(lab, run_id, "Lines")[0]
 
 
 def test_runs_without_figures_say_what_to_do(lab, home, own_home, tiny_folder):

@@ -756,3 +756,24 @@ def test_a_thousand_runs_are_listed_quickly(registry, settings):
     assert len(registry.runs(limit=-1)) == 1001
     assert time.perf_counter() - began < 1.0
     assert json.loads(row["config"]) == RunConfig().to_dict()
+
+
+def test_the_queue_is_reordered(registry):
+    ids = [registry.create_run(RunConfig(), pack_of("Ada")) for _ in range(4)]
+
+    def order():
+        waiting = registry.runs(limit=-1, status="queued")
+        return [ids.index(r.id) for r in sorted(waiting, key=lambda r: r.queue_position)]
+
+    assert registry.move_in_queue(ids[3], -1) == 2 and order() == [0, 1, 3, 2]
+    assert registry.move_in_queue(ids[3], -99) == 0 and order() == [3, 0, 1, 2]
+    assert registry.move_in_queue(ids[0], 1) == 2 and order() == [3, 1, 0, 2]
+    assert registry.move_in_queue(ids[3], 99) == 3 and order() == [1, 0, 2, 3]
+    assert registry.claim_next() == ids[1]
+    with pytest.raises(LabError, match="does not wait"):
+        registry.move_in_queue(ids[1], -1)
+    # Who comes later is last, wherever the others were put.
+    ids.append(registry.create_run(RunConfig(), pack_of("Ada")))
+    assert order() == [0, 2, 3, 4]
+    with pytest.raises(UnknownRun):
+        registry.move_in_queue("20260101-000000-gone-0000", 1)

@@ -15,6 +15,7 @@ import gradio as gr
 
 from rotelab.lab import Lab
 from rotelab.ui import chat_tab, facts_tab, representations_tab, runs_tab, train_tab
+from rotelab.ui.access import HOME, access
 from rotelab.ui.common import CHECKPOINT_HINTS, CHECKPOINT_NAMES, bound, checkpoint_badge
 from rotelab.ui.provisioning import Provisioning, build_banner
 from rotelab.ui.server import (
@@ -117,24 +118,33 @@ def _train_with(lab: Lab, *sheet):
     return gr.update(choices=lab.pack_names(), value=name), gr.update(selected="train")
 
 
-def serve(lab: Lab, port: int = PORT, open_browser: bool = False) -> None:
-    """Serves the page on this machine until Ctrl-C.
+def serve(
+    lab: Lab,
+    port: int = PORT,
+    open_browser: bool = False,
+    host: str = HOME,
+    names: tuple[str, ...] = (),
+) -> None:
+    """Serves the page until Ctrl-C, on this machine or, with a password, to others too.
 
     Args:
         lab: registry, jobs and chat.
         port: where; if it is taken, the next free one, which the terminal says.
         open_browser: whether to open the user's browser.
+        host: the address to serve at; `access.access` says what another than the usual one takes.
+        names: further names by which the page may be asked for.
 
     Raises:
-        LabError: no port is free.
+        LabError: no port is free, or others could open the page without a password.
     """
+    allowed = access(host, names)
     log_to_file(lab)
-    bound = free_socket(port)
+    bound = free_socket(port, host)
     taken = bound.getsockname()[1]
     if port not in (0, taken):
         print(f"rotelab: port {port} is taken, so this is on {taken}.", file=sys.stderr)
     provisioning = Provisioning(terminal=True)
-    app = make_server_app(lab, build_app(lab, provisioning), taken)
+    app = make_server_app(lab, build_app(lab, provisioning), taken, allowed)
     stop = threading.Event()
     threading.Thread(target=keep_queue_moving, args=(lab, stop), name="queue", daemon=True).start()
     try:

@@ -22,6 +22,7 @@ from rotelab.plots.representations import (
 from rotelab.plots.style import CHECKPOINT_NAMES
 from rotelab.projections import kept_layers, project
 from rotelab.registry import RunRow, Similarity
+from rotelab.sweep_axes import label_of
 from rotelab.ui.common import bound, checkpoint_badge, escape
 from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
 
@@ -173,7 +174,7 @@ def show(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
     slider = gr.Slider(maximum=max(1, layers - 1), value=chosen, visible=layers > 0)
     picture, missing = show_pca(lab, run_id, chosen)
     return [
-        in_numbers(rows), gr.Column(visible=True), similarity_figure(rows, kind),
+        in_numbers(rows) + _asked_for(run), gr.Column(visible=True), similarity_figure(rows, kind),
         delta_curves(rows), slider, picture, missing,
     ]  # fmt: skip
 
@@ -228,6 +229,22 @@ def in_numbers(rows: Sequence[Similarity]) -> str:
         f"<div class='readout'><table><caption>In short: how alike are the key-token prompt and … "
         f"<span class='hint'>(cosine similarity, mean of layers {upper[0]} to {top})</span>"
         f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _asked_for(run: RunRow) -> str:
+    """Says so where training itself drew the compared states together."""
+    try:
+        weight = run.config.generalize.align
+    except LabError:  # its settings are damaged
+        return ""
+    if not weight:
+        return ""
+    return _note(
+        f"Phase 2 of this run was asked to make taught facts' wordings like the key token (“"
+        f"{label_of('generalize.align')}” is {weight:g}), so their likeness is no finding by "
+        "itself. What is one: that it reaches facts and wordings that phase 2 never saw. With 0 "
+        "the two grow alike by themselves, though less."
     )
 
 

@@ -39,14 +39,16 @@ class RunView:
     """The detail's components; `filled` is the order in which `fill_view` gives their values."""
 
     FILLED: ClassVar[tuple[str, ...]] = (
-        "head", "stop", "resume", "again", "clone", "archive", "delete", "scores", "bars",
-        "curves", "settings", "command", "name", "note", "places", "zip", "download", "bundle",
-        "with_adapters", "bundle_file", "log",
+        "head", "stop", "resume", "sooner", "later", "again", "clone", "archive", "delete",
+        "scores", "bars", "curves", "settings", "command", "name", "note", "places", "zip",
+        "download", "bundle", "with_adapters", "bundle_file", "log",
     )  # fmt: skip
 
     head: gr.HTML
     stop: gr.Button
     resume: gr.Button
+    sooner: gr.Button
+    later: gr.Button
     again: gr.Button
     clone: gr.Button
     archive: gr.Button
@@ -97,6 +99,8 @@ def build_run_view() -> RunView:
         for name, words, variant in (
             ("resume", "Resume", "primary"),
             ("stop", "Stop this run", "stop"),
+            ("sooner", "Sooner", "secondary"),
+            ("later", "Later", "secondary"),
             ("again", "Run again", "secondary"),
             ("clone", "Open in the form", "secondary"),
             ("archive", "Archive", "secondary"),
@@ -144,7 +148,7 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
     except UnknownRun:
         hidden = gr.Button(visible=False)
         return [
-            NOTHING, *[hidden] * 6, "", gr.Plot(visible=False), None, "", gr.Code(visible=False),
+            NOTHING, *[hidden] * 8, "", gr.Plot(visible=False), None, "", gr.Code(visible=False),
             "", "", "", hidden,
             gr.DownloadButton(visible=False), hidden, gr.Checkbox(visible=False),
             gr.DownloadButton(visible=False), "",
@@ -358,7 +362,7 @@ def _command(run: RunRow) -> Any:
 
 
 def _buttons(run: RunRow) -> list[Any]:
-    """Stop, resume, again, clone, archive and delete, as far as they make sense now."""
+    """The buttons from `stop` to `delete`, in their order, as far as they make sense now."""
     at_work = run.live or run.status == "queued"
     try:
         repeatable = bool(run.config)
@@ -370,6 +374,7 @@ def _buttons(run: RunRow) -> list[Any]:
             visible=at_work and run.status != "stopping",
         ),
         gr.Button(visible=run.status in RESUMABLE and repeatable and not run.imported),
+        *[gr.Button(visible=run.status == "queued" and not run.held)] * 2,
         gr.Button(visible=repeatable),
         gr.Button(visible=repeatable),
         gr.Button("Take out of the archive" if run.archived else "Archive", visible=not at_work),

@@ -321,6 +321,19 @@ def resume(lab: Lab, run_id: str | None) -> list[Any]:
     return fill_view(lab, run_id)
 
 
+def move(lab: Lab, by: int, run_id: str | None) -> list[Any]:
+    """Lets the chosen run, which waits, go sooner or later.
+
+    Raises:
+        LabError: none is chosen, or it does not wait.
+    """
+    ahead = lab.registry.move_in_queue(_chosen(run_id), by)
+    gr.Info(
+        "It is the next to start." if not ahead else f"{ahead} of those that wait go before it."
+    )
+    return fill_view(lab, run_id)
+
+
 # Wiring ------------------------------------------------------------------------------------------
 
 
@@ -349,6 +362,8 @@ def _wire_actions(lab: Lab, tab: RunsTab) -> None:
     view, quiet = tab.view, {"api_visibility": "private"}
     for button, handler in ((view.stop, stop), (view.resume, resume), (view.archive, archive)):
         button.click(bound(handler, lab), tab.chosen, view.filled, **quiet)
+    for button, by in ((view.sooner, -1), (view.later, 1)):
+        button.click(bound(move, lab, by), tab.chosen, view.filled, **quiet)
     words = [tab.chosen, view.name, view.note]
     view.save.click(bound(save_words, lab), words, view.filled, **quiet)
     view.again.click(bound(again, lab), tab.chosen, [tab.started, tab.run], **quiet)

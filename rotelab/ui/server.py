@@ -21,10 +21,9 @@ from starlette.responses import PlainTextResponse
 
 from rotelab.errors import LabError
 from rotelab.lab import Lab
+from rotelab.ui.access import HOME, USER, Access, FewAttempts
 from rotelab.ui.theme import make_theme, style_sheet
 
-HOST = "127.0.0.1"
-OWN_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 PORTS_TRIED = 50
 QUEUE_EVERY_S = 2.0
 MAX_UPLOAD = "1gb"
@@ -57,27 +56,33 @@ class SameOrigin:
         await self.app(scope, receive, send)
 
 
-def make_server_app(lab: Lab, demo: gr.Blocks, port: int) -> FastAPI:
-    """The page as an ASGI app, locked to this machine.
+def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None = None) -> FastAPI:
+    """The page as an ASGI app, locked to this machine unless a password opens it.
 
     Args:
         lab: says which folders must never be served.
         demo: the page.
         port: where it will be served.
+        allowed: who may open it; by default this machine alone.
     """
+    allowed = allowed or Access()
     settings = lab.settings
     settings.exports.mkdir(parents=True, exist_ok=True)
     database = str(settings.database)
     blocked = [database, f"{database}-wal", f"{database}-shm", str(settings.runs)]
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(SameOrigin)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=OWN_NAMES)
+    app.add_middleware(FewAttempts)
+    # Added last, so it is asked first.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed.names))
     return gr.mount_gradio_app(
         app,
         demo,
         path="/",
-        server_name=HOST,
+        server_name=allowed.host,
         server_port=port,
+        auth=allowed.auth,
+        auth_message=f"The name is {USER}; the password is the one that the lab was started with.",
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
@@ -95,7 +100,7 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int) -> FastAPI:
     )
 
 
-def free_socket(port: int) -> socket.socket:
+def free_socket(port: int, host: str = HOME) -> socket.socket:
     """A socket bound to the port, or to the next free one after it; 0 takes any.
 
     Raises:
@@ -103,11 +108,12 @@ def free_socket(port: int) -> socket.socket:
     """
     candidates = [0] if port == 0 else range(port, min(port + PORTS_TRIED, 65536))
     for candidate in candidates:
-        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM)
         if sys.platform != "win32":  # there it would allow two servers on one port
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            bound.bind((HOST, candidate))
+            bound.bind((host, candidate))
             # Listening at once: two starts in the same moment must not take one port.
             bound.listen(128)
             return bound
@@ -177,7 +183,9 @@ def _announce(
         if server.should_exit:
             return
         time.sleep(0.02)
-    url = f"http://{HOST}:{bound.getsockname()[1]}"
+    host, taken = bound.getsockname()[:2]
+    host = {"0.0.0.0": HOME, "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    url = f"http://{host}:{taken}"
     print(f"rotelab is ready: {url} (Ctrl-C ends it; runs go on)", flush=True)
     when_ready()
     if open_browser:
