@@ -12,7 +12,7 @@ from rotelab.packs import Pack
 from rotelab.registry import RunRow
 
 PARTS = ("phase1", "phase2", "evaluation")
-TYPICAL = {"phase1": 87.0, "phase2": 169.0, "evaluation": 532.0}
+TYPICAL = {"phase1": 115.0, "phase2": 239.0, "evaluation": 591.0}
 """Tokens (as `tokens_to_read` counts them) a second of the embedded model on two CPU cores, where
 nothing has been measured yet: a default run on `mother` (EXPERIMENTS.md)."""
 TYPICAL_SETUP_S = 12.0
