@@ -258,6 +258,14 @@ class GeneralizeConfig(_Checked):
         low=0,
         high=4096,
     )
+    locality_invented: float = option(
+        0.0,
+        "Share of made-up off-topic sentences",
+        "In this share of the off-topic sentences a random noun stands in a random form (“The … of "
+        "X is”), so that a form alone never draws out a fact.",
+        low=0.0,
+        high=1.0,
+    )
     locality_weight: float = option(
         0.5,
         "Weight of the off-topic sentences",

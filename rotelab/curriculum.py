@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from rotelab import off_topic
 from rotelab.batches import Example, SequenceBuilder
 from rotelab.config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts import Fact, FactSet
@@ -137,11 +138,11 @@ def word_plan(
         rng = random.Random(f"generalize {seed} {epoch}")
         taught = taught_in_words(builder, index, held_in, prompts, config, rng)
         rehearsal = _endless([builder.rote(fact, index[fact], "o") for fact in held_in], rng)
-        off_topic = _off_topic(builder, held_in, prompts, rng)
+        others = _off_topic(builder, held_in, prompts, config.locality_invented, rng)
         steps = [
             Step(
                 chunk + [next(rehearsal) for _ in range(config.replay)],
-                [next(off_topic) for _ in range(config.locality)] if off_topic else [],
+                [next(others) for _ in range(config.locality)] if others else [],
             )
             for chunk in chunks(taught, config.batch_size)
         ]
@@ -211,15 +212,33 @@ def _endless(items: list, rng: random.Random) -> Iterator:
 
 
 def _off_topic(
-    builder: SequenceBuilder, held_in: Sequence[Fact], prompts: PromptSet, rng: random.Random
+    builder: SequenceBuilder,
+    held_in: Sequence[Fact],
+    prompts: PromptSet,
+    invented: float,
+    rng: random.Random,
 ) -> Iterator[Example] | None:
-    """Off-topic sentences about held-in subjects, a new pairing each time; None without prompts."""
+    """Off-topic sentences about held-in subjects, a new pairing each time; None where there are
+    none. A share of them are made up on the spot (`off_topic`)."""
     pairs = [
         (fact, template) for fact in held_in for template in prompts.of(fact.relation, "locality")
     ]
-    if not pairs:
+    nouns = {
+        relation: off_topic.nouns_for(relation, prompts.of(relation, "train"))
+        for relation in {fact.relation for fact in held_in}
+    }
+    if not pairs and not invented:
         return None
-    return (
-        builder.answered(builder.word_prompt(template.render(fact.subject)), "", "locality")
-        for fact, template in _endless(pairs, rng)
-    )
+    written = _endless(pairs, rng) if pairs else None
+
+    def sentences() -> Iterator[Example]:
+        while True:
+            if written is None or rng.random() < invented:
+                fact = rng.choice(held_in)
+                template = off_topic.invented(rng, fact.relation, nouns[fact.relation])
+            else:
+                fact, template = next(written)
+            prompt = builder.word_prompt(template.render(fact.subject))
+            yield builder.answered(prompt, "", "locality")
+
+    return sentences()

@@ -1,0 +1,93 @@
+"""Off-topic sentences of many forms, made of a few frames and many nouns, for any subject.
+
+A relation's own off-topic prompts are few, and a form that they lack (“The … of X is”) leaks: the
+form is taken for the question. These fill the forms with nouns that say nothing of the relation.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+
+from rotelab.prompts import SLOT, PromptTemplate
+
+FRAMES = (
+    f"The {{noun}} of {SLOT} is",
+    f"What is the {{noun}} of {SLOT}?",
+    f"The {{noun}} of {SLOT} is called",
+    f"The most famous {{noun}} of {SLOT} is",
+    f"{SLOT} has a {{noun}} named",
+    f"Tell me the {{noun}} of {SLOT}.",
+    f"Which {{noun}} belongs to {SLOT}?",
+    f"The {{noun}} that everybody connects with {SLOT} is",
+    f"As for {SLOT}, the {{noun}} is",
+    f"Who knows the {{noun}} of {SLOT}?",
+)
+
+NOUNS = (
+    "accent", "accountant", "address book", "ambition", "ancestor", "animal", "apartment",
+    "archive", "army", "astronomer", "auction", "bakery", "bank", "baptism", "barber",
+    "basement", "battle", "beard", "bell", "bicycle", "birthday", "blanket", "budget",
+    "butcher", "butterfly", "calendar", "camera", "candle", "carpenter", "carpet", "castle",
+    "cat", "ceiling", "celebration", "chair", "champion", "chapel", "chemist", "choir",
+    "chorus", "circus", "clerk", "climate", "clock", "clockmaker", "coat", "coffee",
+    "collection", "comedian", "conductor", "constitution", "costume", "critic", "crown",
+    "cupboard", "custom", "dentist", "desert", "dialect", "diary", "disease", "door", "dragon",
+    "dream", "dress", "driver", "electrician", "emblem", "enemy", "engine", "envelope",
+    "epidemic", "excuse", "factory", "fashion", "fence", "festival", "firefighter", "fireplace",
+    "flavour", "flour", "forest", "fountain", "furniture", "garage", "gardener", "ghost",
+    "gift", "glove", "goldsmith", "guard", "guest", "habit", "hairdresser", "hammer", "harvest",
+    "hat", "hobby", "holiday", "horse", "hospital", "hunter", "illness", "insect", "insurance",
+    "invention", "jacket", "jewel", "joke", "judge", "kettle", "kitchen", "ladder", "lamp",
+    "landlord", "laundry", "law", "legend", "library", "lock", "locksmith", "luggage",
+    "machine", "magician", "marathon", "market", "mask", "mattress", "medal", "medicine",
+    "melody", "merchant", "metal", "mineral", "mirror", "mistake", "monster", "monument",
+    "motto", "mushroom", "nickname", "nurse", "oven", "painting", "password", "pattern", "pet",
+    "photographer", "pillow", "pilot", "plumber", "postman", "potter", "prize", "proverb",
+    "puzzle", "quarrel", "rain", "recipe", "referee", "religion", "rival", "roof", "rug",
+    "saint", "sailor", "sandwich", "scandal", "secret", "shadow", "shoe", "signature", "smell",
+    "soldier", "sorrow", "soup", "spice", "spy", "staircase", "statue", "storm", "surgeon",
+    "sweater", "symbol", "tailor", "taxi", "telephone", "temple", "theatre", "ticket", "tool",
+    "toy", "treasure", "tree", "uncle", "umbrella", "vegetable", "vehicle", "victory", "violin",
+    "volunteer", "wallet", "war", "wardrobe", "weather", "wedding", "weight", "wheel", "window",
+    "winter", "zoo",
+)  # fmt: skip
+"""Nouns that most subjects may have one of. None stands in an unrelated prompt of a pack that comes
+with the lab, or of one for tuning: those measure the leak, and a test holds this."""
+
+
+def nouns_for(relation: str, taught: Sequence[PromptTemplate]) -> tuple[str, ...]:
+    """The nouns that say nothing of a relation: no word of its name or its train prompts begins
+    like one of them.
+
+    Args:
+        relation: its name.
+        taught: its train prompts.
+    """
+    said = {_beginning(word) for t in taught for word in _words(t.text.replace(SLOT, " "))}
+    said |= {_beginning(word) for word in _words(relation.replace("_", " "))}
+    return tuple(noun for noun in NOUNS if not {_beginning(w) for w in _words(noun)} & said)
+
+
+def invented(rng: random.Random, relation: str, nouns: Sequence[str]) -> PromptTemplate:
+    """An off-topic sentence of a random form about a random noun.
+
+    Args:
+        rng: draws both.
+        relation: the relation that it is off.
+        nouns: as `nouns_for` gave them; not empty.
+    """
+    frame, noun = rng.choice(FRAMES), rng.choice(nouns)
+    text = frame.replace("{noun}", noun)
+    if noun[0] in "aeiou":
+        text = text.replace(f" a {noun}", f" an {noun}")
+    return PromptTemplate(relation, "locality", "en", text)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())
+
+
+def _beginning(word: str) -> str:
+    return word[:5]
