@@ -156,6 +156,10 @@ def test_the_estimate_grows_with_the_work_and_learns_from_finished_runs(lab):
     measured = estimate(lab, config, pack)
     assert measured.measured and measured.seconds == pytest.approx(75, rel=0.1)
     assert tokens_to_read(large, lab.facts_for(large))["phase1"] > 20_000
+    # What was taken over from another run took no time, and says nothing of the machine's speed.
+    with lab.registry.write() as db:
+        db.execute("UPDATE runs SET shared_phase1_from = 'another'")
+    assert not estimate(lab, config, pack).measured
 
 
 def test_what_is_wrong_stands_in_the_place_of_the_estimate(lab):

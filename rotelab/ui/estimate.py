@@ -41,8 +41,8 @@ def estimate(lab: Lab, config: RunConfig, pack: Pack) -> Estimate:
     """
     work = tokens_to_read(config, pack)
     speeds, setup = _measured(lab, config)
-    if speeds:
-        seconds = sum(work[part] / speeds[part] for part in PARTS if part in speeds)
+    if all(part in speeds for part in PARTS):
+        seconds = sum(work[part] / speeds[part] for part in PARTS)
         return Estimate(seconds + setup, True)
     if config.model.name != EMBEDDED:
         return Estimate(None, False)
@@ -89,7 +89,7 @@ def _measured(lab: Lab, config: RunConfig) -> tuple[dict[str, float], float]:
             # A run that may end phase 1 early has not read what its settings say.
             early = part == "phase1" and run.config.memorize.stop_at_full_recall
             # What another run of its sweep did for it took it no time.
-            shared = part != "phase2" and run.sweep_id is not None
+            shared = part != "phase2" and run.shared_phase1_from is not None
             if isinstance(seconds, int | float) and seconds > 0 and not (early or shared):
                 read[part] += work[part]
                 took[part] += seconds
