@@ -231,7 +231,12 @@ def _recipe_words(sides: Sequence[Side]) -> list[str]:
     if len(recipes) != 1:
         return []
     recipe = recipes.pop()
-    return [f"All follow the recipe {recipe}." if recipe else "All have settings of their own."]
+    every = _every(sides)
+    return [f"{every} follow the recipe {recipe}." if recipe else f"{every} have own settings."]
+
+
+def _every(sides: Sequence[Side]) -> str:
+    return "Both" if len(sides) == 2 else "All"
 
 
 # Facts -------------------------------------------------------------------------------------------
@@ -259,23 +264,24 @@ def _taught(sides: Sequence[Side]) -> tuple[list[frozenset[Fact] | None], list[s
 
 def _facts_words(sides: Sequence[Side], taught: Sequence[frozenset[Fact] | None]) -> str:
     """What the content hashes say, in words."""
+    every = _every(sides)
     if len({side.run.content_hash for side in sides}) == 1:
-        return "All learn the same facts, with the same wordings."
+        return f"{every} learn the same facts, with the same wordings."
     read = [facts for facts in taught if facts is not None]
     if len(read) < LEAST:
         return "The runs learn different facts."
     common = frozenset.intersection(*read)
     if all(facts == common for facts in read):
         other = len({side.run.prompts_csv for side in sides}) > 1
-        return f"All learn the same {len(common):,} facts, but " + (
+        return f"{every} learn the same {len(common):,} facts, but " + (
             "their wordings differ." if other else "in another order."
         )
     counts = joined(
         [f"{side.label} {len(f):,}" for side, f in zip(sides, taught, strict=True) if f is not None]
     )
     shared = f"{len(common):,} of them are" if len(common) > 1 else "one of them is"
-    same = f"{shared} the same in all" if common else "none of them is the same in all"
-    return f"The runs learn different facts ({counts}); {same}."
+    same = f"{shared} the same" if common else "none of them is the same"
+    return f"The runs learn different facts ({counts}); {same} in {every.lower()}."
 
 
 def _by_fact(

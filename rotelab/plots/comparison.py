@@ -54,6 +54,11 @@ def overlaid(lines: Sequence[Line], name: str = "", height: int = 460) -> go.Fig
                 legend = False
     layout = copy.deepcopy(_frame(tuple(phases), height))
     layout["uirevision"] = name or "comparison"
+    losses = [m.value for _, metrics in lines for m in metrics if m.name == "loss"]
+    most = max(filter(math.isfinite, losses), default=0) or 1
+    for column in range(len(phases)):
+        # Said outright: left to itself, plotly cuts axes that are tied to one another off at 4.
+        layout[f"yaxis{len(phases) + column + 1}"]["range"] = [0, 1.05 * most]
     # Made at one go: plotly checks a figure again with every change.
     return go.Figure({"data": traces, "layout": layout})
 
@@ -72,7 +77,6 @@ def _frame(phases: tuple[str, ...], height: int) -> dict[str, Any]:
     for row, title in enumerate(ROWS.values(), 1):
         figure.update_yaxes(title_text=title, row=row, col=1)
     figure.update_yaxes(range=[-0.04, 1.06], tickformat=".0%", row=1)
-    figure.update_yaxes(rangemode="tozero", row=2)
     for column, phase in enumerate(phases, 1):
         figure.update_xaxes(title_text=f"{PHASES[phase]} (steps)", row=len(ROWS), col=column)
     if not phases:

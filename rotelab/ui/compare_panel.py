@@ -26,8 +26,17 @@ NO_OTHERS = (
     "then put side by side.</p>"
 )
 NO_RUN = "<p class='sub'>Choose a run above first.</p>"
-MEASURES = {"generation_accuracy": "right", "object_probability": "probability", **SHORT_WORDS}
-BEST = " <b class='best' title='the best of its row'>★</b>"
+MEASURES = {"generation_accuracy": "right", "object_probability": "likely", **SHORT_WORDS}
+BEST = " <b title='the best of its row'>★</b>"
+STYLE = f"""{CSS}
+table {{table-layout: fixed}}
+th:first-child {{width: 22%}}
+.wide th:first-child {{width: 18%}}
+.wide th:nth-child(2) {{width: 12%}}
+td .sub {{color: var(--body-text-color-subdued)}}
+a {{padding: 0}}
+"""
+"""Columns as wide as each other, however long a run's name."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +83,10 @@ def build_compare_panel(lab: Lab) -> ComparePanel:
             run_choices(lab), value=[], multiselect=True, label="Compare with",
             info=f"One to {MOST - 1} other runs.", elem_id="compare-others",
         )  # fmt: skip
-        words = gr.HTML(NO_RUN, css_template=CSS, elem_id="compare-words")
+        words = gr.HTML(NO_RUN, css_template=STYLE, elem_id="compare-words")
         curves = gr.Plot(label="Curves", show_label=False, visible=False, elem_id="compare-curves")
-        scores = gr.HTML(css_template=CSS, elem_id="compare-scores")
-        facts = gr.HTML(css_template=CSS, elem_id="compare-facts")
+        scores = gr.HTML(css_template=STYLE, elem_id="compare-scores")
+        facts = gr.HTML(css_template=STYLE, elem_id="compare-facts")
         with gr.Row(visible=False) as pager:
             back = gr.Button("‹ Before", size="sm", min_width=90, scale=0)
             on = gr.Button("Next ›", size="sm", min_width=90, scale=0, elem_id="compare-next")
@@ -104,7 +113,7 @@ def offer(lab: Lab, run_id: str | None, others: Sequence[str] | None) -> Any:
             kept.append(other)
             if other not in known:  # too old or archived to be listed
                 choices.append((run_label(run), other))
-    return gr.Dropdown(choices=choices, value=kept)
+    return gr.Dropdown(choices=choices, value=kept, multiselect=True)
 
 
 def linked(lab: Lab, run_id: str, text: str | None) -> list[Any]:
@@ -217,10 +226,14 @@ def scores_html(comparison: Comparison) -> str:
     known = [probe for probe in PROBE_WORDS if probe in comparison.probes]
     for probe in [*known, *(p for p in comparison.probes if p not in PROBE_WORDS)]:
         name, hint = PROBE_WORDS.get(probe, (probe, ""))
-        first = f"<td rowspan='{len(COMPARED)}'><b title='{escape(hint)}'>{escape(name)}</b></td>"
+        asked = _asked(comparison, probe)
+        said = f"<br><span class='sub'>{asked:,} questions</span>" if asked else ""
+        first = (
+            f"<td rowspan='{len(COMPARED)}'><b title='{escape(hint)}'>{escape(name)}</b>{said}</td>"
+        )
         for checkpoint in COMPARED:
             cells = "".join(
-                f"<td>{_score(comparison, place, checkpoint, probe)}</td>"
+                f"<td>{_score(comparison, place, checkpoint, probe, not asked)}</td>"
                 for place in range(len(comparison.sides))
             )
             rows += f"<tr>{first}<td class='key'>{checkpoint_badge(checkpoint)}</td>{cells}</tr>"
@@ -228,10 +241,11 @@ def scores_html(comparison: Comparison) -> str:
     if not rows:
         return "<h4>Scores</h4><p class='sub'>None of these runs has been asked anything yet.</p>"
     return (
-        "<h4>Scores</h4><table><thead><tr><th scope='col'>What was asked</th>"
+        "<h4>Scores</h4><table class='wide'><thead><tr><th scope='col'>What was asked</th>"
         f"<th scope='col'>Model</th>{_heads(comparison)}</tr></thead><tbody>{rows}</tbody></table>"
         f"<p class='sub'>{BEST} is the best of its row, unless all are equal: the highest figure, "
-        "but the lowest for unrelated questions.</p>"
+        "but the lowest for unrelated questions. “Right”: the share of questions whose answer is "
+        "the fact's object; “likely”: how likely the model finds the object, on average.</p>"
     )
 
 
@@ -283,8 +297,15 @@ def _values(option: Option) -> str:
     return "".join(f"<td>{escape(word)}</td>" for word in words)
 
 
-def _score(comparison: Comparison, place: int, checkpoint: str, probe: str) -> str:
-    """A run's figures for one kind of question, a line each."""
+def _asked(comparison: Comparison, probe: str) -> int:
+    """How many questions each run was asked; 0 where that differs."""
+    scores = (side.scores.get(c, {}).get(probe) for side in comparison.sides for c in COMPARED)
+    counts = {score.n for score in scores if score is not None}
+    return counts.pop() if len(counts) == 1 else 0
+
+
+def _score(comparison: Comparison, place: int, checkpoint: str, probe: str, counted: bool) -> str:
+    """A run's figures for one kind of question, a line each; `counted`: with how many it was of."""
     score: Score | None = comparison.sides[place].scores.get(checkpoint, {}).get(probe)
     if score is None:
         return "–"
@@ -295,9 +316,10 @@ def _score(comparison: Comparison, place: int, checkpoint: str, probe: str) -> s
             continue
         best = place in comparison.best(checkpoint, probe, measure)
         figure = f"{100 * value:.1f} %"
-        what = f"{words} of {score.n:,}" if measure == "generation_accuracy" else words
+        if counted and measure == "generation_accuracy":
+            words += f" of {score.n:,}"
         lines.append(
-            f"{f'<b>{figure}</b>{BEST}' if best else figure} <span class='sub'>{what}</span>"
+            f"{f'<b>{figure}</b>{BEST}' if best else figure} <span class='sub'>{words}</span>"
         )
     return "<br>".join(lines) or "–"
 

@@ -16,12 +16,12 @@ def build_files() -> dict[str, Any]:
         made["name"] = gr.Textbox(label="Name", max_lines=1, max_length=80, elem_id="run-name")
         made["note"] = gr.Textbox(label="Note", max_lines=4, max_length=2000, scale=2,
                                   elem_id="run-note")  # fmt: skip
-    with gr.Row(equal_height=True):
-        made["tags"] = gr.Textbox(
-            label="Tags", placeholder="such as: talk, baseline", max_lines=1, max_length=600,
-            info=f"With commas between them, at most {MAX_TAGS}; the search above finds them.",
-            elem_id="run-tags", scale=2,
-        )  # fmt: skip
+    made["tags"] = gr.Textbox(
+        label="Tags", placeholder="such as: talk, baseline", max_lines=1, max_length=600,
+        info=f"With commas between them, at most {MAX_TAGS}; the search above finds them.",
+        elem_id="run-tags",
+    )  # fmt: skip
+    with gr.Row():
         made["save"] = gr.Button(
             "Save name, note and tags", size="md", elem_id="run-save", scale=0, min_width=240
         )
