@@ -15,7 +15,7 @@ from rotelab.lab import Lab
 from rotelab.plots.comparison import overlaid, run_colour
 from rotelab.plots.training import CURVES
 from rotelab.registry import Score
-from rotelab.ui.common import bound, checkpoint_badge, escape, run_choices, run_label
+from rotelab.ui.common import CHECKPOINT_NAMES, bound, escape, run_choices, run_label
 from rotelab.ui.run_detail import CSS, SHORT_WORDS
 from rotelab.ui.run_words import PROBE_WORDS, setting_word
 
@@ -222,6 +222,7 @@ def words_html(comparison: Comparison) -> str:
 
 def scores_html(comparison: Comparison) -> str:
     """What was asked, at each checkpoint, a column for each run; the best is marked by a star."""
+    # Checkpoints go without their colours here: blue and orange are runs.
     rows = ""
     known = [probe for probe in PROBE_WORDS if probe in comparison.probes]
     for probe in [*known, *(p for p in comparison.probes if p not in PROBE_WORDS)]:
@@ -236,7 +237,7 @@ def scores_html(comparison: Comparison) -> str:
                 f"<td>{_score(comparison, place, checkpoint, probe, not asked)}</td>"
                 for place in range(len(comparison.sides))
             )
-            rows += f"<tr>{first}<td class='key'>{checkpoint_badge(checkpoint)}</td>{cells}</tr>"
+            rows += f"<tr>{first}<td class='key'>{CHECKPOINT_NAMES[checkpoint]}</td>{cells}</tr>"
             first = ""
     if not rows:
         return "<h4>Scores</h4><p class='sub'>None of these runs has been asked anything yet.</p>"
@@ -244,8 +245,9 @@ def scores_html(comparison: Comparison) -> str:
         "<h4>Scores</h4><table class='wide'><thead><tr><th scope='col'>What was asked</th>"
         f"<th scope='col'>Model</th>{_heads(comparison)}</tr></thead><tbody>{rows}</tbody></table>"
         f"<p class='sub'>{BEST} is the best of its row, unless all are equal: the highest figure, "
-        "but the lowest for unrelated questions. “Right”: the share of questions whose answer is "
-        "the fact's object; “likely”: how likely the model finds the object, on average.</p>"
+        "but the lowest for unrelated questions. “Right” (“of 20” where "
+        "runs were asked different numbers of questions): the share whose answer is the fact's "
+        "object; “likely”: how likely the model finds the object, on average.</p>"
     )
 
 
@@ -317,7 +319,7 @@ def _score(comparison: Comparison, place: int, checkpoint: str, probe: str, coun
         best = place in comparison.best(checkpoint, probe, measure)
         figure = f"{100 * value:.1f} %"
         if counted and measure == "generation_accuracy":
-            words += f" of {score.n:,}"
+            words = f"of {score.n:,}"
         lines.append(
             f"{f'<b>{figure}</b>{BEST}' if best else figure} <span class='sub'>{words}</span>"
         )
