@@ -18,7 +18,7 @@ def add_compare_command(app: typer.Typer) -> None:
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN RUN...", help="Two to six: ids, their beginnings, “latest”."),
+        typer.Argument(metavar="RUN", help="Two to six: ids, their beginnings, “latest”."),
     ],
     facts: Annotated[int, typer.Option(help="How many facts are listed at most.", min=0)] = 20,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
