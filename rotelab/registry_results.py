@@ -259,6 +259,26 @@ class ResultRows(RegistryFile):
             row = db.execute(f"SELECT count(*) FROM predictions WHERE {where}", values).fetchone()
         return row[0]
 
+    def fact_shares(
+        self, run_id: str, checkpoint: Checkpoint, probe: str
+    ) -> dict[tuple[str, str, str], tuple[int, int]]:
+        """How many answers about each fact are right, and how many there are.
+
+        Returns:
+            By (relation, subject, object), in the order in which they were asked.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            rows = db.execute(
+                "SELECT relation, subject, object, sum(correct), count(*) FROM predictions "
+                "WHERE run_id = ? AND checkpoint = ? AND probe = ? "
+                "GROUP BY relation, subject, object ORDER BY min(number)",
+                [run_id, checkpoint, probe],
+            ).fetchall()
+        return {(relation, *names): (right, n) for relation, *names, right, n in rows}
+
     def add_similarities(self, run_id: str, rows: Iterable[Similarity]) -> None:
         """Writes representation numbers; a row for the same place takes that of the older.
 

@@ -36,6 +36,9 @@ PROGRESS = ("phase", "epoch", "epochs", "step", "steps", "eta_s", "share", "mess
 
 DAMAGED = "This run's stored settings are damaged; its results can still be looked at."
 
+# Each tag by itself: in the column's own text, “é” is written otherwise, and brackets match too.
+_TAGGED = """CASE WHEN json_valid(tags) THEN EXISTS
+    (SELECT 1 FROM json_each(tags) WHERE value LIKE ? ESCAPE '\\') ELSE 0 END"""
 _FOUND = ("test_accuracy", "k", "total_s")
 _OWN = [f.name for f in fields(RunSummary) if f.name not in _FOUND]
 _SUMMARY = f"""SELECT {", ".join(_OWN)}, json_valid(config) AS sound,
@@ -332,9 +335,10 @@ def _common(row: dict[str, Any]) -> dict[str, Any]:
 def _where(search: str, status: Any, archived: bool | None) -> tuple[str, list[Any]]:
     parts, values = ["1"], []
     if search.strip():
-        columns = ("id", "name", "pack_name", "model", "note", "tags", "sweep_id")
-        parts.append("(" + " OR ".join(f"{c} LIKE ? ESCAPE '\\'" for c in columns) + ")")
-        values += [like(search.strip())] * len(columns)
+        columns = ("id", "name", "pack_name", "model", "note", "sweep_id")
+        found = [f"{c} LIKE ? ESCAPE '\\'" for c in columns] + [_TAGGED]
+        parts.append("(" + " OR ".join(found) + ")")
+        values += [like(search.strip())] * len(found)
     if status:
         wanted = [status] if isinstance(status, str) else list(status)
         parts.append(f"status IN ({', '.join('?' * len(wanted))})")

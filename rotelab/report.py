@@ -1,4 +1,4 @@
-"""Tables of a run and of a sweep, and how they are printed. Nothing here reads or writes files."""
+"""Tables of runs and sweeps, and how they are printed. Nothing here reads or writes files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from rotelab.comparison import COMPARED, Comparison
 from rotelab.config import RunConfig
 from rotelab.errors import LabError
 from rotelab.registry import CHECKPOINTS, RunRow, Score
@@ -20,6 +21,13 @@ MEASURES = {
     "object_probability": "Object probability",
 }
 """The figures that tables are made of: fields of `registry.Score`."""
+
+MORE_MEASURES = {
+    "choice_accuracy": "Choice accuracy",
+    "normalized_probability": "Normalised probability",
+    "contains_accuracy": "Contains accuracy",
+}
+"""Figures that a run has only where they were asked for."""
 
 CHECKPOINT_NAMES = {"base": "base", "memorized": "memorised", "generalized": "generalised"}
 
@@ -167,6 +175,52 @@ def _unfinished(results: SweepResults) -> Table:
                  tuple(rows))  # fmt: skip
 
 
+# Of a comparison ---------------------------------------------------------------------------------
+
+
+def comparison_tables(comparison: Comparison, facts: int) -> list[Table]:
+    """The runs, the options in which they differ, their scores, and the facts that tell them apart.
+
+    Args:
+        comparison: the runs side by side.
+        facts: how many facts are listed at most.
+    """
+    labels = comparison.labels
+    about = [(s.label, s.run.id, s.run.status, s.run.pack_name) for s in comparison.sides]
+    options = [(o.path, *map(_plain, o.values)) for o in comparison.options]
+    tables = [
+        Table("Runs", ("run", "id", "status", "facts"), tuple(about)),
+        Table("Settings in which they differ", ("option", *labels), tuple(options)),
+    ]
+    for measure, words in (MEASURES | MORE_MEASURES).items():
+        rows = list(_scores_beside(comparison, measure))
+        if rows:
+            columns = ("asked", "model", *labels, "best")
+            tables.append(Table(words, columns, tuple(rows)))
+    differ = len(comparison.facts)
+    title = f"Facts answered differently: {differ} of {comparison.facts_in_common} in common"
+    if differ > facts:
+        title += f", the first {facts}"
+    listed = [
+        (row.fact.subject, row.fact.relation, row.fact.object,
+         *(None if share is None else share.value for share in row.shares))
+        for row in comparison.facts[:facts]
+    ]  # fmt: skip
+    return [*tables, Table(title, ("subject", "relation", "object", *labels), tuple(listed))]
+
+
+def _scores_beside(comparison: Comparison, measure: str) -> Iterable[tuple[Cell, ...]]:
+    probes = _probes(of for side in comparison.sides for of in side.scores.values())
+    for checkpoint in COMPARED:
+        for probe in probes:
+            values = [side.value(checkpoint, probe, measure) for side in comparison.sides]
+            if any(value is not None for value in values):
+                best = sorted(comparison.best(checkpoint, probe, measure))
+                names = ", ".join(comparison.labels[place] for place in best)
+                name = PROBE_NAMES.get(probe, probe)
+                yield (name, CHECKPOINT_NAMES[checkpoint], *values, names)
+
+
 # Printing ----------------------------------------------------------------------------------------
 
 
@@ -178,7 +232,7 @@ def as_text(tables: Sequence[Table]) -> str:
 def as_markdown(tables: Sequence[Table]) -> str:
     """The tables for a README: the title of each in bold above it."""
     return "\n\n".join(
-        f"**{_no_markup(table.title)}**\n\n{_tabulated(table, 'pipe', _no_markup)}"
+        f"**{no_markup(table.title)}**\n\n{_tabulated(table, 'pipe', no_markup)}"
         for table in tables
     )
 
@@ -226,7 +280,8 @@ def _json_cell(cell: Cell) -> Any:
     return cell
 
 
-def _no_markup(text: str) -> str:
+def no_markup(text: str) -> str:
+    """The text with what Markdown would take for markup escaped."""
     return "".join(f"\\{char}" if char in "|*<[`\\" else char for char in text)
 
 

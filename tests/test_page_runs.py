@@ -125,12 +125,12 @@ def test_no_run_and_a_run_without_results(lab):
 
 def test_what_a_user_wrote_is_never_markup(lab):
     run_id = finished(lab, NASTY)
-    lab.registry.update_run(run_id, note=NASTY)
+    lab.registry.update_run(run_id, note=NASTY, tags=[NASTY])
     lab.registry.add_warning(run_id, NASTY)
     shown = view(lab, run_id)
     for part in ("head", "settings", "scores"):
         assert "<img" not in shown[part]
-    assert shown["head"].count("&lt;img") == 3
+    assert shown["head"].count("&lt;img") == 4
 
 
 # Answers -----------------------------------------------------------------------------------------
@@ -206,11 +206,47 @@ def test_delete_never_leaves_its_folder(lab):
 
 def test_names_and_notes(lab):
     run_id = finished(lab)
-    rename(lab, run_id, "  two\nwords ", " a note ")
+    rename(lab, run_id, "  two\nwords ", " a note ", "")
     run = lab.registry.run(run_id)
     assert (run.name, run.note) == ("two words", "a note")
     with pytest.raises(LabError, match="81 characters"):
-        rename(lab, run_id, "x" * 81, "")
+        rename(lab, run_id, "x" * 81, "", "")
+
+
+def test_tags_are_saved_shown_and_found(lab, monkeypatch):
+    monkeypatch.setattr(gr, "Info", lambda words: None)
+    run_id, other = finished(lab, "one"), finished(lab, "two")
+    shown = runs_tab.save_words(lab, run_id, "one", "", " Été ,talk,,  big\nday, TALK, 50%, <i> ")
+    shown = dict(zip(RunView.FILLED, shown, strict=True))
+    assert lab.registry.run(run_id).tags == ("Été", "talk", "big day", "50%", "<i>")
+    assert shown["tags"] == "Été, talk, big day, 50%, <i>"
+    assert "<span class='chip'>&lt;i&gt;</span>" in shown["head"] and "Tags" in shown["head"]
+    for words, found in (("Été", [run_id]), ("alk", [run_id]), ("0%", [run_id]), ("[", []),
+                         ('", "', []), ("o", [other, run_id])):  # fmt: skip
+        assert [r["Id"] for r in listed(lab, search=words)[0]] == found, words
+    rename(lab, run_id, "one", "", "")
+    assert lab.registry.run(run_id).tags == () and "Tags" not in view(lab, run_id)["head"]
+    assert listed(lab, search="talk")[0] == []
+
+
+@pytest.mark.parametrize(
+    "tags, said",
+    [
+        (",".join(map(str, range(11))), "11 tags; at most 10"),
+        ("x" * 41, "41 characters; at most 40"),
+        ("good, ba\x07d", "can't be printed"),
+        ("turned \u202e round", "can't be printed"),
+        ("half \ud800", "can't be printed"),
+    ],
+)
+def test_tags_that_are_refused(lab, tags, said):
+    run_id = queued(lab, "kept")
+    with pytest.raises(LabError, match=said):
+        rename(lab, run_id, "new", "", tags)
+    run = lab.registry.run(run_id)
+    assert (run.name, run.tags) == ("kept", ())  # nothing is saved of it
+    rename(lab, run_id, "new", "", ",".join(["x" * 40, *map(str, range(9)), "X" * 40]))
+    assert len(lab.registry.run(run_id).tags) == 10
 
 
 def test_the_zip_holds_the_adapters_and_lies_among_the_exports(lab):
@@ -262,10 +298,11 @@ def test_a_link_opens_a_run(lab):
     finished(lab)
     lab.registry.update_run(run_id, archived=True)
     asked = SimpleNamespace(query_params={"run": run_id[:-1]})
-    tabs, chooser = runs_tab.open_link(lab, asked)
+    tabs, chooser, *others = runs_tab.open_link(lab, asked)
     assert tabs.selected == "runs" and chooser.value == run_id
     assert run_id in [value for _, value in chooser.choices]
-    assert runs_tab.open_link(lab, SimpleNamespace(query_params={})) == [gr.skip(), gr.skip()]
+    assert others == [gr.skip(), gr.skip()]
+    assert runs_tab.open_link(lab, SimpleNamespace(query_params={})) == [gr.skip()] * 4
     with pytest.raises(UnknownRun):
         runs_tab.open_link(lab, SimpleNamespace(query_params={"run": "<b>"}))
 

@@ -16,7 +16,10 @@ CHECKPOINT_COLOURS = {"base": "#808080", "memorized": "#D55E00", "generalized": 
 CHECKPOINT_DASHES = {"base": "dot", "memorized": "dash", "generalized": "solid"}
 
 RELATION_COLOURS = ("#1F86C9", "#D55E00", "#009E73", "#C4639A", "#C98A00", "#7488A6")
-"""For figures that tell relations apart, in the relations' order."""
+"""For figures that tell relations apart, or runs, in their order."""
+SERIES_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SERIES_MARKERS = ("circle", "diamond", "square", "x", "triangle-up", "star")
+"""As many, for the lines of such figures: what a colour says, they say too."""
 
 ROLE_NAMES = {
     "key": "key token",

@@ -7,11 +7,16 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rotelab.plots.style import CHECKPOINT_COLOURS, RELATION_COLOURS, TEXT, styled
+from rotelab.plots.style import (
+    CHECKPOINT_COLOURS,
+    RELATION_COLOURS,
+    SERIES_DASHES,
+    SERIES_MARKERS,
+    TEXT,
+    styled,
+)
 from rotelab.sweep_results import Plane, Spread
 
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-_MARKERS = ("circle", "diamond", "square", "x", "triangle-up", "star")
 _NONE = "No run of this cell has finished yet."
 
 
@@ -115,8 +120,8 @@ def _line(figure: go.Figure, place: int, name: str, points: list[tuple[Any, Spre
         name=name,
         legendgroup=name,
         mode="lines+markers",
-        line={"color": colour, "width": 2.5, "dash": _DASHES[place % len(_DASHES)]},
-        marker={"size": 8, "symbol": _MARKERS[place % len(_MARKERS)]},
+        line={"color": colour, "width": 2.5, "dash": SERIES_DASHES[place % len(SERIES_DASHES)]},
+        marker={"size": 8, "symbol": SERIES_MARKERS[place % len(SERIES_MARKERS)]},
         customdata=[_words(spread) for _, spread in points],
         hovertemplate="%{x}: %{customdata}<extra>%{fullData.name}</extra>",
     )

@@ -188,7 +188,7 @@ def _line(
     row: int, phase: str, metric: str, metrics: Sequence[Metric], start: int
 ) -> dict[str, Any]:
     points = [(m.step, m.value) for m in metrics if (m.phase, m.name) == (phase, metric)]
-    points = _thinned(sorted(points))
+    points = thinned(sorted(points))
     axes = {"xaxis": "x", "yaxis": "y"} if row == 1 else {"xaxis": "x2", "yaxis": "y2"}
     return {
         "type": "scatter",
@@ -251,7 +251,8 @@ def _phase_marks(steps: Mapping[str, int]) -> tuple[list[dict[str, Any]], list[d
     return shapes, names
 
 
-def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+def thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most about `MAX_POINTS` of the points, evenly chosen, the last among them."""
     stride = math.ceil(len(points) / MAX_POINTS)
     if stride <= 1:
         return points

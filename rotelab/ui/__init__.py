@@ -77,7 +77,7 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
             lab, demo, representations_item, representations_tab, representations, train.started
         )
         _keep_fresh(lab, demo, runs_item, runs_tab, runs, train.started)
-        demo.load(bound(runs_tab.open_link, lab), None, [tabs, runs.run], **facts_tab.QUIET)
+        demo.load(bound(runs_tab.open_link, lab), None, [tabs, *runs.linked], **facts_tab.QUIET)
         runs.view.clone.click(
             bound(_open_in_form, lab), runs.chosen, [*train.settings, tabs],
             **facts_tab.QUIET,

@@ -14,6 +14,8 @@ from rotelab.ui.run_detail import adapter_places
 
 MAX_NAME = 80
 MAX_NOTE = 2000
+MAX_TAGS = 10
+MAX_TAG = 40
 
 
 def run_again(lab: Lab, run_id: str) -> str:
@@ -27,17 +29,42 @@ def run_again(lab: Lab, run_id: str) -> str:
     return lab.jobs.enqueue(run.config, run.pack, parent_id=run.id, name=name)
 
 
-def rename(lab: Lab, run_id: str, name: str, note: str) -> None:
-    """Gives a run a name and a note.
+def rename(lab: Lab, run_id: str, name: str, note: str, tags: str) -> None:
+    """Gives a run a name, a note and tags, which are written with commas between them.
 
     Raises:
-        LabError: there is no such run, or a text is too long.
+        LabError: there is no such run, a text is too long, or `read_tags` refuses the tags.
     """
     name, note = (name or "").strip(), (note or "").strip()
     for what, text, most in (("name", name, MAX_NAME), ("note", note, MAX_NOTE)):
         if len(text) > most:
             raise LabError(f"The {what} has {len(text)} characters; at most {most} are taken.")
-    lab.registry.update_run(run_id, name=" ".join(name.split()), note=note)
+    given = read_tags(tags)
+    lab.registry.update_run(run_id, name=" ".join(name.split()), note=note, tags=given)
+
+
+def read_tags(text: str) -> list[str]:
+    """The tags of a text such as `talk, baseline`; one that comes again is dropped.
+
+    Raises:
+        LabError: too many, or one of them is too long or not printable.
+    """
+    found: dict[str, str] = {}
+    for part in (text or "").split(","):
+        tag = " ".join(part.split())
+        if not tag:
+            continue
+        if len(tag) > MAX_TAG:
+            raise LabError(
+                f"The tag “{tag[:MAX_TAG]}…” has {len(tag)} characters; at most {MAX_TAG} are "
+                "taken. Put commas between tags."
+            )
+        if not tag.isprintable():
+            raise LabError(f"The tag {tag!r} has a character that can't be printed. Remove it.")
+        found.setdefault(tag.casefold(), tag)
+    if len(found) > MAX_TAGS:
+        raise LabError(f"There are {len(found)} tags; at most {MAX_TAGS} are taken.")
+    return list(found.values())
 
 
 def delete(lab: Lab, run_id: str) -> None:

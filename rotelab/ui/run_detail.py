@@ -91,6 +91,9 @@ def head_html(run: RunRow, scores: Any, ahead: int = 0) -> str:
         html += f"<div class='note note-warn'>{escape(warning)}</div>"
     if run.note:
         html += f"<div class='note'>{escape(run.note)}</div>"
+    if run.tags:
+        chips = " ".join(f"<span class='chip'>{escape(tag)}</span>" for tag in run.tags)
+        html += f"<p class='chips'>Tags: {chips}</p>"
     return html
 
 

@@ -14,6 +14,7 @@ from rotelab.lab import Lab
 from rotelab.plots.training import CURVES, curves, score_bars
 from rotelab.registry import CHECKPOINTS, RESUMABLE, RunRow
 from rotelab.ui.common import CHECKPOINT_NAMES, bound
+from rotelab.ui.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
 from rotelab.ui.run_actions import make_bundle, size_words, zip_adapters
 from rotelab.ui.run_detail import (
     ANSWER_HEADERS,
@@ -25,6 +26,7 @@ from rotelab.ui.run_detail import (
     scores_html,
     settings_html,
 )
+from rotelab.ui.run_files import build_files
 from rotelab.ui.run_words import MEASURE_WORDS, PROBE_WORDS
 from rotelab.ui.sweep_panel import SweepPanel, build_sweep_panel, wire_sweep_panel
 
@@ -40,8 +42,8 @@ class RunView:
 
     FILLED: ClassVar[tuple[str, ...]] = (
         "head", "stop", "resume", "sooner", "later", "again", "clone", "archive", "delete",
-        "scores", "bars", "curves", "settings", "command", "name", "note", "places", "zip",
-        "download", "bundle", "with_adapters", "bundle_file", "log",
+        "scores", "bars", "curves", "settings", "command", "name", "note", "tags", "places",
+        "zip", "download", "bundle", "with_adapters", "bundle_file", "log",
     )  # fmt: skip
 
     head: gr.HTML
@@ -74,6 +76,7 @@ class RunView:
     command: gr.Code
     name: gr.Textbox
     note: gr.Textbox
+    tags: gr.Textbox
     save: gr.Button
     places: gr.Textbox
     zip: gr.Button
@@ -84,6 +87,8 @@ class RunView:
     log: gr.Textbox
     log_again: gr.Button
     sweep: SweepPanel
+    compare: ComparePanel
+    tabs: gr.Tabs
 
     @property
     def filled(self) -> list[Any]:
@@ -91,7 +96,7 @@ class RunView:
         return [getattr(self, name) for name in self.FILLED]
 
 
-def build_run_view() -> RunView:
+def build_run_view(lab: Lab) -> RunView:
     """Lays out the detail."""
     made: dict[str, Any] = {}
     made["head"] = gr.HTML(NOTHING, css_template=CSS, elem_id="run-head")
@@ -115,7 +120,7 @@ def build_run_view() -> RunView:
         with gr.Row():
             made["sure"] = gr.Button("Yes, delete it for good", variant="stop", elem_id="run-sure")
             made["keep"] = gr.Button("No, keep it")
-    with gr.Tabs(elem_id="run-tabs"):
+    with gr.Tabs(elem_id="run-tabs") as made["tabs"]:
         with gr.Tab("Result"):
             _build_result(made)
         with gr.Tab("Curves"):
@@ -131,9 +136,10 @@ def build_run_view() -> RunView:
             )  # fmt: skip
             made["settings"] = gr.HTML(css_template=CSS, elem_id="run-settings")
         with gr.Tab("Name, files and log"):
-            _build_files(made)
+            made |= build_files()
         with gr.Tab("Sweep"):
             made["sweep"] = build_sweep_panel()
+        made["compare"] = build_compare_panel(lab)
     return RunView(**made)
 
 
@@ -149,7 +155,7 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
         hidden = gr.Button(visible=False)
         return [
             NOTHING, *[hidden] * 8, "", gr.Plot(visible=False), None, "", gr.Code(visible=False),
-            "", "", "", hidden,
+            "", "", "", "", hidden,
             gr.DownloadButton(visible=False), hidden, gr.Checkbox(visible=False),
             gr.DownloadButton(visible=False), "",
         ]  # fmt: skip
@@ -165,6 +171,7 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
         _command(run),
         run.name,
         run.note,
+        ", ".join(run.tags),
         "\n".join(map(str, places)) or "No adapters yet: they are saved at the end of phase 1.",
         gr.Button(visible=bool(places)),
         gr.DownloadButton(visible=False),
@@ -270,6 +277,7 @@ def wire_run_view(lab: Lab, run: gr.State, view: RunView) -> None:
     )
     view.log_again.click(bound(read_log, lab), run, view.log, **quiet)
     wire_sweep_panel(lab, run, view.head, view.sweep)
+    wire_compare_panel(lab, run, view.head, view.compare)
 
 
 def _build_result(made: dict[str, Any]) -> None:
@@ -309,49 +317,6 @@ def _build_answers(made: dict[str, Any]) -> None:
         made["answer_count"] = gr.Markdown(elem_id="answers-count")
         made["back"] = gr.Button("‹ Before", size="sm", min_width=90, scale=0)
         made["on"] = gr.Button("Next ›", size="sm", min_width=90, scale=0, elem_id="answers-next")
-
-
-def _build_files(made: dict[str, Any]) -> None:
-    with gr.Row():
-        made["name"] = gr.Textbox(label="Name", max_lines=1, max_length=80, elem_id="run-name")
-        made["note"] = gr.Textbox(label="Note", max_lines=4, max_length=2000, scale=2,
-                                  elem_id="run-note")  # fmt: skip
-    with gr.Row():
-        made["save"] = gr.Button(
-            "Save name and note", size="md", elem_id="run-save", scale=0, min_width=200
-        )
-    made["places"] = gr.Textbox(
-        label="Where the trained adapters lie on this machine", interactive=False, lines=2,
-        buttons=["copy"], elem_id="run-places",
-    )  # fmt: skip
-    with gr.Row():
-        made["zip"] = gr.Button(
-            "Pack the adapters as a zip", visible=False, size="md", scale=0, min_width=240,
-            elem_id="run-zip",
-        )  # fmt: skip
-        made["download"] = gr.DownloadButton(
-            "Download", visible=False, variant="primary", size="md", scale=0, min_width=300,
-            elem_id="run-download",
-        )  # fmt: skip
-    with gr.Row():
-        made["bundle"] = gr.Button(
-            "Export the whole run", visible=False, size="md", scale=0, min_width=240,
-            elem_id="run-bundle",
-        )  # fmt: skip
-        made["with_adapters"] = gr.Checkbox(
-            True, label="With the adapters, so that it can be asked elsewhere", visible=False,
-            elem_id="run-with-adapters", container=False,
-        )  # fmt: skip
-        made["bundle_file"] = gr.DownloadButton(
-            "Download", visible=False, variant="primary", size="md", scale=0, min_width=300,
-            elem_id="run-bundle-file",
-        )  # fmt: skip
-    made["log"] = gr.Textbox(
-        label="End of the run's log", interactive=False, lines=10, max_lines=16,
-        elem_id="run-log", elem_classes="mono",
-    )  # fmt: skip
-    with gr.Row():
-        made["log_again"] = gr.Button("Read the log again", size="md", scale=0, min_width=200)
 
 
 def _command(run: RunRow) -> Any:

@@ -132,7 +132,7 @@ def settings_rows(config: RunConfig) -> list[tuple[str, str, str, str, bool]]:
         for f in dataclasses.fields(part):
             if "label" in f.metadata:
                 value, default = getattr(part, f.name), getattr(usual, f.name)
-                rows.append((group, f.metadata["label"], _word(value), _word(default),
+                rows.append((group, f.metadata["label"], setting_word(value), setting_word(default),
                              value != default))  # fmt: skip
     return rows
 
@@ -166,7 +166,8 @@ def _accuracy(scores, checkpoint: str, probe: str) -> float | None:
     return None if score is None else score.generation_accuracy
 
 
-def _word(value: Any) -> str:
+def setting_word(value: Any) -> str:
+    """An option's value for a person."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)

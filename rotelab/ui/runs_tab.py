@@ -13,6 +13,7 @@ import gradio as gr
 from rotelab.bundles import import_bundle
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
+from rotelab.ui import compare_panel
 from rotelab.ui.common import STATUS_WORDS, bound, escape, run_choices, run_label
 from rotelab.ui.run_actions import bytes_of, delete, rename, run_again, size_words
 from rotelab.ui.run_detail import RUN_HEADERS, run_cells
@@ -62,6 +63,11 @@ class RunsTab:
         return [self.run, self.seen]
 
     @property
+    def linked(self) -> list[Any]:
+        """What `open_link` fills in this tab."""
+        return [self.run, self.view.tabs, self.view.compare.others]
+
+    @property
     def filters(self) -> list[Any]:
         """What decides which runs are listed."""
         return [self.search, self.status, self.archived]
@@ -77,7 +83,7 @@ def build_runs_tab(lab: Lab) -> RunsTab:
     page, seen = gr.State(0), gr.State(())
     with gr.Row(equal_height=True):
         search = gr.Textbox(
-            label="Search", placeholder="name, facts, model, note, id…", max_lines=1, scale=4,
+            label="Search", placeholder="name, facts, model, note, tag, id…", max_lines=1, scale=4,
             elem_id="runs-search",
         )  # fmt: skip
         status = gr.Dropdown(
@@ -104,7 +110,7 @@ def build_runs_tab(lab: Lab) -> RunsTab:
             with gr.Row():
                 back = gr.Button("‹ Newer", size="sm", min_width=90)
                 on = gr.Button("Older ›", size="sm", min_width=90)
-    view = build_run_view()
+    view = build_run_view(lab)
     tab = RunsTab(run, chosen, started, search, status, archived, page, table, count, view, seen)
     _wire(lab, tab, back, on)
     wire_run_view(lab, chosen, view)
@@ -125,17 +131,20 @@ def refresh(lab: Lab) -> list[Any]:
 
 
 def open_link(lab: Lab, request: gr.Request) -> list[Any]:
-    """Opens the run that the page's address names (`?run=ID`), for `demo.load`.
+    """Opens the run that the page's address names (`?run=ID`), for `demo.load`; with
+    `&compare=ID2,ID3` beside others.
 
-    Fills the page's `gr.Tabs`, in which this tab has the id `runs`, and `RunsTab.run`.
+    Fills the page's `gr.Tabs`, in which this tab has the id `runs`, and `RunsTab.linked`.
 
     Raises:
         LabError: no run, or more than one, goes by that name.
     """
     wanted = str(request.query_params.get("run") or "").strip()
     if not wanted:
-        return [gr.skip(), gr.skip()]
-    return [gr.Tabs(selected="runs"), choose(lab, lab.registry.resolve(wanted))]
+        return [gr.skip()] * 4
+    run_id = lab.registry.resolve(wanted)
+    others = compare_panel.linked(lab, run_id, request.query_params.get("compare"))
+    return [gr.Tabs(selected="runs"), choose(lab, run_id), *others]
 
 
 def choose(lab: Lab, run_id: str) -> Any:
@@ -278,13 +287,13 @@ def delete_chosen(lab: Lab, run_id: str | None) -> list[Any]:
     return [gr.Dropdown(choices=run_choices(lab), value=None), gr.Group(visible=False)]
 
 
-def save_words(lab: Lab, run_id: str | None, name: str, note: str) -> list[Any]:
-    """Renames the chosen run; fills its detail.
+def save_words(lab: Lab, run_id: str | None, name: str, note: str, tags: str) -> list[Any]:
+    """Gives the chosen run its name, note and tags; fills its detail.
 
     Raises:
         LabError: none is chosen, or a text is too long.
     """
-    rename(lab, _chosen(run_id), name, note)
+    rename(lab, _chosen(run_id), name, note, tags)
     gr.Info("Saved.")
     return fill_view(lab, run_id)
 
@@ -364,7 +373,7 @@ def _wire_actions(lab: Lab, tab: RunsTab) -> None:
         button.click(bound(handler, lab), tab.chosen, view.filled, **quiet)
     for button, by in ((view.sooner, -1), (view.later, 1)):
         button.click(bound(move, lab, by), tab.chosen, view.filled, **quiet)
-    words = [tab.chosen, view.name, view.note]
+    words = [tab.chosen, view.name, view.note, view.tags]
     view.save.click(bound(save_words, lab), words, view.filled, **quiet)
     view.again.click(bound(again, lab), tab.chosen, [tab.started, tab.run], **quiet)
     view.delete.click(bound(ask_delete, lab), tab.chosen, [view.confirm, view.question], **quiet)

@@ -1,0 +1,46 @@
+"""The command that puts runs side by side: `compare`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from rotelab.errors import LabError
+
+
+def add_compare_command(app: typer.Typer) -> None:
+    """Adds this file's command to the command line."""
+    app.command()(compare)
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN", help="Two to six: ids, their beginnings, “latest”."),
+    ],
+    facts: Annotated[int, typer.Option(help="How many facts are listed at most.", min=0)] = 20,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Put runs side by side: settings that differ, scores, and the facts that tell them apart."""
+    from rotelab.comparison import check
+    from rotelab.comparison import compare as put_side_by_side
+    from rotelab.lab import Lab
+    from rotelab.report import as_json, as_markdown, as_text, comparison_tables, no_markup
+
+    if markdown and json_output:
+        raise LabError("--markdown and --json can't both be had.")
+    check(runs)
+    registry = Lab.open().registry
+    comparison = put_side_by_side(registry, [registry.resolve(run) for run in runs])
+    tables = comparison_tables(comparison, facts)
+    notes = [*comparison.notes, *comparison.fact_notes]
+    if json_output:
+        ids = [side.run.id for side in comparison.sides]
+        print(json.dumps({"runs": ids, "notes": notes, "tables": as_json(tables)}))
+        return
+    print(as_markdown(tables) if markdown else as_text(tables), end="\n\n")
+    for note in notes:
+        print(f"- {no_markup(note)}" if markdown else note)

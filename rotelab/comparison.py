@@ -1,0 +1,348 @@
+"""Two to six runs side by side: in what they were set differently, and what came of each."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rotelab.commands import flat
+from rotelab.config import RunConfig
+from rotelab.errors import LabError
+from rotelab.facts import Fact
+from rotelab.recipes import recipe_of
+from rotelab.registry import Checkpoint, Registry, RunRow, Score
+from rotelab.sweep_axes import label_of
+
+LEAST, MOST = 2, 6
+"""Runs of one comparison: more columns and curves can't be told apart."""
+
+COMPARED: tuple[Checkpoint, ...] = ("generalized", "memorized")
+"""The checkpoints whose scores are compared, the one that counts first."""
+
+PROBE = "test_prompts_heldout"
+"""The questions that facts are compared by."""
+
+OWN_SETTINGS = "own settings"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the runs.
+
+    Args:
+        run: its row.
+        label: its name, or “Run 7”; no two runs of a comparison have the same.
+        config: its settings; None where they can't be read.
+        scores: by checkpoint and probe.
+    """
+
+    run: RunRow
+    label: str
+    config: RunConfig | None
+    scores: Mapping[str, Mapping[str, Score]]
+
+    def value(self, checkpoint: str, probe: str, measure: str) -> float | None:
+        """One of its figures; None where it was not measured or is not a number."""
+        score = self.scores.get(checkpoint, {}).get(probe)
+        value = None if score is None else getattr(score, measure)
+        return value if value is not None and math.isfinite(value) else None
+
+
+class Option(NamedTuple):
+    """An option in which the runs differ.
+
+    Args:
+        path: such as `memorize.epochs`, or `recipe`.
+        label: what the page calls it.
+        values: of each run; None where its settings can't be read.
+    """
+
+    path: str
+    label: str
+    values: tuple[Any, ...]
+
+
+class Share(NamedTuple):
+    """How many of the questions about a fact a run answers right."""
+
+    right: int
+    asked: int
+
+    @property
+    def value(self) -> float:
+        """The share, 0 to 1."""
+        return self.right / self.asked
+
+
+class FactRow(NamedTuple):
+    """A fact, and the share of its questions that each run answers right.
+
+    Args:
+        fact: relation, subject and object.
+        shares: of each run; None where the run was not tested on it.
+    """
+
+    fact: Fact
+    shares: tuple[Share | None, ...]
+
+    @property
+    def spread(self) -> float:
+        """The largest share less the smallest."""
+        values = [share.value for share in self.shares if share is not None]
+        return max(values) - min(values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side; every tuple that has a value for each run is in their order.
+
+    Args:
+        sides: the runs.
+        options: those in which they differ, the recipe first.
+        notes: sentences on recipe and facts, and on runs whose row is damaged.
+        facts: on which the held-out test answers differ, those that differ most first.
+        facts_in_common: how many facts at least two of the runs were tested on.
+        fact_notes: sentences on runs that could not be compared fact by fact.
+    """
+
+    sides: tuple[Side, ...]
+    options: tuple[Option, ...]
+    notes: tuple[str, ...]
+    facts: tuple[FactRow, ...]
+    facts_in_common: int
+    fact_notes: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the runs are called."""
+        return tuple(side.label for side in self.sides)
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """Every probe that a run has a score of."""
+        scores = (of for side in self.sides for of in side.scores.values())
+        return tuple(dict.fromkeys(probe for of in scores for probe in of))
+
+    def best(self, checkpoint: str, probe: str, measure: str) -> frozenset[int]:
+        """The places of the runs whose figure is best; none where all that have it are equal.
+
+        The best is the largest, but the smallest where the fact's object must not come out.
+        """
+        values = {
+            place: round(value, 9)
+            for place, side in enumerate(self.sides)
+            if (value := side.value(checkpoint, probe, measure)) is not None
+        }
+        if len(set(values.values())) < 2:
+            return frozenset()
+        wanted = (min if probe == "unrelated" else max)(values.values())
+        return frozenset(place for place, value in values.items() if value == wanted)
+
+
+def compare(registry: Registry, run_ids: Sequence[str]) -> Comparison:
+    """Puts runs side by side. A damaged run is named in the notes; what it has is still compared.
+
+    Args:
+        registry: has the runs.
+        run_ids: two to six whole ids, in the order in which they are to be shown.
+
+    Raises:
+        UnknownRun: there is no run with one of the ids.
+        LabError: too few runs, too many or one twice; or the registry can't be read.
+    """
+    check(run_ids)
+    runs = [registry.run(run_id) for run_id in run_ids]
+    sides, damaged = [], []
+    for run, label in zip(runs, _labels(runs), strict=True):
+        try:
+            config = run.config
+        except LabError as error:
+            config = None
+            damaged.append(f"{label}: {error} Its options are left out; its results are compared.")
+        sides.append(Side(run, label, config, registry.scores(run.id)))
+    taught, unread = _taught(sides)
+    rows, in_common, fact_notes = _by_fact(registry, sides, taught)
+    return Comparison(
+        tuple(sides),
+        _options(sides),
+        (*damaged, *unread, *_recipe_words(sides), _facts_words(sides, taught)),
+        rows,
+        in_common,
+        fact_notes,
+    )
+
+
+def check(run_ids: Sequence[str]) -> None:
+    """Makes sure that so many runs can be compared.
+
+    Raises:
+        LabError: too few runs, too many, or one twice.
+    """
+    if len(set(run_ids)) < len(run_ids):
+        raise LabError("A run can't be compared with itself. Name each run once.")
+    if len(run_ids) < LEAST:
+        raise LabError(f"Comparing takes at least {LEAST} runs. Name another.")
+    if len(run_ids) > MOST:
+        raise LabError(
+            f"{len(run_ids)} runs are too many to compare; at most {MOST} are taken. "
+            "Leave some out."
+        )
+
+
+def joined(labels: Sequence[str]) -> str:
+    """Names in a sentence: “A, B and C”."""
+    return " and ".join(filter(None, [", ".join(labels[:-1]), *labels[-1:]]))
+
+
+def _labels(runs: Sequence[RunRow]) -> list[str]:
+    names = [run.name or f"Run {run.number}" for run in runs]
+    often = Counter(names)
+    return [
+        name if often[name] == 1 else f"{name} (Run {run.number})"
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _options(sides: Sequence[Side]) -> tuple[Option, ...]:
+    """What the runs whose settings can be read do not agree on."""
+    every = [None if side.config is None else _settings(side.config) for side in sides]
+    read = [settings for settings in every if settings is not None]
+    return tuple(
+        Option(
+            path,
+            "Recipe" if path == "recipe" else label_of(path),
+            tuple(None if settings is None else settings[path] for settings in every),
+        )
+        for path in (read[0] if read else ())
+        if any(settings[path] != read[0][path] for settings in read)
+    )
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    return {"recipe": recipe_of(config) or OWN_SETTINGS, **flat(config)}
+
+
+def _recipe_words(sides: Sequence[Side]) -> list[str]:
+    """Names the recipe where it is the same in all, and so stands in no table."""
+    recipes = {recipe_of(side.config) for side in sides if side.config is not None}
+    if len(recipes) != 1:
+        return []
+    recipe = recipes.pop()
+    every = _every(sides)
+    return [f"{every} follow the recipe {recipe}." if recipe else f"{every} have own settings."]
+
+
+def _every(sides: Sequence[Side]) -> str:
+    return "Both" if len(sides) == 2 else "All"
+
+
+# Facts -------------------------------------------------------------------------------------------
+
+
+def _taught(sides: Sequence[Side]) -> tuple[list[frozenset[Fact] | None], list[str]]:
+    """The facts that each run learns, None where they can't be read; and sentences on those.
+
+    Runs with one and the same content are not read: they all have an empty set.
+    """
+    if len({side.run.content_hash for side in sides}) == 1:
+        return [frozenset()] * len(sides), []
+    found: dict[str, frozenset[Fact] | None] = {}
+    notes = []
+    for side in sides:
+        content = side.run.content_hash
+        if content not in found:
+            try:
+                found[content] = frozenset(side.run.pack.facts)
+            except LabError as error:
+                found[content] = None
+                notes.append(f"{side.label}: {error}")
+    return [found[side.run.content_hash] for side in sides], notes
+
+
+def _facts_words(sides: Sequence[Side], taught: Sequence[frozenset[Fact] | None]) -> str:
+    """What the content hashes say, in words."""
+    every = _every(sides)
+    if len({side.run.content_hash for side in sides}) == 1:
+        return f"{every} learn the same facts, with the same wordings."
+    read = [facts for facts in taught if facts is not None]
+    if len(read) < LEAST:
+        return "The runs learn different facts."
+    common = frozenset.intersection(*read)
+    if all(facts == common for facts in read):
+        other = len({side.run.prompts_csv for side in sides}) > 1
+        return f"{every} learn the same {len(common):,} facts, but " + (
+            "their wordings differ." if other else "in another order."
+        )
+    counts = joined(
+        [f"{side.label} {len(f):,}" for side, f in zip(sides, taught, strict=True) if f is not None]
+    )
+    shared = f"{len(common):,} of them are" if len(common) > 1 else "one of them is"
+    same = f"{shared} the same" if common else "none of them is the same"
+    return f"The runs learn different facts ({counts}); {same} in {every.lower()}."
+
+
+def _by_fact(
+    registry: Registry, sides: Sequence[Side], taught: Sequence[frozenset[Fact] | None]
+) -> tuple[tuple[FactRow, ...], int, tuple[str, ...]]:
+    shares = [
+        {
+            Fact(*fact): Share(*counts)
+            for fact, counts in registry.fact_shares(side.run.id, COMPARED[0], PROBE).items()
+        }
+        for side in sides
+    ]
+    often = Counter(fact for of in shares for fact in of)
+    common = [fact for fact, times in often.items() if times > 1]
+    rows = [FactRow(fact, tuple(of.get(fact) for of in shares)) for fact in common]
+    rows = [row for row in rows if row.spread > 0]
+    # Sorting is stable: facts that differ as much stay in the order in which they were asked.
+    rows.sort(key=lambda row: -row.spread)
+    return tuple(rows), len(common), tuple(_fact_notes(sides, shares, often, taught))
+
+
+def _fact_notes(
+    sides: Sequence[Side],
+    shares: Sequence[Mapping[Fact, Share]],
+    often: Mapping[Fact, int],
+    taught: Sequence[frozenset[Fact] | None],
+) -> list[str]:
+    """Says of each run that has no row in the table why that is so."""
+    unasked = [side.label for side, of in zip(sides, shares, strict=True) if not of]
+    asked = [place for place, of in enumerate(shares) if of]
+    alone = [place for place in asked if all(often[fact] == 1 for fact in shares[place])]
+    notes = []
+    if unasked:
+        notes.append(f"{joined(unasked)}: not yet asked about held-out facts after phase 2.")
+    if len(asked) < LEAST or not alone:
+        return notes
+    if all(_strangers(place, asked, sides, taught) for place in alone):
+        why = "no fact in common"
+        rest = "so there is nothing to compare fact by fact."
+    else:
+        why = "no held-out fact in common"
+        rest = "because other facts were taught in words (k or seed differ)."
+    names = [sides[place].label for place in alone]
+    if len(alone) == len(asked):
+        notes.append(f"{joined(names)} have {why}, {rest}")
+    else:
+        verb = "has" if len(names) == 1 else "have"
+        notes.append(f"{joined(names)} {verb} {why} with the others.")
+    return notes
+
+
+def _strangers(
+    place: int,
+    asked: Sequence[int],
+    sides: Sequence[Side],
+    taught: Sequence[frozenset[Fact] | None],
+) -> bool:
+    """Whether the run at `place` learns no fact that another of those that were asked learns."""
+    mine, content = taught[place] or frozenset(), sides[place].run.content_hash
+    return all(
+        sides[other].run.content_hash != content and not mine & (taught[other] or frozenset())
+        for other in asked
+        if other != place
+    )
