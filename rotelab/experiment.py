@@ -43,6 +43,7 @@ from rotelab.models import load_model, pick_device, pick_dtype
 from rotelab.packs import Pack
 from rotelab.phases import EpochEvent, StepEvent, generalize, memorize
 from rotelab.registry import Registry
+from rotelab.remedies import LOCKED, LONG_WAIT_S
 from rotelab.saving import SAVE_EVERY_S, SAVE_SHARE, STATE_DAMAGED, SavingClock
 from rotelab.settings import Settings
 
@@ -91,6 +92,9 @@ class Recorder:
         self.stop = self.registry.heartbeat(
             self.run_id, share=share, eta_s=eta, message=message, **progress
         )
+        if (waited := self.registry.longest_wait_s) > LONG_WAIT_S:
+            self.registry.longest_wait_s = 0.0
+            self.registry.add_warning(self.run_id, LOCKED.format(seconds=waited))
         self.watch(share, message)
 
     def metric(self, event: StepEvent | EpochEvent, name: str, value: float) -> None:

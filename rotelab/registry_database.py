@@ -159,6 +159,7 @@ class RegistryFile:
 
     def __init__(self, path: Path, busy_s: float = BUSY_S):
         self.path, self._busy_s = Path(path), busy_s
+        self.longest_wait_s = 0.0  # that a write of this object waited for another's, so far
         with self._plain_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Closing the last connection writes the whole log back and waits for the disk (15 ms).
@@ -191,7 +192,9 @@ class RegistryFile:
         """
         with self.read() as db:
             # IMMEDIATE: what is read inside can't be changed by another process before the write.
+            asked = time.monotonic()
             db.execute("BEGIN IMMEDIATE")
+            self.longest_wait_s = max(self.longest_wait_s, time.monotonic() - asked)
             try:
                 yield db
                 db.commit()
