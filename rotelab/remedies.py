@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 OUT_OF_MEMORY = (
-    "The device ran out of memory. Take a smaller model, fewer facts or sentences per step, or a "
-    "smaller scoring batch, and resume."
+    "The device ran out of memory. Close other programs and resume; or start a run with a smaller "
+    "model, fewer facts or sentences per step, or a smaller scoring batch."
 )
 LONG_WAIT_S = 5.0
 """A run that waited longer than this for the registry says so in a warning."""
