@@ -20,18 +20,22 @@ from rotelab.remedies import LOCKED, OUT_OF_MEMORY, remedy
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and mounts of Linux")
 
 
+SHORT = [name for name in fault_ways.WORDS if name != "clock"]  # that one is done further down
+
+
 @pytest.fixture(scope="module")
 def report():
     """One run for each fault, and the registry locked for 6 s instead of 30."""
     before = os.environ.get("OMP_NUM_THREADS")
-    yield faults.main(["--lock-s", "6"])
+    yield faults.main(["--lock-s", "6", "--only", ",".join(SHORT)])
     if before is None:
         os.environ.pop("OMP_NUM_THREADS", None)
     else:
         os.environ["OMP_NUM_THREADS"] = before
 
 
-@pytest.mark.parametrize("name", list(fault_ways.WORDS))
+@pytest.mark.timeout(1200)  # the first of them waits for two runs for each fault
+@pytest.mark.parametrize("name", SHORT)
 def test_a_fault_ends_in_a_remedy_and_the_run_resumes(report, name):
     if name in report["skipped"]:
         pytest.skip(report["skipped"][name])
