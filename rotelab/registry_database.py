@@ -294,7 +294,11 @@ def explain(error: sqlite3.Error, path: Path) -> str:
             f"`sqlite3 {path.name} .recover`."
         )
     if _is(error, "IOERR"):
-        return f"{path} can't be read or written ({error}). Check the disk that it is on."
+        # A used-up quota is no "full" to SQLite, which looks for one number of the system's only.
+        return (
+            f"{path} can't be read or written ({error}). Free some space if the disk that it is on "
+            "is full or your share of it is used up; else check the disk."
+        )
     if "no such table" in str(error) or "no such column" in str(error):
         return (
             f"{path} has not the tables of this rotelab ({error}). Put a backup in its place, or "
