@@ -27,8 +27,11 @@ from rotelab.adapters import Checkpoint, LabModel
 from rotelab.batches import pack_many
 from rotelab.checkpoints import (
     ADAPTER_OF,
+    finish_writing,
+    flush,
     load_adapter,
     load_state,
+    remove_state,
     save_adapter,
     save_state,
 )
@@ -40,11 +43,9 @@ from rotelab.models import load_model, pick_device, pick_dtype
 from rotelab.packs import Pack
 from rotelab.phases import EpochEvent, StepEvent, generalize, memorize
 from rotelab.registry import Registry
+from rotelab.remedies import LOCKED, LONG_WAIT_S
+from rotelab.saving import SAVE_EVERY_S, SAVE_SHARE, STATE_DAMAGED, SavingClock
 from rotelab.settings import Settings
-
-SAVE_EVERY_S = 20.0
-"""Training state is written at the end of an epoch when this many seconds passed since the last
-time: on a 135M model it is 150 MB, and an epoch takes seconds."""
 
 RECORD_EVERY_S = 0.7
 """Metrics are collected and written this often, so the page sees them within a second."""
@@ -91,6 +92,9 @@ class Recorder:
         self.stop = self.registry.heartbeat(
             self.run_id, share=share, eta_s=eta, message=message, **progress
         )
+        if (waited := self.registry.longest_wait_s) > LONG_WAIT_S:
+            self.registry.longest_wait_s = 0.0
+            self.registry.add_warning(self.run_id, LOCKED.format(seconds=waited))
         self.watch(share, message)
 
     def metric(self, event: StepEvent | EpochEvent, name: str, value: float) -> None:
@@ -162,6 +166,9 @@ class _Experiment:
         if self.accelerator.is_main_process:
             self.registry.update_run(self.run_id, device_used=str(self.model.device))
             self._take_over()
+            for checkpoint in ADAPTER_OF:
+                finish_writing(self._folder(checkpoint))
+            finish_writing(state_folder(self.settings, self.run_id))
         self.accelerator.wait_for_everyone()
         # Looked up before anything else is written, so that several processes decide alike.
         self._done = {c for c in ADAPTER_OF if self._saved(c)}
@@ -207,10 +214,13 @@ class _Experiment:
     def _train(self, checkpoint: Checkpoint, start) -> None:
         """Runs one phase: records each step, saves state now and then, the adapter at its end."""
         adapter = ADAPTER_OF[checkpoint]
-        resume = load_state(state_folder(self.settings, self.run_id))
+        folder = state_folder(self.settings, self.run_id)
+        resume = load_state(folder)
+        if resume is None and folder.exists() and self.accelerator.is_main_process:
+            self.registry.add_warning(self.run_id, STATE_DAMAGED)
         resume = resume if resume and resume.phase == adapter else None
         words = "Learning by rote" if adapter == "memorize" else "Learning what it means"
-        saved = time.monotonic()
+        clock = SavingClock(SAVE_SHARE, SAVE_EVERY_S)
         tokens, seconds = 0, 0.0
         for event in start(resume):
             if isinstance(event, StepEvent):
@@ -219,17 +229,18 @@ class _Experiment:
             else:
                 self._record_epoch(event, words, tokens / seconds if seconds else 0.0)
                 tokens, seconds = 0, 0.0
-                last = event.epoch == event.epochs
-                due = self.recorder.stop or time.monotonic() - saved > SAVE_EVERY_S
-                if due and not last and self.accelerator.is_main_process:
-                    save_state(event.state(), state_folder(self.settings, self.run_id))
-                    saved = time.monotonic()
+                # After the last epoch the adapter itself is saved, unless a stop comes in between.
+                due = self.recorder.stop or (clock.due() and not event.last)
+                if due and self.accelerator.is_main_process:
+                    with clock.saving():
+                        save_state(event.state(), folder)
             if self._must_stop(event):
                 raise RunStopped
         self.recorder.say(f"{words}: saving", force=True, phase=adapter)
         about = {"run": self.run_id, "checkpoint": checkpoint, "seed": self.config.seed}
         if self.accelerator.is_main_process:
             save_adapter(self.model, adapter, self._folder(checkpoint), self.config.model, about)
+            remove_state(folder)
 
     def _evaluate(self, checkpoint: Checkpoint) -> None:
         """Asks everything, and looks at the hidden states, unless that was done before.
@@ -268,6 +279,7 @@ class _Experiment:
         path.parent.mkdir(parents=True, exist_ok=True)
         half = path.with_suffix(".tmp")
         save_file({"states": states.astype(np.float16)}, half, {"views": about})
+        flush(half)
         half.replace(path)
 
     # Recording -----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from rotelab.jobs_processes import (
 )
 from rotelab.packs import Pack
 from rotelab.registry import LiveRun, Registry, RunSummary, Status
+from rotelab.remedies import smells_of_memory
 from rotelab.settings import Settings
 
 CLAIM_S = 60.0
@@ -42,7 +43,8 @@ OUT_OF_MEMORY = (
     "It may have run out of memory: take a smaller model, smaller batches or fewer facts, or close "
     "other programs."
 )
-_MEMORY_WORDS = ("out of memory", "memoryerror", "killed", "bad_alloc", "cannot allocate memory")
+LAST_WORDS = "rotelab could not write down how the run ended: "
+"""Begins the line of a log in which a worker says what it could not tell the registry."""
 
 
 class Jobs:
@@ -256,9 +258,11 @@ class Jobs:
 
     def _reason(self, run_id: str) -> str:
         self.reap()  # it may have died after the last look: only its exit says what killed it
-        words = tail(self.settings.log_file(run_id)).lower()
-        killed = self._exits.get(run_id) == -signal.SIGKILL
-        if killed or any(word in words for word in _MEMORY_WORDS):
+        words = tail(self.settings.log_file(run_id)).rpartition(f"run {run_id} started")[2]
+        if LAST_WORDS in words:
+            return words.rpartition(LAST_WORDS)[2].split("\n")[0].strip()
+        killed = self._exits.get(run_id) == -signal.SIGKILL or "killed" in words.lower()
+        if killed or "memoryerror" in words.lower() or smells_of_memory(words):
             return f"{GONE} {OUT_OF_MEMORY}"
         return GONE
 

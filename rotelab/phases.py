@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -92,12 +92,14 @@ class TrainState:
         epoch: epochs done.
         step: steps done.
         tensors: the trained parameters and AdamW's moments, by name.
+        done: whether the phase ended with this epoch, before its number of epochs was reached.
     """
 
     phase: str
     epoch: int = 0
     step: int = 0
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    done: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class EpochEvent:
             training passes themselves, so it costs nothing and lags by up to an epoch.
         facts: the same per fact index.
         state: makes the `TrainState` of this moment (a copy; costs memory).
+        last: whether the phase ends with it.
     """
 
     phase: str
@@ -121,7 +124,12 @@ class EpochEvent:
     step: int
     recall: float
     facts: dict[int, FactRecall]
-    state: object
+    state: Callable[[], TrainState]
+    last: bool = False
+
+    def ending(self) -> EpochEvent:
+        """The same, but the phase ends here although epochs are left."""
+        return replace(self, last=True, state=lambda: replace(self.state(), done=True))
 
 
 def memorize(
@@ -149,14 +157,17 @@ def memorize(
     plan = rote_plan(model.builder, facts, config, seed)
     loop = _Loop(model, accelerator, "memorize", config, plan, weight, slack)
     for event in loop.run(resume):
-        yield event
+        # Asked before the event is out: a state saved on it must know that nothing follows, or a
+        # run that is killed right then would learn one epoch more than an unbroken one.
         if (
             config.stop_at_full_recall
             and isinstance(event, EpochEvent)
             and event.recall == 1.0
             and recalls_all(model, facts)
         ):
+            yield event.ending()
             return
+        yield event
 
 
 def generalize(
@@ -260,7 +271,7 @@ class _Loop:
         if resume:
             self._restore(resume)
         step = state.step
-        for epoch in range(state.epoch + 1, self.epochs + 1):
+        for epoch in range(state.epoch + 1, 1 + (state.epoch if state.done else self.epochs)):
             recalls: dict[int, FactRecall] = {}
             for work in self.plan(epoch):
                 # ---- one step -------------------------------------------------------------
@@ -292,6 +303,7 @@ class _Loop:
                 sum(known) / len(known) if known else math.nan,
                 recalls,
                 lambda epoch=epoch, step=step: self._state(epoch, step),
+                epoch == self.epochs,
             )
 
     def _share(self, work: Step) -> Step:

@@ -159,6 +159,7 @@ class RegistryFile:
 
     def __init__(self, path: Path, busy_s: float = BUSY_S):
         self.path, self._busy_s = Path(path), busy_s
+        self.longest_wait_s = 0.0  # that a write of this object waited for another's, so far
         with self._plain_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Closing the last connection writes the whole log back and waits for the disk (15 ms).
@@ -191,7 +192,9 @@ class RegistryFile:
         """
         with self.read() as db:
             # IMMEDIATE: what is read inside can't be changed by another process before the write.
+            asked = time.monotonic()
             db.execute("BEGIN IMMEDIATE")
+            self.longest_wait_s = max(self.longest_wait_s, time.monotonic() - asked)
             try:
                 yield db
                 db.commit()
@@ -291,7 +294,11 @@ def explain(error: sqlite3.Error, path: Path) -> str:
             f"`sqlite3 {path.name} .recover`."
         )
     if _is(error, "IOERR"):
-        return f"{path} can't be read or written ({error}). Check the disk that it is on."
+        # A used-up quota is no "full" to SQLite, which looks for one number of the system's only.
+        return (
+            f"{path} can't be read or written ({error}). Free some space if the disk that it is on "
+            "is full or your share of it is used up; else check the disk."
+        )
     if "no such table" in str(error) or "no such column" in str(error):
         return (
             f"{path} has not the tables of this rotelab ({error}). Put a backup in its place, or "

@@ -8,12 +8,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
-from rotelab.errors import LabError, RunStopped
-from rotelab.jobs import Jobs
-from rotelab.registry import Registry
+from rotelab.errors import LabError, RunStopped, UnknownRun
+from rotelab.jobs import LAST_WORDS, Jobs
+from rotelab.registry import Registry, Status
+from rotelab.remedies import remedy
+from rotelab.reserve import Reserve
 from rotelab.settings import Settings
 
 NICE = 5
@@ -25,10 +29,13 @@ FAULT = (
     "Something went wrong inside rotelab ({kind}: {text}). The run's log has the details; what was "
     "saved before is kept."
 )
-OUT_OF_MEMORY = (
-    "The device ran out of memory. Take a smaller model, fewer facts or sentences per step, or a "
-    "smaller scoring batch, and resume."
-)
+LAST_WORDS_S = 60.0
+"""How long a worker tries to write down how its run ended, in seconds: a disk may have room again,
+and a database be free again, a moment later."""
+
+BUSY_S = 120.0
+"""How long a worker waits for a registry that another program keeps locked, in seconds. Nobody
+looks at it meanwhile, so it has more patience than the page."""
 
 
 def work(
@@ -50,21 +57,49 @@ def work(
 
         run_experiment(registry, settings, run_id)
         return
+    reserve = Reserve(settings.run_folder(run_id))
+    status: Status = "finished"
+    sentence = ""
     try:
+        reserve.take()
         from rotelab.experiment import run_experiment  # torch, only where it is needed
 
         run_experiment(registry, settings, run_id, watch)
     except RunStopped:
-        registry.set_status(run_id, "stopped")
+        status = "stopped"
     except LabError as error:
-        registry.set_status(run_id, "failed", str(error))
+        status, sentence = "failed", str(error)
     except KeyboardInterrupt:
-        registry.set_status(run_id, "stopped", FROM_KEYBOARD)
+        status, sentence = "stopped", FROM_KEYBOARD
     except Exception as error:  # the run's row must say how it ended, whatever it was
-        traceback.print_exc()
-        registry.set_status(run_id, "failed", _sentence(error))
-    else:
-        registry.set_status(run_id, "finished")
+        status, sentence = "failed", _sentence(error, settings)
+    # Out here the error is gone, and with it the model that its traceback held in memory.
+    reserve.give_back()
+    _write_down(registry, run_id, status, sentence)
+
+
+def _write_down(registry: Registry, run_id: str, status: Status, sentence: str) -> None:
+    """Writes how a run ended, again and again for a while where that fails.
+
+    Raises:
+        LabError: it can't be written; the log then has the sentence (see `jobs.LAST_WORDS`).
+    """
+    deadline = time.monotonic() + LAST_WORDS_S
+    said = False
+    while True:
+        try:
+            registry.set_status(run_id, status, sentence)
+            return
+        except (UnknownRun, MemoryError):
+            raise
+        except LabError as error:
+            if not said:
+                said = True
+                with suppress(OSError):  # a log on a full disk
+                    print(f"{LAST_WORDS}{sentence or error}", file=sys.stderr, flush=True)
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1.0)
 
 
 def first_process() -> bool:
@@ -96,7 +131,11 @@ def main(run_id: str) -> int:
     if hasattr(os, "nice"):
         os.nice(NICE)
     settings = Settings.from_environment()
-    registry = Registry(settings)
+    try:
+        registry = Registry(settings, BUSY_S)
+    except LabError as error:
+        print(f"{LAST_WORDS}{error}", file=sys.stderr, flush=True)
+        return 2
     jobs = Jobs(registry, settings)
     try:
         jobs.attach(run_id)
@@ -108,17 +147,18 @@ def main(run_id: str) -> int:
         print(error, file=sys.stderr, flush=True)
         return 2
     finally:
-        jobs.start_next()
+        try:
+            jobs.start_next()
+        except LabError as error:
+            print(error, file=sys.stderr, flush=True)  # whoever looks next starts what waits
     return 0 if run.status in ("finished", "stopped") else 1
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Exception, settings: Settings) -> str:
+    with suppress(MemoryError, OSError):  # no memory, or no room in the log, for the details
+        traceback.print_exc()
     text = " ".join(str(error).split())[:300]
-    if isinstance(error, MemoryError) or "out of memory" in text.lower():
-        return OUT_OF_MEMORY
-    if "can't allocate memory" in text:
-        return OUT_OF_MEMORY
-    return FAULT.format(kind=type(error).__name__, text=text)
+    return remedy(error, settings.home) or FAULT.format(kind=type(error).__name__, text=text)
 
 
 if __name__ == "__main__":
