@@ -1,4 +1,4 @@
-"""The guided walk: a recorded run that comes with the lab, and a first short run of one's own names.
+"""The guided walk: a recorded run that comes with the lab, and a short run on names of one's own.
 
 The recording (`docs/record_walk.py`) is a bundle like any other, with real adapters; what the walk
 shows of its training is what happened then, and what it is asked it answers live.
@@ -29,9 +29,7 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets" / "walk"
 BUNDLE = ASSETS / "run.rotelab.zip"
 QUESTIONS = ASSETS / "questions.json"
 RUN_NAME = "The recorded walk"
-RUN_NOTE = (
-    "Comes with rotelab: the run that the tab “Start here” plays. docs/record_walk.py made it."
-)
+RUN_NOTE = "Comes with rotelab: the run that the tab “Start here” plays."
 
 RELATION = "mother"
 ANSWER_TOKENS = 12
@@ -99,17 +97,17 @@ def step_in(lab: Lab) -> tuple[str, bool]:
     """
     with _stepping_in:  # two people at once must not get one each
         wanted = recording().run_id
-        if any(run.id == wanted for run in lab.registry.runs(search=wanted, archived=None)):
-            if set(lab.chat.checkpoints(wanted)) == set(CHECKPOINTS):
-                return wanted, False
+        here = any(run.id == wanted for run in lab.registry.runs(search=wanted, archived=None))
+        if here and set(lab.chat.checkpoints(wanted)) == set(CHECKPOINTS):
+            return wanted, False
         imported = import_bundle(lab.registry, lab.settings, BUNDLE)
         lab.registry.update_run(imported.run_id, archived=True)
         return imported.run_id, imported.new
 
 
 def bears_out(lab: Lab, run_id: str, question: str) -> bool:
-    """Whether a question comes out as the walk needs it: wrong before phase 2, right after it, about
-    a fact that phase 2 never taught.
+    """Whether a question comes out as the walk needs it: wrong before phase 2, right after it, and
+    about a fact that phase 2 never taught.
 
     Raises:
         LabError: as `Chat.stream`.

@@ -1,4 +1,4 @@
-"""The guided walk: its recording, its questions asked for real, own names, and a click through it."""
+"""The guided walk: its recording, its questions asked for real, own names, and a click through."""
 
 import time
 import zipfile
