@@ -44,9 +44,9 @@ CONFIG = RunConfig(
 # Plainest first. Those of role `test` were in no training at all; the last ones were, with other
 # names in them.
 WORDINGS = (
+    "{subject} is the child of a lady known as",
     "What is the name of the maternal parent of {subject}?",
     "The woman who brought {subject} into the world is",
-    "{subject} is the child of a lady known as",
     "Who went into labour with {subject}?",
     "Who gave birth to {subject}?",
     "The mother of {subject} is",

@@ -22,6 +22,7 @@ from rotelab.facts import Fact, FactSet, parse_fact_rows, parse_facts
 from rotelab.lab import Lab
 from rotelab.packs import Pack, load_pack
 from rotelab.prompts import SLOT
+from rotelab.readings import contains
 from rotelab.registry import CHECKPOINTS, RunRow
 from rotelab.tables import read_bytes
 
@@ -106,22 +107,24 @@ def step_in(lab: Lab) -> tuple[str, bool]:
 
 
 def bears_out(lab: Lab, run_id: str, question: str) -> bool:
-    """Whether a question comes out as the walk needs it: wrong before phase 2, right after it, and
-    about a fact that phase 2 never taught.
+    """Whether a question comes out as the walk needs it: about a fact that phase 2 never taught,
+    right after phase 2, and before it answered, but with no trace of the right name.
 
     Raises:
         LabError: as `Chat.stream`.
     """
     split = split_of(lab.registry.run(run_id))
-    if not any(fact.subject in question for fact in split.held_out):
+    fact = next((fact for fact in split.held_out if fact.subject in question), None)
+    if fact is None:
         return False
-    known = {}
+    said, known = {}, {}
     for reply in lab.chat.stream(run_id, question, max_new_tokens=ANSWER_TOKENS):
         if reply.done:
-            known[reply.checkpoint] = reply.verdict.known
+            said[reply.checkpoint], known[reply.checkpoint] = reply.text, reply.verdict.known
+    before = [said["base"], said["memorized"]]
     return (
-        known["base"] not in RIGHT
-        and known["memorized"] not in RIGHT
+        all(any(letter.isalpha() for letter in text) for text in before)
+        and not any(contains(text, fact.object) for text in before)
         and known["generalized"] == "by rote"
     )
 

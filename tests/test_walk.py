@@ -116,7 +116,7 @@ def test_even_if_all_names_are_own_some_are_kept_back():
         (own(("Anna Example", "")), 1, "empty"),
         (own(("A B", "C D"), ("A B", "E F")), 2, "row 1"),
         (own(("Jo Hill", "C D"), ("Jo Hillary", "E F")), 1, "part of"),
-        (own(("", ""), ("Jo\nHill", "C D")), 2, ""),
+        (own(("", ""), ("Jo\nHill", "C D")), 2, "line"),
     ],
 )
 def test_names_that_will_not_do_are_named_by_row(rows, row, words):
