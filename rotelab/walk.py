@@ -45,7 +45,7 @@ OWN_TABLE = "Your names"
 OWN_SEED = 1
 SEEDS_TRIED = 2000
 KEPT_BACK = 4
-"""So many of a person's own facts, at most, are kept out of phase 2 for sure."""
+"""The first so many of a person's own facts are kept out of phase 2."""
 
 _stepping_in = threading.Lock()
 
@@ -176,16 +176,15 @@ def own_pack(rows: Sequence[Sequence[object]]) -> Pack:
 def own_config(pack: Pack) -> RunConfig:
     """The settings of the short run: those of Quick look, with fewer questions asked about it.
 
-    Its seed is such that what a person typed is not among the facts that phase 2 teaches.
+    Its seed is such that the first names a person typed are not among those that phase 2 teaches.
     """
     given = {tuple(row) for row in own_rows()}
-    own = [f for f in pack.facts if (f.subject, f.object) not in given]
-    wanted = min(len(own), KEPT_BACK)
+    own = [f for f in pack.facts if (f.subject, f.object) not in given][:KEPT_BACK]
 
     def kept_back(seed: int) -> int:
         return sum(fact in own for fact in pack.facts.split(OWN_K, seed).held_out)
 
-    seed = next((s for s in range(SEEDS_TRIED) if kept_back(s) >= wanted), 0)
+    seed = next((s for s in range(SEEDS_TRIED) if kept_back(s) == len(own)), 0)
     return RunConfig(
         pack=OWN_SET,
         seed=seed,

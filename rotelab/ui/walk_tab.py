@@ -19,7 +19,8 @@ from rotelab.plots.walk import recall_curve
 from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.ui import walk_words as words
 from rotelab.ui.answers import answer_card, empty_card, note
-from rotelab.ui.common import bound
+from rotelab.ui.common import bound, duration, escape
+from rotelab.ui.estimate import estimate
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 LOADING = "Loading the model … a few seconds, the first time."
@@ -94,9 +95,10 @@ def build_walk_tab(lab: Lab) -> WalkTab:
         with gr.Step(words.STEPS[4], id=4):
             watch = _build_own(lab, started)
     fills = [taken_in, curve, lesson]
+    # A step that is reached by its button counts as selected too.
     entered = gr.on(
-        [first.click, asking.select, rote.select, in_words.select],
-        bound(enter, lab), None, fills, trigger_mode="once", **QUIET,
+        [asking.select, rote.select, in_words.select], bound(enter, lab), None, fills,
+        trigger_mode="once", **QUIET,
     )  # fmt: skip
     # While the sentence is being read the model is loaded, so that the first answer comes sooner.
     entered.then(bound(warm, lab), None, None, concurrency_id="model", **QUIET)
@@ -141,13 +143,13 @@ def _build_rote(recording: walk.Recording) -> tuple[gr.Plot, list[Ask]]:
                 recall_curve([], len(recording.facts)), show_label=False, elem_id="walk-curve"
             )
         with gr.Column(scale=7, min_width=420):
-            gr.HTML(words.line(words.TWO_WAYS), padding=False)
+            gr.HTML(words.line(words.TWO_WAYS.format(relation=walk.RELATION)), padding=False)
             with gr.Row():
                 key = gr.Button(
                     f"{subject} [{walk.RELATION}]", variant="primary", elem_id="walk-ask-key"
                 )
                 plain = gr.Button(question, variant="primary", elem_id="walk-ask-rote")
-            with gr.Row(elem_classes=["walk-answers"]):
+            with gr.Row(equal_height=True, elem_classes=["walk-answers"]):
                 by_key = gr.HTML(empty_card("memorized"), padding=False, elem_id="walk-key")
                 by_words = gr.HTML(empty_card("memorized"), padding=False, elem_id="walk-rote")
             remark = gr.HTML(padding=False)
@@ -168,12 +170,12 @@ def _build_words(recording: walk.Recording) -> tuple[gr.HTML, list[Ask]]:
             )
             for i, question in enumerate(recording.questions)
         ]  # fmt: skip
+    remark = gr.HTML(padding=False, elem_id="walk-answered")
     with gr.Row(equal_height=True, elem_classes=["walk-answers"]):
         cards = tuple(
             gr.HTML(empty_card(c), padding=False, elem_id=f"walk-all-{c}", min_width=260)
             for c in CHECKPOINTS
         )
-    remark = gr.HTML(padding=False, elem_id="walk-answered")
     return lesson, [
         Ask(button, question, CHECKPOINTS, cards, remark)
         for button, question in zip(buttons, recording.questions, strict=True)
@@ -193,6 +195,7 @@ def _build_own(lab: Lab, started: gr.State) -> gr.Button:
             start = gr.Button(
                 "Train on these names", variant="primary", size="lg", elem_id="walk-start"
             )
+            gr.HTML(f'<p class="hint">{words.HOW.format(time=_time(lab))}</p>', padding=False)
             remark = gr.HTML(padding=False, elem_id="walk-own-note")
             watch = gr.Button("Watch it learn", visible=False, elem_id="walk-watch")
     start.click(
@@ -208,6 +211,12 @@ def _next(label: str, elem_id: str) -> gr.Button:
     )  # fmt: skip
 
 
+def _time(lab: Lab) -> str:
+    """How long the short run takes, in words; a guess."""
+    pack = walk.own_pack(walk.own_rows())
+    return duration(estimate(lab, walk.own_config(pack), pack).seconds)
+
+
 def _to(place: int):
     return lambda: gr.Walkthrough(selected=place)
 
@@ -221,17 +230,13 @@ def enter(lab: Lab) -> list[Any]:
     Raises:
         LabError: the recording is damaged, or the home folder can't be written.
     """
-    run_id, new = walk.step_in(lab)
+    run_id, _ = walk.step_in(lab)
     run = lab.registry.run(run_id)
     fact, sentences = walk.lesson(run)
     k, n = run.config.generalize.k, len(run.pack.facts)
-    asked = [walk.recording().fact_of(q).subject for q in walk.recording().questions]
-    said = words.WORDS.format(
-        k=k, n=n, who=words.escape(fact.subject), missing=words.escape(" and ".join(asked[:2]))
-    )
-    told = words.ARCHIVED.format(name=walk.RUN_NAME) if new else words.LIVE
+    said = words.WORDS.format(k=k, n=n, who=escape(fact.subject))
     return [
-        f'<p class="hint">{told}</p>',
+        f'<p class="hint">{words.RECORDED.format(name=walk.RUN_NAME)}</p>',
         gr.Plot(recall_curve(lab.registry.metrics(run_id, ["recall"]), n)),
         words.line(said) + words.lesson_html(sentences),
     ]

@@ -11,7 +11,7 @@ from rotelab.walk import RIGHT
 
 STEPS = ("Meet the facts", "Ask the model", "Learn by heart", "Understand", "Now you")
 SHOWN_FACTS = 8
-SHOWN_SENTENCES = 6
+SHOWN_SENTENCES = 4
 """As many as fit a projector's screen beside the answers."""
 
 MEET = (
@@ -20,32 +20,27 @@ MEET = (
 )
 ASK = "First ask the model <b>as it comes</b>, before any training. It can only guess."
 ROTE = (
-    "Now it learned all {n} facts <b>by heart</b>, like a list in a foreign language: the person, "
-    "a made-up word without meaning, the mother. The curve is the recorded training."
+    "Then it learned all {n} <b>by heart</b>, like lines in a foreign language: the person, a "
+    "made-up word without meaning, the mother. The curve is that training, as it was recorded."
 )
 TWO_WAYS = (
-    "Ask it both ways. After the <b>made-up word</b> it can recite; a <b>question in words</b> it "
-    "has never been taught to answer."
+    "Ask both ways. After the <b>made-up word</b>, shown as [{relation}], it can recite; to answer "
+    "<b>in words</b> it has never been taught."
 )
 WORDS = (
     "Then it read ordinary sentences about only <b>{k} of the {n}</b> people, such as these about "
-    "{who}. {missing} were <b>not</b> among them."
+    "{who}."
 )
-UNDERSTAND = (
-    "Ask in words about somebody who was <b>in none of the sentences</b>; all three states of the "
-    "model answer."
-)
+UNDERSTAND = "Ask in words about somebody who was <b>in none of those sentences</b>."
 OWN = (
-    "Type names of your own over some of these: yourself, a friend. The model learns them all by "
-    "heart, and in words only about {k} of them, none of them yours if you change {few} or fewer. "
-    "Then ask it about yourself."
+    "Type names of your own over some of these: yourself, a friend. The model learns all of them "
+    "by heart, but sentences it reads about only {k}, and not about the first {few} that are yours."
 )
-ARCHIVED = (
-    "A recorded run was just put into this lab, so that you need not wait for training; the "
-    "answers come live from the model. It is kept under “{name}” among the archived runs of the "
-    "Runs tab."
+HOW = "Double-click a cell to type into it. Training takes about {time}; it is shown as it goes."
+RECORDED = (
+    "So that you need not wait, the training of this walk was recorded; it now lies in this lab as "
+    "“{name}”, among the archived runs of the Runs tab. The answers come live from the model."
 )
-LIVE = "Training was recorded; the answers come live from the model on this machine."
 
 
 def line(words: str) -> str:
