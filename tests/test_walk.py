@@ -164,6 +164,13 @@ def test_stepping_in_says_that_a_run_was_put_here(lab):
     assert asked.subject not in lesson and "10 of the 20" in lesson
 
 
+def stop_all(lab):
+    """Ends the runs that are at work; their processes outlive the page's."""
+    for run in lab.registry.runs():
+        lab.jobs.stop(run.id)
+        until(lambda run=run: not lab.registry.run(run.id).live, 120, "the run has stopped")
+
+
 @pytest.mark.embedded
 @pytest.mark.browser
 def test_a_newcomer_clicks_to_the_first_answer(tmp_path):
@@ -190,6 +197,11 @@ def test_a_newcomer_clicks_to_the_first_answer(tmp_path):
             print(f"from opening the page to “it answers”: {took:.1f} s")
             page.locator("#walk-on-own").click()
             page.locator("#walk-start").wait_for()
-            until(lambda: page.locator("#walk-table td").count() > 10, what="the table of names")
+            page.locator("#walk-table").get_by_text(walk.own_rows()[0][0]).first.wait_for()
+            page.locator("#walk-start").click()
+            train = page.get_by_role("tab", name="Train").first
+            until(lambda: train.get_attribute("aria-selected") == "true", what="the Train tab")
+            page.locator(".live-title", has_text="My own names").wait_for(timeout=30_000)
+            stop_all(Lab.open(Settings(server.home)))
             assert page.locator(".toast-body.error").count() == 0
             assert traffic.foreign == [] and traffic.errors == []

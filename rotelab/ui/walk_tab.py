@@ -79,7 +79,7 @@ def build_walk_tab(lab: Lab) -> WalkTab:
     with gr.Walkthrough(selected=0, elem_id="walk") as stepper:
         with gr.Step(words.STEPS[0], id=0):
             gr.HTML(words.line(words.MEET) + words.facts_html(recording.facts), padding=False)
-            first = _next("Ask the model about them", "walk-meet")
+            first = _next("Ask the model about them", "walk-meet", "primary")
         with gr.Step(words.STEPS[1], id=1) as asking:
             taken_in = gr.HTML(padding=False, elem_id="walk-taken-in")
             asks += _build_ask(recording)
@@ -205,9 +205,10 @@ def _build_own(lab: Lab, started: gr.State) -> gr.Button:
     return watch
 
 
-def _next(label: str, elem_id: str) -> gr.Button:
+def _next(label: str, elem_id: str, variant: str = "secondary") -> gr.Button:
     return gr.Button(
-        f"Next: {label[0].lower()}{label[1:]} →", elem_id=elem_id, elem_classes=["walk-next"],
+        f"Next: {label[0].lower()}{label[1:]} →", elem_id=elem_id, variant=variant,
+        elem_classes=["walk-next"],
     )  # fmt: skip
 
 
