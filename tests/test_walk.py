@@ -171,6 +171,17 @@ def stop_all(lab):
         until(lambda run=run: not lab.registry.run(run.id).live, 120, "the run has stopped")
 
 
+def test_what_goes_wrong_stands_beside_the_question(lab, monkeypatch):
+    def broken(*args, **kwargs):
+        raise LabError("<b>no network")
+        yield
+
+    monkeypatch.setattr(lab.chat, "stream", broken)
+    walk_tab.warm(lab)  # says nothing: nobody asked
+    *_, last = walk_tab.ask(lab, walk.recording().questions[0], CHECKPOINTS, False)
+    assert "&lt;b&gt;no network" in last[-1] and all("waiting" in card for card in last[:-1])
+
+
 @pytest.mark.embedded
 @pytest.mark.browser
 def test_a_newcomer_clicks_to_the_first_answer(tmp_path):

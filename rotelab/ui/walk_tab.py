@@ -6,6 +6,7 @@ run with names of one's own.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -244,15 +245,13 @@ def enter(lab: Lab) -> list[Any]:
 
 
 def warm(lab: Lab) -> None:
-    """Loads the recorded run's model into memory, if it is not there.
-
-    Raises:
-        LabError: the model can't be had.
-    """
-    run_id, _ = walk.step_in(lab)
-    if not lab.chat.ready(run_id):
-        for _ in lab.chat.stream(run_id, "Hello", ["base"], max_new_tokens=1):
-            pass
+    """Loads the recorded run's model into memory, if it is not there."""
+    # Nobody asked yet: where the model can't be had, the first question says so beside itself.
+    with contextlib.suppress(LabError):
+        run_id, _ = walk.step_in(lab)
+        if not lab.chat.ready(run_id):
+            for _ in lab.chat.stream(run_id, "Hello", ["base"], max_new_tokens=1):
+                pass
 
 
 def begin(lab: Lab, checkpoints: Sequence[Checkpoint]) -> list[str]:
