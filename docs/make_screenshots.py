@@ -17,6 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from page import browser_page, served  # noqa: E402
 
 TABS = {
+    "start": "Start here",
     "facts": "Facts",
     "train": "Train",
     "chat": "Chat",

@@ -98,9 +98,12 @@ def served(home: Path, **environment: str) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def browser_page(
-    url: str, width: int = 1280, height: int = 720, dark: bool = False
+    url: str, width: int = 1280, height: int = 720, dark: bool = False, tab: str = "Facts"
 ) -> Iterator[tuple[Any, Traffic]]:
-    """Opens the page in headless Chromium; requests to any other host are cut off and noted."""
+    """Opens the page in headless Chromium; requests to any other host are cut off and noted.
+
+    A lab without runs opens on the guided walk, so a tab is chosen here; none with an empty name.
+    """
     from playwright.sync_api import sync_playwright
 
     traffic = Traffic()
@@ -122,6 +125,8 @@ def browser_page(
             page.on("pageerror", lambda error: traffic.errors.append(str(error)))
             page.goto(f"{url}/?__theme={'dark' if dark else 'light'}")
             page.get_by_role("tab", name="Facts").first.wait_for(timeout=60_000)
+            if tab and "?" not in url:  # an address may name a run, and so its own tab
+                page.get_by_role("tab", name=tab).first.click()
             yield page, traffic
         finally:
             browser.close()

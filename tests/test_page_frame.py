@@ -31,7 +31,7 @@ from rotelab.ui.common import (
 from rotelab.ui.provisioning import Provisioning, setup_html
 from rotelab.ui.server import free_socket, keep_queue_moving, log_to_file
 
-TABS = ["Facts", "Train", "Chat", "Look inside", "Runs"]
+TABS = ["Start here", "Facts", "Train", "Chat", "Look inside", "Runs"]
 
 # Errors ------------------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ def test_it_says_one_line_with_the_address(server: Server):  # noqa: F811
 
 @pytest.mark.browser
 @pytest.mark.parametrize("dark", [False, True])
-def test_all_five_tabs_open_and_ask_nobody_else(server: Server, dark: bool):  # noqa: F811
+def test_all_tabs_open_and_ask_nobody_else(server: Server, dark: bool):  # noqa: F811
     with browser_page(server.url, dark=dark) as (page, traffic):
         for name in TABS:
             tab = page.get_by_role("tab", name=name).first

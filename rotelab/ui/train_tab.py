@@ -65,6 +65,11 @@ class TrainTab:
         return [*self.form.inputs, self.form.preset, self.form.recipe]
 
     @property
+    def started_outputs(self) -> list[Any]:
+        """What `start` and `watch` fill."""
+        return [self.started, *self.panel.outputs[1:], self.panel.watching]
+
+    @property
     def refresh_outputs(self) -> list[Any]:
         """What `refresh` fills."""
         return [self.pack, self.estimated]
@@ -120,6 +125,15 @@ def start(lab: Lab, name: str, *values: Any) -> list[Any]:
     """
     config = config_from(values)
     run_id = lab.jobs.enqueue(config, lab.facts_for(config), name=(name or "").strip()[:80])
+    return watch(lab, run_id)
+
+
+def watch(lab: Lab, run_id: str) -> list[Any]:
+    """Says that a run was started and shows it; in the order of `TrainTab.started_outputs`.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
     return [run_id, *look(lab, run_id, Seen())[1:], run_id]
 
 
@@ -225,7 +239,7 @@ def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:
     button.click(
         bound(start, lab),
         [name, *form.inputs],
-        [tab.started, *panel.outputs[1:], panel.watching],
+        tab.started_outputs,
         api_visibility="private",
         show_progress_on=button,
     )

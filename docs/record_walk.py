@@ -1,0 +1,130 @@
+"""Records the run that the guided walk plays: trains it for real, checks it, ships it as a bundle.
+
+    python docs/record_walk.py [HOME]
+
+Trains 20 facts of the pack `mother` on the embedded model (a few minutes on two cores) in the home
+folder HOME, by default a temporary one; a finished run that is there already is taken as it is. The
+adapters are stored in float16. What is to be asked on the page is chosen by asking: only questions
+about facts that phase 2 never saw, which the imported bundle answers rightly after both phases, and
+wrongly before. Writes `assets/walk/run.rotelab.zip` and `assets/walk/questions.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from rotelab import walk  # noqa: E402
+from rotelab.bundles import export_run, import_bundle  # noqa: E402
+from rotelab.config import (  # noqa: E402
+    EvaluationConfig,
+    GeneralizeConfig,
+    MemorizeConfig,
+    RunConfig,
+)
+from rotelab.lab import Lab  # noqa: E402
+from rotelab.layout import ADAPTER_FOLDERS, adapter_folder  # noqa: E402
+from rotelab.settings import Settings  # noqa: E402
+
+# Small adapters, so that the bundle is small; they need more rounds than the usual ones.
+CONFIG = RunConfig(
+    pack="mother",
+    facts=20,
+    memorize=MemorizeConfig(rank=8, epochs=40),
+    generalize=GeneralizeConfig(k=10, rank=8, epochs=4),
+    evaluation=EvaluationConfig(test_prompts=3, unrelated_prompts=1),
+)
+# Plainest first. Those of role `test` were in no training at all; the last ones were, with other
+# names in them.
+WORDINGS = (
+    "{subject} is the child of a lady known as",
+    "What is the name of the maternal parent of {subject}?",
+    "The woman who brought {subject} into the world is",
+    "Who went into labour with {subject}?",
+    "Who gave birth to {subject}?",
+    "The mother of {subject} is",
+)
+QUESTIONS = 3
+MAX_BYTES = 6_000_000
+
+
+def record(home: Path) -> None:
+    """Trains, unless that was done, then checks and writes both files."""
+    lab = Lab.open(Settings(home))
+    run_id = next((run.id for run in lab.registry.runs(status="finished")), None) or train(lab)
+    lab.registry.update_run(run_id, name=walk.RUN_NAME, note=walk.RUN_NOTE)
+    for checkpoint in ADAPTER_FOLDERS:
+        halve(adapter_folder(lab.settings, run_id, checkpoint))
+    # The hidden states would be larger than all the rest; the figures on them are rows.
+    shutil.rmtree(lab.settings.run_folder(run_id) / "representations", ignore_errors=True)
+    bundle = export_run(lab.registry, lab.settings, run_id, home / walk.BUNDLE.name)
+    size = bundle.stat().st_size
+    print(f"{bundle.name}: {size:,} bytes")
+    assert size < MAX_BYTES, "too large to be shipped: take smaller ranks"
+    with tempfile.TemporaryDirectory() as other:
+        chosen = choose(Lab.open(Settings(Path(other))), bundle)
+    walk.BUNDLE.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(bundle, walk.BUNDLE)
+    text = json.dumps({"run": run_id, "questions": chosen}, indent=1, ensure_ascii=False)
+    walk.QUESTIONS.write_text(text + "\n", encoding="utf-8")
+
+
+def train(lab: Lab) -> str:
+    """Trains the run; returns its id."""
+    from rotelab.worker import work
+
+    run_id = lab.jobs.start_foreground(CONFIG, lab.facts_for(CONFIG))
+    work(lab.registry, lab.settings, run_id, lambda share, words: print(f"{share:4.0%} {words}"))
+    run = lab.registry.run(run_id)
+    assert run.status == "finished", run.error
+    return run_id
+
+
+def halve(folder: Path) -> None:
+    """Stores an adapter's weights in float16: half the bytes, and the answers are checked below."""
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    weights = folder / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    save_file({n: t.astype(np.float16) for n, t in tensors.items()}, weights, {"format": "pt"})
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    meta["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def choose(lab: Lab, bundle: Path) -> list[str]:
+    """The questions to ask on the page: one a person, of as many wordings as there are persons."""
+    run_id = import_bundle(lab.registry, lab.settings, bundle).run_id
+    run = lab.registry.run(run_id)
+    for checkpoint, scores in lab.registry.scores(run_id).items():
+        print(checkpoint, {probe: round(s.generation_accuracy, 2) for probe, s in scores.items()})
+    split = run.pack.facts.split(run.config.generalize.k, run.config.seed)
+    chosen: list[str] = []
+    people = list(split.held_out)
+    for wording in WORDINGS:
+        for fact in people:
+            question = wording.format(subject=fact.subject)
+            if walk.bears_out(lab, run_id, question):
+                chosen.append(question)
+                people.remove(fact)
+                print("chosen:", question, "->", fact.object)
+                break
+        if len(chosen) == QUESTIONS:
+            return chosen
+    raise SystemExit(f"only {len(chosen)} questions came out as they should; train more deeply")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        record(Path(sys.argv[1]).resolve())
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            record(Path(folder))

@@ -1,0 +1,45 @@
+"""The guided walk's one figure: how many facts were known by heart after each round of rote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from rotelab.plots.style import CHECKPOINT_COLOURS, styled
+from rotelab.registry import Metric
+
+
+def recall_curve(metrics: Sequence[Metric], facts: int, height: int = 250) -> go.Figure:
+    """Facts known by heart, round by round.
+
+    Args:
+        metrics: rows of a run; those of phase 1 named `recall` are drawn.
+        facts: how many facts there were.
+        height: in pixels.
+    """
+    points = sorted(
+        (m.epoch, round(m.value * facts))
+        for m in metrics
+        if (m.phase, m.name) == ("memorize", "recall")
+    )
+    figure = go.Figure(
+        go.Scatter(
+            x=[0, *(epoch for epoch, _ in points)],
+            y=[0, *(known for _, known in points)],
+            mode="lines",
+            line={"color": CHECKPOINT_COLOURS["memorized"], "width": 3},
+            fill="tozeroy",
+            fillcolor="rgba(213,94,0,0.12)",
+            hovertemplate=f"round %{{x}}: %{{y}} of {facts}<extra></extra>",
+        )
+    )
+    styled(figure, height)
+    figure.update_layout(
+        showlegend=False, dragmode=False, margin={"l": 60, "r": 12, "t": 12, "b": 46}
+    )
+    figure.update_xaxes(title_text="Rounds of reading", fixedrange=True, rangemode="tozero")
+    figure.update_yaxes(
+        title_text="Known by heart", range=[0, facts * 1.06], fixedrange=True, nticks=5
+    )
+    return figure

@@ -1,0 +1,209 @@
+"""The guided walk: a recorded run that comes with the lab, and a short run on names of one's own.
+
+The recording (`docs/record_walk.py`) is a bundle like any other, with real adapters; what the walk
+shows of its training is what happened then, and what it is asked it answers live.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rotelab import fiction
+from rotelab.bundles import import_bundle
+from rotelab.config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.errors import InputError, LabError
+from rotelab.facts import Fact, FactSet, parse_fact_rows, parse_facts
+from rotelab.lab import Lab
+from rotelab.packs import Pack, load_pack
+from rotelab.prompts import SLOT
+from rotelab.readings import contains
+from rotelab.registry import CHECKPOINTS, RunRow
+from rotelab.tables import read_bytes
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets" / "walk"
+BUNDLE = ASSETS / "run.rotelab.zip"
+QUESTIONS = ASSETS / "questions.json"
+RUN_NAME = "The recorded walk"
+RUN_NOTE = "Comes with rotelab: the run that the tab “Start here” plays."
+
+RELATION = "mother"
+ANSWER_TOKENS = 12
+"""Longest answer in the walk: names are shorter, and every piece takes time on a small machine."""
+RIGHT = ("by rote", "in words", "by chance")
+"""The verdicts of `chat.judge` on an answer that is the right one, whatever it comes from."""
+
+OWN_SET = "my own names"
+"""The fact set under which a person's own names are saved."""
+OWN_FACTS, OWN_LEAST, OWN_K = 20, 14, 10
+OWN_TABLE = "Your names"
+OWN_SEED = 1
+SEEDS_TRIED = 2000
+KEPT_BACK = 4
+"""The first so many of a person's own facts are kept out of phase 2."""
+
+_stepping_in = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What the shipped files say, read without taking them in.
+
+    Args:
+        run_id: the recorded run's id where it was made.
+        questions: what to ask in words; each about another fact that phase 2 never saw.
+        facts: what was learned.
+    """
+
+    run_id: str
+    questions: tuple[str, ...]
+    facts: FactSet
+
+    def fact_of(self, question: str) -> Fact:
+        """The fact that a question is about."""
+        return next(fact for fact in self.facts if fact.subject in question)
+
+
+def recording() -> Recording:
+    """The recorded run's facts and questions.
+
+    Raises:
+        LabError: the shipped files are missing or damaged.
+    """
+    try:
+        said = json.loads(read_bytes(QUESTIONS))
+        with zipfile.ZipFile(io.BytesIO(BUNDLE.read_bytes())) as bundle:
+            facts = parse_facts(bundle.read("facts.csv"), "facts.csv")
+        return Recording(said["run"], tuple(said["questions"]), facts)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise LabError(
+            f"The recorded walk can't be read from {ASSETS.name} ({error}). Install rotelab anew; "
+            "the other tabs work without it."
+        ) from error
+
+
+def step_in(lab: Lab) -> tuple[str, bool]:
+    """The recorded run in this lab, taken in the first time, archived so that it crowds no list.
+
+    Returns:
+        Its id here, and whether it was taken in just now.
+
+    Raises:
+        LabError: the bundle is damaged, or the home folder can't be written.
+    """
+    with _stepping_in:  # two people at once must not get one each
+        wanted = recording().run_id
+        here = any(run.id == wanted for run in lab.registry.runs(search=wanted, archived=None))
+        if here and set(lab.chat.checkpoints(wanted)) == set(CHECKPOINTS):
+            return wanted, False
+        imported = import_bundle(lab.registry, lab.settings, BUNDLE)
+        lab.registry.update_run(imported.run_id, archived=True)
+        return imported.run_id, imported.new
+
+
+def bears_out(lab: Lab, run_id: str, question: str) -> bool:
+    """Whether a question comes out as the walk needs it: about a fact that phase 2 never taught,
+    right after phase 2, and before it answered, but with no trace of the right name.
+
+    Raises:
+        LabError: as `Chat.stream`.
+    """
+    split = split_of(lab.registry.run(run_id))
+    fact = next((fact for fact in split.held_out if fact.subject in question), None)
+    if fact is None:
+        return False
+    said, known = {}, {}
+    for reply in lab.chat.stream(run_id, question, max_new_tokens=ANSWER_TOKENS):
+        if reply.done:
+            said[reply.checkpoint], known[reply.checkpoint] = reply.text, reply.verdict.known
+    before = [said["base"], said["memorized"]]
+    return (
+        all(any(letter.isalpha() for letter in text) for text in before)
+        and not any(contains(text, fact.object) for text in before)
+        and known["generalized"] == "by rote"
+    )
+
+
+def split_of(run: RunRow):
+    """Which of a run's facts phase 2 taught in words, and which it did not."""
+    return run.pack.facts.split(run.config.generalize.k, run.config.seed)
+
+
+def lesson(run: RunRow) -> tuple[Fact, list[tuple[str, str]]]:
+    """A fact that phase 2 taught, and the sentences in which it did, each as (before, after) its
+    object."""
+    fact = split_of(run).held_in[0]
+    wordings = run.pack.prompts.of(fact.relation, "train")
+    return fact, [(w.text.replace(SLOT, fact.subject), fact.object) for w in wordings]
+
+
+# One's own names ---------------------------------------------------------------------------------
+
+
+def own_rows() -> list[list[str]]:
+    """Invented facts to begin with, as (person, mother) rows."""
+    return [[f.subject, f.object] for f in fiction.invent(RELATION, OWN_FACTS, OWN_SEED)]
+
+
+def own_pack(rows: Sequence[Sequence[object]]) -> Pack:
+    """A person's own table as a pack; empty rows are left out.
+
+    Raises:
+        LabError: a row is not as it should be (it is named), or there are too few or too many.
+    """
+    filled = [[RELATION, *row] if any(str(cell or "").strip() for cell in row) else ["", "", ""]
+              for row in (list(row)[:2] for row in rows)]  # fmt: skip
+    facts = parse_fact_rows(filled, OWN_TABLE)
+    numbers = [number for number, row in enumerate(filled, 1) if any(row)]
+    if not OWN_LEAST <= len(facts) <= OWN_FACTS:
+        raise LabError(
+            f"{OWN_TABLE}: {len(facts)} rows are filled; fill {OWN_LEAST} to {OWN_FACTS}, so that "
+            f"{OWN_K} can be taught in words and others kept back."
+        )
+    for row, column, message in ((d.row, d.column, d.message) for d in facts.doubts()):
+        who = "person" if column == "subject" else "mother"
+        raise InputError(
+            f"{message} Change one of the two.", source=OWN_TABLE, row=numbers[row - 1], column=who
+        )
+    return Pack(OWN_SET, facts, load_pack(RELATION).prompts)
+
+
+def own_config(pack: Pack) -> RunConfig:
+    """The settings of the short run: those of Quick look with fewer rounds, fewer sentences that
+    keep facts from leaking, and fewer questions, because an audience waits for it.
+
+    Its seed is such that the first names a person typed are not among those that phase 2 teaches.
+    """
+    given = {tuple(row) for row in own_rows()}
+    own = [f for f in pack.facts if (f.subject, f.object) not in given][:KEPT_BACK]
+
+    def kept_back(seed: int) -> int:
+        return sum(fact in own for fact in pack.facts.split(OWN_K, seed).held_out)
+
+    seed = next((s for s in range(SEEDS_TRIED) if kept_back(s) == len(own)), 0)
+    return RunConfig(
+        pack=OWN_SET,
+        seed=seed,
+        memorize=MemorizeConfig(epochs=22, silence=3),
+        generalize=GeneralizeConfig(k=OWN_K, epochs=2, locality=2),
+        evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
+    )
+
+
+def start_own(lab: Lab, rows: Sequence[Sequence[object]]) -> str:
+    """Saves a person's own names as a fact set and starts a short run on them.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        LabError: as `own_pack`, the registry can't be written, or no process can be started.
+    """
+    pack = own_pack(rows)
+    lab.registry.save_fact_set(OWN_SET, pack)
+    return lab.jobs.enqueue(own_config(pack), pack, name="My own names")
