@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from browser import launch_options
 
@@ -94,6 +95,16 @@ def served(home: Path, **environment: str) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _end_runs(home)
+
+
+def _end_runs(home: Path) -> None:
+    """Ends what the page started: runs outlive it, and would slow other tests down."""
+    for other in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            environment = other.environ()
+            if environment.get("ROTELAB_HOME") == str(home) and "ROTELAB_RUN" in environment:
+                other.kill()
 
 
 @contextlib.contextmanager
