@@ -41,7 +41,9 @@ time.sleep(0.5)
 
 # Provisions in a process of its own; the conversion waits until FAKE_TOGETHER processes are there.
 CHILD = """
-import os, sys, time
+import os, signal, sys, time
+# Where a shell started the tests in its background, Ctrl-C would be ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from rotelab import embedded
 embedded._pip = lambda: [sys.executable, os.environ["FAKE_PIP"]]

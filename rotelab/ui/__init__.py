@@ -10,7 +10,6 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import sys
 import threading
-from typing import Any
 
 import gradio as gr
 
@@ -60,8 +59,7 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
     ) as demo:
         gr.HTML(header_html(), padding=False)
         build_banner(provisioning, demo)
-        first = _first_tab(lab)
-        with gr.Tabs(selected=first) as tabs:
+        with gr.Tabs(selected=_first_tab(lab)) as tabs:
             with gr.Tab("Start here", id="start"):
                 start = walk_tab.build_walk_tab(lab)
             with gr.Tab("1 Facts", id="facts") as facts_item:
@@ -81,7 +79,7 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
             lab, demo, representations_item, representations_tab, representations, train.started
         )
         _keep_fresh(lab, demo, runs_item, runs_tab, runs, train.started)
-        demo.load(bound(_open_first, lab, first), None, [tabs, *runs.linked], **facts_tab.QUIET)
+        demo.load(bound(runs_tab.open_link, lab), None, [tabs, *runs.linked], **facts_tab.QUIET)
         start.started.change(
             bound(train_tab.watch, lab), start.started, train.started_outputs, **facts_tab.QUIET
         ).then(lambda: gr.Tabs(selected="train"), None, tabs, **facts_tab.QUIET)
@@ -108,26 +106,12 @@ def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, room, tab, *news: gr.St
 
 
 def _first_tab(lab: Lab) -> str:
-    """Which tab opens: the walk on a lab's first visit, else the facts."""
-    return "start" if walk_tab.opens_here(lab) else "facts"
+    """Which tab opens: the walk where the lab had no runs when it was started, else the facts.
 
-
-def _open_first(lab: Lab, shown: str, request: gr.Request) -> list[Any]:
-    """Opens the run that the address names, else the tab that a visit begins with.
-
-    Args:
-        lab: the lab.
-        shown: the tab that the page was built with, which is open already.
-        request: has the address.
-
-    Raises:
-        LabError: no run, or more than one, goes by that name.
+    Not chosen anew when the page is loaded: the answer would come after a person's own first click,
+    and take them away from where they went.
     """
-    tab, *linked = runs_tab.open_link(lab, request)
-    first = _first_tab(lab)
-    if not str(request.query_params.get("run") or "").strip() and first != shown:
-        tab = gr.Tabs(selected=first)
-    return [tab, *linked]
+    return "start" if walk_tab.opens_here(lab) else "facts"
 
 
 def _open_in_form(lab: Lab, run_id: str):
