@@ -345,7 +345,7 @@ def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_fol
         registry = Registry(Settings(server.home))
 
         page.reload()
-        before = registry.run(run).step
+        before = registry.run(run).step or 0
         open_train(page)
         until(lambda: "long one" in words(page) and "Phase 1" in words(page), 60, "it is shown")
         assert SAFE in words(page)
