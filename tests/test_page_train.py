@@ -19,6 +19,7 @@ from rotelab.settings import Settings
 from rotelab.ui import live_panel, train_tab
 from rotelab.ui.estimate import estimate, tokens_to_read
 from rotelab.ui.live_panel import SAFE, Seen, choose, look, stop
+from rotelab.ui.run_words import percent
 from rotelab.ui.train_form import (
     DEEP,
     MODELS,
@@ -248,6 +249,16 @@ def test_the_end_says_what_came_of_it_and_what_to_do_next(lab):
     head = parts(look(lab, run_id, Seen()))["head"]
     assert "It now answers 75 % of questions it was never trained on." in head
     assert "Before: 0 %" in head and "Chat" in head and "100.0%" in head
+
+
+def test_the_end_says_what_was_measured_on_all_facts_not_on_the_rehearsed_ones(lab):
+    run_id = finished(lab)
+    lab.registry.add_metrics(run_id, [Metric("generalize", 14, "recall", 0.96, 2)])
+    measured = lab.registry.scores(run_id)["generalized"]["key_token"].generation_accuracy
+    assert f"<b>{percent(measured)}</b>" in parts(look(lab, run_id, Seen()))["head"]
+    unmeasured = finished(lab, status="stopped")
+    lab.registry.add_metrics(unmeasured, [Metric("generalize", 14, "recall", 0.96, 2)])
+    assert f"<b>{percent(0.96)}</b>" in parts(look(lab, unmeasured, Seen()))["head"]
 
 
 def test_an_error_stands_there_in_words(lab):

@@ -15,7 +15,7 @@ import gradio as gr
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
 from rotelab.plots.training import CURVES, curves, fact_grid
-from rotelab.registry import LIVE, RESUMABLE, Metric, RunSummary
+from rotelab.registry import LIVE, RESUMABLE, RunSummary
 from rotelab.ui.common import bound, duration, escape, run_label, status_badge
 from rotelab.ui.run_words import headline, percent, status_sentence
 
@@ -289,7 +289,7 @@ def _head(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> str:
     ahead = [r.id for r in queued].index(run.id) if waits_here else 0
     if waits_here:
         ahead += sum(r.live for r in busy)
-    recall = _recall(lab.registry.metrics(run.id, ["recall"]))
+    recall = _recalled(lab, run)
     done = 1.0 if run.status == "finished" else min(1.0, max(0.0, run.share or 0.0))
     small = [f"{percent(done)} done"] if run.live else []
     if run.live and run.eta_s is not None:
@@ -336,7 +336,14 @@ def _notes(lab: Lab, run: RunSummary) -> str:
     return notes
 
 
-def _recall(rows: list[Metric]) -> float | None:
+def _recalled(lab: Lab, run: RunSummary) -> float | None:
+    """The share of facts recalled through the key token, as measured last."""
+    if run.status == "finished":
+        # Of all facts: training itself looks at those it rehearses only.
+        score = lab.registry.scores(run.id).get("generalized", {}).get("key_token")
+        if score:
+            return score.generation_accuracy
+    rows = lab.registry.metrics(run.id, ["recall"])
     return rows[-1].value if rows else None
 
 
