@@ -7,6 +7,7 @@ import unicodedata
 from sqlite_utils import Database
 
 from rotelab.errors import LabError
+from rotelab.fact_changes import what_changed
 from rotelab.packs import Pack, pack_from_text
 from rotelab.registry_database import RegistryFile
 from rotelab.registry_rows import FactSetRow, now
@@ -41,19 +42,33 @@ class FactSetRows(RegistryFile):
             newest, newest_hash = _newest(db, name)
             if newest and newest_hash == pack.content_hash:
                 return newest
-            if base_version is not None and base_version != newest:
-                raise LabError(_moved_on(name, base_version, newest))
-            db.table("fact_sets").insert(
-                {
-                    "name": name,
-                    "version": newest + 1,
-                    "created": now(),
-                    "note": note,
-                    "facts": len(pack.facts),
-                    "content_hash": keep_content(db, pack),
-                }
-            )
-            return newest + 1
+            if base_version in (None, newest):
+                db.table("fact_sets").insert(
+                    {
+                        "name": name,
+                        "version": newest + 1,
+                        "created": now(),
+                        "note": note,
+                        "facts": len(pack.facts),
+                        "content_hash": keep_content(db, pack),
+                    }
+                )
+                return newest + 1
+        raise LabError(self._moved_on(name, base_version, newest))
+
+    def _moved_on(self, name: str, base: int, newest: int) -> str:
+        """What somebody who edited an older version is told."""
+        if base > newest:
+            return f"There is no version {base} of {name!r} (newest: {newest}). Load it again."
+        if base == 0:
+            said = f"Someone created this fact set while you were editing {name!r}."
+        else:
+            changes = what_changed(self.fact_set(name, base), self.fact_set(name, newest))
+            said = f"Someone saved version {newest} while you were editing {name!r}. {changes}"
+        return (
+            f"{said.strip()} Nothing was overwritten: save yours under another name, or load "
+            f"version {newest} and make your changes there."
+        )
 
     def fact_sets(self, name: str | None = None) -> list[FactSetRow]:
         """The newest version of every fact set by name; or every version of one, newest first.
@@ -129,13 +144,3 @@ def _newest(db: Database, name: str) -> tuple[int, str]:
         [name],
     ).fetchone()
     return row or (0, "")
-
-
-def _moved_on(name: str, base: int, newest: int) -> str:
-    if base > newest:
-        return f"There is no version {base} of {name!r} (newest: {newest}). Load it again."
-    what = "created this fact set" if base == 0 else f"saved version {newest}"
-    return (
-        f"Someone {what} while you were editing {name!r}. Nothing was overwritten: save yours "
-        f"under another name, or load version {newest} and make your changes there."
-    )

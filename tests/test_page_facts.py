@@ -9,6 +9,7 @@ import pytest
 from page import Server, browser_page, server, until  # noqa: F401
 
 from rotelab.errors import InputError, LabError
+from rotelab.fact_changes import what_changed
 from rotelab.lab import Lab
 from rotelab.packs import load_pack
 from rotelab.ui import facts_layout, facts_tab
@@ -127,8 +128,27 @@ def test_a_version_saved_meanwhile_is_said(lab, mother):
     mine, _ = save_draft(lab, mother, "ours")
     save_draft(lab, replace(mine, facts=mine.facts[1:]), "ours")
     late = replace(mine, facts=mine.facts[2:])
-    with pytest.raises(LabError, match="saved version 2 while you were editing"):
+    gone = f"{mine.facts[0][0]} of {mine.facts[0][1]}"
+    with pytest.raises(LabError, match="saved version 2 while you were editing") as said:
         save_draft(lab, late, "ours")
+    assert f"It takes out {gone}. Nothing was overwritten" in str(said.value)
+    assert len(lab.registry.fact_set("ours").facts) == len(mine.facts) - 1
+
+
+def test_what_another_version_has_otherwise_is_named_and_counted(mother):
+    before = checked_pack(mother, "ours")
+    rows = [list(row) for row in mother.facts]
+    rows[0][2], rows[5][2] = "Liz", "Eve"
+    new = [["mother", f"New {i}", f"Her {i}"] for i in range(5)]
+    after = checked_pack(replace(mother, facts=[*rows[:-1], *new]), "ours")
+    said = what_changed(before, after)
+    assert "adds mother of New 0 (Her 0), mother of New 1 (Her 1)" in said
+    assert "and 2 more facts; makes" in said
+    assert f"makes mother of {rows[0][1]} Liz instead of {mother.facts[0][2]}" in said
+    assert said.endswith(f"takes out mother of {rows[-1][1]}.")
+    fewer = checked_pack(replace(mother, prompts=mother.prompts[1:]), "ours")
+    assert what_changed(before, fewer) == f"It takes out “{mother.prompts[0][3]}”."
+    assert what_changed(before, before) == ""
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a/b", "x" * 61, "tab\there"])

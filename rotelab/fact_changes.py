@@ -1,0 +1,51 @@
+"""What one version of a fact set has otherwise than another, in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rotelab.packs import Pack
+
+NAMED = 3
+"""How many facts or wordings are named before the others are only counted."""
+
+
+def what_changed(before: Pack, after: Pack) -> str:
+    """The changes that lead from one version to a later one, in a sentence that names some.
+
+    A fact is its relation and subject: with another object it is changed, not another fact.
+
+    Args:
+        before: the version that both people had opened.
+        after: the one that was saved meanwhile.
+
+    Returns:
+        Such as `It adds mother of Ann (Eve); makes mother of Bob Liz instead of Sue.`; empty where
+        both say the same.
+    """
+    old = {(f.relation, f.subject): f.object for f in before.facts}
+    new = {(f.relation, f.subject): f.object for f in after.facts}
+    changed = [key for key in new if key in old and old[key] != new[key]]
+    parts = [
+        _part("adds", [f"{_fact(key)} ({new[key]})" for key in new if key not in old], "facts"),
+        _part("makes", [f"{_fact(k)} {new[k]} instead of {old[k]}" for k in changed], "facts"),
+        _part("takes out", [_fact(key) for key in old if key not in new], "facts"),
+    ]
+    first, then = list(before.prompts), list(after.prompts)
+    parts.append(_part("adds", [f"“{p.text}”" for p in then if p not in first], "wordings"))
+    parts.append(_part("takes out", [f"“{p.text}”" for p in first if p not in then], "wordings"))
+    said = "; ".join(part for part in parts if part)
+    return f"It {said}." if said else ""
+
+
+def _fact(key: tuple[str, str]) -> str:
+    relation, subject = key
+    return f"{relation} of {subject}"
+
+
+def _part(verb: str, named: Sequence[str], kind: str) -> str:
+    if not named:
+        return ""
+    more = len(named) - NAMED
+    rest = f" and {more} more {kind if more > 1 else kind[:-1]}" if more > 0 else ""
+    return f"{verb} {', '.join(named[:NAMED])}{rest}"
