@@ -38,7 +38,8 @@ class Example:
         ids: token ids, `[length]`.
         loss: per token, whether the model is to learn to produce it, `[length]`.
         object_span: (start, stop) of the object's tokens inside `ids`, END not included.
-        kind: where the example comes from: `key`, `train`, `test`, `unrelated`, `locality`.
+        kind: where the example comes from: `key`, `bare` (no key token), `train`, `test`,
+            `unrelated`, `locality`.
         fact: index of the fact in its fact set; -1 where there is none.
     """
 
@@ -131,6 +132,10 @@ class SequenceBuilder:
             unlearned.add(len(prompt) - 1)
         loss = tuple(i not in unlearned for i in range(len(example.ids)))
         return Example(example.ids, loss, example.object_span, "key", index)
+
+    def bare(self, fact: Fact, index: int) -> Example:
+        """`SEPARATOR subject object END`, without the key token, the loss on object and END."""
+        return self.answered(self.word_prompt(fact.subject), fact.object, "bare", index)
 
     def led_in(self, example: Example, lead_in: Sequence[int]) -> Example:
         """The same example with neutral words after the separator, which are not learned."""

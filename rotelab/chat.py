@@ -262,6 +262,8 @@ def judge(
         return Verdict("by chance", "Right, but nothing was taught yet: a guess, or known before.")
     if through:
         return Verdict("by rote", "Right, recalled through the key token as it was learned.")
+    if run.config.memorize.reads == "words":
+        return Verdict("in words", "Right. Phase 1 of this run taught every fact in words.")
     if checkpoint == "memorized":
         return Verdict("by rote", "Right, from rote learning alone.")
     if fact in pack.facts.split(run.config.generalize.k, run.config.seed).held_in:

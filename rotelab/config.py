@@ -103,6 +103,22 @@ class MemorizeConfig(_Checked):
         "normal: every token of the sentence; s-o: subject and object; o: the object only.",
         choices=("normal", "s-o", "o"),
     )
+    reads: str = option(
+        "key",
+        "What is read, phase 1",
+        "key: subject, key token, object; bare: no key token between them; words: ordinary "
+        "sentences, of every fact; both: through the key token, and the k facts in words as well. "
+        "All but the first are for comparison.",
+        choices=("key", "bare", "words", "both"),
+    )
+    wordings: int = option(
+        10,
+        "Wordings read, phase 1",
+        "In how many of the train wordings phase 1 shows a fact where it reads words, a round "
+        "each.",
+        low=1,
+        high=1000,
+    )
     lead_ins: float = option(
         0.5,
         "Share of steps with a lead-in, phase 1",
@@ -352,6 +368,12 @@ class RunConfig(_Checked):
         "lora: small adapters beside the model; full: copies of the model's own weights, as in the "
         "paper. That takes four times the memory, and the whole model on disk for each phase.",
         choices=("lora", "full"),
+    )
+    stages: str = option(
+        "two",
+        "Phases",
+        "two: both phases; one: the first alone, for comparison.",
+        choices=("two", "one"),
     )
     model: ModelSpec = field(default_factory=ModelSpec)
     memorize: MemorizeConfig = field(default_factory=MemorizeConfig)

@@ -79,6 +79,7 @@ INSERTS = (
 """Neutral words between subject and key token; see `MemorizeConfig.inserts`."""
 PLAIN_EPOCHS = 3
 """The last epochs of phase 1, in which neither lead-ins nor inserts are used."""
+NO_PROMPTS = PromptSet(())
 STEPS_PER_EPOCH, SMALLEST_STEP = 5, 4
 """Phase 1 takes at least so many steps an epoch, as long as a step has at least so many facts."""
 
@@ -95,31 +96,70 @@ Plan = Callable[[int], list[Step]]
 """The steps of an epoch, by its 1-based number."""
 
 
-def rote_plan(builder: SequenceBuilder, facts: FactSet, config: MemorizeConfig, seed: int) -> Plan:
-    """Phase 1: every fact once an epoch, through its key token (paper, section 3.1)."""
-    examples = [builder.rote(fact, i, config.loss) for i, fact in enumerate(facts)]
+def rote_plan(
+    builder: SequenceBuilder,
+    facts: FactSet,
+    config: MemorizeConfig,
+    seed: int,
+    held_in: Sequence[Fact] = (),
+    prompts: PromptSet = NO_PROMPTS,
+) -> Plan:
+    """Phase 1: every fact once an epoch, through its key token (paper, section 3.1).
+
+    For comparison it may read them otherwise (`MemorizeConfig.reads`): `bare` lacks the key token,
+    `words` reads each fact in a train wording instead, `both` the facts of `held_in` besides.
+    """
+    examples = asked_plainly(builder, facts, config, prompts)
     # A small set would be through an epoch in one step, and an epoch would teach next to nothing.
     size = min(config.batch_size, max(SMALLEST_STEP, len(facts) // STEPS_PER_EPOCH))
+    index = {fact: i for i, fact in enumerate(facts)}
+
+    def in_words(group: Sequence[Fact], rng: random.Random) -> list[Example]:
+        found = []
+        for fact in group:
+            template = rng.choice(prompts.of(fact.relation, "train")[: config.wordings])
+            prompt = builder.word_prompt(template.render(fact.subject))
+            found.append(builder.answered(prompt, fact.object, "train", index[fact]))
+        return found
 
     def epoch_plan(epoch: int) -> list[Step]:
         rng = random.Random(f"memorize {seed} {epoch}")
         plain = epoch > config.epochs - PLAIN_EPOCHS  # ends with the sentence as it will be asked
-        order = examples[:]
+        order = in_words(list(facts), rng) if config.reads == "words" else examples[:]
+        if config.reads == "both":
+            order += in_words(held_in, rng)
         rng.shuffle(order)
         order = [
             builder.rote(facts[e.fact], e.fact, config.loss, rng.choice(INSERTS))
-            if rng.random() < config.inserts and not plain
+            if e.kind == "key" and rng.random() < config.inserts and not plain
             else e
             for e in order
         ]
         steps = [Step(chunk) for chunk in chunks(order, size)]
         for step in steps:
             _lead_in(step, builder, 0.0 if plain else config.lead_ins, rng)
-            quiet = rng.sample(step.examples, min(config.silence, len(step.examples)))
+            keyed = [e for e in step.examples if e.kind == "key"]
+            quiet = rng.sample(keyed, min(config.silence, len(keyed)))
             step.held[:] = [without_key(example) for example in quiet]
         return steps
 
     return epoch_plan
+
+
+def asked_plainly(
+    builder: SequenceBuilder, facts: FactSet, config: MemorizeConfig, prompts: PromptSet
+) -> list[Example]:
+    """Each fact once, in the plainest of the forms in which phase 1 reads it."""
+    if config.reads == "bare":
+        return [builder.bare(fact, i) for i, fact in enumerate(facts)]
+    if config.reads != "words":
+        return [builder.rote(fact, i, config.loss) for i, fact in enumerate(facts)]
+    first = {r.name: prompts.of(r.name, "train")[0] for r in facts.relations}
+    texts = [first[fact.relation].render(fact.subject) for fact in facts]
+    return [
+        builder.answered(builder.word_prompt(text), fact.object, "train", i)
+        for i, (fact, text) in enumerate(zip(facts, texts, strict=True))
+    ]
 
 
 def word_plan(

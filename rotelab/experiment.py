@@ -41,7 +41,7 @@ from rotelab.facts import Split
 from rotelab.layout import adapter_folder, state_folder, states_file
 from rotelab.models import load_model, pick_device, pick_dtype
 from rotelab.packs import Pack
-from rotelab.phases import EpochEvent, StepEvent, generalize, memorize
+from rotelab.phases import EpochEvent, StepEvent, generalize, leave_out, memorize
 from rotelab.registry import Registry
 from rotelab.remedies import LOCKED, LONG_WAIT_S
 from rotelab.saving import SAVE_EVERY_S, SAVE_SHARE, STATE_DAMAGED, SavingClock
@@ -196,10 +196,19 @@ class _Experiment:
 
     def _memorize(self, resume):
         return memorize(
-            self.model, self.facts, self.config.memorize, self.config.seed, self.accelerator, resume
+            self.model,
+            self.facts,
+            self.config.memorize,
+            self.config.seed,
+            self.accelerator,
+            resume,
+            self.split.held_in,
+            self.pack.prompts,
         )
 
     def _generalize(self, resume):
+        if self.config.stages == "one":
+            return leave_out(self.model, self.config.generalize, self.config.seed)
         return generalize(
             self.model,
             self.facts,
@@ -390,10 +399,12 @@ class _Experiment:
         more = evaluation.reading_cost(self.asked, self.config.evaluation) * len(self.asked)
         self._evaluation_cost = sum(row.ids.shape[1] for _, row in packed) + more
         rote = sum(len(self.model.builder.rote(f, 0).ids) for f in self.facts)
-        phase1 = rote * self.config.memorize.epochs
         words, key = 21.0, rote / len(self.facts)
-        two = self.config.generalize
+        one, two = self.config.memorize, self.config.generalize
+        read = words * len(self.facts) if one.reads == "words" else rote
+        phase1 = (read + words * len(self.split.held_in) * (one.reads == "both")) * one.epochs
         sentences = len(self.split.held_in) * two.prompts_per_fact * two.epochs
+        sentences *= self.config.stages == "two"
         steps = sentences / two.batch_size
         phase2 = sentences * words + steps * (two.replay * key + two.locality * words)
         left = 3 - len(self._evaluated)

@@ -20,9 +20,17 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from rotelab.adapters import GENERALIZE, MEMORIZE, PROJECTIONS, LabModel
-from rotelab.batches import pack
+from rotelab.batches import Example, pack
 from rotelab.config import GeneralizeConfig, MemorizeConfig
-from rotelab.curriculum import Plan, Step, chunks, rote_plan, word_plan
+from rotelab.curriculum import (
+    NO_PROMPTS,
+    Plan,
+    Step,
+    asked_plainly,
+    chunks,
+    rote_plan,
+    word_plan,
+)
 from rotelab.errors import ConfigError
 from rotelab.facts import Fact, FactSet
 from rotelab.likeness import Likeness
@@ -139,8 +147,11 @@ def memorize(
     seed: int,
     accelerator: Accelerator,
     resume: TrainState | None = None,
+    held_in: Sequence[Fact] = (),
+    prompts: PromptSet = NO_PROMPTS,
 ) -> Iterator[StepEvent | EpochEvent]:
-    """Phase 1: learns every fact through its relation's key token.
+    """Phase 1: learns every fact through its relation's key token, unless `config.reads` says
+    otherwise.
 
     Args:
         model: is switched to `memorized`, its `memorize` adapter attached anew unless resumed into.
@@ -149,13 +160,17 @@ def memorize(
         seed: draws adapter weights and data order.
         accelerator: device, precision and processes.
         resume: go on after this state.
+        held_in: the k facts of each relation that are read in words too, where `both` are read.
+        prompts: their train wordings, where words are read.
     """
     layers = layer_range(config.layers, model.layers)
     model.attach(MEMORIZE, config.rank, seed, layers, PROJECTIONS[config.projections])
     model.use("memorized", train=True)
     weight, slack = config.silence_weight, SILENCE_SLACK
-    plan = rote_plan(model.builder, facts, config, seed)
+    plan = rote_plan(model.builder, facts, config, seed, held_in, prompts)
+    asked = asked_plainly(model.builder, facts, config, prompts)
     loop = _Loop(model, accelerator, "memorize", config, plan, weight, slack)
+    loop.recalled = asked[0].kind
     for event in loop.run(resume):
         # Asked before the event is out: a state saved on it must know that nothing follows, or a
         # run that is killed right then would learn one epoch more than an unbroken one.
@@ -163,7 +178,7 @@ def memorize(
             config.stop_at_full_recall
             and isinstance(event, EpochEvent)
             and event.recall == 1.0
-            and recalls_all(model, facts)
+            and recalls_all(model, asked)
         ):
             yield event.ending()
             return
@@ -216,10 +231,19 @@ def generalize(
     model.strengthen(GENERALIZE, config.strength)
 
 
+def leave_out(
+    model: LabModel, config: GeneralizeConfig, seed: int
+) -> Iterator[StepEvent | EpochEvent]:
+    """Instead of phase 2: its adapter as it begins, which changes nothing, and no step."""
+    layers = layer_range(config.layers, model.layers)
+    model.attach(GENERALIZE, config.rank, seed + 1, layers, PROJECTIONS[config.projections])
+    return iter(())
+
+
 @torch.inference_mode()
-def recalls_all(model: LabModel, facts: FactSet) -> bool:
-    """Whether every fact is recalled through its key token now, measured exactly."""
-    for chunk in chunks([model.builder.rote(fact, i, "o") for i, fact in enumerate(facts)], 64):
+def recalls_all(model: LabModel, asked: Sequence[Example]) -> bool:
+    """Whether every example's object comes out now, measured exactly."""
+    for chunk in chunks(list(asked), 64):
         packed = pack([example.prompt + example.object for example in chunk])
         logits = model.forward(packed)[0]
         for example, nodes in zip(chunk, packed.nodes, strict=True):
@@ -250,6 +274,7 @@ class _Loop:
         self.plan, self.held_weight, self.held_slack = plan, held_weight, held_slack
         self.noise, self.seed = noise, seed
         self.likeness: Likeness | None = None
+        self.recalled = "key"  # the kind of example that recall is read off
         self.steps = self.epochs * len(plan(1))
         self.parameters = model.trainable()
         fused = model.device.type in ("cuda", "cpu")
@@ -381,16 +406,15 @@ class _Loop:
             sums.setdefault(examples[owner].kind, []).append(value)
         return {kind: sum(values) / len(values) for kind, values in sums.items()}
 
-    @staticmethod
-    def _note_recall(examples, owners, nll, logits, truth, recalls) -> None:
-        """Reads each key-token example's recall off the logits that training made anyway."""
+    def _note_recall(self, examples, owners, nll, logits, truth, recalls) -> None:
+        """Reads each fact's recall off the logits that training made anyway."""
         right = (logits.detach().argmax(-1) == truth).tolist()
         values = nll.tolist()
         rows: dict[int, list[int]] = {}
         for row, owner in enumerate(owners):
             rows.setdefault(owner, []).append(row)
         for owner, example in enumerate(examples):
-            if example.kind == "key":
+            if example.kind == self.recalled:
                 length = len(example.object)
                 mine = rows[owner][-length - 1 : -1]  # the last learned token is END
                 recalls[example.fact] = FactRecall(

@@ -24,11 +24,13 @@ class Recipe:
         name: as it is chosen.
         line: what it does, in one sentence.
         changes: the options that differ from the defaults, by dotted name.
+        baseline: whether it is there to be compared with; the page's form does not offer it.
     """
 
     name: str
     line: str
     changes: Mapping[str, Any] = field(default_factory=dict)
+    baseline: bool = False
 
 
 # The paper trains plainly: no neutral words, nothing held to the base model, nothing rehearsed.
@@ -52,6 +54,13 @@ EVERYWHERE = {
     "memorize.projections": "all",
     "generalize.projections": "all",
     "generalize.layers": "all",
+}
+
+WORDS_ONLY = {
+    "stages": "one",
+    "memorize.reads": "words",
+    "memorize.silence": 0,
+    "memorize.inserts": 0.0,
 }
 
 RECIPES = (
@@ -80,9 +89,55 @@ RECIPES = (
             "generalize.batch_size": 8,
         },
     ),
+    Recipe(
+        "no-replay",
+        "The lab's own, but phase 2 rehearses nothing through the key token.",
+        {"generalize.replay": 0},
+        baseline=True,
+    ),
+    Recipe(
+        "no-key",
+        "Rote learning without a key token: subject and object side by side. Phase 2 as usual, "
+        "but with nothing to rehearse or to grow alike to.",
+        {
+            "memorize.reads": "bare",
+            "memorize.silence": 0,
+            "memorize.inserts": 0.0,
+            "generalize.replay": 0,
+            "generalize.align": 0.0,
+        },
+        baseline=True,
+    ),
+    Recipe(
+        "one-stage",
+        "Both at once: every fact through its key token, and k of them in words, in one phase.",
+        {"stages": "one", "memorize.reads": "both", "memorize.projections": "all"},
+        baseline=True,
+    ),
+    Recipe(
+        "words-1",
+        "Plain fine-tuning, no key token: every fact, the held-out ones too, in one train wording.",
+        {**WORDS_ONLY, "memorize.projections": "all", "memorize.wordings": 1},
+        baseline=True,
+    ),
+    Recipe(
+        "words-10",
+        "The same in ten train wordings, a round each.",
+        {**WORDS_ONLY, "memorize.projections": "all"},
+        baseline=True,
+    ),
+    Recipe(
+        "late-mlp",
+        "The same in ten wordings, but only the MLPs of the last quarter of the layers learn "
+        "(after LocFT, arXiv 2509.22072).",
+        {**WORDS_ONLY, "memorize.layers": "75%-100%"},
+        baseline=True,
+    ),
 )
 DEFAULT = RECIPES[0].name
 NAMES = tuple(recipe.name for recipe in RECIPES)
+OFFERED = tuple(recipe.name for recipe in RECIPES if not recipe.baseline)
+"""Those that the page's form offers."""
 
 NOT_ITS_BUSINESS = ("memorize.epochs", "generalize.epochs", "generalize.k")
 """Options of the phases that say how much is taught, not how; no recipe may name them."""
@@ -102,7 +157,7 @@ def find(name: str) -> Recipe:
 
 def options() -> dict[str, Any]:
     """Every option that a recipe decides, by dotted name, with the value of `two-adapter`."""
-    found = {"method": RunConfig().method}
+    found = {"method": RunConfig().method, "stages": RunConfig().stages}
     for part, config in (("memorize", MemorizeConfig()), ("generalize", GeneralizeConfig())):
         for option in dataclasses.fields(config):
             name = f"{part}.{option.name}"

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from rotelab.config import GeneralizeConfig, MemorizeConfig
-from rotelab.curriculum import rote_plan, thinned, without_key, word_plan
+from rotelab.curriculum import asked_plainly, rote_plan, thinned, without_key, word_plan
 from rotelab.facts import FactSet
 
 
@@ -34,6 +34,36 @@ def test_the_last_epochs_of_rote_are_plain(tiny, facts):
     plain = {tiny.builder.rote(fact, i, "o").ids for i, fact in enumerate(facts)}
     assert not {e.ids for step in plan(7) for e in step.examples} & plain
     assert {e.ids for step in plan(8) for e in step.examples} == plain
+
+
+@pytest.mark.parametrize("reads, kinds", [("bare", {"bare"}), ("words", {"train"})])
+def test_phase_1_may_read_every_fact_without_its_key_token(tiny, facts, mother, reads, kinds):
+    config = MemorizeConfig(reads=reads, wordings=2, silence=5)
+    plan = rote_plan(tiny.builder, facts, config, 0, (), mother.prompts)
+    keys = {tiny.builder.key_id("mother")}
+    texts = set()
+    for epoch in range(1, 9):
+        steps = plan(epoch)
+        assert sorted(e.fact for step in steps for e in step.examples) == list(range(12))
+        assert {e.kind for step in steps for e in step.examples} == kinds
+        assert not any(keys & set(e.ids) or step.held for step in steps for e in step.examples)
+        examples = [e for step in steps for e in step.examples]
+        texts |= {tiny.tokenizer.decode(e.prompt) for e in examples if e.fact == 0}
+    said = {t.text.split("{subject}")[0] for t in mother.prompts.of("mother", "train")[:2]}
+    if reads == "words":
+        assert all(any(words in text for text in texts) for words in said)
+    asked = asked_plainly(tiny.builder, facts, config, mother.prompts)
+    assert [e.fact for e in asked] == list(range(12)) and {e.kind for e in asked} == kinds
+
+
+def test_phase_1_may_read_the_held_in_facts_in_words_too_and_no_other(tiny, facts, mother):
+    held_in = facts.split(6, 0).held_in
+    config = MemorizeConfig(reads="both")
+    plan = rote_plan(tiny.builder, facts, config, 0, held_in, mother.prompts)
+    examples = [e for epoch in (1, 2, 3) for step in plan(epoch) for e in step.examples]
+    assert Counter(e.fact for e in examples if e.kind == "key") == dict.fromkeys(range(12), 3)
+    taught = Counter(e.fact for e in examples if e.kind == "train")
+    assert taught == {list(facts).index(fact): 3 for fact in held_in}
 
 
 def test_an_epoch_of_words_shows_each_fact_in_its_share_of_wordings(tiny, facts, mother):

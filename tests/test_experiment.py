@@ -1,5 +1,6 @@
 """A whole run on a tiny model: what is recorded, stopping, resuming, failing."""
 
+import dataclasses
 import json
 
 import pytest
@@ -53,6 +54,24 @@ def test_a_run_records_everything(lab, finished, quick):
     assert len(lab.registry.fact_recall(finished, "memorize", "all")) == 3 * 8
     assert run.config == quick
     assert len(run.pack.facts) == 8
+
+
+@pytest.mark.parametrize("reads, method", [("words", "lora"), ("both", "lora"), ("both", "full")])
+def test_a_run_of_one_stage_ends_where_its_first_phase_ends(lab, quick, reads, method):
+    rote = dataclasses.replace(quick.memorize, reads=reads)
+    config = dataclasses.replace(quick, memorize=rote, stages="one", method=method)
+    run_id = start(lab, config)
+    worker.work(lab.registry, lab.settings, run_id)
+    run = lab.registry.run(run_id)
+    assert (run.status, run.error, run.share) == ("finished", "", 1.0)
+    assert {phase for phase, _, _ in losses(lab, run_id)} == {"memorize"}
+    recalls = lab.registry.fact_recall(run_id, "memorize")
+    assert [r.fact_index for r in recalls] == list(range(8))
+    answers = {"memorized": {}, "generalized": {}}
+    for checkpoint, probe, prompt, answer, probability in outcome(lab, run_id)[1]:
+        if checkpoint in answers:
+            answers[checkpoint][probe, prompt] = answer, pytest.approx(probability)
+    assert answers["memorized"] == answers["generalized"] != {}
 
 
 def test_adapters_and_hidden_states_are_on_disk(lab, finished):

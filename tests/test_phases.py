@@ -1,6 +1,7 @@
 """The training loop: what is learned, what is not, and going on with equal numbers."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,7 +54,10 @@ def test_memorize_learns_by_rote(tiny, facts, accelerator):
     assert events[0].recall < 0.2
     assert events[-1].recall == 1.0
     tiny.use("memorized")
-    assert phases.recalls_all(tiny, facts)
+    asked = [tiny.builder.rote(fact, i) for i, fact in enumerate(facts)]
+    assert phases.recalls_all(tiny, asked)
+    wrong = tiny.builder.rote(replace(facts[0], object=facts[1].object), 0)
+    assert not phases.recalls_all(tiny, [*asked, wrong])
 
 
 def test_memorize_stops_at_full_recall_when_asked(tiny, facts, accelerator):

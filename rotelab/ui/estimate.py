@@ -41,8 +41,8 @@ def estimate(lab: Lab, config: RunConfig, pack: Pack) -> Estimate:
     """
     work = tokens_to_read(config, pack)
     speeds, setup = _measured(lab, config)
-    if all(part in speeds for part in PARTS):
-        seconds = sum(work[part] / speeds[part] for part in PARTS)
+    if all(part in speeds for part in PARTS if work[part]):
+        seconds = sum(work[part] / speeds[part] for part in PARTS if work[part])
         return Estimate(seconds + setup, True)
     if config.model.name != EMBEDDED:
         return Estimate(None, False)
@@ -67,9 +67,12 @@ def tokens_to_read(config: RunConfig, pack: Pack) -> dict[str, float]:
     # A multiple choice reads prompt and object; a normalised one all candidates but their ends.
     name = sum(len(f.object) for f in facts) / count / CHARACTERS_PER_TOKEN
     more = float(asked.generate) + (asked.choices * max(0.0, name - 1) if asked.normalized else 0)
+    reads = config.memorize.reads
+    read = count * sentence if reads == "words" else count * fact
+    read += taught * sentence if reads == "both" else 0
     return {
-        "phase1": config.memorize.epochs * count * fact,
-        "phase2": steps * step,
+        "phase1": config.memorize.epochs * read,
+        "phase2": steps * step if config.stages == "two" else 0.0,
         "evaluation": 3 * (questions * (sentence + more) + count * (fact + more)),
     }
 

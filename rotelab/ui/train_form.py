@@ -131,7 +131,7 @@ def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
             for name in pair:
                 made[name] = _component(name)
     recipe = gr.Radio(
-        list(recipes.NAMES),
+        list(recipes.OFFERED),
         value=recipes.DEFAULT,
         label="Recipe",
         info=recipe_line(recipes.DEFAULT),
@@ -139,7 +139,7 @@ def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
     )
     with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
         with gr.Row():
-            for name in ("seed", "method"):
+            for name in ("seed", "method", "stages"):
                 made[name] = _component(name)
         for part, heading in GROUPS:
             gr.Markdown(f"#### {heading}")

@@ -10,7 +10,7 @@ import gradio as gr
 from rotelab.config import RunConfig
 from rotelab.errors import LabError
 from rotelab.lab import Lab
-from rotelab.recipes import recipe_of
+from rotelab.recipes import OFFERED, recipe_of
 from rotelab.ui.common import bound, duration, escape
 from rotelab.ui.estimate import estimate
 from rotelab.ui.live_panel import (
@@ -168,7 +168,7 @@ def put_into_form(lab: Lab, run_id: str) -> list[Any]:
     return [
         *values.values(),
         None,
-        gr.Radio(value=recipe or None, info=recipe_line(recipe)),
+        gr.Radio(value=recipe if recipe in OFFERED else None, info=recipe_line(recipe)),
     ]
 
 
