@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from rotelab.errors import LabError, RunStopped, UnknownRun
 from rotelab.jobs import LAST_WORDS, Jobs
@@ -123,13 +124,23 @@ def agree_on(run_id: str, cpu: bool) -> str:
     return broadcast_object_list([run_id])[0]
 
 
+def _yield_to_the_page() -> None:
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+    # Where Linux shares the processor among sessions first, a worker, which has a session of its
+    # own, has as large a share as everybody else together: the session must be as polite.
+    session = Path("/proc/self/autogroup")
+    with suppress(OSError):
+        if session.exists():
+            session.write_text(str(NICE))
+
+
 def main(run_id: str) -> int:
     """Does the work of one run in this process; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if hasattr(os, "nice"):
-        os.nice(NICE)
+    _yield_to_the_page()
     settings = Settings.from_environment()
     try:
         registry = Registry(settings, BUSY_S)

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 
+import psutil
 import pytest
 from safetensors import safe_open
 
@@ -11,6 +14,7 @@ from rotelab.config import ModelSpec
 from rotelab.errors import RunStopped
 from rotelab.evaluation import PROBES
 from rotelab.experiment import run_experiment
+from rotelab.jobs_processes import until
 from rotelab.layout import adapter_folder, state_folder, states_file
 
 
@@ -182,5 +186,10 @@ def test_what_the_base_model_knows_already_is_a_warning(lab, quick, monkeypatch)
 def test_the_worker_process_does_a_run_to_its_end(lab, quick):
     run_id = lab.jobs.enqueue(quick, lab.facts_for(quick))
     child = lab.jobs._children[run_id]
+    polite = min(19, os.nice(0) + worker.NICE)
+    assert until(lambda: psutil.Process(child.pid).nice() == polite, 60)
+    session = Path(f"/proc/{child.pid}/autogroup")
+    if session.exists():  # Linux shares the processor among sessions first
+        assert until(lambda: session.read_text().split()[-1] == str(worker.NICE), 10)
     assert child.wait(timeout=120) == 0
     assert lab.registry.run(run_id).status == "finished", lab.settings.log_file(run_id).read_text()
