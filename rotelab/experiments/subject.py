@@ -59,8 +59,9 @@ class Subject:
     @property
     def checkpoints(self) -> list[Checkpoint]:
         """The checkpoints that can be asked here, as far as its adapters are saved."""
-        folders = {c: adapter_folder(self.settings, self.run.id, c) for c in CHECKPOINTS}
-        return [c for c, at in folders.items() if c == "base" or (at / "meta.json").is_file()]
+        trained = [c for c in CHECKPOINTS if c != "base"]
+        folders = {c: adapter_folder(self.settings, self.run.id, c) for c in trained}
+        return ["base", *(c for c, at in folders.items() if (at / "meta.json").is_file())]
 
     @contextmanager
     def model(self) -> Iterator[LabModel]:
