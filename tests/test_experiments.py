@@ -7,8 +7,10 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import gradio as gr
 import pytest
 from fabricated import finished, queued
+from page import browser_page, served, until
 from taught import K, taught_pack, taught_run
 from test_cli import rotelab
 
@@ -24,6 +26,7 @@ from rotelab.lab import Lab
 from rotelab.packs import language_prompts, load_pack, shipped_packs
 from rotelab.prompts import SLOT
 from rotelab.settings import Settings
+from rotelab.ui import experiments_tab
 
 TINY = '''
 """Experiment: how many facts a run has."""
@@ -299,3 +302,59 @@ def test_a_setting_beside_a_run_is_refused(lab):
     said = rotelab("experiment", "depth", "--run", run_id, "--k", "3", home=home)
     assert said.code == 2 and "give no others beside it" in said.err
     assert with_setting(RunConfig(), "generalize.k=3") != RunConfig()
+
+
+# The tab -----------------------------------------------------------------------------------------
+
+
+def test_the_tab_shows_what_was_made_and_how_it_ended(lab, one_more):
+    assert experiments_tab.renew(lab, "head-count", [])[2] == experiments_tab.note(
+        experiments_tab.NONE_MADE
+    )
+    with pytest.raises(LabError, match="there is none yet"):
+        experiments_tab.press(lab, "head-count", None)
+    first, second = (begin(lab, "head-count", finished(lab, name)) for name in ("<b>", "new"))
+    lab.registry.update_experiment(second, share=0.25, message="<i>counting</i>")
+    made, seen, state, *_, stop = experiments_tab.renew(lab, "head-count", [])
+    assert [i for _, i in made.choices] == [second, first] and made.value == second
+    assert stop.visible and "25 %" in state and "&lt;i&gt;counting" in state
+    assert experiments_tab.tick(lab, seen) == [gr.skip()] * 5, "no news"
+    carry_out(lab, second)
+    seen, state, tables, figure, stop = experiments_tab.tick(lab, seen)
+    assert "Finished in" in state and "<td>20</td>" in tables and not stop.visible
+    assert figure.visible and seen[1] == "finished"
+    assert experiments_tab.tick(lab, seen) == [gr.skip()] * 5
+    # What a person looks at stays when something newer comes.
+    assert experiments_tab.renew(lab, "head-count", [first, "running", 0.0, ""])[0].value == first
+    lab.registry.delete_run(lab.registry.experiment_row(second).run_id)
+    assert "deleted" in experiments_tab.show(lab, second)[1]
+
+
+@pytest.mark.browser
+def test_an_experiment_is_pressed_on_the_page(taught):
+    lab, run_id = taught
+    with (
+        served(lab.settings.home) as server,
+        browser_page(server.url, tab="Experiments") as (page, traffic),
+    ):
+        page.get_by_label("Collateral damage").click()
+        chosen = page.locator("#experiment-run input")
+        until(lambda: "mother" in chosen.input_value(), 30, "the run")
+        page.locator("#experiment-start").click()
+        state = page.locator("#experiment-state")
+        state.get_by_text("%").wait_for(timeout=30_000)
+        assert page.locator("#experiment-stop").is_visible()
+        state.get_by_text("Finished in").wait_for(timeout=120_000)
+        assert run_id in state.inner_text()
+        table = page.locator("#experiment-tables table").first
+        assert table.locator("tbody tr").count() == 3 and "quiz right" in table.inner_text()
+        assert not page.locator("#experiment-stop").is_visible()
+        drawing = page.locator("#plot-experiment .js-plotly-plot .main-svg").first
+        drawing.wait_for(timeout=30_000)
+        assert drawing.bounding_box()["height"] > 200
+        page.get_by_label("Depth of rote learning").click()
+        state.get_by_text("has not been made yet").wait_for()
+        page.get_by_label("Collateral damage").click()
+        state.get_by_text("Finished in").wait_for()
+        assert not traffic.foreign and not traffic.errors
+    assert "Traceback" not in server.said.read_text()
