@@ -35,7 +35,7 @@ from rotelab.registry_sweeps import PlannedRun
 from rotelab.remedies import remedy
 from rotelab.sweep_axes import SEED
 from rotelab.sweeps import go_on
-from rotelab.worker import FAULT, NICE
+from rotelab.worker import FAULT, yield_to_the_page
 
 GONE = "The process ended without saying why. Start the experiment again; what is done is kept."
 MEASURED_FROM = 0.9
@@ -221,8 +221,7 @@ def main(experiment_id: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if hasattr(os, "nice"):
-        os.nice(NICE)
+    yield_to_the_page()
     # A shell's background has made us deaf to it, and the page stops us so.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

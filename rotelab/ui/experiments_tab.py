@@ -103,8 +103,8 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
                 )  # fmt: skip
             state = gr.HTML(note(NONE_MADE), padding=False, elem_id="experiment-state")
             figure = gr.Plot(show_label=False, visible=False, elem_id="plot-experiment")
-            tables = gr.HTML("", padding=False, elem_id="experiment-tables")
             reading = gr.HTML(reading_html(there[first]), padding=False)
+            tables = gr.HTML("", padding=False, elem_id="experiment-tables")
     tab = ExperimentsTab(
         choice, about, run, known, start, stop, made, seen, state, tables, figure, reading,
         [run, known, start],
