@@ -70,10 +70,13 @@ def experiments(
     limit: Annotated[int, typer.Option(help="How many results at most.", min=1)] = 20,
 ) -> None:
     """List the experiments that there are, and those that were made, newest first."""
+    from rotelab.experimenting import running
     from rotelab.experiments import experiments as known
     from rotelab.lab import Lab
 
-    rows = Lab.open().registry.experiment_rows(limit=limit)
+    lab = Lab.open()
+    running(lab)  # one whose process is gone is not shown as running
+    rows = lab.registry.experiment_rows(limit=limit)
     if json_output:
         about = ("id", "experiment", "version", "run_id", "pack_name", "status", "created")
         kinds = ("name", "title", "question", "hypothesis", "needs", "reading")

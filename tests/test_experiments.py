@@ -200,6 +200,26 @@ def test_depth_reads_the_scores_of_its_arms(lab, monkeypatch):
     assert found.figure().data[0].x == (3, 6)
 
 
+def test_a_family_is_made_for_real_and_goes_on_where_it_was(lab, quick, monkeypatch):
+    monkeypatch.setattr("rotelab.experiments.depth.EPOCHS", (1, 2))
+    base = replace(quick, facts=6, generalize=replace(quick.generalize, k=3))
+    go_on, experimenting_words = experimenting.go_on, []
+    monkeypatch.setattr(experimenting, "go_on", lambda *args: False)  # ended before the first run
+    first = begin(lab, "depth", config=base)
+    carry_out(lab, first)
+    assert lab.registry.experiment_row(first).status == "stopped"
+    monkeypatch.setattr(experimenting, "go_on", go_on)
+    second = begin(lab, "depth", config=base)
+    carry_out(lab, second, lambda share, words: experimenting_words.append(words))
+    row = lab.registry.experiment_row(second)
+    assert row.status == "finished", row.error
+    assert row.arms == lab.registry.experiment_row(first).arms and lab.registry.count_runs() == 2
+    assert any(words.startswith("run 2 of 2: ") for words in experimenting_words)
+    found = result_of(row)
+    assert [r.epochs for r in found.rows] == [1, 2] and all(r.n > 0 for r in found.rows)
+    assert all(0 <= r.key <= 1 and 0 <= r.before <= 1 for r in found.rows)
+
+
 # Languages ---------------------------------------------------------------------------------------
 
 
