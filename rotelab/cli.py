@@ -15,6 +15,7 @@ import typer
 
 from rotelab import recipes
 from rotelab.cli_compare import add_compare_command
+from rotelab.cli_experiments import add_experiment_commands
 from rotelab.cli_parts import Bar, takes
 from rotelab.cli_sweeps import add_sweep_commands
 from rotelab.config import (
@@ -401,4 +402,5 @@ def _print_scores(lab: Any, run_id: str) -> None:
 
 
 add_sweep_commands(app, config_of)
+add_experiment_commands(app, config_of)
 add_compare_command(app)

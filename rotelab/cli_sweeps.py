@@ -108,8 +108,9 @@ def report(
     which: Annotated[
         str,
         typer.Argument(
-            metavar="RUN_OR_SWEEP",
-            help="The id of a run or a sweep, its beginning, “latest” or “sweep-latest”.",
+            metavar="RUN_OR_SWEEP_OR_EXPERIMENT",
+            help="The id of a run, a sweep or an experiment, its beginning, “latest”, "
+            "“sweep-latest” or “exp-latest”.",
         ),
     ],
     measure: Annotated[
@@ -118,8 +119,10 @@ def report(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print the tables of a run or of a sweep."""
+    """Print the tables of a run, of a sweep or of an experiment."""
+    from rotelab.cli_experiments import print_experiment
     from rotelab.lab import Lab
+    from rotelab.registry_experiments import PREFIX as EXPERIMENT_PREFIX
     from rotelab.report import MEASURES, as_json, as_markdown, as_text, run_tables, sweep_tables
     from rotelab.sweep_results import read_sweep
 
@@ -127,7 +130,12 @@ def report(
         raise LabError(f"{measure!r} is no measure. Use {' or '.join(MEASURES)}.")
     if markdown and json_output:
         raise LabError("--markdown and --json can't both be had.")
-    registry = Lab.open().registry
+    lab = Lab.open()
+    registry = lab.registry
+    if which.strip().startswith(EXPERIMENT_PREFIX):
+        found = registry.resolve_experiment(which)
+        print_experiment(lab, found, markdown, json_output)
+        return
     if which.strip().startswith("sweep"):
         text = which.strip()
         found = registry.resolve_sweep("latest" if text == "sweep-latest" else text)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rotelab.errors import InputError, LabError
 from rotelab.facts import FactSet, parse_facts
-from rotelab.prompts import PromptSet, parse_prompts
+from rotelab.prompts import PromptSet, PromptTemplate, parse_prompts
 from rotelab.tables import read_bytes
 
 SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "packs"
@@ -90,6 +90,21 @@ def load_pack(name: str | Path) -> Pack:
     pack = Pack(folder.name, facts, prompts)
     pack.check()
     return pack
+
+
+def language_prompts(relation: str) -> tuple[PromptTemplate, ...]:
+    """The shipped test prompts of a relation in other languages than English.
+
+    They stand in `languages.csv`, beside a pack and not in it: no run carries them, so none can be
+    trained on them, and packs stay the same where a language is added.
+
+    Raises:
+        InputError: the file is not as it should be.
+    """
+    path = SHIPPED / relation / "languages.csv"
+    if relation not in shipped_packs() or not path.is_file():
+        return ()
+    return tuple(parse_prompts(read_bytes(path), f"{relation}/languages.csv"))
 
 
 def pack_from_text(name: str, facts_csv: str, prompts_csv: str) -> Pack:

@@ -1,7 +1,7 @@
 """The registry: everything that happened, in one SQLite file.
 
-`Registry` is put together from its parts, one file each: runs, queue, sweeps, results, fact sets,
-and what travels between machines.
+`Registry` is put together from its parts, one file each: runs, queue, sweeps, experiments, results,
+fact sets, and what travels between machines.
 Every call opens its own connection and makes one short transaction, so any number of threads and
 processes can use the file at once.
 """
@@ -9,6 +9,7 @@ processes can use the file at once.
 from __future__ import annotations
 
 from rotelab.registry_database import BUSY_S
+from rotelab.registry_experiments import ExperimentRow, ExperimentRows
 from rotelab.registry_fact_sets import FactSetRows, fact_set_name
 from rotelab.registry_queue import LiveRun
 from rotelab.registry_results import ResultRows
@@ -39,6 +40,7 @@ __all__ = [
     "RESUMABLE",
     "TRANSITIONS",
     "Checkpoint",
+    "ExperimentRow",
     "FactRecall",
     "FactSetRow",
     "LiveRun",
@@ -55,7 +57,7 @@ __all__ = [
 ]
 
 
-class Registry(SweepRows, ResultRows, FactSetRows, TravelRows):
+class Registry(SweepRows, ExperimentRows, ResultRows, FactSetRows, TravelRows):
     """The rows of `runs.db`, safe from many threads and processes at once.
 
     Args:

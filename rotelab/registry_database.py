@@ -146,6 +146,29 @@ def m007_imported(db: Database) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN imported TEXT NOT NULL DEFAULT ''")
 
 
+@migrations()
+def m008_experiments(db: Database) -> None:
+    """Experiments that were pressed, and what they found. One goes with the run it looked at."""
+    db.execute(
+        """CREATE TABLE experiments (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            experiment TEXT NOT NULL, version INTEGER NOT NULL,
+            created TEXT NOT NULL, finished TEXT,
+            status TEXT NOT NULL DEFAULT 'running', error TEXT NOT NULL DEFAULT '',
+            share REAL NOT NULL DEFAULT 0, message TEXT NOT NULL DEFAULT '', seconds REAL,
+            run_id TEXT REFERENCES runs(id) ON DELETE CASCADE,
+            pack_name TEXT NOT NULL,
+            sweep_id TEXT REFERENCES sweeps(id) ON DELETE SET NULL,
+            arms TEXT NOT NULL, config TEXT NOT NULL,
+            pid INTEGER, pid_started REAL, result TEXT
+        ) STRICT"""
+    )
+    db.execute("CREATE INDEX experiments_of ON experiments(experiment, number)")
+    db.execute("CREATE INDEX experiments_run ON experiments(run_id)")
+    db.execute("CREATE INDEX experiments_sweep ON experiments(sweep_id)")
+
+
 class RegistryFile:
     """One connection per call to `runs.db`, in WAL mode; safe from many threads and processes.
 

@@ -133,7 +133,7 @@ class RunRow(RunSummary):
         Raises:
             LabError: they are damaged, or from a rotelab with other options.
         """
-        return _read_config(self.config_json, f"run {self.id}")
+        return read_config(self.config_json, f"run {self.id}")
 
     @property
     def pack(self) -> Pack:
@@ -265,7 +265,7 @@ class SweepRow:
         Raises:
             LabError: they are damaged, or from a rotelab with other options.
         """
-        return _read_config(self.config_json, f"sweep {self.id}")
+        return read_config(self.config_json, f"sweep {self.id}")
 
 
 def now() -> str:
@@ -293,7 +293,12 @@ def read_json(text: Any, kind: type) -> Any:
     return value if isinstance(value, kind) else kind()
 
 
-def _read_config(text: str, owner: str) -> RunConfig:
+def read_config(text: str, owner: str) -> RunConfig:
+    """Settings as they are stored.
+
+    Raises:
+        LabError: they are damaged, or from a rotelab with other options.
+    """
     try:
         return RunConfig.from_dict(json.loads(text))
     except (ValueError, TypeError, AttributeError, LabError) as error:

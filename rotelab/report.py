@@ -253,7 +253,7 @@ def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
 def _tabulated(table: Table, style: str, escape=str) -> str:
     if not table.rows:
         return "(nothing)"
-    rows = [[escape(_word(cell)) for cell in row] for row in table.rows]
+    rows = [[escape(cell_text(cell)) for cell in row] for row in table.rows]
     # Texts to the left, figures to the right; tabulate itself would take an id for a number.
     sides = [
         "left" if all(isinstance(row[i], str | None) for row in table.rows) else "right"
@@ -263,10 +263,11 @@ def _tabulated(table: Table, style: str, escape=str) -> str:
     return tabulate(rows, heads, style, colalign=sides, disable_numparse=True)
 
 
-def _word(cell: Cell) -> str:
+def cell_text(cell: Cell) -> str:
+    """A cell as people read it: two decimals, a dash for what is not there."""
     if isinstance(cell, Spread):
-        mean = _word(cell.mean)
-        return mean if math.isnan(cell.deviation) else f"{mean} ± {_word(cell.deviation)}"
+        mean = cell_text(cell.mean)
+        return mean if math.isnan(cell.deviation) else f"{mean} ± {cell_text(cell.deviation)}"
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return "–"
     return f"{cell:.2f}" if isinstance(cell, float) else " ".join(str(cell).split())

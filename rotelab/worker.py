@@ -124,7 +124,8 @@ def agree_on(run_id: str, cpu: bool) -> str:
     return broadcast_object_list([run_id])[0]
 
 
-def _yield_to_the_page() -> None:
+def yield_to_the_page() -> None:
+    """Lets the page, and what a person does on it, go before this process."""
     if hasattr(os, "nice"):
         os.nice(NICE)
     # Where Linux shares the processor among sessions first, a worker, which has a session of its
@@ -140,7 +141,7 @@ def main(run_id: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    _yield_to_the_page()
+    yield_to_the_page()
     settings = Settings.from_environment()
     try:
         registry = Registry(settings, BUSY_S)

@@ -31,7 +31,7 @@ from rotelab.ui.common import (
 from rotelab.ui.provisioning import Provisioning, setup_html
 from rotelab.ui.server import free_socket, keep_queue_moving, log_to_file
 
-TABS = ["Start here", "Facts", "Train", "Chat", "Look inside", "Runs"]
+TABS = ["Start here", "Facts", "Train", "Chat", "Look inside", "Runs", "Experiments"]
 
 # Errors ------------------------------------------------------------------------------------------
 

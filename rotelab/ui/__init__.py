@@ -14,7 +14,15 @@ import threading
 import gradio as gr
 
 from rotelab.lab import Lab
-from rotelab.ui import chat_tab, facts_tab, representations_tab, runs_tab, train_tab, walk_tab
+from rotelab.ui import (
+    chat_tab,
+    experiments_tab,
+    facts_tab,
+    representations_tab,
+    runs_tab,
+    train_tab,
+    walk_tab,
+)
 from rotelab.ui.access import HOME, access
 from rotelab.ui.common import CHECKPOINT_HINTS, CHECKPOINT_NAMES, bound, checkpoint_badge
 from rotelab.ui.provisioning import Provisioning, build_banner
@@ -72,6 +80,8 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
                 representations = representations_tab.build_representations_tab(lab)
             with gr.Tab("5 Runs", id="runs") as runs_item:
                 runs = runs_tab.build_runs_tab(lab)
+            with gr.Tab("6 Experiments", id="experiments") as experiments_item:
+                experiments = experiments_tab.build_experiments_tab(lab)
         _keep_fresh(lab, demo, facts_item, facts_tab, facts)
         _keep_fresh(lab, demo, train_item, train_tab, train, facts.saved)
         _keep_fresh(lab, demo, chat_item, chat_tab, chat, train.started)
@@ -79,6 +89,7 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
             lab, demo, representations_item, representations_tab, representations, train.started
         )
         _keep_fresh(lab, demo, runs_item, runs_tab, runs, train.started)
+        _keep_fresh(lab, demo, experiments_item, experiments_tab, experiments, train.started)
         demo.load(bound(runs_tab.open_link, lab), None, [tabs, *runs.linked], **facts_tab.QUIET)
         start.started.change(
             bound(train_tab.watch, lab), start.started, train.started_outputs, **facts_tab.QUIET

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from rotelab.lab import Lab
+from rotelab.registry import Status
 from rotelab.ui.common import MAX_RUN_CHOICES, run_label
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
@@ -27,13 +28,17 @@ def build_run_chooser(elem_id: str, scale: int = 1) -> tuple[gr.Dropdown, gr.Sta
     return run, known
 
 
-def offered(lab: Lab) -> list[Any]:
+def offered(lab: Lab, status: Status | None = None) -> list[Any]:
     """The runs of now, for the chooser and for what is known of them.
+
+    Args:
+        lab: has the registry.
+        status: that the runs must have; any where None.
 
     Raises:
         LabError: the registry can't be read.
     """
-    runs = lab.registry.runs(limit=MAX_RUN_CHOICES, held=False)
+    runs = lab.registry.runs(limit=MAX_RUN_CHOICES, status=status, held=False)
     choices = [(run_label(run), run.id) for run in runs]
     return [gr.Dropdown(choices=choices), [[run.id, run.status, run.phase] for run in runs]]
 

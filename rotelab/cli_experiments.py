@@ -1,0 +1,126 @@
+"""The commands about experiments: `experiment` and `experiments`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from rotelab.cli_parts import Bar, takes
+from rotelab.config import RunConfig
+from rotelab.errors import LabError
+
+
+def add_experiment_commands(app: typer.Typer, config_of: Callable[..., RunConfig]) -> None:
+    """Adds this file's commands to the command line.
+
+    Args:
+        app: the command line.
+        config_of: makes a run's settings of its options.
+    """
+    app.command()(takes(config_of)(experiment))
+    app.command()(experiments)
+
+
+def experiment(
+    config: RunConfig,
+    name: Annotated[str, typer.Argument(help="Which one; `experiments` lists them.")],
+    run: Annotated[
+        str,
+        typer.Option(
+            help="A finished run: its id, its beginning, or “latest”. Without it, a run with the "
+            "options below is used, and made where there is none yet."
+        ),
+    ] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make an experiment: measure a finished run, or make a family of runs and compare them.
+
+    Runs that are there already are not made again, so the same command goes on after Ctrl-C.
+    """
+    from rotelab.experimenting import begin, carry_out
+    from rotelab.lab import Lab
+
+    if run and config != RunConfig():
+        raise LabError("--run takes the run's own settings: give no others beside it.")
+    if markdown and json_output:
+        raise LabError("--markdown and --json can't both be had.")
+    lab, bar = Lab.open(), Bar()
+    if run:
+        experiment_id = begin(lab, name, run_id=lab.registry.resolve(run))
+    else:
+        experiment_id = begin(lab, name, config=config)
+    try:
+        carry_out(lab, experiment_id, bar.show)
+    finally:
+        bar.close()
+    done = lab.registry.experiment_row(experiment_id)
+    if done.status != "finished":
+        raise LabError(f"Experiment {experiment_id} {done.status}. {done.error}".strip())
+    print_experiment(lab, experiment_id, markdown, json_output)
+    print(f"\nThe same again: python -m rotelab report {experiment_id}", file=sys.stderr)
+
+
+def experiments(
+    json_output: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    limit: Annotated[int, typer.Option(help="How many results at most.", min=1)] = 20,
+) -> None:
+    """List the experiments that there are, and those that were made, newest first."""
+    from rotelab.experimenting import running
+    from rotelab.experiments import experiments as known
+    from rotelab.lab import Lab
+
+    lab = Lab.open()
+    running(lab)  # one whose process is gone is not shown as running
+    rows = lab.registry.experiment_rows(limit=limit)
+    if json_output:
+        about = ("id", "experiment", "version", "run_id", "pack_name", "status", "created")
+        kinds = ("name", "title", "question", "hypothesis", "needs", "reading")
+        said = {
+            "experiments": [{k: getattr(e, k) for k in kinds} for e in known().values()],
+            "made": [{k: getattr(row, k) for k in about} for row in rows],
+        }
+        print(json.dumps(said))
+        return
+    for one in known().values():
+        print(f"{one.name:16} {one.question}\n{'':16} Needs {one.needs}")
+    if rows:
+        print()
+    for row in rows:
+        print(f"{row.id:26} {row.status:12} {row.experiment:16} {row.run_id or row.pack_name}")
+
+
+def print_experiment(lab: Any, experiment_id: str, markdown: bool, json_output: bool) -> None:
+    """Prints what an experiment found, with its question and how it is read.
+
+    Raises:
+        LabError: it has no result, or one that can't be read.
+    """
+    from rotelab.experimenting import result_of
+    from rotelab.experiments import experiment as named
+    from rotelab.report import as_json, as_markdown, as_text, no_markup
+
+    row = lab.registry.experiment_row(experiment_id)
+    found, about = result_of(row), named(row.experiment)
+    if found is None:
+        raise LabError(f"Experiment {row.id} has no result: {row.status}. {row.error}".strip())
+    tables = found.tables()
+    runs = [{"label": label, "run_id": run_id} for label, run_id in row.arms]
+    if json_output:
+        said = {"id": row.id, "experiment": row.experiment, "version": row.version}
+        said |= {"runs": runs, "seconds": row.seconds, "result": row.result}
+        print(json.dumps({**said, "tables": as_json(tables)}))
+        return
+    words = [about.question, f"Expected: {about.hypothesis}", f"How to read it: {about.reading}"]
+    if about.paper:
+        words.append(f"The paper: {about.paper}")
+    words.append(f"Runs: {', '.join(run['run_id'] for run in runs)}.")
+    if markdown:
+        print(f"### {no_markup(about.title)}\n\n{as_markdown(tables)}\n")
+        print("\n".join(f"- {no_markup(line)}" for line in words))
+        return
+    print(f"{about.title}\n\n{as_text(tables)}\n\n" + "\n".join(words))

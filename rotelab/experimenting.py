@@ -1,0 +1,365 @@
+"""An experiment from the button to its stored result; `python -m rotelab.experimenting ID` is the
+process in which the page has one made.
+
+Its arms are ordinary runs: one that is there with the same settings and facts is used; those that
+are missing are made as a sweep. So an experiment that was ended in any way goes on where it was
+when it is pressed again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import psutil
+
+from rotelab.commands import flat
+from rotelab.config import RunConfig
+from rotelab.errors import LabError
+from rotelab.experiments import Arm, Experiment, Result, Subject, experiment
+from rotelab.jobs_processes import environment, me, process_of, send_all, tree, until
+from rotelab.lab import Lab
+from rotelab.registry import ExperimentRow
+from rotelab.registry_sweeps import PlannedRun
+from rotelab.remedies import remedy
+from rotelab.sweep_axes import SEED
+from rotelab.sweeps import go_on
+from rotelab.worker import FAULT, yield_to_the_page
+
+GONE = "The process ended without saying why. Start the experiment again; what is done is kept."
+MEASURED_FROM = 0.9
+"""The share of a family's bar that the making of its runs takes; of a probe's, it is none."""
+
+WRITE_EVERY_S = 0.5
+STOP_WAIT_S = 20.0
+TERM_WAIT_S = 5.0
+
+Watch = Callable[[float, str], None]
+
+
+def begin(lab: Lab, name: str, run_id: str = "", config: RunConfig | None = None) -> str:
+    """Checks and writes down an experiment and the runs that it lacks; starts nothing.
+
+    Args:
+        lab: the lab.
+        name: the experiment.
+        run_id: the finished run to look at; a family takes its settings from it.
+        config: the settings of the run to make or to find, where no run is given.
+
+    Returns:
+        The experiment's id, such as `exp-20261123-031500-3f2a`.
+
+    Raises:
+        LabError: no such experiment, settings or facts do not fit, or the run is not finished.
+    """
+    assert (not run_id) != (config is None), "a run, or settings"
+    wanted = experiment(name)
+    if run_id:
+        run = lab.registry.run(run_id)
+        if run.status != "finished":
+            raise LabError(f"Run {run.id} is {run.status}. An experiment needs a finished one.")
+        config = run.config
+        if not wanted.family:
+            return lab.registry.create_experiment(
+                name, wanted.version, config, run.pack_name, [("", run.id)], run.id
+            )
+    arms = wanted.arms_of(config)
+    ids, sweep_id = _runs_of(lab, wanted, config, arms)
+    labels = [arm.label for arm in arms]
+    return lab.registry.create_experiment(
+        name, wanted.version, config, config.pack, list(zip(labels, ids, strict=True)),
+        run_id or None, sweep_id,
+    )  # fmt: skip
+
+
+def carry_out(lab: Lab, experiment_id: str, watch: Watch = lambda share, words: None) -> None:
+    """Makes what runs are missing, measures, and writes down how it ended. Errors end up there too.
+
+    Args:
+        lab: the lab.
+        experiment_id: from `begin`.
+        watch: told the share done and what is being done.
+
+    Raises:
+        LabError: the registry can't be read or written.
+    """
+    row = lab.registry.experiment_row(experiment_id)
+    pid, started = me()
+    lab.registry.update_experiment(experiment_id, pid=pid, pid_started=started)
+    told, said = _Teller(lab, experiment_id, watch), ""
+    began = time.monotonic()
+    try:
+        found = _measured(lab, row, told)
+        result = _plain(asdict(found))
+        lab.registry.end_experiment(
+            experiment_id, "finished", result=result, seconds=time.monotonic() - began
+        )
+        return
+    except KeyboardInterrupt:
+        status = "stopped"
+    except LabError as error:
+        status, said = "failed", str(error)
+    except Exception as error:  # its row must say how it ended, whatever it was
+        traceback.print_exc()
+        text = " ".join(str(error).split())[:300]
+        said = remedy(error, lab.settings.home) or FAULT.format(
+            kind=type(error).__name__, text=text
+        ).replace("The run's log", "Its log")
+        status = "failed"
+    lab.registry.end_experiment(experiment_id, status, said, seconds=time.monotonic() - began)
+
+
+def result_of(row: ExperimentRow) -> Result | None:
+    """What an experiment found, as its own type; None where it has not finished.
+
+    Raises:
+        LabError: it was stored by another version of the experiment, or is damaged.
+    """
+    if row.status != "finished":
+        return None
+    wanted = experiment(row.experiment)
+    if row.version != wanted.version:
+        raise LabError(
+            f"Experiment {row.id} was measured by version {row.version} of “{wanted.title}”, which "
+            f"is at version {wanted.version} now. Start it again."
+        )
+    try:
+        return _typed(wanted.result, row.result)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise LabError(f"The result of experiment {row.id} is damaged. Start it again.") from error
+
+
+# In a process of its own -------------------------------------------------------------------------
+
+
+def start(lab: Lab, name: str, run_id: str) -> str:
+    """Begins an experiment on a finished run in a process of its own, and returns its id.
+
+    Raises:
+        LabError: as `begin`, another experiment is at work, or no process can be started.
+    """
+    for row in running(lab):
+        title = experiment(row.experiment).title
+        raise LabError(f"“{title}” is at work already. Wait for its end, or stop it.")
+    experiment_id = begin(lab, name, run_id)
+    log = log_file(lab, experiment_id)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "rotelab.experimenting", experiment_id],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=lab.settings.home,
+                env=environment(experiment_id, lab.settings.home),
+                start_new_session=True,  # it outlives the page and its Ctrl-C
+            )
+        began = psutil.Process(child.pid).create_time()
+    except (OSError, psutil.Error) as error:
+        sentence = f"No process could be started ({error}). Free some disk space and memory."
+        lab.registry.end_experiment(experiment_id, "failed", sentence)
+        raise LabError(sentence) from error
+    lab.registry.update_experiment(experiment_id, pid=child.pid, pid_started=began)
+    return experiment_id
+
+
+def running(lab: Lab) -> list[ExperimentRow]:
+    """The experiments that are at work; those whose process is gone are ended first.
+
+    Raises:
+        LabError: the registry can't be read or written.
+    """
+    live = []
+    for row in lab.registry.experiment_rows(limit=-1):
+        if row.status != "running":
+            continue
+        if row.pid is not None and process_of(row) is None:
+            lab.registry.end_experiment(row.id, "interrupted", GONE)
+        else:
+            live.append(row)
+    lab.jobs.reconcile()
+    return live
+
+
+def stop(lab: Lab, experiment_id: str) -> None:
+    """Ends an experiment; a run that it was making saves what it has and stops.
+
+    Raises:
+        LabError: the registry can't be read or written.
+    """
+    process = process_of(lab.registry.experiment_row(experiment_id))
+    if process is None:
+        lab.registry.end_experiment(experiment_id, "interrupted", GONE)
+        return
+    send_all([process], signal.SIGINT)
+    if not until(lambda: not process.is_running() or process.status() == "zombie", STOP_WAIT_S):
+        family = tree(experiment_id, [process])
+        send_all(family, signal.SIGKILL)
+        until(lambda: not any(p.is_running() for p in family), TERM_WAIT_S)
+    lab.registry.end_experiment(experiment_id, "stopped")
+
+
+def log_file(lab: Lab, experiment_id: str) -> Path:
+    """The file that takes what an experiment's process prints."""
+    return lab.settings.home / "experiments" / f"{experiment_id}.txt"
+
+
+def main(experiment_id: str) -> int:
+    """Does the work of one experiment in this process; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    yield_to_the_page()
+    # A shell's background has made us deaf to it, and the page stops us so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        lab = Lab.open()
+        carry_out(lab, experiment_id)
+        row = lab.registry.experiment_row(experiment_id)
+    except LabError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 2
+    print(f"experiment {row.id} {row.status} {row.error}", flush=True)
+    return 0 if row.status in ("finished", "stopped") else 1
+
+
+# Parts -------------------------------------------------------------------------------------------
+
+
+class _Teller:
+    """Passes progress on to who watches and, not too often, to the registry."""
+
+    def __init__(self, lab: Lab, experiment_id: str, watch: Watch):
+        self._lab, self._id, self._watch = lab, experiment_id, watch
+        self._written = 0.0
+
+    def __call__(self, share: float, words: str) -> None:
+        self._watch(share, words)
+        if time.monotonic() - self._written >= WRITE_EVERY_S:
+            self._lab.registry.update_experiment(self._id, share=share, message=words)
+            self._written = time.monotonic()
+
+    def within(self, low: float, high: float, before: str = "") -> Watch:
+        """The same for a part of the whole."""
+        return lambda share, words: self(low + (high - low) * share, before + words)
+
+
+def _runs_of(
+    lab: Lab, wanted: Experiment, base: RunConfig, arms: Sequence[Arm]
+) -> tuple[list[str], str | None]:
+    """The run of each arm, and the sweep of those that had to be planned, if any had."""
+    own = [row.sweep_id for row in lab.registry.experiment_rows(wanted.name, limit=-1)]
+    packs = [lab.facts_for(arm.config) for arm in arms]
+    ids = [
+        lab.registry.same_run(arm.config, pack.content_hash, [s for s in own if s])
+        for arm, pack in zip(arms, packs, strict=True)
+    ]
+    planned = [
+        PlannedRun(arm.config, pack, f"{wanted.title} {arm.label}".strip())
+        for arm, pack, known in zip(arms, packs, ids, strict=True)
+        if known is None
+    ]
+    if not planned:
+        return [i for i in ids if i], None
+    axes = _axes([run.config for run in planned])
+    sweep_id = lab.registry.create_sweep(axes, base, planned, wanted.title)
+    made = iter(run.id for run in lab.registry.sweep_runs(sweep_id))
+    return [i or next(made) for i in ids], sweep_id
+
+
+def _axes(configs: Sequence[RunConfig]) -> dict[str, list[Any]]:
+    """The options in which the runs differ, with their values in order; the seed where in none."""
+    tables = [flat(config) for config in configs]
+    values = {path: list(dict.fromkeys(t[path] for t in tables)) for path in tables[0]}
+    differ = {path: seen for path, seen in values.items() if len(seen) > 1}
+    return differ or {SEED: values[SEED]}
+
+
+def _measured(lab: Lab, row: ExperimentRow, told: _Teller) -> Result:
+    wanted = experiment(row.experiment)
+    runs = [lab.registry.run(run_id) for _, run_id in row.arms]
+    missing = [run for run in runs if run.status != "finished"]
+    told(0.0, "getting ready")
+    low = MEASURED_FROM if missing else 0.0
+    for sweep_id in dict.fromkeys(run.sweep_id for run in missing if run.sweep_id):
+        if not go_on(lab, sweep_id, _making(told)):
+            raise KeyboardInterrupt
+    runs = [lab.registry.run(run_id) for _, run_id in row.arms]
+    for run in runs:
+        if run.status != "finished":
+            why = f": {run.error}" if run.error else "."
+            raise LabError(f"Run {run.id} of this experiment {run.status}{why}")
+    _leave_the_device(lab, runs[0].config)
+    size = (1.0 - low) / len(runs)
+    subjects = [
+        Subject(
+            run,
+            lab.registry.scores(run.id),
+            lab.settings,
+            label,
+            told.within(low + i * size, low + (i + 1) * size, f"{label} " if label else ""),
+        )
+        for i, (run, (label, _)) in enumerate(zip(runs, row.arms, strict=True))
+    ]
+    return wanted.measure(subjects)
+
+
+def _making(told: _Teller) -> Callable[[int, int, float, str], None]:
+    def watch(place: int, count: int, share: float, words: str) -> None:
+        told(MEASURED_FROM * (place - 1 + share) / count, f"run {place} of {count}: {words}")
+
+    return watch
+
+
+def _leave_the_device(lab: Lab, config: RunConfig) -> None:
+    """Training comes first on a GPU: two models may not fit. On a CPU both go on, slower."""
+    live = lab.registry.live_runs()
+    if not live:
+        return
+    from rotelab.models import pick_device
+
+    if pick_device(config.model.device).type != "cpu":
+        raise LabError(
+            f"The run {live[0].id} is training on this device, so there is no room to measure. "
+            "Start the experiment again when it has ended."
+        )
+
+
+def _plain(value: Any) -> Any:
+    """The value with NaN and infinity as None, because JSON knows neither."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    """The reverse of `asdict` and `_plain` for dataclasses of values and tuples of such."""
+    if is_dataclass(kind):
+        kinds = get_type_hints(kind)
+        return kind(**{f.name: _typed(kinds[f.name], value[f.name]) for f in fields(kind)})
+    if kind is float:
+        return math.nan if value is None else float(value)
+    if getattr(kind, "__origin__", None) is tuple:
+        return tuple(_typed(get_args(kind)[0], part) for part in value)
+    return value
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        sys.exit(main(sys.argv[1]))

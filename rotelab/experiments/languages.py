@@ -1,0 +1,180 @@
+"""Experiment: does what was learned in English answer in other languages?"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from rotelab.errors import LabError
+from rotelab.experiments import Experiment
+from rotelab.experiments.subject import Subject
+from rotelab.facts import Fact
+from rotelab.packs import language_prompts
+from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
+from rotelab.prompts import PromptTemplate
+from rotelab.registry import CHECKPOINTS
+from rotelab.report import Table
+
+NAMES = {"en": "English", "es": "Spanish", "de": "German", "ja": "Japanese", "zh": "Chinese"}
+"""In the paper's order, best first; a language of a person's own goes by its code."""
+
+FACTS = 12
+"""How many held-out facts are asked at most, each in every wording of every language."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One language at one checkpoint: `n` questions about `facts` facts."""
+
+    language: str
+    checkpoint: str
+    facts: int
+    n: int
+    accuracy: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Languages:
+    """The share that is right in each language at each checkpoint."""
+
+    rows: tuple[Row, ...]
+
+    def tables(self) -> list[Table]:
+        """One row a language, one column a checkpoint."""
+        order = sorted({r.language for r in self.rows}, key=lambda code: (
+            -self._at(code, "generalized").accuracy, code))  # fmt: skip
+        first = self.rows[0]
+        title = f"Answered right at once, {first.facts} held-out facts"
+        names = [CHECKPOINT_NAMES[c].lower() for c in CHECKPOINTS]
+        rows = [
+            (NAMES.get(code, code), self._at(code, "generalized").n,
+             *(self._at(code, c).accuracy for c in CHECKPOINTS),
+             self._at(code, "generalized").probability)
+            for code in order
+        ]  # fmt: skip
+        last = "object probability, generalised"
+        return [Table(title, ("language", "n", *names, last), tuple(rows))]
+
+    def figure(self) -> go.Figure:
+        """Bars: languages across, one colour a checkpoint."""
+        codes = list(dict.fromkeys(r.language for r in self.rows))
+        figure = go.Figure()
+        for checkpoint in CHECKPOINTS:
+            values = [self._at(code, checkpoint) for code in codes]
+            figure.add_bar(
+                name=CHECKPOINT_NAMES[checkpoint],
+                x=[NAMES.get(code, code) for code in codes],
+                y=[row.accuracy for row in values],
+                text=[f"{row.accuracy:.2f}" for row in values],
+                textposition="outside",
+                marker_color=CHECKPOINT_COLOURS[checkpoint],
+                customdata=[row.n for row in values],
+                hovertemplate="%{x}: %{y:.1%} of %{customdata} questions",
+            )
+        styled(figure, 360)
+        figure.update_yaxes(range=[0, 1.08], tickformat=".0%", title_text="answered right")
+        return figure.update_layout(barmode="group", showlegend=True)
+
+    def _at(self, language: str, checkpoint: str) -> Row:
+        wanted = (language, checkpoint)
+        return next(r for r in self.rows if (r.language, r.checkpoint) == wanted)
+
+
+def measure(subject: Subject) -> Languages:
+    """Asks held-out facts in test wordings of every language that there is, at each checkpoint.
+
+    Raises:
+        LabError: there are no wordings in other languages for any of the run's relations.
+    """
+    from rotelab.config import EvaluationConfig
+    from rotelab.evaluation import Question, evaluate
+
+    wordings = wordings_of(subject)
+    facts = [f for f in subject.split.held_out or subject.split.held_in if f.relation in wordings]
+    if not facts:
+        names = ", ".join(r.name.replace("_", " ") for r in subject.pack.facts.relations)
+        raise LabError(
+            f"There are no wordings in other languages for: {names}. Add rows with role test and "
+            "language de, es, zh or ja to the prompts, and make a run with them."
+        )
+    rng = random.Random(f"languages {subject.config.seed}")
+    facts = rng.sample(facts, min(FACTS, len(facts)))
+    codes = sorted({t.language for f in facts for t in wordings[f.relation]}, key=_place)
+    rows = []
+    with subject.model() as model:
+        asked = [
+            _question(Question, model, wording, i, fact)
+            for i, fact in enumerate(facts)
+            for wording in wordings[fact.relation]
+        ]
+        total, done = len(asked) * len(CHECKPOINTS), 0
+        for checkpoint in CHECKPOINTS:
+            found = []
+            with model.using(checkpoint):
+                for some in evaluate(model, asked, EvaluationConfig()):
+                    found += some
+                    done += len(some)
+                    words = f"asking the {CHECKPOINT_NAMES[checkpoint].lower()} model"
+                    subject.watch(done / total, words)
+            for code in codes:
+                mine = [p for p in found if p.probe == code]
+                rows.append(
+                    Row(
+                        code,
+                        checkpoint,
+                        len(facts),
+                        len(mine),
+                        sum(p.correct for p in mine) / len(mine),
+                        sum(p.probability for p in mine) / len(mine),
+                    )
+                )
+    return Languages(tuple(rows))
+
+
+def wordings_of(subject: Subject) -> dict[str, list[PromptTemplate]]:
+    """The test wordings of each relation that has some in another language than English: the run's
+    own where it has any, else the shipped ones; English beside them."""
+    found = {}
+    for relation in subject.pack.facts.relations:
+        tests = [t for t in subject.pack.prompts if (t.relation, t.role) == (relation.name, "test")]
+        own = [t for t in tests if t.language != "en"]
+        others = own or list(language_prompts(relation.name))
+        if others:
+            found[relation.name] = [*(t for t in tests if t.language == "en"), *others]
+    return found
+
+
+def _question(kind, model, wording: PromptTemplate, place: int, fact: Fact):
+    text = wording.render(fact.subject)
+    example = model.builder.answered(model.builder.word_prompt(text), fact.object, "test", place)
+    return kind(wording.language, place, text, example)
+
+
+def _place(code: str) -> tuple[int, str]:
+    known = list(NAMES)
+    return (known.index(code) if code in known else len(known), code)
+
+
+EXPERIMENT = Experiment(
+    name="languages",
+    title="Other languages",
+    question="The model saw its facts in English only. Does it answer in other languages too?",
+    hypothesis=(
+        "Less than in English, but more than nothing, if what phase 2 taught is the meaning and "
+        "not the English words. A model that hardly knows a language can't carry anything over."
+    ),
+    needs="a finished run of one of the five relations that come with the lab, and some minutes.",
+    reading=(
+        f"Up to {FACTS} facts that phase 2 never taught in words, each asked in ten wordings a "
+        "language that no training ever saw; right is an answer that begins with the name itself. "
+        "English is asked about the same facts. The embedded model was trained mostly on English, "
+        "so a small share may say more about its Spanish or Chinese than about rote learning. "
+        "Names stay in Latin letters, with blanks around them in Chinese and Japanese."
+    ),
+    paper="English > Spanish > German > Japanese > Chinese (published notes, Qwen2.5-1.5B).",
+    result=Languages,
+    probe=measure,
+)

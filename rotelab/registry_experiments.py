@@ -1,0 +1,241 @@
+"""The registry's experiments: which was pressed on which run, how far it is, what it found."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from rotelab.config import RunConfig
+from rotelab.errors import LabError, UnknownRun
+from rotelab.registry_rows import now, read_config, read_json, writable
+from rotelab.registry_runs import RunRows
+
+PREFIX = "exp-"
+"""What an experiment's id begins with, so that nobody takes it for a run's."""
+
+ExperimentStatus = Literal["running", "finished", "failed", "stopped", "interrupted"]
+
+_COLUMNS = (
+    "number, id, experiment, version, created, finished, status, error, share, message, seconds, "
+    "run_id, pack_name, sweep_id, arms, config, pid, pid_started"
+)
+
+
+@dataclass(frozen=True)
+class ExperimentRow:
+    """One pressing of an experiment's button. Times are ISO 8601 in UTC.
+
+    Args:
+        id: such as `exp-20261123-031500-3f2a`.
+        experiment: its name.
+        version: the experiment's version at the time.
+        share: how much is done, 0 to 1; `message` says what is being done.
+        seconds: how long it took, the making of runs included; None before its end.
+        run_id: the run that it was pressed on; None where settings were given instead.
+        pack_name: the facts.
+        sweep_id: the runs that it made itself; None where all were there.
+        arms: label and run id of every run that it looks at.
+        config_json: the settings that its arms have in common, as stored.
+        pid: of the process at work, which started at `pid_started`.
+        result: what it found, as JSON values; None before its end, and in lists.
+    """
+
+    number: int
+    id: str
+    experiment: str
+    version: int
+    created: str
+    finished: str | None
+    status: ExperimentStatus
+    error: str
+    share: float
+    message: str
+    seconds: float | None
+    run_id: str | None
+    pack_name: str
+    sweep_id: str | None
+    arms: tuple[tuple[str, str], ...]
+    config_json: str
+    pid: int | None
+    pid_started: float | None
+    result: dict[str, Any] | None = None
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings that its arms have in common.
+
+        Raises:
+            LabError: they are damaged, or from a rotelab with other options.
+        """
+        return read_config(self.config_json, f"experiment {self.id}")
+
+
+class ExperimentRows(RunRows):
+    """The part of the registry that keeps experiments."""
+
+    def create_experiment(
+        self,
+        name: str,
+        version: int,
+        config: RunConfig,
+        pack_name: str,
+        arms: Sequence[tuple[str, str]],
+        run_id: str | None = None,
+        sweep_id: str | None = None,
+    ) -> str:
+        """Writes an experiment that begins now; see `ExperimentRow`.
+
+        Returns:
+            Its id.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        record = {
+            "id": f"{PREFIX}{stamp}-{secrets.token_hex(2)}",
+            "experiment": name,
+            "version": version,
+            "created": now(),
+            "config": json.dumps(config.to_dict()),
+            "pack_name": pack_name,
+            "arms": json.dumps([list(arm) for arm in arms]),
+            "run_id": run_id,
+            "sweep_id": sweep_id,
+        }
+        with self.write() as db:
+            db.table("experiments").insert(record)
+        return record["id"]
+
+    def experiment_row(self, experiment_id: str) -> ExperimentRow:
+        """One experiment with its result.
+
+        Raises:
+            UnknownRun: there is none with exactly that id.
+            LabError: the file can't be read.
+        """
+        found = self._experiments("WHERE id = ?", [experiment_id], result=True)
+        if not found:
+            raise UnknownRun(f"There is no experiment {experiment_id[:80]!r} in the registry.")
+        return found[0]
+
+    def experiment_rows(self, name: str = "", limit: int = 100) -> list[ExperimentRow]:
+        """The experiments without their results, newest first.
+
+        Args:
+            name: of one experiment alone; of all where it is empty.
+            limit: how many at most.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        where, values = ("WHERE experiment = ?", [name]) if name else ("", [])
+        return self._experiments(f"{where} ORDER BY number DESC LIMIT ?", [*values, limit])
+
+    def resolve_experiment(self, text: str) -> str:
+        """The id that a whole id, a unique beginning or `exp-latest` stands for.
+
+        Raises:
+            UnknownRun: none, or more than one, begins like that.
+            LabError: the file can't be read.
+        """
+        text = text.strip()
+        ids = [row.id for row in self.experiment_rows(limit=-1)]
+        if text == f"{PREFIX}latest" and ids:
+            return ids[0]
+        found = [i for i in ids if text and i.startswith(text)]
+        if text in ids or len(found) == 1:
+            return text if text in ids else found[0]
+        why = "More than one begins with" if found else "No experiment's id is or begins with"
+        raise UnknownRun(f"{why} {text[:80]!r}. `python -m rotelab experiments` lists them.")
+
+    def update_experiment(self, experiment_id: str, **changes: Any) -> None:
+        """Writes how far an experiment is, or whose process it is.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        assert set(changes) <= {"share", "message", "pid", "pid_started"}, changes
+        if "message" in changes:
+            changes["message"] = writable(changes["message"])
+        sets = ", ".join(f"{name} = :{name}" for name in changes)
+        with self.write() as db:
+            db.execute(f"UPDATE experiments SET {sets} WHERE id = :id",
+                       changes | {"id": experiment_id})  # fmt: skip
+
+    def end_experiment(
+        self,
+        experiment_id: str,
+        status: ExperimentStatus,
+        error: str = "",
+        result: dict[str, Any] | None = None,
+        seconds: float | None = None,
+    ) -> bool:
+        """Writes how an experiment ended, once: of two who say so the first is believed.
+
+        Returns:
+            Whether it was still running.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        stored = None if result is None else json.dumps(result, allow_nan=False)
+        with self.write() as db:
+            rows = db.execute(
+                "UPDATE experiments SET status = :status, error = :error, result = :result, "
+                "seconds = :seconds, finished = :at, share = CASE WHEN :status = 'finished' "
+                "THEN 1.0 ELSE share END WHERE id = :id AND status = 'running' RETURNING id",
+                {"status": status, "error": writable(error), "result": stored,
+                 "seconds": seconds, "at": now(), "id": experiment_id},
+            ).fetchall()  # fmt: skip
+        return bool(rows)
+
+    def same_run(self, config: RunConfig, content_hash: str, within: Sequence[str]) -> str | None:
+        """A run with the same settings and facts: finished, or left over in one of some sweeps.
+
+        Args:
+            config: the settings; by which name the facts went is all the same.
+            content_hash: of the facts and prompts.
+            within: sweeps whose unfinished runs count too.
+
+        Returns:
+            Its id, the newest finished one before any other; None where there is none.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        wanted = config.to_dict() | {"pack": ""}
+        with self.read() as db:
+            rows = db.execute(
+                "SELECT id, status, sweep_id, config FROM runs WHERE content_hash = ? "
+                "ORDER BY status != 'finished', number DESC",
+                [content_hash],
+            ).fetchall()
+        for run_id, status, sweep_id, text in rows:
+            if status != "finished" and sweep_id not in within:
+                continue
+            try:
+                same = read_config(text, f"run {run_id}").to_dict() | {"pack": ""} == wanted
+            except LabError:  # damaged: it is not the same as anything
+                continue
+            if same:
+                return run_id
+        return None
+
+    def _experiments(
+        self, which: str, values: Sequence[Any], result: bool = False
+    ) -> list[ExperimentRow]:
+        last = "result" if result else "NULL AS result"
+        with self.read() as db:
+            rows = db.execute(f"SELECT {_COLUMNS}, {last} FROM experiments {which}", values)
+            names = [column[0] for column in rows.description]
+            found = [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
+        for row in found:
+            row["config_json"] = row.pop("config")
+            row["arms"] = tuple(tuple(map(str, arm)) for arm in read_json(row["arms"], list))
+            row["result"] = read_json(row["result"], dict) or None
+        return [ExperimentRow(**row) for row in found]

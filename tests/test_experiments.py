@@ -1,0 +1,380 @@
+"""Experiments: found by listing their folder, shared and resumable arms, stored results, the three
+that measure languages, depth and damage."""
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import gradio as gr
+import pytest
+from fabricated import finished, queued
+from page import browser_page, served, until
+from taught import K, taught_pack, taught_run
+from test_cli import rotelab
+
+import rotelab.experiments as experiments_package
+from rotelab import experimenting
+from rotelab.config import RunConfig, with_setting
+from rotelab.errors import LabError, UnknownRun
+from rotelab.experimenting import begin, carry_out, result_of, running
+from rotelab.experiments import damage, experiment, experiments
+from rotelab.experiments.depth import EPOCHS, Depth
+from rotelab.experiments.languages import NAMES
+from rotelab.lab import Lab
+from rotelab.packs import language_prompts, load_pack, shipped_packs
+from rotelab.prompts import SLOT
+from rotelab.settings import Settings
+from rotelab.ui import experiments_tab
+
+TINY = '''
+"""Experiment: how many facts a run has."""
+from dataclasses import dataclass
+import plotly.graph_objects as go
+from rotelab.experiments import Experiment
+from rotelab.report import Table
+
+@dataclass(frozen=True)
+class Count:
+    facts: int
+    shares: tuple[float, ...]
+    def tables(self):
+        return [Table("Facts", ("n",), ((self.facts,),))]
+    def figure(self):
+        return go.Figure(go.Bar(y=[self.facts]))
+
+def measure(subject):
+    subject.watch(0.5, "counting")
+    return Count(len(subject.pack.facts), (0.5, float("nan")))
+
+EXPERIMENT = Experiment(
+    name="head-count", title="Head count", question="How many?", hypothesis="Some.",
+    needs="any finished run.", reading="Count them.", result=Count, probe=measure,
+)
+'''
+
+
+@pytest.fixture
+def one_more(tmp_path, monkeypatch):
+    """An experiment of one file, in a folder that the package looks into as well."""
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "head_count.py").write_text(TINY)
+    paths = [*experiments_package.__path__, str(folder)]
+    monkeypatch.setattr(experiments_package, "__path__", paths)
+    experiments.cache_clear()
+    yield
+    experiments.cache_clear()
+    sys.modules.pop("rotelab.experiments.head_count", None)
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory, tiny_folder):
+    """A lab with one really trained tiny run."""
+    lab = Lab.open(Settings(tmp_path_factory.mktemp("taught")))
+    return lab, taught_run(lab, tiny_folder)
+
+
+# The frame ---------------------------------------------------------------------------------------
+
+
+def test_one_file_is_an_experiment_and_its_result_comes_back(lab, one_more):
+    run_id = finished(lab)
+    seen = []
+    experiment_id = begin(lab, "head-count", run_id)
+    assert lab.registry.experiment_row(experiment_id).status == "running"
+    carry_out(lab, experiment_id, lambda share, words: seen.append((share, words)))
+    assert (0.5, "counting") in seen
+    row = lab.registry.experiment_row(experiment_id)
+    assert (row.status, row.share, row.run_id, row.arms) == (
+        "finished", 1.0, run_id, (("", run_id),),
+    )  # fmt: skip
+    found = result_of(row)
+    assert found.facts == 20 and found.shares[0] == 0.5 and math.isnan(found.shares[1])
+    said = rotelab("experiments", home=lab.settings.home).out
+    assert "head-count" in said and experiment_id in said
+    lab.registry.delete_run(run_id)  # what was found out about it goes with it
+    with pytest.raises(UnknownRun):
+        lab.registry.experiment_row(experiment_id)
+
+
+def test_listing_experiments_imports_no_torch_and_each_says_what_it_is():
+    code = "from rotelab.experiments import experiments; import sys; experiments(); print("
+    code += "[m in sys.modules for m in ('torch', 'gradio')])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.stdout.split() == ["[False,", "False]"], ended.stderr
+    assert {"languages", "depth", "damage"} <= set(experiments())
+    for one in experiments().values():
+        assert one.question.endswith("?") and all((one.title, one.needs, one.reading))
+    with pytest.raises(LabError, match=r"no experiment 'x'.*depth"):
+        experiment("x")
+
+
+def test_what_can_not_be_measured_is_refused_or_ends_as_a_sentence(lab, one_more, monkeypatch):
+    done = finished(lab)
+    waits = queued(lab)
+    with pytest.raises(LabError, match=r"is queued. An experiment needs a finished one"):
+        begin(lab, "head-count", waits)
+    lost = begin(lab, "languages", done)  # its adapters are no adapters
+    carry_out(lab, lost)
+    row = lab.registry.experiment_row(lost)
+    assert row.status == "failed" and "adapter" in row.error and result_of(row) is None
+    broken = replace(experiment("head-count"), probe=lambda subject: 1 / 0)
+    monkeypatch.setattr(experimenting, "experiment", lambda name: broken)
+    fault = begin(lab, "head-count", done)
+    carry_out(lab, fault)
+    assert "ZeroDivisionError" in lab.registry.experiment_row(fault).error
+    older = begin(lab, "head-count", done)
+    lab.registry.end_experiment(older, "finished", result={"facts": 1})
+    with pytest.raises(LabError, match="damaged"):
+        result_of(lab.registry.experiment_row(older))
+    monkeypatch.setattr(experimenting, "experiment", lambda name: replace(broken, version=2))
+    with pytest.raises(LabError, match="version 1 of “Head count”"):
+        result_of(lab.registry.experiment_row(older))
+
+
+def test_a_dead_process_is_noticed_and_an_end_is_believed_once(lab, one_more):
+    experiment_id = begin(lab, "head-count", finished(lab))
+    assert [row.id for row in running(lab)] == [experiment_id]  # its process is not known yet
+    with pytest.raises(LabError, match="at work already"):
+        experimenting.start(lab, "head-count", lab.registry.runs()[0].id)
+    lab.registry.update_experiment(experiment_id, pid=2**22 + 1, pid_started=1.0)
+    assert running(lab) == []
+    row = lab.registry.experiment_row(experiment_id)
+    assert row.status == "interrupted" and row.error == experimenting.GONE
+    assert not lab.registry.end_experiment(experiment_id, "finished", result={})
+    assert lab.registry.experiment_row(experiment_id).status == "interrupted"
+    assert lab.registry.resolve_experiment("exp-latest") == experiment_id
+    with pytest.raises(UnknownRun, match="No experiment"):
+        lab.registry.resolve_experiment("exp-none")
+
+
+# A family ----------------------------------------------------------------------------------------
+
+
+def test_a_family_uses_the_runs_that_are_there_and_plans_the_others(lab, monkeypatch):
+    base = lab.registry.run(finished(lab, "ten")).config
+    lab.registry.save_fact_set("mother", lab.registry.run(lab.registry.resolve("latest")).pack)
+    other = finished(lab, "other k", seed=5)
+    have = {
+        epochs: finished(lab, memorize=replace(base.memorize, epochs=epochs)) for epochs in (3, 10)
+    }
+    first = begin(lab, "depth", config=base)
+    row = lab.registry.experiment_row(first)
+    ids = dict(row.arms)
+    assert list(ids) == [str(n) for n in EPOCHS]
+    assert [ids["3"], ids["10"]] == [have[3], have[10]] and other not in ids.values()
+    planned = lab.registry.sweep_runs(row.sweep_id)
+    assert [run.config.memorize.epochs for run in planned] == [1, 6, 40]  # 20 is the base's own
+    assert lab.registry.sweep(row.sweep_id).axes == {"memorize.epochs": [1, 6, 40]}
+    again = lab.registry.experiment_row(begin(lab, "depth", config=base))
+    assert again.arms == row.arms and again.sweep_id is None, "what was planned is gone on with"
+
+    def make(lab, sweep_id, watch):
+        assert sweep_id == row.sweep_id
+        watch(1, 3, 0.5, "learning")
+        return False  # Ctrl-C
+
+    monkeypatch.setattr(experimenting, "go_on", make)
+    carry_out(lab, again.id)
+    row = lab.registry.experiment_row(again.id)
+    assert row.status == "stopped" and row.error == ""
+
+
+def test_depth_reads_the_scores_of_its_arms(lab, monkeypatch):
+    monkeypatch.setattr("rotelab.experiments.depth.EPOCHS", (6, 3))
+    for epochs in (3, 6):
+        run = finished(lab, memorize=replace(RunConfig().memorize, epochs=epochs))
+    base = lab.registry.run(run).config
+    lab.registry.save_fact_set("mother", lab.registry.run(run).pack)
+    experiment_id = begin(lab, "depth", config=base)
+    carry_out(lab, experiment_id)
+    row = lab.registry.experiment_row(experiment_id)
+    assert row.status == "finished", row.error
+    found = result_of(row)
+    assert isinstance(found, Depth) and [r.epochs for r in found.rows] == [3, 6] and found.k == 10
+    scores = lab.registry.scores(run)
+    assert found.rows[1].test == scores["generalized"]["test_prompts_heldout"].generation_accuracy
+    assert found.rows[1].before == scores["memorized"]["test_prompts_heldout"].generation_accuracy
+    assert found.figure().data[0].x == (3, 6)
+
+
+def test_a_family_is_made_for_real_and_goes_on_where_it_was(lab, quick, monkeypatch):
+    monkeypatch.setattr("rotelab.experiments.depth.EPOCHS", (1, 2))
+    base = replace(quick, facts=6, generalize=replace(quick.generalize, k=3))
+    go_on, experimenting_words = experimenting.go_on, []
+    monkeypatch.setattr(experimenting, "go_on", lambda *args: False)  # ended before the first run
+    first = begin(lab, "depth", config=base)
+    carry_out(lab, first)
+    assert lab.registry.experiment_row(first).status == "stopped"
+    monkeypatch.setattr(experimenting, "go_on", go_on)
+    second = begin(lab, "depth", config=base)
+    carry_out(lab, second, lambda share, words: experimenting_words.append(words))
+    row = lab.registry.experiment_row(second)
+    assert row.status == "finished", row.error
+    assert row.arms == lab.registry.experiment_row(first).arms and lab.registry.count_runs() == 2
+    assert any(words.startswith("run 2 of 2: ") for words in experimenting_words)
+    found = result_of(row)
+    assert [r.epochs for r in found.rows] == [1, 2] and all(r.n > 0 for r in found.rows)
+    assert all(0 <= r.key <= 1 and 0 <= r.before <= 1 for r in found.rows)
+
+
+# Languages ---------------------------------------------------------------------------------------
+
+
+def test_the_wordings_of_other_languages_are_whole_and_no_run_carries_them():
+    relations = [name for name in shipped_packs() if name != "five"]
+    assert len(relations) == 5
+    for name in relations:
+        prompts = language_prompts(name)
+        for code in ("de", "es", "ja", "zh"):
+            mine = [t.text for t in prompts if t.language == code]
+            assert len(set(mine)) == 10, (name, code)
+        assert {(t.relation, t.role) for t in prompts} == {(name, "test")}
+        for t in prompts:
+            # Latin names keep their blanks, or they would be other tokens than those learned.
+            before, after = t.text.split(SLOT)
+            assert not before or before[-1] in " ¿", t.text
+            assert t.language in ("de", "es") or not after or after[0] == " ", t.text
+        own = load_pack(name)
+        assert not {t.text for t in own.prompts} & {t.text for t in prompts}
+        assert {t.language for t in own.prompts} == {"en"}
+    assert language_prompts("none") == ()
+
+
+def test_languages_asks_the_same_facts_in_all_of_them(taught):
+    lab, run_id = taught
+    said = rotelab("experiment", "languages", "--run", run_id, "--json", home=lab.settings.home)
+    assert said.code == 0, said.err
+    said = json.loads(said.out)
+    rows = said["result"]["rows"]
+    held_out = len(taught_pack().facts) - K
+    assert {r["language"] for r in rows} == set(NAMES)
+    assert {(r["facts"], r["n"]) for r in rows} == {(held_out, 10 * held_out)}
+    assert all(r["accuracy"] == 0 for r in rows if r["checkpoint"] == "base")
+    found = result_of(lab.registry.experiment_row(said["id"]))
+    assert len(found.figure().data) == 3
+    again = rotelab("report", "exp-latest", "--markdown", home=lab.settings.home)
+    assert again.code == 0 and "| German" in again.out and "Chinese (published" in again.out
+
+
+# Damage ------------------------------------------------------------------------------------------
+
+
+def test_damage_counts_what_the_base_model_loses(taught, monkeypatch):
+    lab, run_id = taught
+    prose, asked, neutral = damage.texts()
+    assert 500 < sum(len(p.split()) for p in prose) < 700 and len(prose) == 6
+    assert len(asked) > 50 and len(neutral) == 40
+    assert len({prompt for prompt, _ in asked}) == len(asked)
+    few = (prose[:1], asked[:4], neutral[:3])
+    monkeypatch.setattr(damage, "texts", lambda: few)
+    # The tiny model knows nothing; so that something can be lost, the base is made to know two.
+    told = iter([[True, True, False, False], [True] * 4, [False, True, True, False]])
+    monkeypatch.setattr(damage, "answered", lambda model, asked: next(told))
+    experiment_id = begin(lab, "damage", run_id)
+    carry_out(lab, experiment_id)
+    found = result_of(lab.registry.experiment_row(experiment_id))
+    base, memorized, generalized = found.rows
+    assert (base.quiz, memorized.quiz, generalized.quiz) == (0.5, 1.0, 0.5)
+    assert found.lost == (asked[0][0],) and found.questions == 4
+    assert base.divergence == pytest.approx(0, abs=1e-6)
+    assert memorized.divergence > 0.01 and generalized.divergence > 0.01
+    assert base.perplexity > 1 and base.perplexity != memorized.perplexity
+    assert len(found.figure().data) == 3 and "n = 4" in found.tables()[0].columns[2]
+
+
+def test_perplexity_and_divergence_are_what_one_pass_at_a_time_gives(tiny):
+    import torch
+
+    texts = ["The sea is wide", "The sea is deep and dark"]
+    tiny.attach("memorize", 4, 0)
+    with torch.no_grad():
+        for name, tensor in tiny.tensors("memorize").items():
+            if "lora_B" in name:
+                tensor.fill_(0.05)
+    tiny.use("memorized")
+    nats, kl, count = 0.0, 0.0, 0
+    for text in texts:
+        from rotelab.batches import pack
+
+        whole = pack([tiny.builder.word_prompt(text)])
+        with torch.inference_mode():
+            ours = tiny.forward(whole)[0].float().log_softmax(-1)
+            base = tiny.forward(whole, checkpoint="base")[0].float().log_softmax(-1)
+        ids = whole.ids[0]
+        nats -= float(ours[:-1].gather(1, ids[1:, None]).sum())
+        kl += float((base.exp() * (base - ours)).sum(-1)[1:].sum())
+        count += len(ids) - 1
+    perplexity, tokens = damage.perplexity_of(tiny, texts)
+    assert tokens == count and perplexity == pytest.approx(math.exp(nats / count), rel=1e-4)
+    # What two prompts begin with alike is one place, looked at once.
+    alone = [damage.divergence_of(tiny, [text]) for text in texts]
+    assert sum(n for _, n in alone) == count
+    assert sum(mean * n for mean, n in alone) == pytest.approx(kl, rel=1e-3)
+    assert damage.divergence_of(tiny, texts)[1] < count
+
+
+def test_a_setting_beside_a_run_is_refused(lab):
+    run_id = finished(lab)
+    home = lab.settings.home
+    said = rotelab("experiment", "depth", "--run", run_id, "--k", "3", home=home)
+    assert said.code == 2 and "give no others beside it" in said.err
+    assert with_setting(RunConfig(), "generalize.k=3") != RunConfig()
+
+
+# The tab -----------------------------------------------------------------------------------------
+
+
+def test_the_tab_shows_what_was_made_and_how_it_ended(lab, one_more):
+    assert experiments_tab.renew(lab, "head-count", [])[2] == experiments_tab.note(
+        experiments_tab.NONE_MADE
+    )
+    with pytest.raises(LabError, match="there is none yet"):
+        experiments_tab.press(lab, "head-count", None)
+    first, second = (begin(lab, "head-count", finished(lab, name)) for name in ("<b>", "new"))
+    lab.registry.update_experiment(second, share=0.25, message="<i>counting</i>")
+    made, seen, state, *_, stop = experiments_tab.renew(lab, "head-count", [])
+    assert [i for _, i in made.choices] == [second, first] and made.value == second
+    assert stop.visible and "25 %" in state and "&lt;i&gt;counting" in state
+    assert experiments_tab.tick(lab, seen) == [gr.skip()] * 5, "no news"
+    carry_out(lab, second)
+    seen, state, tables, figure, stop = experiments_tab.tick(lab, seen)
+    assert "Finished in" in state and "<td>20</td>" in tables and not stop.visible
+    assert figure.visible and seen[1] == "finished"
+    assert experiments_tab.tick(lab, seen) == [gr.skip()] * 5
+    # What a person looks at stays when something newer comes.
+    assert experiments_tab.renew(lab, "head-count", [first, "running", 0.0, ""])[0].value == first
+    lab.registry.delete_run(lab.registry.experiment_row(second).run_id)
+    assert "deleted" in experiments_tab.show(lab, second)[1]
+
+
+@pytest.mark.browser
+def test_an_experiment_is_pressed_on_the_page(taught):
+    lab, run_id = taught
+    with (
+        served(lab.settings.home) as server,
+        browser_page(server.url, tab="Experiments") as (page, traffic),
+    ):
+        page.get_by_label("Collateral damage").click()
+        chosen = page.locator("#experiment-run input")
+        until(lambda: "mother" in chosen.input_value(), 30, "the run")
+        page.locator("#experiment-start").click()
+        state = page.locator("#experiment-state")
+        state.get_by_text("%").wait_for(timeout=30_000)
+        assert page.locator("#experiment-stop").is_visible()
+        state.get_by_text("Finished in").wait_for(timeout=120_000)
+        assert run_id in state.inner_text()
+        table = page.locator("#experiment-tables table").first
+        assert table.locator("tbody tr").count() == 3 and "quiz right" in table.inner_text()
+        assert not page.locator("#experiment-stop").is_visible()
+        drawing = page.locator("#plot-experiment .js-plotly-plot .main-svg").first
+        drawing.wait_for(timeout=30_000)
+        assert drawing.bounding_box()["height"] > 200
+        page.get_by_label("Depth of rote learning").click()
+        state.get_by_text("has not been made yet").wait_for()
+        page.get_by_label("Collateral damage").click()
+        state.get_by_text("Finished in").wait_for()
+        assert not traffic.foreign and not traffic.errors
+    assert "Traceback" not in server.said.read_text()
