@@ -26,6 +26,7 @@ from rotelab.registry_rows import (
     RunSummary,
     Score,
     Similarity,
+    SpotAnswer,
     Status,
     SweepRow,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "RunSummary",
     "Score",
     "Similarity",
+    "SpotAnswer",
     "Status",
     "SweepRow",
     "fact_set_name",

@@ -146,6 +146,20 @@ def m007_imported(db: Database) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN imported TEXT NOT NULL DEFAULT ''")
 
 
+@migrations()
+def m008_spot_answers(db: Database) -> None:
+    """What the three fixed questions were answered with while a run learned."""
+    db.execute(
+        """CREATE TABLE spot_answers (
+            run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            phase TEXT NOT NULL, step INTEGER NOT NULL, place INTEGER NOT NULL,
+            epoch INTEGER NOT NULL, way TEXT NOT NULL, fact_index INTEGER NOT NULL,
+            question TEXT NOT NULL, expected TEXT NOT NULL, answer TEXT NOT NULL,
+            correct INTEGER NOT NULL,
+            PRIMARY KEY (run_id, phase, step, place)) STRICT, WITHOUT ROWID"""
+    )
+
+
 class RegistryFile:
     """One connection per call to `runs.db`, in WAL mode; safe from many threads and processes.
 

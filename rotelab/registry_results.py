@@ -16,8 +16,10 @@ from rotelab.registry_rows import (
     Prediction,
     Score,
     Similarity,
+    SpotAnswer,
     like,
     number,
+    writable,
 )
 
 # The phases in the order of the paper; any other sorts behind them.
@@ -132,6 +134,56 @@ class ResultRows(RegistryFile):
                 values,
             ).fetchall()
         return [FactRecall(i, number(p), bool(known), at) for i, p, known, at in rows]
+
+    def add_spot_answers(self, run_id: str, rows: Iterable[SpotAnswer]) -> None:
+        """Writes answers to the fixed questions; one for the same place takes that of the older.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            _require(db, run_id)
+            db.conn.executemany(
+                f"INSERT OR REPLACE INTO spot_answers (run_id, {', '.join(SpotAnswer._fields)}) "
+                f"VALUES (?{', ?' * len(SpotAnswer._fields)})",
+                [(run_id, *a._replace(answer=writable(a.answer), correct=int(a.correct)))
+                 for a in rows],
+            )  # fmt: skip
+
+    def drop_spot_answers(self, run_id: str, phase: str, after: int = 0) -> None:
+        """Removes what was answered in a phase after a step, because it is learned anew from there.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            place = [run_id, phase, after]
+            db.table("spot_answers").delete_where("run_id = ? AND phase = ? AND step > ?", place)
+
+    def spot_answers(self, run_id: str) -> list[SpotAnswer]:
+        """What the fixed questions were answered with so far, in the order of asking.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            rows = db.execute(
+                f"SELECT {', '.join(SpotAnswer._fields)} FROM spot_answers WHERE run_id = ? "
+                f"ORDER BY {_PHASE_ORDER}, step, place",
+                [run_id],
+            ).fetchall()
+        return [SpotAnswer(*row[:-1], bool(row[-1])) for row in rows]
+
+    def spot_count(self, run_id: str) -> int:
+        """How many there are: what a page that polls asks first.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            row = db.execute("SELECT count(*) FROM spot_answers WHERE run_id = ?", [run_id])
+            return row.fetchone()[0]
 
     def add_evaluation(
         self,

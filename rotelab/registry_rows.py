@@ -165,6 +165,25 @@ class FactRecall(NamedTuple):
     epoch: int = 0
 
 
+class SpotAnswer(NamedTuple):
+    """What one of the three fixed questions was answered with after a step of a phase.
+
+    `place` tells them apart; `way` is `key_token`, `train` (taught words) or `test` (new words);
+    `expected` is the fact's object, and `correct` says whether the answer begins with it.
+    """
+
+    phase: str
+    step: int
+    place: int
+    epoch: int
+    way: str
+    fact_index: int
+    question: str
+    expected: str
+    answer: str
+    correct: bool
+
+
 class Score(NamedTuple):
     """One probe's result: n predictions, the share that is right, the mean object probability.
 
