@@ -46,6 +46,7 @@ from rotelab.registry import Registry
 from rotelab.remedies import LOCKED, LONG_WAIT_S
 from rotelab.saving import SAVE_EVERY_S, SAVE_SHARE, STATE_DAMAGED, SavingClock
 from rotelab.settings import Settings
+from rotelab.spot_checks import begun
 
 RECORD_EVERY_S = 0.7
 """Metrics are collected and written this often, so the page sees them within a second."""
@@ -331,7 +332,9 @@ class _Experiment:
             event.phase,
             event.epoch,
             [
-                rows.FactRecall(fact, recall.probability, recall.recalled)
+                rows.FactRecall(
+                    fact, recall.probability, recall.recalled, said=begun(self.model, recall.said)
+                )
                 for fact, recall in sorted(event.facts.items())
             ],
         )

@@ -147,8 +147,9 @@ def m007_imported(db: Database) -> None:
 
 
 @migrations()
-def m008_spot_answers(db: Database) -> None:
-    """What the three fixed questions were answered with while a run learned."""
+def m008_live_answers(db: Database) -> None:
+    """What a model says while it learns: to three fixed questions, and after each key token."""
+    db.execute("ALTER TABLE fact_recall ADD COLUMN said TEXT NOT NULL DEFAULT ''")
     db.execute(
         """CREATE TABLE spot_answers (
             run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,

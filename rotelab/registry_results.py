@@ -103,14 +103,15 @@ class ResultRows(RegistryFile):
             LabError: the file can't be written.
         """
         rows = [
-            (run_id, phase, int(epoch), int(r.fact_index), float(r.probability), int(r.recalled))
+            (run_id, phase, int(epoch), int(r.fact_index), float(r.probability), int(r.recalled),
+             writable(r.said))
             for r in recalls
-        ]
+        ]  # fmt: skip
         with self.write() as db:
             _require(db, run_id)
             place = [run_id, phase, int(epoch)]
             db.table("fact_recall").delete_where("run_id = ? AND phase = ? AND epoch = ?", place)
-            db.conn.executemany("INSERT INTO fact_recall VALUES (?, ?, ?, ?, ?, ?)", rows)
+            db.conn.executemany("INSERT INTO fact_recall VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def fact_recall(
         self, run_id: str, phase: str, epoch: int | Literal["latest", "all"] = "latest"
@@ -129,11 +130,11 @@ class ResultRows(RegistryFile):
             values.append(epoch)
         with self.read() as db:
             rows = db.execute(
-                "SELECT fact_index, probability, recalled, epoch FROM fact_recall "
+                "SELECT fact_index, probability, recalled, epoch, said FROM fact_recall "
                 f"WHERE {where} ORDER BY epoch, fact_index",
                 values,
             ).fetchall()
-        return [FactRecall(i, number(p), bool(known), at) for i, p, known, at in rows]
+        return [FactRecall(i, number(p), bool(known), *more) for i, p, known, *more in rows]
 
     def add_spot_answers(self, run_id: str, rows: Iterable[SpotAnswer]) -> None:
         """Writes answers to the fixed questions; one for the same place takes that of the older.

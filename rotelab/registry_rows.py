@@ -157,12 +157,16 @@ class Metric(NamedTuple):
 
 
 class FactRecall(NamedTuple):
-    """How well one fact is known through its key token after an epoch (0 is before training)."""
+    """How well one fact is known through its key token after an epoch (0 is before training).
+
+    `said` is how the model's answer begins, `…` after it where it may go on; empty if not known.
+    """
 
     fact_index: int
     probability: float
     recalled: bool
     epoch: int = 0
+    said: str = ""
 
 
 class SpotAnswer(NamedTuple):

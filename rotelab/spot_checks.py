@@ -114,6 +114,15 @@ def ask(model: LabModel, questions: Sequence[SpotQuestion]) -> list[SpotAnswer]:
     ]
 
 
+def begun(model: LabModel, said: Sequence[int]) -> str:
+    """The beginning of an answer as text, `…` after it unless the answer ends there."""
+    if not said:
+        return ""
+    ends = said[-1] in model.builder.stops
+    text = model.tokenizer.decode(list(said[:-1] if ends else said)).strip()
+    return text if ends else text + "…"
+
+
 class SpotClock:
     """Says when to ask, so that asking stays within its part of the training time.
 

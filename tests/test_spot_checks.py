@@ -10,7 +10,7 @@ from rotelab import experiment, worker
 from rotelab.config import MemorizeConfig
 from rotelab.facts import FactSet
 from rotelab.phases import StepEvent, memorize
-from rotelab.spot_checks import MARKS, SpotClock, ask, spot_questions
+from rotelab.spot_checks import MARKS, SpotClock, ask, begun, spot_questions
 
 
 @pytest.fixture
@@ -50,6 +50,12 @@ def test_asking_changes_nothing_that_training_goes_on_with(tiny, mother, few):
         return losses
 
     assert learn(True) == learn(False) != []
+
+
+def test_the_beginning_of_an_answer_says_whether_it_goes_on(tiny):
+    name = tiny.builder.spaced("Mary Bahri")
+    assert begun(tiny, [*name, tiny.builder.end]) == "Mary Bahri"
+    assert begun(tiny, name) == "Mary Bahri…" and begun(tiny, []) == ""
 
 
 def test_asking_keeps_within_its_part_of_the_time():
