@@ -1,13 +1,14 @@
 """The registry: everything that happened, in one SQLite file.
 
 `Registry` is put together from its parts, one file each: runs, queue, sweeps, results, fact sets,
-and what travels between machines.
+chat, and what travels between machines.
 Every call opens its own connection and makes one short transaction, so any number of threads and
 processes can use the file at once.
 """
 
 from __future__ import annotations
 
+from rotelab.registry_chat import ChatAnswer, ChatRows
 from rotelab.registry_database import BUSY_S
 from rotelab.registry_fact_sets import FactSetRows, fact_set_name
 from rotelab.registry_queue import LiveRun
@@ -39,6 +40,7 @@ __all__ = [
     "LIVE",
     "RESUMABLE",
     "TRANSITIONS",
+    "ChatAnswer",
     "Checkpoint",
     "FactRecall",
     "FactSetRow",
@@ -57,7 +59,7 @@ __all__ = [
 ]
 
 
-class Registry(SweepRows, ResultRows, FactSetRows, TravelRows):
+class Registry(SweepRows, ResultRows, FactSetRows, TravelRows, ChatRows):
     """The rows of `runs.db`, safe from many threads and processes at once.
 
     Args:

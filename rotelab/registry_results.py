@@ -96,22 +96,25 @@ class ResultRows(RegistryFile):
             run_id: the run.
             phase: `memorize` or `generalize`.
             epoch: how many epochs are done; 0 is before training.
-            recalls: one row for each fact; their own `epoch` is not looked at.
+            recalls: one row for each fact; their own `epoch` is not looked at. What they `said`
+                is kept of the newest epoch only.
 
         Raises:
             UnknownRun: there is no such run.
             LabError: the file can't be written.
         """
-        rows = [
-            (run_id, phase, int(epoch), int(r.fact_index), float(r.probability), int(r.recalled),
-             writable(r.said))
+        recalls, place = list(recalls), [run_id, phase, int(epoch)]
+        rows = [(*place, int(r.fact_index), float(r.probability), int(r.recalled)) for r in recalls]
+        said = [
+            (run_id, phase, int(r.fact_index), int(epoch), writable(r.said))
             for r in recalls
-        ]  # fmt: skip
+            if r.said
+        ]
         with self.write() as db:
             _require(db, run_id)
-            place = [run_id, phase, int(epoch)]
             db.table("fact_recall").delete_where("run_id = ? AND phase = ? AND epoch = ?", place)
-            db.conn.executemany("INSERT INTO fact_recall VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            db.conn.executemany("INSERT INTO fact_recall VALUES (?, ?, ?, ?, ?, ?)", rows)
+            db.conn.executemany("INSERT OR REPLACE INTO fact_said VALUES (?, ?, ?, ?, ?)", said)
 
     def fact_recall(
         self, run_id: str, phase: str, epoch: int | Literal["latest", "all"] = "latest"
@@ -130,7 +133,8 @@ class ResultRows(RegistryFile):
             values.append(epoch)
         with self.read() as db:
             rows = db.execute(
-                "SELECT fact_index, probability, recalled, epoch, said FROM fact_recall "
+                "SELECT fact_index, probability, recalled, epoch, coalesce(said, '') "
+                "FROM fact_recall LEFT JOIN fact_said USING (run_id, phase, epoch, fact_index) "
                 f"WHERE {where} ORDER BY epoch, fact_index",
                 values,
             ).fetchall()

@@ -304,7 +304,9 @@ def _spots(lab: Lab, run: RunSummary, seen: Seen) -> tuple[Any, int]:
         full = lab.registry.run(run.id)
         facts, config = full.pack.facts, full.config
         split = facts.split(config.generalize.k, config.seed)
-        held_out = facts[answers[-1].fact_index] in split.held_out
+        held_out = facts[answers[-1].fact_index] in split.held_out and (
+            config.memorize.reads != "words"
+        )
     except (LabError, IndexError):  # the row is damaged; the answers are not
         held_out = False
     return gr.HTML(spots_html(answers, held_out), visible=True), count
