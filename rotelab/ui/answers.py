@@ -67,7 +67,9 @@ def answer_card(reply: Reply, turns: Turns = (), question: str = "") -> str:
         question: what is answered; shown where it is part of a conversation.
     """
     talk = _talk([*turns, (question, None)]) if question else ""
-    tokens = "".join(_token(token, first=i == 0) for i, token in enumerate(reply.tokens))
+    begins = next((i for i, t in enumerate(reply.tokens) if t.text.strip()), len(reply.tokens))
+    # Empty lines before the first word would only push it down.
+    tokens = "".join(_token(t, first=i <= begins) for i, t in enumerate(reply.tokens))
     if not reply.done:
         return _card(
             reply.checkpoint,
