@@ -346,7 +346,7 @@ class EvaluationConfig(_Checked):
     )
 
     spot_checks: float = option(
-        0.015,
+        0.01,
         "Share of training time for the live questions",
         "While it learns, the model answers three fixed questions now and then, as often as fits "
         "into this share of the time; 0 asks none. What is learned stays the same.",
