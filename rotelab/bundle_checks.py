@@ -40,11 +40,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "chosen": (0, 1), "contains": (0, 1), "normalized": (0, 1.001), "choice_accuracy": (0, 1),
     "contains_accuracy": (0, 1), "normalized_probability": (0, 1.001),
     "seq": (0, 1e15), "n": (0, 1e9), "rank": (0, 1e9), "layer": (0, 1e5),
+    "place": (0, 99),
 }  # fmt: skip
 """Smallest and largest value of the columns whose meaning is known here."""
 WORDS = {"checkpoint": CHECKPOINTS, "status": ENDED}
 SHORT = re.compile(r"[\w ./Δ-]{1,80}")
-SHORT_TEXTS = ("phase", "probe", "name")
+SHORT_TEXTS = ("phase", "probe", "name", "way")
 NEEDED = ("status", "created", "pack_name", "config")
 """What a run's row must say, though the database would have a default for some of it."""
 TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00")

@@ -5,15 +5,16 @@ torch is imported when the first question is asked, so the page is up before tha
 
 from __future__ import annotations
 
+import math
 import random
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rotelab.errors import LabError
+from rotelab.judging import NO_VERDICT, Verdict, asked_fact, judge, key_relation
 from rotelab.layout import adapter_folder
-from rotelab.readings import begins, normalize, stands_in
 from rotelab.registry import CHECKPOINTS, Checkpoint, Registry, RunRow
 from rotelab.settings import Settings
 
@@ -21,27 +22,41 @@ if TYPE_CHECKING:
     from rotelab.adapters import LabModel
     from rotelab.facts import Fact
     from rotelab.generation import Token
-    from rotelab.packs import Pack
 
-KnownAs = Literal["", "in words", "by rote", "by chance", "another fact"]
 Stamp = tuple[tuple[Checkpoint, int], ...]
 """Each checkpoint of a run with the time of its adapter's file, in nanoseconds."""
 
 
+CANDIDATES = 100
+"""Most objects that the right one is ranked among: that many are read in about a second."""
+
+ROOM = 1024
+"""Most tokens of a conversation; its oldest turns are left out beyond."""
+
+NO_TEMPLATE = (
+    "This model has no chat template: it was never trained for conversation. Switch to "
+    "“Completion”, which works with every model."
+)
+
+Turns = Sequence[tuple[str, str]]
+"""Questions and answers of a conversation so far, oldest first."""
+
+
 @dataclass(frozen=True)
-class Verdict:
-    """How an answer stands to the run's facts.
+class Evidence:
+    """What a checkpoint makes of the right answer, whatever it said.
 
     Args:
-        known: `in words` (the right object, and by then phase 2 had taught this fact in words),
-            `by rote` (the right object, and the fact was only ever seen by rote), `by chance` (the
-            right object from the base model), `another fact` (the object of somebody else, or of
-            something that was not asked), or empty.
-        text: the same in one sentence for a person; empty where `known` is.
+        fact: the fact that was asked for.
+        probability: joint probability of its object, said at once.
+        rank: how many other objects of the relation are as likely or likelier; 0 is the best.
+        among: how many objects were compared.
     """
 
-    known: KnownAs = ""
-    text: str = ""
+    fact: Fact
+    probability: float
+    rank: int
+    among: int
 
 
 @dataclass(frozen=True)
@@ -54,13 +69,16 @@ class Reply:
         text: their text.
         done: whether the answer is complete.
         verdict: set when it is.
+        evidence: set where it was asked for and the question asks for a known fact; then the whole
+            reply comes once more, after the answers.
     """
 
     checkpoint: Checkpoint
     tokens: tuple[Token, ...]
     text: str
     done: bool
-    verdict: Verdict = Verdict()
+    verdict: Verdict = NO_VERDICT
+    evidence: Evidence | None = None
 
 
 class Chat:
@@ -96,6 +114,8 @@ class Chat:
         max_new_tokens: int = 24,
         temperature: float = 0.0,
         seed: int = 0,
+        turns: Mapping[Checkpoint, Turns] | None = None,
+        evidence: bool = False,
     ) -> Iterator[Reply]:
         """Answers one question from each checkpoint in turn, token by token.
 
@@ -108,9 +128,14 @@ class Chat:
             max_new_tokens: longest answer, in tokens.
             temperature: 0 answers greedily.
             seed: of the sampling, where temperature is above 0.
+            turns: each checkpoint's conversation so far, empty at its start, which the text is put
+                to through the model's chat template; None has the model go on with the text itself.
+            evidence: also how likely the right answer was; not in a conversation, where an answer
+                may begin with any words.
 
         Raises:
-            LabError: no text, no such run, its adapters are damaged, or the model can't be had.
+            LabError: no text, no such run, its adapters are damaged, the model can't be had, or it
+                has no chat template for a conversation.
         """
         if not text.strip():
             raise LabError("Type a question first, or click one of the examples.")
@@ -120,11 +145,23 @@ class Chat:
             model = self._model(run)
         from rotelab.generation import generate
 
-        prompt = prompt_ids(model, text)
-        for checkpoint in checkpoints:
-            if checkpoint in there:
-                steps = generate(model, prompt, max_new_tokens, temperature, seed)
-                yield from self._reply(run, model, checkpoint, text, steps)
+        asked = [checkpoint for checkpoint in checkpoints if checkpoint in there]
+        talks = turns is not None
+        done: dict[Checkpoint, Reply] = {}
+        for checkpoint in asked:
+            if turns is not None:
+                prompt = talk_ids(model, text, turns.get(checkpoint, ()))
+            else:
+                prompt = prompt_ids(model, text)
+            steps = generate(model, prompt, max_new_tokens, temperature, seed)
+            for reply in self._reply(run, model, checkpoint, text, steps, talks):
+                done[checkpoint] = reply
+                yield reply
+        fact = asked_fact(run, text) if evidence and not talks else None
+        if fact is not None:
+            for checkpoint in asked:
+                found = self._evidence(run, model, checkpoint, text, fact)
+                yield replace(done[checkpoint], evidence=found)
 
     def release(self) -> None:
         """Gives the model's memory back; an answer that is being given keeps it to its end."""
@@ -150,6 +187,7 @@ class Chat:
         checkpoint: Checkpoint,
         text: str,
         steps: Iterator[Token],
+        talks: bool,
     ) -> Iterator[Reply]:
         tokens: list[Token] = []
         said = ""
@@ -165,7 +203,27 @@ class Chat:
             tokens.append(token)
             said = "".join(t.text for t in tokens).strip()
             yield Reply(checkpoint, tuple(tokens), said, False)
-        yield Reply(checkpoint, tuple(tokens), said, True, judge(run, text, said, checkpoint))
+        verdict = judge(run, text, said, checkpoint, anywhere=talks)
+        yield Reply(checkpoint, tuple(tokens), said, True, verdict)
+
+    def _evidence(
+        self, run: RunRow, model: LabModel, checkpoint: Checkpoint, text: str, fact: Fact
+    ) -> Evidence:
+        from rotelab.choice import rank
+
+        objects = list(dict.fromkeys(f.object for f in run.pack.facts
+                                     if f.relation == fact.relation and f.object != fact.object)
+                       )  # fmt: skip
+        if len(objects) >= CANDIDATES:
+            objects = random.Random(f"rank {fact.object}").sample(objects, CANDIDATES - 1)
+        builder = model.builder
+        example = builder.answered(prompt_ids(model, text), fact.object, "chat")
+        names = {example.object, *(tuple(builder.spaced(name)) for name in objects)}
+        with self._lock:
+            model.use(checkpoint)
+            scored, place = rank(model, example, sorted(names))
+        chance = math.exp(min(0.0, math.fsum(scored.log_probabilities)))
+        return Evidence(fact, chance, place, len(names))
 
     def _model(self, run: RunRow) -> LabModel:
         from rotelab.checkpoints import ADAPTER_OF, load_adapter
@@ -215,62 +273,43 @@ class Chat:
 def prompt_ids(model: LabModel, text: str) -> list[int]:
     """Token ids of what a person typed; `subject [relation]` goes through the key token."""
     text = text.strip()
-    relation = _key_relation(text, model.relations)
+    relation = key_relation(text, model.relations)
     if relation:
         return model.builder.key_prompt(text[: text.rindex("[")].strip(), relation)
     return model.builder.word_prompt(text)
 
 
-def judge(
-    run: RunRow, question: str, answer: str, checkpoint: Checkpoint = "generalized"
-) -> Verdict:
-    """Holds an answer against the run's facts: does it begin with the right object?
+def talk_ids(model: LabModel, text: str, turns: Turns = ()) -> list[int]:
+    """Token ids of a conversation that goes on with `text`, as the model's chat template has it.
 
-    Args:
-        run: the run.
-        question: what was asked.
-        answer: what was said.
-        checkpoint: who said it, which decides what had been taught by then.
+    Its oldest turns are left out where it would be longer than the model, or `ROOM`, allows.
+
+    Raises:
+        LabError: the model has no chat template.
     """
-    said, asked = normalize(answer), normalize(question)
-    if not said:
-        return Verdict()
-    pack = run.pack
-    begun = [fact for fact in pack.facts if begins(said, fact.object)]
-    if not begun:
-        return Verdict()
-    through = _key_relation(question, [relation.name for relation in pack.facts.relations])
-    subjects = _subjects_in(asked, pack)
-    named = [
-        fact for fact in begun
-        if normalize(fact.subject) in subjects and through in ("", fact.relation)
-    ]  # fmt: skip
-    if not named:
-        first, others = begun[0], len(begun) - 1
-        more = f" and of {others} more" if others else ""
-        return Verdict(
-            "another fact",
-            f"A learned fact, but another one: the {_words(first)} of {first.subject}{more}.",
+    tokenizer = model.tokenizer
+    if not getattr(tokenizer, "chat_template", None):
+        raise LabError(NO_TEMPLATE)
+    room = min(ROOM, getattr(model.network.config, "max_position_embeddings", ROOM) // 2)
+    kept = [*turns, (text, "")]
+    while True:
+        messages = []
+        for question, answer in kept:
+            messages.append({"role": "user", "content": _with_key_token(model, question)})
+            messages.append({"role": "assistant", "content": answer})
+        ids = tokenizer.apply_chat_template(
+            messages[:-1], add_generation_prompt=True, tokenize=True, return_dict=False
         )
-    fact = named[0]
-    if _off_topic(pack, fact, asked):
-        return Verdict(
-            "another fact", f"This is the {_words(fact)} of {fact.subject}, which was not asked: "
-            "the fact has leaked.",
-        )  # fmt: skip
-    if checkpoint == "base":
-        return Verdict("by chance", "Right, but nothing was taught yet: a guess, or known before.")
-    if through:
-        return Verdict("by rote", "Right, recalled through the key token as it was learned.")
-    if run.config.memorize.reads == "words":
-        return Verdict("in words", "Right. Phase 1 of this run taught every fact in words.")
-    if checkpoint == "memorized":
-        return Verdict("by rote", "Right, from rote learning alone.")
-    if fact in pack.facts.split(run.config.generalize.k, run.config.seed).held_in:
-        return Verdict("in words", "Right. Phase 2 taught this fact in words.")
-    return Verdict(
-        "by rote", "Right — and this fact was only ever learned by rote, never in words."
-    )
+        if len(ids) <= room or len(kept) == 1:
+            return list(ids)
+        kept = kept[1:]
+
+
+def _with_key_token(model: LabModel, text: str) -> str:
+    from rotelab.batches import key_token
+
+    relation = key_relation(text, model.relations)
+    return text[: text.rindex("[")].strip() + key_token(relation) if relation else text.strip()
 
 
 def example_questions(run: RunRow, n: int = 6, seed: int = 0) -> list[str]:
@@ -288,31 +327,3 @@ def example_questions(run: RunRow, n: int = 6, seed: int = 0) -> list[str]:
             asked.append(rng.choice(wordings).render(fact.subject))
     # The first fact once more, so that the two ways to ask for it can be compared.
     return [*asked, *(f"{fact.subject} [{fact.relation}]" for fact in chosen[:1])]
-
-
-def _key_relation(text: str, relations: Sequence[str]) -> str:
-    """The relation whose key token a text such as `Mary Bahri [mother]` ends with, or nothing."""
-    subject, _, last = text.strip().rpartition("[")
-    name = last.removesuffix("]").strip().casefold()
-    return name if subject.strip() and last.endswith("]") and name in relations else ""
-
-
-def _subjects_in(asked: str, pack: Pack) -> set[str]:
-    """The subjects that a question names, without those that are only part of a longer one."""
-    named = {name for name in (normalize(fact.subject) for fact in pack.facts)
-             if stands_in(name, asked)}  # fmt: skip
-    return {name for name in named if not any(name != other and name in other for other in named)}
-
-
-def _off_topic(pack: Pack, fact: Fact, asked: str) -> bool:
-    """Whether the question is one of the pack's wordings that ask for something else."""
-    return any(
-        template.relation == fact.relation
-        and template.role in ("unrelated", "locality")
-        and normalize(template.render(fact.subject)) == asked
-        for template in pack.prompts
-    )
-
-
-def _words(fact: Fact) -> str:
-    return fact.relation.replace("_", " ")

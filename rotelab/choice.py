@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from rotelab.adapters import LabModel
-from rotelab.batches import Example, pack_many
+from rotelab.batches import Example, pack, pack_many
 from rotelab.growing import GrowingRow
 from rotelab.scoring import Scored
 
@@ -151,6 +151,29 @@ def distribution(
         yield _distribute(model, examples, candidates, group, batch_tokens)
 
 
+def rank(
+    model: LabModel, example: Example, candidates: Sequence[Tokens], batch_tokens: int = 10**6
+) -> tuple[Scored, int]:
+    """How many other candidates reach the gold object's sum, as `Distribution.rank` counts them.
+
+    Only candidates that still can reach it are followed, so the surer the model is of gold, the
+    sooner it is known.
+
+    Returns:
+        The gold object's tokens, and its rank, 0 the best.
+    """
+    packed = pack([example.ids[: example.object_span[1]]])
+    row = GrowingRow(model, packed)
+    ranking = _Ranking(example.object, _Trie(candidates))
+    nodes = packed.nodes[0][example.object_span[0] - 1 :]
+    ranking.nodes = {ranking.gold[:depth]: node for depth, node in enumerate(nodes)}
+    logits = row.start(nodes)
+    ranking.greedy = logits.argmax(-1).tolist()
+    _read(logits, [(line, ranking, ranking.gold[:line]) for line in range(len(nodes))])
+    _settle(row, [ranking], batch_tokens, len(candidates))
+    return ranking.scored(), ranking.rank
+
+
 class _Trie:
     """The candidates of a question as a tree of tokens.
 
@@ -212,6 +235,16 @@ class _Race:
         self.alive = []
         if self._tied:
             return False
+        for candidate, reached, whole in self._reaching(bar):
+            if whole:
+                return False
+            self.alive.append((reached, candidate))
+        self.first = not self.alive
+        return not self.first
+
+    def _reaching(self, bar: float) -> Iterator[tuple[Tokens, float, bool]]:
+        """The other candidates whose sums, as far as known, reach the bar; and whether that is all
+        of the candidate."""
         for candidate in self.trie.candidates:
             if candidate == self.gold:
                 continue
@@ -219,13 +252,21 @@ class _Race:
             while candidate[:depth] not in self.sums:
                 depth -= 1
             reached = self.sums[candidate[:depth]]
-            if reached < bar:
-                continue
-            if depth == len(candidate):
-                return False
-            self.alive.append((reached, candidate))
-        self.first = not self.alive
-        return not self.first
+            if reached >= bar:
+                yield candidate, reached, depth == len(candidate)
+
+
+class _Ranking(_Race):
+    """One question whose gold object is to be ranked."""
+
+    rank = 0
+
+    def is_open(self) -> bool:
+        """Counts the candidates that reach gold; False when none is left that may."""
+        found = list(self._reaching(self.sums[self.gold] - TIE))
+        self.rank = sum(whole for *_, whole in found)
+        self.alive = [(reached, candidate) for candidate, reached, whole in found if not whole]
+        return bool(self.alive)
 
 
 def _settle(row: GrowingRow, races: Sequence[_Race], batch_tokens: int, width: int) -> None:

@@ -345,6 +345,15 @@ class EvaluationConfig(_Checked):
         high=500,
     )
 
+    spot_checks: float = option(
+        0.01,
+        "Share of training time for the live questions",
+        "While it learns, the model answers three fixed questions now and then, as often as fits "
+        "into this share of the time; 0 asks none. What is learned stays the same.",
+        low=0.0,
+        high=1.0,
+    )
+
     @property
     def choices(self) -> int:
         """How many candidates a question has; 0 where none are wanted."""

@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors.numpy import save_file
 
-from rotelab import evaluation, representations, sharing
+from rotelab import evaluation, representations, sharing, spot_checks
 from rotelab import registry as rows
 from rotelab.adapters import Checkpoint, LabModel
 from rotelab.batches import pack_many
@@ -46,6 +46,7 @@ from rotelab.registry import Registry
 from rotelab.remedies import LOCKED, LONG_WAIT_S
 from rotelab.saving import SAVE_EVERY_S, SAVE_SHARE, STATE_DAMAGED, SavingClock
 from rotelab.settings import Settings
+from rotelab.spot_checks import begun
 
 RECORD_EVERY_S = 0.7
 """Metrics are collected and written this often, so the page sees them within a second."""
@@ -163,6 +164,7 @@ class _Experiment:
         about = (self.model, self.facts, self.split, self.pack.prompts)
         self.asked = evaluation.questions(*about, self.config.evaluation, seed)
         self.views = representations.viewpoints(*about, seed)
+        self.spots = spot_checks.spot_questions(*about, seed)
         if self.accelerator.is_main_process:
             self.registry.update_run(self.run_id, device_used=str(self.model.device))
             self._take_over()
@@ -230,11 +232,20 @@ class _Experiment:
         resume = resume if resume and resume.phase == adapter else None
         words = "Learning by rote" if adapter == "memorize" else "Learning what it means"
         clock = SavingClock(SAVE_SHARE, SAVE_EVERY_S)
+        phase = self.config.memorize if adapter == "memorize" else self.config.generalize
+        asking = spot_checks.SpotClock(self.config.evaluation.spot_checks, phase.epochs)
+        # What was answered after the state that training goes on from is answered again.
+        done = resume.step if resume else 0
+        if self.accelerator.is_main_process:
+            self.registry.drop_spot_answers(self.run_id, adapter, after=done)
         tokens, seconds = 0, 0.0
+        event = None
         for event in start(resume):
             if isinstance(event, StepEvent):
                 tokens, seconds = tokens + event.tokens, seconds + event.seconds
                 self._record_step(event, words)
+                if asking.due(event.step, event.steps):
+                    self._ask_spots(event, asking)
             else:
                 self._record_epoch(event, words, tokens / seconds if seconds else 0.0)
                 tokens, seconds = 0, 0.0
@@ -245,6 +256,8 @@ class _Experiment:
                         save_state(event.state(), folder)
             if self._must_stop(event):
                 raise RunStopped
+        if event and self.config.evaluation.spot_checks:
+            self._ask_spots(event, asking)
         self.recorder.say(f"{words}: saving", force=True, phase=adapter)
         about = {"run": self.run_id, "checkpoint": checkpoint, "seed": self.config.seed}
         if self.accelerator.is_main_process:
@@ -319,12 +332,27 @@ class _Experiment:
             event.phase,
             event.epoch,
             [
-                rows.FactRecall(fact, recall.probability, recall.recalled)
+                rows.FactRecall(
+                    fact, recall.probability, recall.recalled, said=begun(self.model, recall.said)
+                )
                 for fact, recall in sorted(event.facts.items())
             ],
         )
         message = f"{words}: round {event.epoch} of {event.epochs}"
         self.recorder.say(message, force=True, phase=event.phase, epoch=event.epoch)
+
+    def _ask_spots(self, event: StepEvent | EpochEvent, asking: spot_checks.SpotClock) -> None:
+        if self.recorder.silent:
+            return
+        answers = [
+            rows.SpotAnswer(
+                event.phase, event.step, place, event.epoch, a.question.way, a.question.fact,
+                a.question.text, a.question.expected, a.text, a.correct,
+            )
+            for place, a in enumerate(asking.ask(self.model, self.spots))
+        ]  # fmt: skip
+        self.registry.add_spot_answers(self.run_id, answers)
+        self.recorder.metric(event, "spot_seconds", asking.spent)
 
     def _record_evaluation(self, checkpoint, found: list[evaluation.Prediction]) -> None:
         scores = {

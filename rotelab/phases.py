@@ -85,10 +85,13 @@ class FactRecall:
     Args:
         probability: joint probability of the object's tokens after the key token.
         recalled: whether each of them was the most likely one, which is what greedy decoding gives.
+        said: what greedy decoding said, as far as that pass tells: the object's tokens until one
+            differs, and that one; the token after the object where none does.
     """
 
     probability: float
     recalled: bool
+    said: tuple[int, ...] = ()
 
 
 @dataclass
@@ -370,7 +373,7 @@ class _Loop:
         nll = F.cross_entropy(logits[: len(places)], truth, reduction="none")
         loss = nll.mean()
         losses = self._by_kind(work.examples, owners, nll)
-        self._note_recall(work.examples, owners, nll, logits[: len(places)], truth, recalls)
+        self._note_recall(work.examples, owners, nll, logits[: len(places)], recalls)
         apart = self.likeness and self.likeness.apart(work.examples, packed.nodes, out)
         if self.likeness and apart is not None:
             loss = loss + self.likeness.weight * apart
@@ -406,19 +409,23 @@ class _Loop:
             sums.setdefault(examples[owner].kind, []).append(value)
         return {kind: sum(values) / len(values) for kind, values in sums.items()}
 
-    def _note_recall(self, examples, owners, nll, logits, truth, recalls) -> None:
+    def _note_recall(self, examples, owners, nll, logits, recalls) -> None:
         """Reads each fact's recall off the logits that training made anyway."""
-        right = (logits.detach().argmax(-1) == truth).tolist()
-        values = nll.tolist()
+        best, values = logits.detach().argmax(-1).tolist(), nll.tolist()
         rows: dict[int, list[int]] = {}
         for row, owner in enumerate(owners):
             rows.setdefault(owner, []).append(row)
         for owner, example in enumerate(examples):
             if example.kind == self.recalled:
                 length = len(example.object)
-                mine = rows[owner][-length - 1 : -1]  # the last learned token is END
+                mine = rows[owner][-length - 1 :]  # the last learned token is END
+                said = [best[row] for row in mine]
+                agreed = 0
+                while agreed < length and said[agreed] == example.object[agreed]:
+                    agreed += 1
+                chance = math.exp(-sum(values[row] for row in mine[:-1]))
                 recalls[example.fact] = FactRecall(
-                    math.exp(-sum(values[row] for row in mine)), all(right[row] for row in mine)
+                    chance, agreed == length, tuple(said[: agreed + 1])
                 )
 
     def _state(self, epoch: int, step: int) -> TrainState:

@@ -1,13 +1,14 @@
 """The registry: everything that happened, in one SQLite file.
 
 `Registry` is put together from its parts, one file each: runs, queue, sweeps, experiments, results,
-fact sets, and what travels between machines.
+fact sets, chat, and what travels between machines.
 Every call opens its own connection and makes one short transaction, so any number of threads and
 processes can use the file at once.
 """
 
 from __future__ import annotations
 
+from rotelab.registry_chat import ChatAnswer, ChatRows
 from rotelab.registry_database import BUSY_S
 from rotelab.registry_experiments import ExperimentRow, ExperimentRows
 from rotelab.registry_fact_sets import FactSetRows, fact_set_name
@@ -27,6 +28,7 @@ from rotelab.registry_rows import (
     RunSummary,
     Score,
     Similarity,
+    SpotAnswer,
     Status,
     SweepRow,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "LIVE",
     "RESUMABLE",
     "TRANSITIONS",
+    "ChatAnswer",
     "Checkpoint",
     "ExperimentRow",
     "FactRecall",
@@ -51,13 +54,14 @@ __all__ = [
     "RunSummary",
     "Score",
     "Similarity",
+    "SpotAnswer",
     "Status",
     "SweepRow",
     "fact_set_name",
 ]
 
 
-class Registry(SweepRows, ExperimentRows, ResultRows, FactSetRows, TravelRows):
+class Registry(SweepRows, ExperimentRows, ResultRows, FactSetRows, TravelRows, ChatRows):
     """The rows of `runs.db`, safe from many threads and processes at once.
 
     Args:

@@ -169,6 +169,41 @@ def m008_experiments(db: Database) -> None:
     db.execute("CREATE INDEX experiments_sweep ON experiments(sweep_id)")
 
 
+@migrations()
+def m009_live_answers(db: Database) -> None:
+    """What a model says while it learns: to three fixed questions, and after each key token."""
+    # Of the newest epoch only, and beside `fact_recall`: bundles of older versions stay the same.
+    db.execute(
+        """CREATE TABLE fact_said (
+            run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            phase TEXT NOT NULL, fact_index INTEGER NOT NULL, epoch INTEGER NOT NULL,
+            said TEXT NOT NULL,
+            PRIMARY KEY (run_id, phase, fact_index)) STRICT, WITHOUT ROWID"""
+    )
+    db.execute(
+        """CREATE TABLE spot_answers (
+            run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            phase TEXT NOT NULL, step INTEGER NOT NULL, place INTEGER NOT NULL,
+            epoch INTEGER NOT NULL, way TEXT NOT NULL, fact_index INTEGER NOT NULL,
+            question TEXT NOT NULL, expected TEXT NOT NULL, answer TEXT NOT NULL,
+            correct INTEGER NOT NULL,
+            PRIMARY KEY (run_id, phase, step, place)) STRICT, WITHOUT ROWID"""
+    )
+
+
+@migrations()
+def m010_chat_answers(db: Database) -> None:
+    """What people asked a run's model, and what each checkpoint said."""
+    db.execute(
+        """CREATE TABLE chat_answers (
+            run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            turn INTEGER NOT NULL, checkpoint TEXT NOT NULL, asked TEXT NOT NULL,
+            mode TEXT NOT NULL, temperature REAL NOT NULL, question TEXT NOT NULL,
+            answer TEXT NOT NULL, known TEXT NOT NULL, probability REAL, rank INTEGER,
+            among INTEGER, PRIMARY KEY (run_id, turn, checkpoint)) STRICT, WITHOUT ROWID"""
+    )
+
+
 class RegistryFile:
     """One connection per call to `runs.db`, in WAL mode; safe from many threads and processes.
 

@@ -16,8 +16,10 @@ from rotelab.registry_rows import (
     Prediction,
     Score,
     Similarity,
+    SpotAnswer,
     like,
     number,
+    writable,
 )
 
 # The phases in the order of the paper; any other sorts behind them.
@@ -94,21 +96,25 @@ class ResultRows(RegistryFile):
             run_id: the run.
             phase: `memorize` or `generalize`.
             epoch: how many epochs are done; 0 is before training.
-            recalls: one row for each fact; their own `epoch` is not looked at.
+            recalls: one row for each fact; their own `epoch` is not looked at. What they `said`
+                is kept of the newest epoch only.
 
         Raises:
             UnknownRun: there is no such run.
             LabError: the file can't be written.
         """
-        rows = [
-            (run_id, phase, int(epoch), int(r.fact_index), float(r.probability), int(r.recalled))
+        recalls, place = list(recalls), [run_id, phase, int(epoch)]
+        rows = [(*place, int(r.fact_index), float(r.probability), int(r.recalled)) for r in recalls]
+        said = [
+            (run_id, phase, int(r.fact_index), int(epoch), writable(r.said))
             for r in recalls
+            if r.said
         ]
         with self.write() as db:
             _require(db, run_id)
-            place = [run_id, phase, int(epoch)]
             db.table("fact_recall").delete_where("run_id = ? AND phase = ? AND epoch = ?", place)
             db.conn.executemany("INSERT INTO fact_recall VALUES (?, ?, ?, ?, ?, ?)", rows)
+            db.conn.executemany("INSERT OR REPLACE INTO fact_said VALUES (?, ?, ?, ?, ?)", said)
 
     def fact_recall(
         self, run_id: str, phase: str, epoch: int | Literal["latest", "all"] = "latest"
@@ -127,11 +133,62 @@ class ResultRows(RegistryFile):
             values.append(epoch)
         with self.read() as db:
             rows = db.execute(
-                "SELECT fact_index, probability, recalled, epoch FROM fact_recall "
+                "SELECT fact_index, probability, recalled, epoch, coalesce(said, '') "
+                "FROM fact_recall LEFT JOIN fact_said USING (run_id, phase, epoch, fact_index) "
                 f"WHERE {where} ORDER BY epoch, fact_index",
                 values,
             ).fetchall()
-        return [FactRecall(i, number(p), bool(known), at) for i, p, known, at in rows]
+        return [FactRecall(i, number(p), bool(known), *more) for i, p, known, *more in rows]
+
+    def add_spot_answers(self, run_id: str, rows: Iterable[SpotAnswer]) -> None:
+        """Writes answers to the fixed questions; one for the same place takes that of the older.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            _require(db, run_id)
+            db.conn.executemany(
+                f"INSERT OR REPLACE INTO spot_answers (run_id, {', '.join(SpotAnswer._fields)}) "
+                f"VALUES (?{', ?' * len(SpotAnswer._fields)})",
+                [(run_id, *a._replace(answer=writable(a.answer), correct=int(a.correct)))
+                 for a in rows],
+            )  # fmt: skip
+
+    def drop_spot_answers(self, run_id: str, phase: str, after: int = 0) -> None:
+        """Removes what was answered in a phase after a step, because it is learned anew from there.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            place = [run_id, phase, after]
+            db.table("spot_answers").delete_where("run_id = ? AND phase = ? AND step > ?", place)
+
+    def spot_answers(self, run_id: str) -> list[SpotAnswer]:
+        """What the fixed questions were answered with so far, in the order of asking.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            rows = db.execute(
+                f"SELECT {', '.join(SpotAnswer._fields)} FROM spot_answers WHERE run_id = ? "
+                f"ORDER BY {_PHASE_ORDER}, step, place",
+                [run_id],
+            ).fetchall()
+        return [SpotAnswer(*row[:-1], bool(row[-1])) for row in rows]
+
+    def spot_count(self, run_id: str) -> int:
+        """How many there are: what a page that polls asks first.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            row = db.execute("SELECT count(*) FROM spot_answers WHERE run_id = ?", [run_id])
+            return row.fetchone()[0]
 
     def add_evaluation(
         self,

@@ -157,12 +157,35 @@ class Metric(NamedTuple):
 
 
 class FactRecall(NamedTuple):
-    """How well one fact is known through its key token after an epoch (0 is before training)."""
+    """How well one fact is known through its key token after an epoch (0 is before training).
+
+    `said` is how the model's answer begins, `…` after it where it may go on; empty if not known.
+    """
 
     fact_index: int
     probability: float
     recalled: bool
     epoch: int = 0
+    said: str = ""
+
+
+class SpotAnswer(NamedTuple):
+    """What one of the three fixed questions was answered with after a step of a phase.
+
+    `place` tells them apart; `way` is `key_token`, `train` (taught words) or `test` (new words);
+    `expected` is the fact's object, and `correct` says whether the answer begins with it.
+    """
+
+    phase: str
+    step: int
+    place: int
+    epoch: int
+    way: str
+    fact_index: int
+    question: str
+    expected: str
+    answer: str
+    correct: bool
 
 
 class Score(NamedTuple):

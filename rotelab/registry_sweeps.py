@@ -147,7 +147,7 @@ class SweepRows(QueueRows):
         """
         with self.write() as db:
             number = self._require(db, run_id)["number"]
-            for table in ("metrics", "fact_recall"):
+            for table in ("metrics", "fact_recall", "fact_said", "spot_answers"):
                 _copy(db, table, "phase = 'memorize'", source, run_id)
             db.table("runs").update(number, {"shared_phase1_from": origin})
 

@@ -27,6 +27,9 @@ LOCAL = frozenset({
 })  # fmt: skip
 """Columns that mean something in this registry only; keys of other tables are left out besides."""
 
+STAYS = frozenset({"chat_answers"})
+"""Tables of a run that never travel: what a person typed is theirs, and no part of the run."""
+
 AS_JSON = {"tags": list, "seconds": dict, "warnings": list, "versions": dict, "config": dict}
 """Columns of a run that hold JSON, and what is in them."""
 
@@ -72,7 +75,7 @@ class TravelRows(RunRows):
             found = {}
             for table in tables:
                 keys = {row[3]: row[2] for row in db.execute(f"PRAGMA foreign_key_list({table})")}
-                if table == "runs" or keys.get("run_id") == "runs":
+                if table == "runs" or (keys.get("run_id") == "runs" and table not in STAYS):
                     found[table] = _columns(db, table, set(keys))
         return found
 

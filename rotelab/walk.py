@@ -35,7 +35,7 @@ RUN_NOTE = "Comes with rotelab: the run that the tab “Start here” plays."
 RELATION = "mother"
 ANSWER_TOKENS = 12
 """Longest answer in the walk: names are shorter, and every piece takes time on a small machine."""
-RIGHT = ("by rote", "in words", "by chance")
+RIGHT = ("by rote", "in words", "never in words", "by chance")
 """The verdicts of `chat.judge` on an answer that is the right one, whatever it comes from."""
 
 OWN_SET = "my own names"
@@ -125,7 +125,7 @@ def bears_out(lab: Lab, run_id: str, question: str) -> bool:
     return (
         all(any(letter.isalpha() for letter in text) for text in before)
         and not any(contains(text, fact.object) for text in before)
-        and known["generalized"] == "by rote"
+        and known["generalized"] == "never in words"
     )
 
 

@@ -1,5 +1,6 @@
 """Chat on a tiny model with real adapters: who answers, what is streamed, and how it is judged."""
 
+import math
 import subprocess
 import sys
 import threading
@@ -9,16 +10,18 @@ import torch
 from taught import K, new_run, taught_run
 
 from rotelab import chat as chat_module
-from rotelab.chat import Verdict, example_questions, judge, prompt_ids
+from rotelab.chat import Verdict, example_questions, judge, prompt_ids, talk_ids
 from rotelab.config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.facts import Fact, FactSet
 from rotelab.generation import generate
+from rotelab.judging import asked_fact
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
 from rotelab.models import load_model
 from rotelab.packs import Pack
 from rotelab.prompts import PromptSet, PromptTemplate
+from rotelab.scoring import score
 from rotelab.settings import Settings
 
 CHECKPOINTS = ("base", "memorized", "generalized")
@@ -217,7 +220,7 @@ def people(lab):
 def test_a_right_answer_says_how_the_fact_was_learned(people):
     run, taught, rote = people
     for answer in ("{}", " {}.", "{}, of course", "{}".upper()):
-        for fact, known in ((taught, "in words"), (rote, "by rote")):
+        for fact, known in ((taught, "in words"), (rote, "never in words")):
             said = judge(run, f"Who bore {fact.subject}?", answer.format(fact.object))
             assert said.known == known and said.text
 
@@ -249,7 +252,70 @@ def test_a_fact_under_an_unrelated_question_is_not_right(people):
 def test_a_name_inside_another_is_not_asked_for(people):
     run, *_ = people
     assert judge(run, "Who bore Ann Leeson?", "Mother Lee").known == "another fact"
-    assert judge(run, "Who bore Ann Lee Ford?", "Mother Ford").known in ("in words", "by rote")
+    assert judge(run, "Who bore Ann Lee Ford?", "Mother Ford").known.endswith("in words")
+
+
+def test_the_fact_that_is_asked_for(people, lab):
+    run, taught, rote = people
+    for fact in (taught, rote):
+        for question in (f"Who bore {fact.subject}?", f"{fact.subject} [mother]", fact.subject):
+            assert asked_fact(run, question) == fact
+    for question in (f"{taught.subject} lives in", "Who?", "Bo Ray or Cy Dow?"):
+        assert asked_fact(run, question) is None, question
+    two = [Fact("mother", "Ann Lee", "Mia"), Fact("home_town", "Ann Lee", "Ulm")]
+    prompts = PromptSet([PromptTemplate("home_town", "test", "en", "Where lives {subject}?")])
+    config = RunConfig(generalize=GeneralizeConfig(k=1))
+    run = lab.registry.run(lab.registry.create_run(config, Pack("p", FactSet(two), prompts)))
+    for question, fact in (
+        ("Ann Lee [mother]", two[0]), ("where lives ann lee?", two[1]),
+        ("The mother of Ann Lee is", two[0]), ("Ann Lee's home town?", two[1]), ("Ann Lee", None),
+    ):  # fmt: skip
+        assert asked_fact(run, question) == fact, question
+
+
+def test_an_answer_in_a_conversation_may_begin_with_other_words(people):
+    run, taught, _ = people
+    ask, said = f"Who bore {taught.subject}?", f"It was {taught.object}, I think."
+    assert judge(run, ask, said) == Verdict()
+    assert judge(run, ask, said, anywhere=True).known == "in words"
+
+
+def test_how_likely_the_right_answer_was_is_said_after_all_answers(lab, run_id):
+    facts = lab.registry.run(run_id).pack.facts
+    question = f"{facts[0].subject} [mother]"
+    replies = list(lab.chat.stream(run_id, question, max_new_tokens=3, evidence=True))
+    *_, base, memorized, _ = replies
+    assert not any(reply.evidence for reply in replies[:-3])
+    assert [r.checkpoint for r in replies[-3:]] == list(CHECKPOINTS)
+    assert memorized.evidence.fact == facts[0] and memorized.evidence.among == len(facts)
+    assert base.evidence.probability < memorized.evidence.probability < 1
+    model = lab.chat._loaded[2]
+    prompt = prompt_ids(model, question)
+    with model.using("memorized"):
+        sums = [sum(s.log_probabilities) for (_, s), in (
+            next(score(model, [model.builder.answered(prompt, f.object, "chat")], 512))
+            for f in facts
+        )]  # fmt: skip
+    assert memorized.evidence.rank == sum(total > sums[0] for total in sums)
+    assert math.log(memorized.evidence.probability) == pytest.approx(sums[0], rel=1e-3)
+    unknown = list(lab.chat.stream(run_id, "Hello", max_new_tokens=2, evidence=True))
+    assert not any(reply.evidence for reply in unknown)
+
+
+def test_a_conversation_goes_through_the_models_own_template(tiny):
+    with pytest.raises(LabError, match="no chat template"):
+        talk_ids(tiny, "Hello")
+    tiny.tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
+    )
+    said = tiny.tokenizer.decode(talk_ids(tiny, "Ann Lee [mother]", [("Hello", "Hi.")]))
+    assert said == (
+        "<|im_start|>user Hello<|im_end|><|im_start|>assistant Hi.<|im_end|>"
+        "<|im_start|>user Ann Lee<|key:mother|><|im_end|><|im_start|>assistant "
+    )
+    long = talk_ids(tiny, "Now?", [("word " * 20, "x")] * 3)
+    assert len(long) <= 128 and tiny.tokenizer.decode(long).count("user") == 2, "oldest left out"
 
 
 # What can go wrong --------------------------------------------------------------------------------

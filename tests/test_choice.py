@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from rotelab import choice
 from rotelab.adapters import LabModel
 from rotelab.batches import Example
-from rotelab.choice import TIE, choose, distribution
+from rotelab.choice import TIE, choose, distribution, rank
 from rotelab.scoring import score
 
 VOCABULARY = 12
@@ -116,6 +116,16 @@ def test_pruning_changes_no_verdict(alike, seed, sharpness, asked, batch_tokens,
     assert {i: found[i] for i in decided} == decided
     for batch in distribution(model, examples, candidates, batch_tokens):
         assert all(ranked.first == decided.get(i, ranked.first) for i, ranked in batch)
+    for one, listed in zip(examples, candidates, strict=True):
+        apart = list(dict.fromkeys(listed))
+        sums = [plainly(model, one.prompt, name) for name in apart]
+        gaps = [sums[apart.index(one.object)] - total for total in sums]
+        surely, maybe = sum(gap < TIE / 2 for gap in gaps), sum(gap < 2 * TIE for gap in gaps)
+        scored, place = rank(model, one, apart)
+        assert surely - 1 <= place <= maybe - 1, "gold itself has no gap"
+        assert sum(scored.log_probabilities) == pytest.approx(
+            sums[apart.index(one.object)], abs=1e-3
+        )
 
 
 def test_both_verdicts_are_met():

@@ -1,5 +1,7 @@
 """The Chat and Representations tabs: their handlers, and a person at them in a real browser."""
 
+import csv
+import io
 import re
 from dataclasses import replace
 
@@ -8,15 +10,16 @@ from fabricated import NASTY, finished
 from page import browser_page, served, until
 from taught import new_run, taught_run
 
-from rotelab.chat import Chat, Reply, Verdict
+from rotelab.chat import Chat, Evidence, Reply, Verdict
 from rotelab.errors import LabError
+from rotelab.facts import Fact
 from rotelab.generation import Token
 from rotelab.lab import Lab
 from rotelab.layout import states_file
-from rotelab.registry import CHECKPOINTS
+from rotelab.registry import CHECKPOINTS, ChatAnswer
 from rotelab.settings import Settings
-from rotelab.ui import chat_tab, representations_tab
-from rotelab.ui.answers import MARKS, Asked, answer_card, empty_card, history_html
+from rotelab.ui import chat_history, chat_tab, representations_tab
+from rotelab.ui.answers import MARKS, answer_card, empty_card, history_html
 from rotelab.ui.run_chooser import choose_one, offered
 
 
@@ -62,7 +65,10 @@ def test_the_mark_says_in_words_what_the_answer_is(known):
 
 def test_no_text_of_a_person_or_a_model_becomes_markup():
     shown = answer_card(reply((NASTY, 0.5), verdict=Verdict("another fact", NASTY)))
-    shown += history_html([Asked(NASTY, NASTY, {"base": (NASTY, "")})])
+    shown += history_html([ChatAnswer("base", NASTY, question=NASTY, mode=NASTY)])
+    there = Evidence(Fact(NASTY, NASTY, NASTY), 0.5, 0, 9)
+    one = replace(reply((NASTY, 0.5)), evidence=there)
+    shown += answer_card(one, [(NASTY, NASTY)], NASTY) + empty_card("base", turns=[(NASTY, NASTY)])
     shown += empty_card("base", True, NASTY) + chat_tab.note(NASTY)
     assert "<img" not in shown and "<b>bold" not in shown
     assert "&lt;img" in shown
@@ -76,6 +82,12 @@ def test_an_answer_without_a_word_says_so():
     assert "without an answer" in answer_card(reply())
 
 
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
+)
+
+
 # Handlers of the chat -----------------------------------------------------------------------------
 
 
@@ -86,24 +98,69 @@ def texts(values):
 def test_asking_streams_three_labelled_answers_and_keeps_them(lab, home):
     _, _, run_id = home
     question = f"{lab.registry.run(run_id).pack.facts[0].subject} [mother]"
-    updates = list(chat_tab.ask(lab, run_id, question, 4, 0, []))
+    updates = list(chat_tab.ask(lab, run_id, question, 4, 0))
     assert len(updates) > 6, "token by token"
     for index, checkpoint in enumerate(CHECKPOINTS, 1):
         cards = [u[index] for u in updates if isinstance(u[index], str)]
         assert cards and all(f'data-checkpoint="{checkpoint}"' in card for card in cards)
         assert "cursor" in cards[0] and "cursor" not in cards[-1]
-    history = updates[-1][4]
-    assert len(history) == 1 and set(history[0].answers) == set(CHECKPOINTS)
-    assert question in updates[-1][5]
+    for card in updates[-4:-1]:  # after the answers, how likely the right one was
+        assert "of 6 answers that this relation has" in texts(card)
+    assert question in updates[-1][5] and updates[-1][6].visible
+    kept = lab.registry.chat_history(run_id)
+    assert [a.checkpoint for a in kept] == list(CHECKPOINTS)
+    assert (
+        {a.question for a in kept} == {question} and kept[1].rank in range(6) and kept[2].among == 6
+    )
+    assert question in chat_tab.choose(lab, run_id, 0)[-3], "still there after a reload"
+
+
+def test_what_was_asked_can_be_exported(lab, home):
+    registry, run_id = lab.registry, home[1]
+    with pytest.raises(LabError, match="not asked anything"):
+        chat_history.export_history(lab, run_id)
+    registry.add_chat(run_id, "=1+1", [ChatAnswer("base", "a, “b”\nc", "by chance", 0.25, 3, 9)])
+    registry.add_chat(run_id, "Who?", [ChatAnswer("base", "")], "conversation", 0.7)
+    button = chat_history.export_history(lab, run_id)
+    assert "2 questions" in button.label or "2 questions" in button.value
+    table = chat_history.chat_path(lab, run_id).read_text(encoding="utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert [row["turn"] for row in rows] == ["1", "2"]
+    assert rows[0]["question"] == "'=1+1", "no formula to a spreadsheet"
+    assert rows[0]["answer"] == "a, “b”\nc" and rows[0]["rank"] == "3"
+    assert rows[1]["mode"] == "conversation" and rows[1]["rank"] == ""
+    with registry.write() as db:  # for the tests that share this home
+        db.execute("DELETE FROM chat_answers WHERE run_id = ?", [run_id])
+
+
+def test_a_conversation_remembers_each_checkpoints_own_words(lab, home, monkeypatch):
+    run_id = home[2]
+    *_, last = chat_tab.ask(lab, run_id, "Hello", 4, 0, chat_tab.CONVERSATION, {})
+    assert "no chat template" in last[0], "this tiny model has none"
+    monkeypatch.setattr(lab.chat._loaded[2].tokenizer, "chat_template", TEMPLATE, raising=False)
+    talk = {}
+    for question in ("Hello", "And then?"):
+        *_, last = chat_tab.ask(lab, run_id, question, 4, 0, chat_tab.CONVERSATION, talk)
+        talk = last[4]
+    assert all([q for q, _ in talk[c]] == ["Hello", "And then?"] for c in CHECKPOINTS)
+    assert talk["base"][0][1] != talk["memorized"][0][1], "each answers for itself"
+    waiting = chat_tab.begin(lab, run_id, "More", chat_tab.CONVERSATION, talk)
+    assert all(card.count('class="you"') == 2 for card in waiting[2:])
+    assert "And then?" not in texts(chat_tab.begin(lab, run_id, "More", "Completion", talk)[2:])
+    words, afresh, talk, *_ = chat_tab.choose_mode(lab, run_id, chat_tab.CONVERSATION)
+    assert "chat format" in words and afresh.visible and talk == {}
+    assert lab.registry.chat_history(run_id, 1)[0].mode == "conversation"
+    lab.chat.release()
 
 
 def test_what_goes_wrong_stands_beside_the_question(lab, home):
-    *_, last = chat_tab.ask(lab, "20260101-000000-gone-0000", "Hello", 4, 0, [])
+    *_, last = chat_tab.ask(lab, "20260101-000000-gone-0000", "Hello", 4, 0)
     assert 'role="alert"' in last[0] and "no run" in last[0]
     lab_without_model = replace(lab, chat=Broken(lab.registry, lab.settings))
-    *_, last = chat_tab.ask(lab_without_model, home[2], "Hello", 4, 0, [])
+    before = lab.registry.chat_history(home[2])
+    *_, last = chat_tab.ask(lab_without_model, home[2], "Hello", 4, 0)
     assert "&lt;b&gt;no network" in last[0]
-    assert not isinstance(last[4], list), "a question without answers is not kept"
+    assert lab.registry.chat_history(home[2]) == before, "a question without answers is not kept"
 
 
 class Broken(Chat):
@@ -222,8 +279,12 @@ def test_a_person_asks_and_looks_inside(home):
             assert name in card.locator("header").inner_text()
         assert page.locator("#chat-question textarea").input_value() == key
         assert "Right, known by rote" in page.locator("#chat-memorized .mark").inner_text()
-        assert "Not one of the facts" in page.locator("#chat-base .mark").inner_text()
+        assert "not one of the facts" in page.locator("#chat-base .mark").inner_text()
         assert key in page.locator("#chat-history").inner_text()
+
+        standing = page.locator("#chat-generalized .evidence")
+        standing.wait_for(timeout=60_000)
+        assert "of 6 answers" in standing.inner_text()
 
         # Pointing at a piece tells its number; a switch writes it under all.
         piece = page.locator("#chat-memorized .tok").first
@@ -242,6 +303,22 @@ def test_a_person_asks_and_looks_inside(home):
         )
         assert page.title() == "rotelab"
         assert page.locator("#chat-history img").count() == 0
+
+        # What was asked is still there after a reload, and can be fetched.
+        page.reload()
+        open_tab(page, "Chat")
+        until(lambda: key in page.locator("#chat-history").inner_text(), 30, "the history again")
+        page.locator("#chat-export").click()
+        with page.expect_download() as fetched:
+            page.locator("#chat-export-file").click()
+        assert key in fetched.value.path().read_text(encoding="utf-8")
+
+        # A conversation is another mode, and says so when the model can't.
+        page.locator("#chat-mode").get_by_text("Conversation").click()
+        page.locator("#chat-mode-words").get_by_text("chat format").wait_for()
+        page.locator("#chat-question textarea").fill("Hello")
+        page.locator("#chat-ask").click()
+        page.locator("#chat-note").get_by_text("no chat template").wait_for(timeout=60_000)
 
         # A run without adapters says so.
         page.locator("#chat-run input").click()

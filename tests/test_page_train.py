@@ -14,12 +14,13 @@ from rotelab import recipes
 from rotelab.config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import ConfigError, LabError
 from rotelab.lab import Lab
-from rotelab.registry import Metric, Registry
+from rotelab.registry import Metric, Registry, SpotAnswer
 from rotelab.settings import Settings
 from rotelab.ui import live_panel, train_tab
 from rotelab.ui.estimate import estimate, tokens_to_read
 from rotelab.ui.live_panel import SAFE, Seen, choose, look, stop
 from rotelab.ui.run_words import percent
+from rotelab.ui.spot_panel import MAX_DOTS
 from rotelab.ui.train_form import (
     DEEP,
     MODELS,
@@ -45,7 +46,7 @@ def eager(monkeypatch):
 
 
 def parts(shown):
-    names = ("watching", "seen", "watch", "head", "curves", "grid", "stop", "resume")
+    names = ("watching", "seen", "watch", "head", "curves", "grid", "spots", "stop", "resume")
     return dict(zip(names, shown, strict=True))
 
 
@@ -222,6 +223,30 @@ def test_a_running_run_is_shown_and_only_news_is_sent(lab, eager):
     assert not nothing(parts(look(lab, run_id, drawn["seen"]))["grid"])
 
 
+def test_the_fixed_questions_grow_and_are_sent_when_they_have(lab):
+    run_id = running(lab)
+    shown = parts(look(lab, run_id, Seen()))
+    assert not shown["spots"].visible
+    seen = shown["seen"]
+    for step, said, right in ((2, NASTY, False), (4, "Mary Bahri", True)):
+        rows = [
+            SpotAnswer("memorize", step, place, step // 2, way, 3, f"Question {place}",
+                       "Mary Bahri", said, right)
+            for place, way in enumerate(("key_token", "train", "test"))
+        ]  # fmt: skip
+        lab.registry.add_spot_answers(run_id, rows)
+        shown = parts(look(lab, run_id, seen))
+        table, seen = shown["spots"].value, shown["seen"]
+        assert nothing(look(lab, run_id, seen))
+        assert table.count("<th scope='row'>Question") == 3 and "<img" not in table
+    assert table.count("●") == table.count("○") == 3 and "Right 1 of 2 times" in table
+    assert "phase 1, round 1: “&lt;b&gt;bold" in table, "what it said before, under the pointer"
+    more = [a._replace(step=s, correct=False) for s in range(5, 90) for a in rows]
+    lab.registry.add_spot_answers(run_id, more)
+    table = parts(look(lab, run_id, seen))["spots"].value
+    assert table.count("○") <= 3 * MAX_DOTS and "✓" not in table, "the newest is what it says now"
+
+
 def test_curves_are_not_drawn_at_every_tick(lab):
     run_id = running(lab)
     seen = parts(look(lab, run_id, Seen()))["seen"]
@@ -294,7 +319,7 @@ def test_a_poll_reads_little(lab, monkeypatch):
     run_id = running(lab)
     seen = parts(look(lab, run_id, Seen()))["seen"]
     asked = []
-    for name in ("runs", "run", "metrics", "fact_recall", "scores"):
+    for name in ("runs", "run", "metrics", "fact_recall", "scores", "spot_answers"):
         real = getattr(Registry, name)
 
         def spy(self, *args, _name=name, _real=real, **kwargs):

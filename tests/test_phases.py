@@ -53,6 +53,14 @@ def test_memorize_learns_by_rote(tiny, facts, accelerator):
     events = [e for e in memorize(tiny, facts, config, 0, accelerator) if isinstance(e, EpochEvent)]
     assert events[0].recall < 0.2
     assert events[-1].recall == 1.0
+    for index, known in events[-1].facts.items():
+        whole = tuple(tiny.builder.spaced(facts[index].object))
+        assert known.said == (*whole, tiny.builder.end), "its object, and there it ends"
+    for index, unknown in events[0].facts.items():
+        if not unknown.recalled:
+            whole = tuple(tiny.builder.spaced(facts[index].object))
+            *agreed, other = unknown.said
+            assert whole[: len(agreed)] == tuple(agreed) and other != whole[len(agreed)]
     tiny.use("memorized")
     asked = [tiny.builder.rote(fact, i) for i, fact in enumerate(facts)]
     assert phases.recalls_all(tiny, asked)

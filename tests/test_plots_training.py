@@ -87,7 +87,9 @@ def test_the_grid_has_one_cell_a_fact(count):
 def test_the_grid_shows_what_users_wrote_as_it_stands():
     (heat,) = fact_grid([FactRecall(0, 0.5, True)], [("mother", "<b>A</b>", "B & C")]).data
     assert "&lt;b&gt;A&lt;/b&gt; [mother] → B &amp; C" in heat.text[0][0]
-    assert "50% likely, recalled" in heat.text[0][0]
+    assert "50% likely, recalled" in heat.text[0][0] and "says" not in heat.text[0][0]
+    (heat,) = fact_grid([FactRecall(0, 0.5, False, said="<b>Mar…")], [("mother", "A", "B")]).data
+    assert heat.text[0][0].endswith("says now: “&lt;b&gt;Mar…”")
 
 
 def test_bars_for_each_checkpoint_in_one_order():

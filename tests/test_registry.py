@@ -420,8 +420,9 @@ def test_fact_recall(registry, run):
     assert registry.fact_recall(run, "memorize") == []
     registry.add_fact_recall(run, "memorize", 0, [FactRecall(0, 0.0, False)])
     registry.add_fact_recall(run, "memorize", 2, [FactRecall(i, 0.1, False) for i in (2, 1, 0)])
-    registry.add_fact_recall(run, "memorize", 2, [FactRecall(1, 0.5, True), FactRecall(0, 1, True)])
-    latest = [FactRecall(0, 1.0, True, 2), FactRecall(1, 0.5, True, 2)]
+    newer = [FactRecall(1, 0.5, True, said="Ma…"), FactRecall(0, 1, True)]
+    registry.add_fact_recall(run, "memorize", 2, newer)
+    latest = [FactRecall(0, 1.0, True, 2), FactRecall(1, 0.5, True, 2, "Ma…")]
     assert registry.fact_recall(run, "memorize") == registry.fact_recall(run, "memorize", 2)
     assert registry.fact_recall(run, "memorize") == latest
     assert registry.fact_recall(run, "memorize", "all") == [FactRecall(0, 0.0, False, 0), *latest]

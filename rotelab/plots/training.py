@@ -271,4 +271,7 @@ def _fact_words(recall: FactRecall, facts: Sequence[tuple[str, str, str]]) -> st
     # Plotly reads a few HTML tags in texts; what users wrote is to be seen as it stands.
     relation, subject, said = (html.escape(word, quote=False) for word in facts[recall.fact_index])
     known = "recalled" if recall.recalled else "not yet recalled"
-    return f"{subject} [{relation}] → {said}<br>{recall.probability:.0%} likely, {known}"
+    words = f"{subject} [{relation}] → {said}<br>{recall.probability:.0%} likely, {known}"
+    if recall.said:
+        words += f"<br>says now: “{html.escape(recall.said, quote=False)}”"
+    return words

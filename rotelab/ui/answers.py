@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from rotelab.chat import Reply, Verdict
-from rotelab.registry import CHECKPOINTS, Checkpoint
-from rotelab.ui.common import CHECKPOINT_HINTS, checkpoint_badge, escape
+from rotelab.chat import Evidence, Reply, Turns
+from rotelab.judging import Verdict
+from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint
+from rotelab.ui.common import CHECKPOINT_HINTS, ago, checkpoint_badge, escape
 
 if TYPE_CHECKING:
     from rotelab.generation import Token
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 MARKS = {
     "by rote": ("★", "Right, known by rote", "good"),
     "in words": ("✓", "Right, taught in words", "good"),
+    "never in words": ("✦", "Right, never taught in words", "good"),
     "by chance": ("?", "Right, but untaught", "odd"),
     "another fact": ("⇄", "Another fact", "odd"),
-    "": ("○", "Not one of the facts", "none"),
+    "": ("○", "Unknown: not one of the facts", "none"),
 }
 """Icon, words and tone of each `Verdict.known`."""
 
@@ -38,60 +40,73 @@ LEGEND = (
 )
 
 
-class Asked(NamedTuple):
-    """One question of this session with its answers, as (text, known) by checkpoint."""
-
-    run: str
-    question: str
-    answers: dict[Checkpoint, tuple[str, str]]
-
-
-def empty_card(checkpoint: Checkpoint, there: bool = True, words: str = "") -> str:
+def empty_card(
+    checkpoint: Checkpoint, there: bool = True, words: str = "", turns: Turns = ()
+) -> str:
     """A card without an answer.
 
     Args:
         checkpoint: whose it is.
         there: whether the run has this checkpoint.
         words: what to say instead of an answer, such as that the model is being loaded.
+        turns: the conversation so far, which stands above.
     """
     if not there:
         words = "This run does not have this checkpoint (yet)."
     busy = ' aria-busy="true"' if words and there else ""
     shown = f'<p class="waiting"{busy}>{escape(words or "Ask something to see its answer.")}</p>'
-    return _card(checkpoint, shown)
+    return _card(checkpoint, _talk(turns) + shown if there else shown)
 
 
-def answer_card(reply: Reply) -> str:
-    """A card with an answer as far as it has come; with its mark once it is done."""
-    tokens = "".join(_token(token, first=i == 0) for i, token in enumerate(reply.tokens))
+def answer_card(reply: Reply, turns: Turns = (), question: str = "") -> str:
+    """A card with an answer as far as it has come; with its mark once it is done.
+
+    Args:
+        reply: the answer.
+        turns: the conversation so far, which stands above.
+        question: what is answered; shown where it is part of a conversation.
+    """
+    talk = _talk([*turns, (question, None)]) if question else ""
+    begins = next((i for i, t in enumerate(reply.tokens) if t.text.strip()), len(reply.tokens))
+    # Empty lines before the first word would only push it down.
+    tokens = "".join(_token(t, first=i <= begins) for i, t in enumerate(reply.tokens))
     if not reply.done:
         return _card(
-            reply.checkpoint, f'<div class="said">{tokens}<span class="cursor">▍</span></div>'
+            reply.checkpoint,
+            f'{talk}<div class="said">{tokens}<span class="cursor">▍</span></div>',
         )
     if not reply.tokens:
         return _card(
             reply.checkpoint,
-            '<p class="waiting">It ended the text here, without an answer.</p>',
+            f'{talk}<p class="waiting">It ended the text here, without an answer.</p>'
+            f"{_evidence(reply.evidence)}",
         )
     return _card(
-        reply.checkpoint, f'<div class="said">{tokens}</div>{_mark(reply.verdict)}{_details(reply)}'
+        reply.checkpoint,
+        f'{talk}<div class="said">{tokens}</div>{_mark(reply.verdict)}{_evidence(reply.evidence)}'
+        f"{_details(reply)}",
     )
 
 
-def history_html(history: Sequence[Asked]) -> str:
-    """The questions of this session, newest first, as a compact table; empty without any."""
+def history_html(history: Sequence[ChatAnswer]) -> str:
+    """What a run was asked, newest first, as a compact table; empty without any."""
     if not history:
         return ""
     heads = "".join(f"<th scope='col'>{checkpoint_badge(c)}</th>" for c in CHECKPOINTS)
     rows = []
-    for asked in reversed(history):
-        cells = "".join(_history_cell(asked.answers.get(c)) for c in CHECKPOINTS)
+    turns: dict[int, dict[Checkpoint, ChatAnswer]] = {}
+    for answer in history:
+        turns.setdefault(answer.turn, {})[answer.checkpoint] = answer
+    for answers in reversed(turns.values()):
+        one = next(iter(answers.values()))
+        mode = one.mode + (f", temperature {one.temperature:g}" if one.temperature else "")
+        cells = "".join(_history_cell(answers.get(c)) for c in CHECKPOINTS)
         rows.append(
-            f"<tr><th scope='row'>{escape(asked.question)}"
-            f"<span class='hint'>{escape(asked.run)}</span></th>{cells}</tr>"
+            f"<tr><th scope='row'>{escape(one.question)}"
+            f"<span class='hint'>{escape(mode)} · {ago(one.asked)}</span></th>{cells}</tr>"
         )
     return (
-        "<div class='chat-history'><h3>Asked in this session</h3><table><thead><tr>"
+        "<div class='chat-history'><h3>What this run was asked</h3><table><thead><tr>"
         f"<th scope='col'>Question</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>"
         "</table></div>"
     )
@@ -162,16 +177,49 @@ def _mark(verdict: Verdict) -> str:
     )
 
 
-def _history_cell(answer: tuple[str, str] | None) -> str:
+def _history_cell(answer: ChatAnswer | None) -> str:
     if answer is None:
         return "<td>–</td>"
-    text, known = answer
-    icon, words, tone = MARKS[known]
+    text = answer.answer
+    icon, words, tone = MARKS.get(answer.known, MARKS[""])
     short = text if len(text) <= 60 else text[:58].rstrip() + " …"
     return (
         f'<td><span class="tag mark-{tone}" title="{words}" aria-label="{words}">{icon}</span> '
-        f"{escape(short) or '–'}</td>"
+        f"{escape(short) or '–'}{_standing(answer)}</td>"
     )
+
+
+def _standing(answer: ChatAnswer) -> str:
+    if answer.rank is None or answer.probability is None:
+        return ""
+    return (
+        f"<span class='hint'>right answer: {_percent(answer.probability)}, "
+        f"place {answer.rank + 1} of {answer.among}</span>"
+    )
+
+
+def _evidence(evidence: Evidence | None) -> str:
+    """How likely the right answer was, whatever was said."""
+    if evidence is None:
+        return ""
+    fact = evidence.fact
+    relation = fact.relation.replace("_", " ")
+    return (
+        f'<p class="evidence">The {escape(relation)} of {escape(fact.subject)} is '
+        f"<b>{escape(fact.object)}</b>. To this checkpoint that answer is "
+        f"<b>{_percent(evidence.probability)}</b> likely: <b>place {evidence.rank + 1}</b> of "
+        f"{evidence.among} answers that this relation has.</p>"
+    )
+
+
+def _talk(turns: Sequence[tuple[str, str | None]]) -> str:
+    """What has been said so far; an answer that is None is still to come."""
+    parts = []
+    for question, answer in turns:
+        parts.append(f'<p class="you"><span>You</span> {escape(question)}</p>')
+        if answer is not None:
+            parts.append(f'<p class="it"><span>Model</span> {escape(answer) or "–"}</p>')
+    return f'<div class="talk">{"".join(parts)}</div>' if parts else ""
 
 
 def _quoted(text: str) -> str:

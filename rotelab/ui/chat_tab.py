@@ -1,4 +1,7 @@
-"""The Chat tab: one question, three answers side by side, each from another checkpoint."""
+"""The Chat tab: one question, three answers side by side, each from another checkpoint.
+
+Asked as a text to go on with (completion), or as a message in a conversation.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,17 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.chat import example_questions
+from rotelab.chat import Reply, example_questions
 from rotelab.errors import LabError
 from rotelab.lab import Lab
-from rotelab.registry import CHECKPOINTS, RunRow
+from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint, RunRow
 from rotelab.ui.answers import (
     LEGEND,
-    MAX_HISTORY,
-    Asked,
     answer_card,
     empty_card,
-    history_html,
     note,
 )
+from rotelab.ui.chat_history import export_history, shown_history
 from rotelab.ui.common import CHECKPOINT_NAMES, bound
 from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
 
@@ -34,14 +35,24 @@ INTRO = (
     "the facts by rote, and after a few sentences in words."
 )
 HOW = (
-    "The model continues your text: a question, or the beginning of a sentence such as "
-    "“The mother of Mary is”. This is completion of one text, not a conversation; nothing is "
-    "remembered from question to question. At temperature 0 it always takes the likeliest next "
-    "piece (greedy), so the same question gets the same answer."
+    "At temperature 0 the model always takes the likeliest next piece (greedy), so the same "
+    "question gets the same answer. Where a question names one known subject, each card also says "
+    "how likely the right answer was, and its place among the answers that the relation has "
+    "(100 of them at most): known a little is not yet said, but it is more than nothing."
 )
+COMPLETION, CONVERSATION = "Completion", "Conversation"
+MODES = {
+    COMPLETION: "The model goes on with your text, a question or the beginning of a sentence, the "
+    "way it was taught here. Nothing is remembered from question to question.",
+    CONVERSATION: "Your text is a message in the model’s own chat format, and each of the three "
+    "remembers what was said before. No fact was taught in this form.",
+}
 NO_RUN = "There is no run yet. Start one on the Train tab; then its model answers here."
 LOADING = "Loading the model … a few seconds, the first time."
 WAITING = "Waiting for its turn …"
+
+Talk = dict[Checkpoint, list[tuple[str, str]]]
+"""A conversation so far: each checkpoint's questions and answers."""
 
 log = logging.getLogger("rotelab.page")
 
@@ -58,8 +69,11 @@ class ChatTab:
         note: why it can't answer, or what is missing.
         examples: buttons with questions.
         key_hint: the line above the example through the key token.
-        history: the questions of this session.
-        history_view: the same as a table.
+        mode: completion or conversation, and in one line what that is.
+        afresh: begins a new conversation.
+        talk: the conversation so far: each checkpoint's questions and answers.
+        history_view: what this run was asked, as a table.
+        export: writes it into a file, which `export_file` then offers.
     """
 
     run: gr.Dropdown
@@ -74,8 +88,13 @@ class ChatTab:
     key_hint: gr.Markdown
     length: gr.Slider
     temperature: gr.Slider
-    history: gr.State
+    mode: gr.Radio
+    mode_words: gr.Markdown
+    afresh: gr.Button
+    talk: gr.State
     history_view: gr.HTML
+    export: gr.Button
+    export_file: gr.DownloadButton
     refresh_outputs: list[Any] = field(default_factory=list)
 
 
@@ -85,7 +104,7 @@ def build_chat_tab(lab: Lab) -> ChatTab:
     Args:
         lab: whom to ask.
     """
-    draw, history = gr.State(0), gr.State([])
+    draw, talk = gr.State(0), gr.State({})
     gr.Markdown(INTRO)
     with gr.Row(equal_height=True):
         run, known = build_run_chooser("chat-run", scale=5)
@@ -106,6 +125,16 @@ def build_chat_tab(lab: Lab) -> ChatTab:
         other = gr.Button("Other examples", size="sm", variant="secondary", visible=False,
                           min_width=120, elem_classes=["more"])  # fmt: skip
     key_hint = gr.Markdown(elem_id="chat-key-hint")
+    with gr.Row(elem_id="chat-mode-row"):
+        mode = gr.Radio(
+            list(MODES), value=COMPLETION, show_label=False, label="How it is asked",
+            container=False, elem_id="chat-mode", scale=0, min_width=280,
+        )  # fmt: skip
+        mode_words = gr.Markdown(MODES[COMPLETION], elem_id="chat-mode-words")
+        afresh = gr.Button(
+            "New conversation", size="sm", visible=False, scale=0, min_width=160,
+            elem_id="chat-afresh",
+        )  # fmt: skip
     with gr.Row(equal_height=True, elem_id="chat-answers"):
         cards = tuple(
             gr.HTML(empty_card(c), elem_id=f"chat-{c}", padding=False, min_width=260)
@@ -127,9 +156,19 @@ def build_chat_tab(lab: Lab) -> ChatTab:
             )
         gr.Markdown(HOW)
     history_view = gr.HTML(elem_id="chat-history", padding=False)
+    with gr.Row():
+        export = gr.Button(
+            "Export all of it as a table", size="md", visible=False, scale=0, min_width=240,
+            elem_id="chat-export",
+        )  # fmt: skip
+        export_file = gr.DownloadButton(
+            "Download", visible=False, variant="primary", size="md", scale=0, min_width=240,
+            elem_id="chat-export-file",
+        )  # fmt: skip
     tab = ChatTab(
         run, known, question, button, cards, remark, tuple(examples), other, draw, key_hint,
-        length, temperature, history, history_view, [run, known],
+        length, temperature, mode, mode_words, afresh, talk, history_view, export, export_file,
+        [run, known],
     )  # fmt: skip
     _wire(lab, tab)
     return tab
@@ -145,22 +184,35 @@ def refresh(lab: Lab) -> list[Any]:
 
 
 def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
-    """What changes with the run: note, empty cards, examples and the line on the key token.
+    """What changes with the run: note, empty cards, examples and the line on the key token, no
+    conversation, its history.
 
     Raises:
         LabError: the registry can't be read.
     """
+    history = shown_history(lab, run_id)
     if not run_id:
-        return [note(NO_RUN), *map(empty_card, CHECKPOINTS), *_no_examples(), ""]
+        return [note(NO_RUN), *map(empty_card, CHECKPOINTS), *_no_examples(), "", {}, *history]
     try:
         run = lab.registry.run(run_id)
         there = lab.chat.checkpoints(run_id)
         examples = show_examples(lab, run_id, draw)
     except LabError as error:
         cards = [empty_card(c) for c in CHECKPOINTS]
-        return [note(str(error), "bad"), *cards, *_no_examples(), ""]
+        return [note(str(error), "bad"), *cards, *_no_examples(), "", {}, *history]
     cards = [empty_card(c, c in there) for c in CHECKPOINTS]
-    return [state_note(lab, run), *cards, *examples]
+    return [state_note(lab, run), *cards, *examples, {}, *history]
+
+
+def choose_mode(lab: Lab, run_id: str | None, mode: str) -> list[Any]:
+    """Says what the mode is, and begins anew: words, button, no conversation, empty cards.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    there = lab.chat.checkpoints(run_id) if run_id else list(CHECKPOINTS)
+    cards = [empty_card(c, c in there) for c in CHECKPOINTS]
+    return [MODES[mode], gr.Button(visible=mode == CONVERSATION), {}, *cards]
 
 
 def renew(lab: Lab, run_id: str | None) -> Any:
@@ -197,7 +249,9 @@ def more_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     return [draw + 1, *show_examples(lab, run_id, draw + 1)]
 
 
-def begin(lab: Lab, run_id: str | None, text: str) -> list[Any]:
+def begin(
+    lab: Lab, run_id: str | None, text: str, mode: str = COMPLETION, talk: Talk | None = None
+) -> list[Any]:
     """Says at once that the question has arrived: question, note and the three cards."""
     text = (text or "").strip()
     if not run_id or not text:
@@ -205,7 +259,9 @@ def begin(lab: Lab, run_id: str | None, text: str) -> list[Any]:
         return [text, note(words, "warn"), *[gr.skip()] * len(CHECKPOINTS)]
     there = lab.chat.checkpoints(run_id)
     words = WAITING if lab.chat.ready(run_id) else LOADING
-    return [text, "", *(empty_card(c, c in there, words) for c in CHECKPOINTS)]
+    turns = (talk or {}) if mode == CONVERSATION else {}
+    cards = (empty_card(c, c in there, words, turns.get(c, ())) for c in CHECKPOINTS)
+    return [text, "", *cards]
 
 
 def ask(
@@ -214,9 +270,10 @@ def ask(
     text: str,
     length: float,
     temperature: float,
-    history: list[Asked],
+    mode: str = COMPLETION,
+    talk: Talk | None = None,
 ) -> Iterator[list[Any]]:
-    """Streams the three answers: note, cards, history and its table.
+    """Streams the three answers: note, cards, the conversation so far, the history and its export.
 
     What goes wrong stands in the note, beside the question, rather than in a passing message.
     """
@@ -224,20 +281,28 @@ def ask(
     if not run_id or not text:
         yield _update()
         return
-    answers: dict[str, tuple[str, str]] = {}
+    talks = mode == CONVERSATION
+    turns = (talk or {}) if talks else {}
+    answers: dict[Checkpoint, ChatAnswer] = {}
     try:
         run = lab.registry.run(run_id)
         there = lab.chat.checkpoints(run_id)
+        asked = lab.registry.chat_history(run_id, 1)
         steps = lab.chat.stream(
-            run_id, text, there, int(length), float(temperature), seed=len(history)
-        )
+            run_id, text, there, int(length), float(temperature),
+            seed=asked[-1].turn if asked else 0, turns=turns if talks else None, evidence=True,
+        )  # fmt: skip
         for reply in steps:
-            update = {reply.checkpoint: answer_card(reply)}
+            before = turns.get(reply.checkpoint, ())
+            update = {reply.checkpoint: answer_card(reply, before, text if talks else "")}
             if reply.done:
-                answers[reply.checkpoint] = (reply.text, reply.verdict.known)
+                answers[reply.checkpoint] = _kept(reply)
             yield _update(cards=update)
         remark = state_note(lab, run)
-        history = [*history, Asked(run.name or f"Run {run.number}", text, answers)][-MAX_HISTORY:]
+        lab.registry.add_chat(run_id, text, answers.values(), mode.lower(), float(temperature))
+        if talks:
+            turns = {c: [*turns.get(c, ()), (text, a.answer)] for c, a in answers.items()}
+        history = shown_history(lab, run_id)
     except LabError as error:
         yield _update(note(str(error), "bad"), _cleared(lab, run_id, answers))
         return
@@ -249,7 +314,7 @@ def ask(
         )
         yield _update(note(words, "bad"), _cleared(lab, run_id, answers))
         return
-    yield _update(remark, history=history, table=history_html(history))
+    yield _update(remark, talk=turns, history=history)
 
 
 def state_note(lab: Lab, run: RunRow) -> str:
@@ -285,11 +350,25 @@ def _cleared(lab: Lab, run_id: str, answers: dict) -> dict[str, str]:
     return {c: empty_card(c, c in there) for c in CHECKPOINTS if c not in answers}
 
 
+def _kept(reply: Reply) -> ChatAnswer:
+    """What is kept of an answer."""
+    known, found = reply.verdict.known, reply.evidence
+    if found is None:
+        return ChatAnswer(reply.checkpoint, reply.text, known)
+    return ChatAnswer(
+        reply.checkpoint, reply.text, known, found.probability, found.rank, found.among
+    )
+
+
 def _update(
-    remark: Any = None, cards: dict | None = None, history: Any = None, table: Any = None
+    remark: Any = None,
+    cards: dict | None = None,
+    talk: Talk | None = None,
+    history: list[Any] | None = None,
 ) -> list[Any]:
     """The outputs of `ask`; what is None stays as it is."""
-    values = [remark, *((cards or {}).get(c) for c in CHECKPOINTS), history, table]
+    shown = [(cards or {}).get(c) for c in CHECKPOINTS]
+    values = [remark, *shown, talk, *(history or [None] * 3)]
     return [gr.skip() if value is None else value for value in values]
 
 
@@ -299,26 +378,33 @@ def _no_examples() -> list[Any]:
 
 def _wire(lab: Lab, tab: ChatTab) -> None:
     shown_examples = [*tab.examples, tab.other_examples, tab.key_hint]
+    history = [tab.history_view, tab.export, tab.export_file]
     tab.run.change(
-        bound(choose, lab), [tab.run, tab.draw], [tab.note, *tab.cards, *shown_examples], **QUIET
-    )
+        bound(choose, lab), [tab.run, tab.draw],
+        [tab.note, *tab.cards, *shown_examples, tab.talk, *history], **QUIET,
+    )  # fmt: skip
+    gr.on(
+        [tab.mode.change, tab.afresh.click], bound(choose_mode, lab), [tab.run, tab.mode],
+        [tab.mode_words, tab.afresh, tab.talk, *tab.cards], **QUIET,
+    )  # fmt: skip
+    tab.export.click(bound(export_history, lab), tab.run, tab.export_file, **QUIET)
     tab.known.change(bound(renew, lab), [tab.run], [tab.note], **QUIET)
     tab.other_examples.click(
         bound(more_examples, lab), [tab.run, tab.draw], [tab.draw, *shown_examples], **QUIET
     )
     asking = {
         "fn": bound(ask, lab),
-        "inputs": [tab.run, tab.question, tab.length, tab.temperature, tab.history],
-        "outputs": [tab.note, *tab.cards, tab.history, tab.history_view],
+        "inputs": [tab.run, tab.question, tab.length, tab.temperature, tab.mode, tab.talk],
+        "outputs": [tab.note, *tab.cards, tab.talk, *history],
         "concurrency_id": "model",
         **QUIET,
     }
     waiting = [tab.question, tab.note, *tab.cards]
     gr.on(
-        [tab.ask.click, tab.question.submit], bound(begin, lab), [tab.run, tab.question], waiting,
-        queue=False, **QUIET,
+        [tab.ask.click, tab.question.submit], bound(begin, lab),
+        [tab.run, tab.question, tab.mode, tab.talk], waiting, queue=False, **QUIET,
     ).then(**asking)  # fmt: skip
     for example in tab.examples:
         example.click(
-            bound(begin, lab), [tab.run, example], waiting, queue=False, **QUIET
+            bound(begin, lab), [tab.run, example, tab.mode, tab.talk], waiting, queue=False, **QUIET
         ).then(**asking)  # fmt: skip

@@ -18,6 +18,8 @@ from rotelab.plots.training import CURVES, curves, fact_grid
 from rotelab.registry import LIVE, RESUMABLE, RunSummary
 from rotelab.ui.common import bound, duration, escape, run_label, status_badge
 from rotelab.ui.run_words import headline, percent, status_sentence
+from rotelab.ui.spot_panel import CSS as SPOTS_CSS
+from rotelab.ui.spot_panel import spots_html
 
 SAFE = "It is safe to reload or close this page: training goes on."
 NOTHING_YET = (
@@ -60,6 +62,7 @@ class Seen:
         seq: the newest metric row that was drawn; -1 before the first drawing.
         drawn: monotonic time of the last drawing, in seconds.
         status: the run's status when it was drawn.
+        spots: how many answers to the fixed questions there were; -1 before the first look.
     """
 
     run: str = ""
@@ -68,6 +71,7 @@ class Seen:
     seq: int = -1
     drawn: float = 0.0
     status: str = ""
+    spots: int = -1
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class LivePanel:
     head: gr.HTML
     curves: gr.Plot
     grid: gr.Plot
+    spots: gr.HTML
     stop: gr.Button
     resume: gr.Button
     confirm: gr.Group
@@ -90,8 +95,8 @@ class LivePanel:
     def outputs(self) -> list[Any]:
         """What `look` fills."""
         return [
-            self.watching, self.seen, self.watch, self.head, self.curves, self.grid, self.stop,
-            self.resume,
+            self.watching, self.seen, self.watch, self.head, self.curves, self.grid, self.spots,
+            self.stop, self.resume,
         ]  # fmt: skip
 
 
@@ -123,9 +128,12 @@ def build_live_panel() -> LivePanel:
             sure = gr.Button("Yes, stop and save", variant="stop", elem_id="live-sure")
             go_on = gr.Button("No, go on training", elem_id="live-go-on")
     head = gr.HTML(NOTHING_YET, css_template=CSS, elem_id="live-head")
+    spots = gr.HTML(css_template=SPOTS_CSS, elem_id="live-spots", visible=False)
     plot = gr.Plot(curves([]), label="Learning curves", show_label=False, elem_id="live-curves")
     grid = gr.Plot(label="Every fact", show_label=False, visible=False, elem_id="live-facts")
-    return LivePanel(watching, seen, watch, head, plot, grid, stop, resume, confirm, sure, go_on)
+    return LivePanel(
+        watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on
+    )
 
 
 def wire_live_panel(lab: Lab, panel: LivePanel, timer: gr.Timer) -> None:
@@ -192,14 +200,15 @@ def look(lab: Lab, watching: str, seen: Seen) -> Any:
         nothing = Seen(status="none")
         return [
             "", nothing, empty, NOTHING_YET, gr.Plot(visible=False), gr.Plot(visible=False),
-            unseen, unseen,
+            gr.HTML(visible=False), unseen, unseen,
         ]  # fmt: skip
     if run.id != seen.run:
         seen = Seen(run=run.id)
     choices, seen_choices = _choices(run, busy, seen)
     head = _head(lab, run, busy)
     plot, grid, drawn = _drawing(lab, run, seen)
-    now = replace(drawn, head=_digest(head), choices=seen_choices, status=run.status)
+    spots, count = _spots(lab, run, seen)
+    now = replace(drawn, head=_digest(head), choices=seen_choices, status=run.status, spots=count)
     if now == seen:
         return gr.skip()
     return [
@@ -209,6 +218,7 @@ def look(lab: Lab, watching: str, seen: Seen) -> Any:
         gr.skip() if now.head == seen.head else head,
         plot,
         grid,
+        spots,
         gr.skip() if run.status == seen.status else _stop_button(run),
         gr.skip() if run.status == seen.status else gr.Button(visible=run.status in RESUMABLE),
     ]
@@ -280,6 +290,26 @@ def _grid(lab: Lab, run: RunSummary) -> Any:
     except LabError:
         facts = []
     return gr.Plot(fact_grid([latest[i] for i in sorted(latest)], facts, run.id), visible=True)
+
+
+def _spots(lab: Lab, run: RunSummary, seen: Seen) -> tuple[Any, int]:
+    """The table of the fixed questions where it has grown, and how many answers it has."""
+    count = lab.registry.spot_count(run.id)
+    if count == seen.spots:
+        return gr.skip(), count
+    if not count:
+        return gr.HTML(visible=False), count
+    answers = lab.registry.spot_answers(run.id)
+    try:
+        full = lab.registry.run(run.id)
+        facts, config = full.pack.facts, full.config
+        split = facts.split(config.generalize.k, config.seed)
+        held_out = facts[answers[-1].fact_index] in split.held_out and (
+            config.memorize.reads != "words"
+        )
+    except (LabError, IndexError):  # the row is damaged; the answers are not
+        held_out = False
+    return gr.HTML(spots_html(answers, held_out), visible=True), count
 
 
 def _head(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> str:

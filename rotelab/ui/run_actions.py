@@ -79,6 +79,7 @@ def delete(lab: Lab, run_id: str) -> None:
     lab.registry.delete_run(run_id)
     zip_path(lab, run_id).unlink(missing_ok=True)
     bundle_path(lab, run_id).unlink(missing_ok=True)
+    chat_path(lab, run_id).unlink(missing_ok=True)
     try:
         if folder.exists():
             shutil.rmtree(folder)
@@ -109,6 +110,11 @@ def size_words(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} bytes"
+
+
+def chat_path(lab: Lab, run_id: str) -> Path:
+    """Where a run's chat history is written to be fetched."""
+    return lab.settings.exports / f"{run_id}-chat.csv"
 
 
 def zip_path(lab: Lab, run_id: str) -> Path:
