@@ -1,7 +1,7 @@
 """The registry: everything that happened, in one SQLite file.
 
-`Registry` is put together from its parts, one file each: runs, queue, sweeps, results, fact sets,
-and what travels between machines.
+`Registry` is put together from its parts, one file each: runs, queue, sweeps, results, what was
+seen inside the model, fact sets, and what travels between machines.
 Every call opens its own connection and makes one short transaction, so any number of threads and
 processes can use the file at once.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from rotelab.registry_database import BUSY_S
 from rotelab.registry_fact_sets import FactSetRows, fact_set_name
+from rotelab.registry_inside import InsideRows
 from rotelab.registry_queue import LiveRun
 from rotelab.registry_results import ResultRows
 from rotelab.registry_rows import (
@@ -20,6 +21,7 @@ from rotelab.registry_rows import (
     Checkpoint,
     FactRecall,
     FactSetRow,
+    LensReading,
     Metric,
     Prediction,
     RunRow,
@@ -28,6 +30,7 @@ from rotelab.registry_rows import (
     Similarity,
     Status,
     SweepRow,
+    WeightChange,
 )
 from rotelab.registry_sweeps import SweepRows
 from rotelab.registry_travel import TravelRows
@@ -41,6 +44,7 @@ __all__ = [
     "Checkpoint",
     "FactRecall",
     "FactSetRow",
+    "LensReading",
     "LiveRun",
     "Metric",
     "Prediction",
@@ -51,11 +55,12 @@ __all__ = [
     "Similarity",
     "Status",
     "SweepRow",
+    "WeightChange",
     "fact_set_name",
 ]
 
 
-class Registry(SweepRows, ResultRows, FactSetRows, TravelRows):
+class Registry(SweepRows, ResultRows, InsideRows, FactSetRows, TravelRows):
     """The rows of `runs.db`, safe from many threads and processes at once.
 
     Args:
