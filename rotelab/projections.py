@@ -110,15 +110,19 @@ def kept_states(
 
 def _principal(states: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
     """`[n, hidden]` to `[n, 2]` and the two shares of variance."""
-    from sklearn.decomposition import PCA  # takes a second to import: only when first needed
-
-    if len(states) < 2:
-        return np.zeros((len(states), 2)), (0.0, 0.0)
-    pca = PCA(n_components=min(2, *states.shape), svd_solver="full")
-    points = np.zeros((len(states), 2))
-    points[:, : pca.n_components] = pca.fit_transform(states)
-    shares = [*np.nan_to_num(pca.explained_variance_ratio_), 0.0, 0.0]
-    return points, (float(shares[0]), float(shares[1]))
+    points, shares = np.zeros((len(states), 2)), [0.0, 0.0]
+    centred = states.astype(np.float64) - states.mean(0, dtype=np.float64)
+    # The eigenvectors of the smaller side tell those of the other (a singular value each).
+    wide = len(centred) <= centred.shape[1]
+    values, vectors = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    total = values.clip(min=0).sum()
+    for axis in range(min(2, len(values)) if total > 0 else 0):
+        value, along = max(values[-1 - axis], 0.0), vectors[:, -1 - axis]
+        along = along * np.sqrt(value) if wide else centred @ along
+        # Its sign is free: the point that lies furthest out is put on the positive side.
+        points[:, axis] = along * np.sign(along[np.abs(along).argmax()])
+        shares[axis] = float(value / total)
+    return points, (shares[0], shares[1])
 
 
 def _read(path, layer: int | slice | None) -> tuple[int, tuple[View, ...], np.ndarray]:
