@@ -3,7 +3,7 @@ checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,9 +73,13 @@ class RepresentationsTab:
     def outputs(self) -> list[Any]:
         """What `show` fills."""
         return [
-            self.note, self.figures, self.similarity, self.delta, *self.layers.outputs,
-            self.layer, self.pca, self.pca_note, self.player,
+            self.note, self.figures, self.similarity, self.delta, self.layer,
         ]  # fmt: skip
+
+    @property
+    def map_outputs(self) -> list[Any]:
+        """What `show_map` and `show_pca` fill."""
+        return [self.pca, self.pca_note, self.player]
 
 
 def build_representations_tab(lab: Lab) -> RepresentationsTab:
@@ -136,8 +140,11 @@ def refresh(lab: Lab) -> list[Any]:
     return offered(lab)
 
 
-def show(lab: Lab, run_id: str | None, kind: str, form: str = MOVING) -> list[Any]:
-    """All about a run, in the order of `RepresentationsTab.outputs`."""
+def show(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
+    """The upper part of the tab, in the order of `RepresentationsTab.outputs`.
+
+    The three parts are asked for at the same time: while one is drawn, the next is computed.
+    """
     try:
         if not run_id:
             return _nothing(words.NO_RUN)
@@ -145,26 +152,36 @@ def show(lab: Lab, run_id: str | None, kind: str, form: str = MOVING) -> list[An
         rows = lab.registry.similarities(run_id)
         if not rows:
             return _nothing(_why_empty(run))
-        layers = kept_layers(lab.settings, run_id) if _kept(lab, run_id) else 0
-        by_layer = fill_layers(lab, run)
+        layers = _layers(lab, run_id)
     except LabError as error:
         return _nothing(str(error), "bad")
-    chosen = deep_layer(layers)
-    slider = gr.Slider(maximum=max(1, layers - 1), value=chosen, visible=layers > 0)
+    slider = gr.Slider(maximum=max(1, layers - 1), value=deep_layer(layers), visible=layers > 0)
     return [
         in_numbers(rows) + _asked_for(run), gr.Column(visible=True),
-        of_run(similarity_figure(rows, kind), run_id), of_run(delta_curves(rows), run_id),
-        *by_layer, slider, *show_pca(lab, run_id, chosen, form),
+        of_run(similarity_figure(rows, kind), run_id), of_run(delta_curves(rows), run_id), slider,
     ]  # fmt: skip
 
 
-def renew(lab: Lab, run_id: str | None, kind: str, form: str) -> list[Any]:
-    """The same as `show`, when a run has moved on; nothing while none is chosen."""
-    return show(lab, run_id, kind, form) if run_id else [gr.skip()] * len(_nothing(""))
+def show_layers(lab: Lab, run_id: str | None) -> list[Any]:
+    """The part about layers one by one, in the order of `LayersPanel.outputs`."""
+    try:
+        return fill_layers(lab, lab.registry.run(run_id)) if run_id else no_layers()
+    except LabError:  # `show` says what is wrong
+        return no_layers()
 
 
-def look_now(lab: Lab, run_id: str | None, kind: str, form: str) -> list[Any]:
-    """Computes what an older run lacks, then the same as `show`.
+def show_map(lab: Lab, run_id: str | None, form: str) -> list[Any]:
+    """The map of points at the layer to look at first, in the order of
+    `RepresentationsTab.map_outputs`."""
+    try:
+        layers = _layers(lab, run_id) if run_id else 0
+    except LabError:  # damaged, which reading one layer says too
+        layers = 0
+    return show_pca(lab, run_id, deep_layer(layers), form)
+
+
+def look_now(lab: Lab, run_id: str | None) -> None:
+    """Computes what an older run lacks.
 
     Raises:
         LabError: it can't be computed; says why.
@@ -172,7 +189,6 @@ def look_now(lab: Lab, run_id: str | None, kind: str, form: str) -> list[Any]:
     if run_id:
         lab.chat.release()  # two models may not fit
         late_look.complete(lab.registry, lab.settings, run_id)
-    return renew(lab, run_id, kind, form)
 
 
 def show_similarity(lab: Lab, run_id: str | None, kind: str) -> Any:
@@ -262,15 +278,18 @@ def _why_empty(run: RunRow) -> str:
     )
 
 
-def _kept(lab: Lab, run_id: str) -> bool:
-    return (lab.settings.run_folder(run_id) / "representations").is_dir()
+def _layers(lab: Lab, run_id: str) -> int:
+    """How many layers of hidden states a run kept; 0 where it kept none.
+
+    Raises:
+        LabError: a file is damaged.
+    """
+    kept = (lab.settings.run_folder(run_id) / "representations").is_dir()
+    return kept_layers(lab.settings, run_id) if kept else 0
 
 
 def _nothing(why: str, tone: str = "") -> list[Any]:
-    return [
-        _note(why, tone), gr.Column(visible=False), None, None, *no_layers(), gr.skip(), None, "",
-        "",
-    ]  # fmt: skip
+    return [_note(why, tone), gr.Column(visible=False), None, None, gr.skip()]
 
 
 def _note(text: str, tone: str = "") -> str:
@@ -278,17 +297,33 @@ def _note(text: str, tone: str = "") -> str:
     return f'<p class="note{kind}" role="status">{escape(text)}</p>' if text else ""
 
 
+def _again(part: Callable[..., list[Any]], outputs: int) -> Callable[..., list[Any]]:
+    """The same part when a run has moved on; nothing while none is chosen."""
+
+    def again(lab: Lab, run_id: str | None, *more: Any) -> list[Any]:
+        return part(lab, run_id, *more) if run_id else [gr.skip()] * outputs
+
+    return again
+
+
 def _wire(lab: Lab, tab: RepresentationsTab) -> None:
-    chosen = [tab.run, tab.kind, tab.form]
-    tab.run.change(bound(show, lab), chosen, tab.outputs, **QUIET)
-    tab.known.change(bound(renew, lab), chosen, tab.outputs, **QUIET)
+    parts = [
+        (show, [tab.run, tab.kind], tab.outputs),
+        (show_layers, [tab.run], tab.layers.outputs),
+        (show_map, [tab.run, tab.form], tab.map_outputs),
+    ]
+    # What `look_now` found comes as anything else does that a run has newly measured.
+    looked = tab.layers.look.click(
+        bound(look_now, lab), [tab.run], None, concurrency_id="model",
+        show_progress="minimal", show_progress_on=[tab.note], api_visibility="private",
+    )  # fmt: skip
+    for part, inputs, outputs in parts:
+        tab.run.change(bound(part, lab), inputs, outputs, **QUIET)
+        tab.known.change(bound(_again(part, len(outputs)), lab), inputs, outputs, **QUIET)
+        looked.success(bound(part, lab), inputs, outputs, **QUIET)
     tab.kind.input(bound(show_similarity, lab), [tab.run, tab.kind], [tab.similarity], **QUIET)
     gr.on(
         [tab.layer.input, tab.form.input], bound(show_pca, lab), [tab.run, tab.layer, tab.form],
-        [tab.pca, tab.pca_note, tab.player], trigger_mode="always_last", **QUIET,
+        tab.map_outputs, trigger_mode="always_last", **QUIET,
     )  # fmt: skip
     tab.pca.change(None, None, None, js="() => window.rotelabPlots.rewind('plot-pca')")
-    tab.layers.look.click(
-        bound(look_now, lab), chosen, tab.outputs, concurrency_id="model",
-        show_progress="minimal", show_progress_on=[tab.note], api_visibility="private",
-    )  # fmt: skip
