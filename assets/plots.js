@@ -43,7 +43,7 @@
       return;
     }
     const layout = onPaper(figure.layout);
-    const height = figure.layout.height ?? 450;
+    const height = figure.clientHeight;
     const picture = { data: figure.data, layout: { ...layout, height } };
     const size = { width: PAPER.width, height, scale: format === "png" ? PAPER.scale : 1 };
     download(await window.Plotly.toImage(picture, { format, ...size }), `${name}.${format}`);

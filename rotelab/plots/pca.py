@@ -59,7 +59,7 @@ def pca_moving(projection: Projection) -> go.Figure:
     _axes(styled(figure, 560), projection)
     figure.update_layout(
         meta={**figure.layout.meta, "frames": frames},
-        title={"text": frames[-1]["name"], "x": 0.5, "y": 0.99, "yanchor": "top"},
+        title={"text": frames[-1]["name"], "x": 0.5, "y": 0.97, "yanchor": "top"},
         margin_t=84,
     )
     # Fixed: else the axes would move as the points do.

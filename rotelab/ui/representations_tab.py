@@ -116,7 +116,7 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
         with gr.Row(equal_height=True):
             play = gr.HTML(padding=False, elem_id="pca-player")
             form = gr.Radio(
-                [MOVING, SIDE_BY_SIDE], value=MOVING, label="Shown as", scale=0, min_width=320,
+                [MOVING, SIDE_BY_SIDE], value=MOVING, label="Shown as", scale=0, min_width=400,
                 elem_id="pca-form",
             )  # fmt: skip
         pca_note = gr.HTML(padding=False)
