@@ -326,4 +326,5 @@ def _wire(lab: Lab, tab: RepresentationsTab) -> None:
         [tab.layer.input, tab.form.input], bound(show_pca, lab), [tab.run, tab.layer, tab.form],
         tab.map_outputs, trigger_mode="always_last", **QUIET,
     )  # fmt: skip
-    tab.pca.change(None, None, None, js="() => window.rotelabPlots.rewind('plot-pca')")
+    rewind = "() => window.rotelabPlots.rewind('plot-pca')"
+    tab.pca.change(None, None, None, js=rewind, **QUIET)
