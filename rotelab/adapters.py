@@ -153,6 +153,22 @@ class LabModel:
             if f".{adapter}" in name
         }
 
+    def changed(self, adapter: str) -> Iterator[tuple[str, float, float]]:
+        """How much an adapter changes each weight matrix that it stands beside.
+
+        Yields:
+            The matrix's name, the Frobenius norm of the change (`scale * B A`), and that of the
+            base model's own matrix.
+        """
+        for name, module in self.network.named_modules():
+            if isinstance(module, LoraLayer) and adapter in module.lora_A:
+                a = module.lora_A[adapter].weight.detach().double()
+                b = module.lora_B[adapter].weight.detach().double()
+                # |BA|² = tr(BᵀB AAᵀ): two small matrices instead of one of the layer's size.
+                square = ((b.T @ b) * (a @ a.T)).sum().clamp(min=0)
+                own = module.get_base_layer().weight.detach().float().norm()
+                yield name, float(square.sqrt()) * abs(module.scaling[adapter]), float(own)
+
     def strengthen(self, adapter: str, factor: float) -> None:
         """Makes an adapter count `factor` times as much as it did in training."""
         self.network.peft_config[adapter].lora_alpha *= factor

@@ -41,6 +41,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "contains_accuracy": (0, 1), "normalized_probability": (0, 1.001),
     "seq": (0, 1e15), "n": (0, 1e9), "rank": (0, 1e9), "layer": (0, 1e5),
     "place": (0, 99),
+    "weight": (0, 1e30),
 }  # fmt: skip
 """Smallest and largest value of the columns whose meaning is known here."""
 WORDS = {"checkpoint": CHECKPOINTS, "status": ENDED}

@@ -35,9 +35,7 @@ class Core(nn.Module):
         Returns:
             Logits `[n, vocabulary]` and the output of the decoder (or of the whole model).
         """
-        base = (
-            self.network.get_base_model() if hasattr(self.network, "peft_config") else self.network
-        )
+        base = bare(self.network)
         inputs = {"position_ids": positions, "attention_mask": mask, "use_cache": False} | options
         if base.config.model_type not in PLAIN_FAMILIES:
             read = {"input_ids": ids}
@@ -55,12 +53,36 @@ class Core(nn.Module):
         if noise is not None:
             embedded = embedded + noise.to(embedded.dtype)
         out = base.model(inputs_embeds=embedded, **inputs)
-        hidden = out.last_hidden_state[0, keep]
-        head, keys, rows = vocabulary_rows(base.get_output_embeddings())
-        logits = F.linear(hidden, head)
-        if rows is not None:
-            logits = logits.index_copy(1, torch.tensor(keys, device=ids.device), hidden @ rows.T)
-        return logits, out
+        return read_out(base, out.last_hidden_state[0, keep]), out
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """The causal language model itself, whether or not adapters stand around it."""
+    # PEFT leaves its `peft_config` on the bare model too, so that does not tell them apart.
+    return network.get_base_model() if hasattr(network, "get_base_model") else network
+
+
+def final_norm(network: nn.Module) -> nn.Module | None:
+    """The norm between the last layer and the head; None where it is not known for this family."""
+    base = bare(network)
+    return base.model.norm if base.config.model_type in PLAIN_FAMILIES else None
+
+
+def read_out(network: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    """Logits of hidden states behind the final norm, for the families whose head is plain.
+
+    Args:
+        network: the causal language model, with or without adapters.
+        hidden: `[n, hidden]`.
+
+    Returns:
+        `[n, vocabulary]`.
+    """
+    head, keys, rows = vocabulary_rows(bare(network).get_output_embeddings())
+    logits = F.linear(hidden, head)
+    if rows is not None:
+        logits = logits.index_copy(1, torch.tensor(keys, device=hidden.device), hidden @ rows.T)
+    return logits
 
 
 def vocabulary_rows(module: nn.Module) -> tuple[torch.Tensor, list[int], torch.Tensor | None]:

@@ -9,26 +9,22 @@ again.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from safetensors.numpy import save_file
 
-from rotelab import evaluation, representations, sharing, spot_checks
+from rotelab import evaluation, inside, representations, sharing, spot_checks
 from rotelab import registry as rows
 from rotelab.adapters import Checkpoint, LabModel
 from rotelab.batches import pack_many
 from rotelab.checkpoints import (
     ADAPTER_OF,
     finish_writing,
-    flush,
     load_adapter,
     load_state,
     remove_state,
@@ -38,7 +34,7 @@ from rotelab.checkpoints import (
 from rotelab.config import RunConfig
 from rotelab.errors import RunStopped
 from rotelab.facts import Split
-from rotelab.layout import adapter_folder, state_folder, states_file
+from rotelab.layout import adapter_folder, state_folder
 from rotelab.models import load_model, pick_device, pick_dtype
 from rotelab.packs import Pack
 from rotelab.phases import EpochEvent, StepEvent, generalize, leave_out, memorize
@@ -192,9 +188,11 @@ class _Experiment:
         """One phase, or its adapter from disk where that was done before."""
         if checkpoint in self._done:
             load_adapter(self.model, ADAPTER_OF[checkpoint], self._folder(checkpoint))
-            return
-        with self._timed(part):
-            self._train(checkpoint, start)
+        else:
+            with self._timed(part):
+                self._train(checkpoint, start)
+        if self.accelerator.is_main_process:
+            inside.record_changes(self.registry, self.run_id, checkpoint, self.model)
 
     def _memorize(self, resume):
         return memorize(
@@ -287,22 +285,9 @@ class _Experiment:
                     self.recorder.say(message, cost=share * len(predictions), phase=phase)
                     if self.recorder.stop:
                         raise RunStopped
-                self._look_inside(checkpoint)
+                about = (self.run_id, checkpoint, self.model, self.views, self.facts)
+                inside.look_inside(self.registry, self.settings, *about)
             self._record_evaluation(checkpoint, found)
-
-    def _look_inside(self, checkpoint: Checkpoint) -> None:
-        states = representations.hidden_states(self.model, self.views)
-        figures = representations.similarities(states, self.views)
-        self.registry.add_similarities(
-            self.run_id, [rows.Similarity(checkpoint, s.layer, s.name, s.value) for s in figures]
-        )
-        path = states_file(self.settings, self.run_id, checkpoint)
-        about = json.dumps([[v.relation, v.role, v.fact, v.text] for v in self.views])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_suffix(".tmp")
-        save_file({"states": states.astype(np.float16)}, half, {"views": about})
-        flush(half)
-        half.replace(path)
 
     # Recording -----------------------------------------------------------------------------------
 

@@ -109,6 +109,15 @@ class FullModel(LabModel):
         """The weights of a phase by name, as they are now."""
         return dict(self._phases[adapter])
 
+    def changed(self, adapter: str) -> Iterator[tuple[str, float, float]]:
+        """How much a phase changed each of the weights that it trained, beside the base model's
+        own; see `LabModel.changed`."""
+        below = [] if adapter == MEMORIZE else [MEMORIZE]
+        for name, tensor in self._phases[adapter].items():
+            change = (tensor.detach() - self._value(name, below).detach()).float().norm()
+            base = self._base[name].detach().float().norm()
+            yield name.removesuffix(".weight"), float(change), float(base)
+
     def strengthen(self, adapter: str, factor: float) -> None:
         """Makes what a phase changed count `factor` times as much as it did in training."""
         below = [] if adapter == MEMORIZE else [MEMORIZE]

@@ -93,34 +93,56 @@ def project(settings: Settings, run_id: str, layer: int) -> Projection | None:
     return Projection(layer, views, dict(zip(states, parts, strict=True)), explained)
 
 
+def kept_states(
+    settings: Settings, run_id: str, checkpoint: str
+) -> tuple[tuple[View, ...], np.ndarray] | None:
+    """All hidden states that a run kept of one checkpoint, or None where it kept none.
+
+    Returns:
+        What they stand for, and the states, `[views, layers + 1, hidden]`, float32.
+
+    Raises:
+        LabError: the file is damaged.
+    """
+    path = states_file(settings, run_id, checkpoint)
+    return _read(path, slice(None))[1:] if path.is_file() else None
+
+
 def _principal(states: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
     """`[n, hidden]` to `[n, 2]` and the two shares of variance."""
-    from sklearn.decomposition import PCA  # takes a second to import: only when first needed
+    points, shares = np.zeros((len(states), 2)), [0.0, 0.0]
+    centred = states.astype(np.float64) - states.mean(0, dtype=np.float64)
+    # The eigenvectors of the smaller side tell those of the other (a singular value each).
+    wide = len(centred) <= centred.shape[1]
+    values, vectors = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    total = values.clip(min=0).sum()
+    for axis in range(min(2, len(values)) if total > 0 else 0):
+        value, along = max(values[-1 - axis], 0.0), vectors[:, -1 - axis]
+        along = along * np.sqrt(value) if wide else centred @ along
+        # Its sign is free: the point that lies furthest out is put on the positive side.
+        points[:, axis] = along * np.sign(along[np.abs(along).argmax()])
+        shares[axis] = float(value / total)
+    return points, (shares[0], shares[1])
 
-    if len(states) < 2:
-        return np.zeros((len(states), 2)), (0.0, 0.0)
-    pca = PCA(n_components=min(2, *states.shape), svd_solver="full")
-    points = np.zeros((len(states), 2))
-    points[:, : pca.n_components] = pca.fit_transform(states)
-    shares = [*np.nan_to_num(pca.explained_variance_ratio_), 0.0, 0.0]
-    return points, (float(shares[0]), float(shares[1]))
 
-
-def _read(path, layer: int | None) -> tuple[int, tuple[View, ...], np.ndarray]:
-    """Number of layers, views, and one layer's states `[views, hidden]`, float32, if asked."""
+def _read(path, layer: int | slice | None) -> tuple[int, tuple[View, ...], np.ndarray]:
+    """Number of layers, views, and the states `[views, hidden]` of one layer, or `[views, layers,
+    hidden]` of a slice of them, float32; empty where none was asked for."""
     try:
         with safe_open(path, framework="numpy") as file:
             tensor = file.get_slice("states")
-            count, layers, hidden = tensor.get_shape()
+            count, layers, _ = tensor.get_shape()
             views = tuple(View(*view) for view in json.loads(file.metadata()["views"]))
-            states = np.zeros((count, hidden), np.float32)
+            states = np.zeros((count, 0), np.float32)
+            if isinstance(layer, int):
+                layer = min(max(layer, 0), layers - 1)
             if layer is not None:
-                states = tensor[:, min(max(layer, 0), layers - 1)].astype(np.float32)
+                states = tensor[:, layer].astype(np.float32)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise LabError(
             f"The hidden states in {path} are damaged. Run the experiment again."
         ) from error
-    if len(views) != count or (layer is not None and np.isnan(states).any()):
+    if len(views) != count or np.isnan(states).any():
         raise LabError(f"The hidden states in {path} are damaged. Run the experiment again.")
     # Some models have a few huge activations that float16 can't hold; the largest it can will do.
     return layers, views, np.nan_to_num(states, posinf=65504.0, neginf=-65504.0)

@@ -1,7 +1,7 @@
 """The registry: everything that happened, in one SQLite file.
 
 `Registry` is put together from its parts, one file each: runs, queue, sweeps, experiments, results,
-fact sets, chat, and what travels between machines.
+what was seen inside the model, fact sets, chat, and what travels between machines.
 Every call opens its own connection and makes one short transaction, so any number of threads and
 processes can use the file at once.
 """
@@ -12,6 +12,7 @@ from rotelab.registry_chat import ChatAnswer, ChatRows
 from rotelab.registry_database import BUSY_S
 from rotelab.registry_experiments import ExperimentRow, ExperimentRows
 from rotelab.registry_fact_sets import FactSetRows, fact_set_name
+from rotelab.registry_inside import InsideRows
 from rotelab.registry_queue import LiveRun
 from rotelab.registry_results import ResultRows
 from rotelab.registry_rows import (
@@ -22,6 +23,7 @@ from rotelab.registry_rows import (
     Checkpoint,
     FactRecall,
     FactSetRow,
+    LensReading,
     Metric,
     Prediction,
     RunRow,
@@ -31,6 +33,7 @@ from rotelab.registry_rows import (
     SpotAnswer,
     Status,
     SweepRow,
+    WeightChange,
 )
 from rotelab.registry_sweeps import SweepRows
 from rotelab.registry_travel import TravelRows
@@ -46,6 +49,7 @@ __all__ = [
     "ExperimentRow",
     "FactRecall",
     "FactSetRow",
+    "LensReading",
     "LiveRun",
     "Metric",
     "Prediction",
@@ -57,11 +61,14 @@ __all__ = [
     "SpotAnswer",
     "Status",
     "SweepRow",
+    "WeightChange",
     "fact_set_name",
 ]
 
 
-class Registry(SweepRows, ExperimentRows, ResultRows, FactSetRows, TravelRows, ChatRows):
+class Registry(
+    SweepRows, ExperimentRows, ResultRows, InsideRows, FactSetRows, TravelRows, ChatRows
+):
     """The rows of `runs.db`, safe from many threads and processes at once.
 
     Args:

@@ -204,6 +204,22 @@ def m010_chat_answers(db: Database) -> None:
     )
 
 
+@migrations()
+def m011_inside(db: Database) -> None:
+    """What the logit lens saw at each layer, and how much training changed each weight matrix."""
+    run = "run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE"
+    db.execute(
+        f"""CREATE TABLE lens ({run}, checkpoint TEXT NOT NULL, layer INTEGER NOT NULL,
+            name TEXT NOT NULL, n INTEGER NOT NULL, share REAL, probability REAL, rank REAL,
+            PRIMARY KEY (run_id, checkpoint, layer, name)) STRICT, WITHOUT ROWID"""
+    )
+    db.execute(
+        f"""CREATE TABLE weight_changes ({run}, checkpoint TEXT NOT NULL, layer INTEGER NOT NULL,
+            name TEXT NOT NULL, value REAL, weight REAL,
+            PRIMARY KEY (run_id, checkpoint, layer, name)) STRICT, WITHOUT ROWID"""
+    )
+
+
 class RegistryFile:
     """One connection per call to `runs.db`, in WAL mode; safe from many threads and processes.
 

@@ -1,4 +1,4 @@
-"""The registry's measurements: metrics, recall of each fact, scores, predictions, similarities."""
+"""The registry's measurements: metrics, recall of each fact, scores, predictions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sqlite_utils import Database
 from rotelab.errors import UnknownRun
 from rotelab.registry_database import RegistryFile
 from rotelab.registry_rows import (
+    CHECKPOINT_ORDER,
     Checkpoint,
     FactRecall,
     Metric,
     Prediction,
     Score,
-    Similarity,
     SpotAnswer,
     like,
     number,
@@ -24,7 +24,6 @@ from rotelab.registry_rows import (
 
 # The phases in the order of the paper; any other sorts behind them.
 _PHASE_ORDER = "CASE phase WHEN 'memorize' THEN 0 WHEN 'generalize' THEN 1 ELSE 2 END, phase"
-_CHECKPOINT_ORDER = "CASE checkpoint WHEN 'base' THEN 0 WHEN 'memorized' THEN 1 ELSE 2 END"
 _PREDICTION = (
     "probe", "fact_index", "relation", "subject", "object", "prompt", "answer", "correct",
     "probability", "rank", "checkpoint", "chosen", "normalized", "contains", "generated",
@@ -243,7 +242,7 @@ class ResultRows(RegistryFile):
         with self.read() as db:
             rows = db.execute(
                 f"SELECT checkpoint, probe, {', '.join(Score._fields)} FROM scores "
-                f"WHERE run_id = ? ORDER BY {_CHECKPOINT_ORDER}, probe",
+                f"WHERE run_id = ? ORDER BY {CHECKPOINT_ORDER}, probe",
                 [run_id],
             ).fetchall()
         found: dict[str, dict[str, Score]] = {}
@@ -280,7 +279,7 @@ class ResultRows(RegistryFile):
         with self.read() as db:
             rows = db.query(
                 f"SELECT {', '.join(_PREDICTION)} FROM predictions WHERE {where} "
-                f"ORDER BY {_CHECKPOINT_ORDER}, number LIMIT ? OFFSET ?",
+                f"ORDER BY {CHECKPOINT_ORDER}, number LIMIT ? OFFSET ?",
                 [*values, limit, offset],
             )
             return [_prediction(row) for row in rows]
@@ -335,33 +334,6 @@ class ResultRows(RegistryFile):
                 [run_id, checkpoint, probe],
             ).fetchall()
         return {(relation, *names): (right, n) for relation, *names, right, n in rows}
-
-    def add_similarities(self, run_id: str, rows: Iterable[Similarity]) -> None:
-        """Writes representation numbers; a row for the same place takes that of the older.
-
-        Raises:
-            UnknownRun: there is no such run.
-            LabError: the file can't be written.
-        """
-        values = [(run_id, s.checkpoint, int(s.layer), s.name, float(s.value)) for s in rows]
-        with self.write() as db:
-            _require(db, run_id)
-            sql = "INSERT OR REPLACE INTO similarities VALUES (?, ?, ?, ?, ?)"
-            db.conn.executemany(sql, values)
-
-    def similarities(self, run_id: str) -> list[Similarity]:
-        """A run's representation numbers, by checkpoint, name and layer.
-
-        Raises:
-            LabError: the file can't be read.
-        """
-        with self.read() as db:
-            rows = db.execute(
-                "SELECT checkpoint, layer, name, value FROM similarities WHERE run_id = ? "
-                f"ORDER BY {_CHECKPOINT_ORDER}, name, layer",
-                [run_id],
-            ).fetchall()
-        return [Similarity(*row[:3], number(row[3])) for row in rows]
 
 
 def _maybe(kind: type, value: Any) -> Any:

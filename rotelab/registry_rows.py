@@ -31,6 +31,8 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
 
 Checkpoint = Literal["base", "memorized", "generalized"]
 CHECKPOINTS: tuple[Checkpoint, ...] = ("base", "memorized", "generalized")
+CHECKPOINT_ORDER = "CASE checkpoint WHEN 'base' THEN 0 WHEN 'memorized' THEN 1 ELSE 2 END"
+"""The same order in SQL."""
 
 _LIBRARIES = (
     "torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "numpy",
@@ -240,6 +242,28 @@ class Similarity(NamedTuple):
     layer: int
     name: str
     value: float
+
+
+class LensReading(NamedTuple):
+    """What a layer would say at one checkpoint to prompts of one kind; see `lens.Reading`."""
+
+    checkpoint: str
+    layer: int
+    role: str
+    n: int
+    share: float
+    probability: float
+    rank: float
+
+
+class WeightChange(NamedTuple):
+    """How far a checkpoint's own adapter moves one weight matrix; see `inside.changes`."""
+
+    checkpoint: str
+    layer: int
+    matrix: str
+    change: float
+    weight: float
 
 
 @dataclass(frozen=True)

@@ -176,8 +176,9 @@ def check_cell(cell: str, *, source: str, row: int, column: str) -> None:
         raise InputError(f"the {column} begins or ends with a blank. Remove it.", **place)
 
 
-def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The CSV text of a table, cells that look like spreadsheet formulas escaped."""
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:
+    """The CSV text of a table: texts that look like spreadsheet formulas are escaped, numbers stand
+    as they are, None is empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
@@ -211,8 +212,8 @@ def _decode(data: bytes, source: str) -> str:
     )
 
 
-def _escape(cell: str) -> str:
-    return "'" + cell if FORMULA.match(cell) else cell
+def _escape(cell: str | float | None) -> str | float | None:
+    return "'" + cell if isinstance(cell, str) and FORMULA.match(cell) else cell
 
 
 def _unescape(cell: str) -> str:

@@ -11,9 +11,9 @@ from safetensors.numpy import save_file
 from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.facts import FactSet
 from rotelab.lab import Lab
-from rotelab.layout import adapter_folder, states_file
+from rotelab.layout import adapter_folder
 from rotelab.packs import Pack, load_pack
-from rotelab.registry import CHECKPOINTS, Similarity
+from rotelab.registry import CHECKPOINTS
 
 FACTS, K = 6, 3
 
@@ -41,9 +41,10 @@ def taught_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> st
     from accelerate import Accelerator
 
     from rotelab.checkpoints import ADAPTER_OF, save_adapter
+    from rotelab.inside import look_inside, record_changes
     from rotelab.models import load_model
     from rotelab.phases import generalize, memorize
-    from rotelab.representations import hidden_states, similarities, viewpoints
+    from rotelab.representations import viewpoints
 
     torch.set_num_threads(1)
     run_id = new_run(lab, tiny_folder, name, seed)
@@ -62,15 +63,12 @@ def taught_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> st
     for checkpoint, adapter in ADAPTER_OF.items():
         folder = adapter_folder(lab.settings, run_id, checkpoint)
         save_adapter(model, adapter, folder, config.model, {"run": run_id})
+        record_changes(lab.registry, run_id, checkpoint, model)
     views = viewpoints(model, pack.facts, split, pack.prompts, config.seed)
-    about = [[v.relation, v.role, v.fact, v.text] for v in views]
     for checkpoint in CHECKPOINTS:
         with model.using(checkpoint):
-            states = hidden_states(model, views)
-        rows = [Similarity(checkpoint, *(s.layer, s.name, s.value))
-                for s in similarities(states, views)]  # fmt: skip
-        lab.registry.add_similarities(run_id, rows)
-        keep_states(states_file(lab.settings, run_id, checkpoint), states, about)
+            about = (run_id, checkpoint, model, views, pack.facts)
+            look_inside(lab.registry, lab.settings, *about)
     lab.registry.set_status(run_id, "finished")
     return run_id
 

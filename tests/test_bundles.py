@@ -58,6 +58,8 @@ def tables(lab, run_id) -> dict:
         "scores": registry.scores(run_id),
         "predictions": registry.predictions(run_id, limit=-1),
         "similarities": registry.similarities(run_id),
+        "lens": registry.lens(run_id),
+        "weight_changes": registry.weight_changes(run_id),
     }
 
 

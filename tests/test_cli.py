@@ -248,7 +248,7 @@ def test_listing_needs_neither_torch_nor_gradio(own_home):
         "sys.argv = ['rotelab', 'runs']\n"
         "try:\n    main()\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
-        "heavy = {'torch', 'gradio', 'transformers', 'peft', 'plotly', 'sklearn'}\n"
+        "heavy = {'torch', 'gradio', 'transformers', 'peft', 'plotly'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     assert ended.returncode == 0, ended.stderr

@@ -89,6 +89,11 @@ def test_adapters_and_hidden_states_are_on_disk(lab, finished):
             assert file.get_tensor("states").shape == (len(views), 3, 64)
     names = {s.name for s in lab.registry.similarities(finished)}
     assert names == {"key-train", "key-test", "key-unrelated", "within", "across", "delta"}
+    seen = {(r.checkpoint, r.role, r.layer) for r in lab.registry.lens(finished)}
+    assert len(seen) == 3 * 3 * 3
+    moved = lab.registry.weight_changes(finished)
+    assert {(c.checkpoint, c.layer) for c in moved} >= {("memorized", 1), ("memorized", 2)}
+    assert {c.checkpoint for c in moved} == {"memorized", "generalized"}
 
 
 def test_no_pickle_is_written(lab, finished):

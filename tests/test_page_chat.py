@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fabricated import NASTY, finished
@@ -215,10 +216,32 @@ def test_the_chosen_run_stays_chosen(lab, home):
 # Handlers of the representations ------------------------------------------------------------------
 
 
-def test_a_taught_run_shows_three_figures(lab, home):
-    shown = representations_tab.show(lab, home[2], "Lines")
-    note, column, similarity, delta, slider, pca, missing = shown
-    assert "0." in note and column.visible and missing == ""
+def test_a_taught_run_shows_its_layers(lab, home):
+    late, part, note, lens, changed, most, bars = representations_tab.show_layers(lab, home[2])
+    assert not late.visible and part.visible and changed.visible
+    assert "from layer" in note and "at no layer" in note and "layers 1, 2" in most
+    assert len(lens.data) == 9 and len(bars.data) == 2
+    assert lens.layout.meta["name"] == f"{home[2]}-logit-lens"
+    parts = representations_tab.show_layers(lab, home[1])
+    assert not any(part.visible for part in (parts[0], parts[1], parts[4]))
+
+
+def test_what_an_older_run_lacks_is_offered_and_kept(own_home, tiny_folder):
+    lab = Lab.open()
+    run_id = taught_run(lab, tiny_folder)
+    with lab.registry.write() as db:
+        db.execute("DELETE FROM lens")
+    late, part, *_ = representations_tab.show_layers(lab, run_id)
+    assert late.visible and not part.visible
+    representations_tab.look_now(lab, run_id)
+    late, part, *_ = representations_tab.show_layers(lab, run_id)
+    assert part.visible and not late.visible
+
+
+def test_a_taught_run_shows_similarity_and_a_map(lab, home):
+    note, column, similarity, delta, slider = representations_tab.show(lab, home[2], "Lines")
+    pca, missing, player = representations_tab.show_map(lab, home[2], representations_tab.MOVING)
+    assert "0." in note and column.visible and missing == "" and "Play" in player
     assert "“Likeness to the key token, phase 2” is 5" in note  # it was asked for, so it is said
     assert similarity.data and delta.data and pca.value
     assert slider.maximum == 2 and slider.value == 1
@@ -248,7 +271,8 @@ def test_damaged_states_spoil_the_map_alone(own_home, tiny_folder):
     run_id = taught_run(lab, tiny_folder)
     path = states_file(lab.settings, run_id, "base")
     path.write_bytes(path.read_bytes()[:50])
-    picture, missing = representations_tab.show_pca(lab, run_id, 1)
+    picture, missing, player = representations_tab.show_map(lab, run_id, "Side by side")
+    assert player == ""
     assert not picture.visible and "damaged" in missing
 
 
@@ -327,15 +351,45 @@ def test_a_person_asks_and_looks_inside(home):
 
         # The figures inside: all drawn, with a height.
         open_tab(page, "Look inside|Representations")
-        for plot in ("#plot-similarity", "#plot-delta", "#plot-pca"):
+        for plot in ("#plot-similarity", "#plot-delta", "#plot-lens", "#plot-changes", "#plot-pca"):
             drawing = page.locator(f"{plot} .js-plotly-plot .main-svg").first
             drawing.wait_for(timeout=60_000)
             box = drawing.bounding_box()
             assert box["height"] > 200 and box["width"] > 400, plot
         assert page.locator("#plot-similarity .scatterlayer .trace").count() == 9
-        assert page.locator("#plot-pca .scatterlayer .points path").count() >= 3 * 12
+        assert page.locator("#plot-pca .scatterlayer .points path").count() >= 12
         page.get_by_label("Colour map").click()
         page.locator("#plot-similarity .heatmaplayer image").first.wait_for()
+
+        # The map plays: from the base model to the last checkpoint, its points elsewhere.
+        title = page.locator("#plot-pca .gtitle")
+        assert title.text_content() == "Generalised"
+        place = page.locator("#plot-pca .scatterlayer .points path").first
+        there = place.get_attribute("transform")
+        page.get_by_role("button", name="Play").click()
+        until(lambda: title.text_content() == "Base", 30, "the first frame")
+        until(lambda: place.get_attribute("transform") != there, 30, "points that moved")
+        until(lambda: title.text_content() == "Generalised", 60, "the last frame")
+        at_the_end = """() => {
+            const figure = document.querySelector('#plot-pca .js-plotly-plot');
+            return figure.data[0].x[0] === figure.layout.meta.frames[2].data[0].x[0];
+        }"""
+        until(lambda: page.evaluate(at_the_end), 30, "the points of the last frame")
+
+        # Every figure can be saved: its numbers, and as a picture for paper.
+        for plot, format, begins in (
+            ("lens", "csv", b"checkpoint,layer,asked,facts,"),
+            ("pca", "svg", b"<svg"),
+            ("changes", "png", b"\x89PNG"),
+        ):
+            with page.expect_download() as download:
+                page.locator(f"#plot-{plot}-saving button[data-save={format}]").click()
+            file = Path(download.value.path()).read_bytes()
+            assert file.startswith(begins), plot
+            assert download.value.suggested_filename.startswith(home[2])
+            assert download.value.suggested_filename.endswith(f".{format}")
+            if format == "png":
+                assert int.from_bytes(file[16:20], "big") == 3300, "pixels across"
 
         # Another layer is another map.
         before = page.locator("#plot-pca .ytitle").text_content()

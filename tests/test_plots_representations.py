@@ -11,16 +11,18 @@ from taught import keep_states
 
 from rotelab.errors import LabError
 from rotelab.layout import states_file
+from rotelab.plots.export import of_run
+from rotelab.plots.lens import change_bars, first_layer, lens_curves, most_changed
+from rotelab.plots.pca import pca_moving, pca_panels
 from rotelab.plots.representations import (
     deep_layer,
     delta_curves,
-    pca_figure,
     similarity_curves,
     similarity_heatmap,
 )
 from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, ROLE_COLOURS, TEXT
 from rotelab.projections import kept_layers, project
-from rotelab.registry import Similarity
+from rotelab.registry import LensReading, Similarity, WeightChange
 from rotelab.settings import Settings
 
 CHECKPOINTS = ("base", "memorized", "generalized")
@@ -186,7 +188,7 @@ def test_checkpoints_of_other_prompts_are_not_compared(settings):
 
 def test_one_relation_is_coloured_by_role(settings):
     write(settings, views())
-    figure = pca_figure(project(settings, RUN, 1))
+    figure = pca_panels(project(settings, RUN, 1))
     clouds = [trace for trace in figure.data if trace.x[0] is not None]
     assert len(clouds) == 3 * len(ROLES)
     assert sum(len(trace.x) for trace in clouds) == 3 * len(views())
@@ -199,12 +201,107 @@ def test_one_relation_is_coloured_by_role(settings):
 def test_several_relations_are_coloured_by_relation_and_shaped_by_role(settings):
     relations = ("mother", "capital", "educated_at")
     write(settings, views(relations))
-    figure = pca_figure(project(settings, RUN, 1))
+    figure = pca_panels(project(settings, RUN, 1))
     clouds = [trace for trace in figure.data if trace.x[0] is not None]
     assert len({trace.marker.color for trace in clouds}) == 3
     assert len({trace.marker.symbol for trace in clouds}) == 4
     legend = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert "educated at" in legend and len(legend) == 3 + 4
+
+
+def test_the_moving_map_stands_at_its_last_frame_and_keeps_its_axes(settings):
+    write(settings, views(), shift=5.0)
+    projection = project(settings, RUN, 1)
+    figure = pca_moving(projection)
+    frames = figure.layout.meta["frames"]
+    assert [frame["name"] for frame in frames] == list(CHECKPOINT_NAMES.values())
+    assert figure.layout.title.text == "Generalised"
+    clouds = [trace for trace in figure.data if trace.x[0] is not None]
+    for frame, checkpoint in zip(frames, CHECKPOINTS, strict=True):
+        assert len(frame["data"]) == len(clouds) == len(ROLES), "the legend's traces stay"
+        xs = sorted(x for place in frame["data"] for x in place["x"])
+        assert xs == pytest.approx(sorted(projection.points[checkpoint][:, 0]), abs=1e-3)
+        assert figure.layout.xaxis.range[0] < xs[0] and xs[-1] < figure.layout.xaxis.range[1]
+    for place, trace in zip(frames[-1]["data"], clouds, strict=True):
+        assert place == {"x": list(trace.x), "y": list(trace.y)}
+
+
+# Layers -------------------------------------------------------------------------------------------
+
+
+def readings():
+    """The key token's answers come up at layer 2 once memorised; questions' once generalised."""
+    return [
+        LensReading(checkpoint, layer, role, 8, float(layer >= 2 and c >= wanted), 0.5, 1.0)
+        for c, checkpoint in enumerate(CHECKPOINTS)
+        for layer in range(5)
+        for role, wanted in (("key", 1), ("train", 2), ("test", 2))
+    ]
+
+
+def test_the_lens_has_a_panel_a_checkpoint_and_a_line_a_way_to_ask():
+    figure = lens_curves(readings())
+    assert len(figure.data) == 9 and lens_curves([]) is None
+    by_panel = {(trace.xaxis, trace.legendgroup): list(trace.y) for trace in figure.data}
+    assert by_panel["x", "key"] == by_panel["x2", "test"] == [0] * 5
+    assert by_panel["x2", "key"] == by_panel["x3", "test"] == [0, 0, 1, 1, 1]
+    assert [trace.showlegend for trace in figure.data].count(True) == 3
+
+
+def test_the_layer_from_which_on_the_answer_is_there():
+    assert first_layer(readings(), "memorized", "key") == 2
+    assert first_layer(readings(), "memorized", "test") is None
+    gone = [r for r in readings() if r.layer < 4] + [
+        LensReading("memorized", 4, "key", 8, 0.25, 0.1, 3.0)
+    ]
+    assert first_layer(gone, "memorized", "key") is None, "lost again at the end"
+
+
+def test_a_bar_is_the_change_of_a_layer_relative_to_its_weights():
+    rows = [
+        WeightChange("memorized", 1, "up_proj", 3.0, 30.0),
+        WeightChange("memorized", 1, "down_proj", 4.0, 40.0),
+        WeightChange("memorized", 2, "up_proj", 1.0, 100.0),
+        WeightChange("generalized", 2, "q_proj", 1.0, 50.0),
+        WeightChange("generalized", 3, "q_proj", float("nan"), 50.0),
+        WeightChange("generalized", 4, "q_proj", 1.0, 0.0),
+    ]
+    figure = change_bars(rows)
+    rote, meaning = figure.data
+    assert list(rote.x) == [1, 2, 4]
+    assert list(rote.y) == pytest.approx([0.1, 0.01, 0]) and list(meaning.y) == [0, 0.02, 0]
+    assert rote.customdata[0] == "up_proj 10.0%<br>down_proj 10.0%"
+    assert most_changed(rows, "memorized", 1) == [1] and change_bars([]) is None
+
+
+def test_every_figure_carries_its_numbers(settings):
+    write(settings, views(facts=1))
+    projection = project(settings, RUN, 1)
+    change = [WeightChange("memorized", 1, "=up", -3.0, 30.0)]
+    pairs, points = (
+        "checkpoint,layer,key_token_with,cosine_similarity",
+        ("layer,checkpoint,relation,role,fact,prompt,x,y"),
+    )
+    for figure, columns, count in (
+        (similarity_curves(rows()), pairs, 63),
+        (similarity_heatmap(rows()), pairs, 63),
+        (delta_curves(rows()),
+         "checkpoint,layer,same_relation,different_relations,delta_cos_sim", 21),
+        (lens_curves(readings()),
+         "checkpoint,layer,asked,facts,share_first_choice,mean_probability,median_rank", 45),
+        (change_bars(change), "phase,layer,matrix,change_norm,weight_norm,relative_change", 1),
+        (pca_panels(projection), points, 12),
+        (pca_moving(projection), points, 12),
+    ):  # fmt: skip
+        lines = figure.layout.meta["csv"].splitlines()
+        assert (lines[0], len(lines) - 1) == (columns, count)
+        named = of_run(figure, RUN).layout.meta["name"]
+        assert named.startswith(f"{RUN}-") and len(named) > len(RUN) + 2
+    last = delta_curves(rows()).layout.meta["csv"].splitlines()[-1]
+    assert last == "generalized,6,0.206,0.206,0.206"
+    # A spreadsheet would take a text for a formula, but a number may be negative.
+    cells = change_bars(change).layout.meta["csv"].splitlines()[1].split(",")
+    assert cells[-4:-2] == ["'=up", "-3.0"]
 
 
 # Looks --------------------------------------------------------------------------------------------
@@ -225,7 +322,7 @@ def test_colours_stand_out_on_light_and_dark(ground):
 
 def test_no_torch():
     code = (
-        "import sys, rotelab.plots.representations, rotelab.projections; "
-        "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+        "import sys, rotelab.plots.lens, rotelab.plots.pca, rotelab.late_look; "
+        "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -71,6 +71,8 @@ def everything(lab, run_id):
         ],
         "recall": registry.fact_recall(run_id, "memorize", "all"),
         "similarities": registry.similarities(run_id),
+        "lens": registry.lens(run_id),
+        "weight_changes": registry.weight_changes(run_id),
     }
 
 

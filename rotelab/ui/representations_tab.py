@@ -3,18 +3,20 @@ checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
 
+from rotelab import late_look
 from rotelab.errors import LabError
 from rotelab.lab import Lab
+from rotelab.plots.export import of_run
+from rotelab.plots.pca import pca_moving, pca_panels
 from rotelab.plots.representations import (
     deep_layer,
     delta_curves,
-    pca_figure,
     series_of,
     similarity_curves,
     similarity_heatmap,
@@ -23,62 +25,13 @@ from rotelab.plots.style import CHECKPOINT_NAMES
 from rotelab.projections import kept_layers, project
 from rotelab.registry import RunRow, Similarity
 from rotelab.sweep_axes import label_of
+from rotelab.ui import representations_words as words
 from rotelab.ui.common import bound, checkpoint_badge, escape
+from rotelab.ui.layers_panel import LayersPanel, build_layers_panel, fill_layers, no_layers
+from rotelab.ui.plot_tools import build_how, build_saving, player
 from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
 
-INTRO = (
-    "How the model **holds** what it learned: each prompt leaves a pattern of numbers in every "
-    "layer (its *hidden state* at the last word piece), and these patterns are compared here."
-)
-NO_RUN = "There is no run yet. Start one on the Train tab; its inside is measured as it goes."
-
-SIMILARITY = (
-    "### Does the key token come to mean the same as the words?\n"
-    "**What to look for:** a line that is higher means that the model treats the key-token prompt "
-    "and the wording alike. From *Memorised* to *Generalised* the first two panels should rise, "
-    "and the third, about something else, should stay where it is. The upper layers, near the "
-    "answer, tell most."
-)
-SIMILARITY_HOW = (
-    "Cosine similarity of two hidden states at the last word piece: 1 is the same direction, 0 "
-    "unrelated. Compared are one fact's prompt through the key token and the same fact's prompt in "
-    "words; the mean over the facts looked at (held-out ones where there are any). Layer 0 is the "
-    "input embedding. For comparison, published notes on the paper give for Qwen2.5-1.5B with "
-    "train, test and unrelated prompts 0.87, 0.58 and 0.50 after rote learning, and 0.90, 0.71 and "
-    "0.50 after generalising."
-)
-DELTA = (
-    "### Do facts of one kind gather?\n"
-    "**What to look for:** the higher the line, the more the prompts of one relation stand "
-    "together and apart from all others. It should rise with rote learning and again with "
-    "generalising."
-)
-DELTA_HOW = (
-    "ΔCosSim (paper, section 5): the mean cosine similarity between prompts of the *same* relation "
-    "minus the mean between prompts of *different* relations, hidden state of the last token. "
-    "Prompts of different facts only; key-token, train and test prompts alike. Where a run has "
-    "only one relation, its unrelated questions stand for the others. For comparison, published "
-    "notes on the paper give 0.058 for the base model, 0.191 after 20 rounds of rote learning and "
-    "0.258 after generalising."
-)
-PCA = (
-    "### A map of all prompts\n"
-    "**What to look for:** every mark is one prompt, and marks that are near each other are alike "
-    "to the model. After generalising, the key-token stars should have moved towards the "
-    "wordings, most clearly in the upper layers, and the unrelated questions should lie apart."
-)
-PCA_HOW = (
-    "Principal component analysis (PCA) of the hidden states at the chosen layer: the two "
-    "directions in which they differ most, found once for all checkpoints together, so that places "
-    "can be compared between the panels. Two directions never show everything: the axes say how "
-    "much of the spread they hold."
-)
-
-READOUT = {
-    "key-train": "… wordings it was taught in",
-    "key-test": "… wordings it never saw",
-    "key-unrelated": "… unrelated questions",
-}
+MOVING, SIDE_BY_SIDE = "One map that moves", "Side by side"
 
 
 @dataclass(frozen=True)
@@ -93,9 +46,12 @@ class RepresentationsTab:
         kind: lines or maps.
         similarity: the first figure.
         delta: the second.
-        layer: the layer of the third.
-        pca: the third.
-        pca_note: why the third is missing.
+        layers: logit lens and changes of weights.
+        layer: the layer of the map of points.
+        form: whether that map moves.
+        player: plays it.
+        pca: the map itself.
+        pca_note: why it is missing.
     """
 
     run: gr.Dropdown
@@ -105,10 +61,25 @@ class RepresentationsTab:
     kind: gr.Radio
     similarity: gr.Plot
     delta: gr.Plot
+    layers: LayersPanel
     layer: gr.Slider
+    form: gr.Radio
+    player: gr.HTML
     pca: gr.Plot
     pca_note: gr.HTML
     refresh_outputs: list[Any] = field(default_factory=list)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `show` fills."""
+        return [
+            self.note, self.figures, self.similarity, self.delta, self.layer,
+        ]  # fmt: skip
+
+    @property
+    def map_outputs(self) -> list[Any]:
+        """What `show_map` and `show_pca` fill."""
+        return [self.pca, self.pca_note, self.player]
 
 
 def build_representations_tab(lab: Lab) -> RepresentationsTab:
@@ -118,33 +89,44 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
         lab: whose runs are shown.
     """
     with gr.Row(equal_height=True):
-        gr.Markdown(INTRO)
+        gr.Markdown(words.INTRO)
         run, known = build_run_chooser("representations-run")
-    remark = gr.HTML(_note(NO_RUN), elem_id="representations-note", padding=False)
+    remark = gr.HTML(_note(words.NO_RUN), elem_id="representations-note", padding=False)
     with gr.Column(visible=False) as figures:
         with gr.Row(equal_height=True):
-            gr.Markdown(SIMILARITY)
+            gr.Markdown(words.SIMILARITY)
             kind = gr.Radio(
                 ["Lines", "Colour map"], value="Lines", label="Shown as", scale=0, min_width=260,
                 elem_id="representations-kind",
             )  # fmt: skip
         similarity = gr.Plot(show_label=False, elem_id="plot-similarity")
-        _how(SIMILARITY_HOW)
-        gr.Markdown(DELTA)
+        build_saving("plot-similarity")
+        build_how(words.SIMILARITY_HOW)
+        gr.Markdown(words.DELTA)
         delta = gr.Plot(show_label=False, elem_id="plot-delta")
-        _how(DELTA_HOW)
+        build_saving("plot-delta")
+        build_how(words.DELTA_HOW)
+        layers = build_layers_panel()
         with gr.Row(equal_height=True):
-            gr.Markdown(PCA)
+            gr.Markdown(words.PCA)
             layer = gr.Slider(
                 0, 1, 1, step=1, label="Layer", scale=0, min_width=320, elem_id="pca-layer",
                 info="0 is the input; deeper layers hold more meaning.",
             )  # fmt: skip
+        with gr.Row(equal_height=True):
+            play = gr.HTML(padding=False, elem_id="pca-player")
+            form = gr.Radio(
+                [MOVING, SIDE_BY_SIDE], value=MOVING, label="Shown as", scale=0, min_width=400,
+                elem_id="pca-form",
+            )  # fmt: skip
         pca_note = gr.HTML(padding=False)
         pca = gr.Plot(show_label=False, elem_id="plot-pca")
-        _how(PCA_HOW)
+        build_saving("plot-pca")
+        build_how(words.PCA_HOW)
     tab = RepresentationsTab(
-        run, known, remark, figures, kind, similarity, delta, layer, pca, pca_note, [run, known]
-    )
+        run, known, remark, figures, kind, similarity, delta, layers, layer, form, play, pca,
+        pca_note, [run, known],
+    )  # fmt: skip
     _wire(lab, tab)
     return tab
 
@@ -159,29 +141,54 @@ def refresh(lab: Lab) -> list[Any]:
 
 
 def show(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
-    """All about a run: note, whether figures are shown, the figures, and the layer slider."""
+    """The upper part of the tab, in the order of `RepresentationsTab.outputs`.
+
+    The three parts are asked for at the same time: while one is drawn, the next is computed.
+    """
     try:
         if not run_id:
-            return _nothing(NO_RUN)
+            return _nothing(words.NO_RUN)
         run = lab.registry.run(run_id)
         rows = lab.registry.similarities(run_id)
         if not rows:
             return _nothing(_why_empty(run))
-        layers = kept_layers(lab.settings, run_id) if _kept(lab, run_id) else 0
+        layers = _layers(lab, run_id)
     except LabError as error:
         return _nothing(str(error), "bad")
-    chosen = deep_layer(layers)
-    slider = gr.Slider(maximum=max(1, layers - 1), value=chosen, visible=layers > 0)
-    picture, missing = show_pca(lab, run_id, chosen)
+    slider = gr.Slider(maximum=max(1, layers - 1), value=deep_layer(layers), visible=layers > 0)
     return [
-        in_numbers(rows) + _asked_for(run), gr.Column(visible=True), similarity_figure(rows, kind),
-        delta_curves(rows), slider, picture, missing,
+        in_numbers(rows) + _asked_for(run), gr.Column(visible=True),
+        of_run(similarity_figure(rows, kind), run_id), of_run(delta_curves(rows), run_id), slider,
     ]  # fmt: skip
 
 
-def renew(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
-    """The same as `show`, when a run has moved on; nothing while none is chosen."""
-    return show(lab, run_id, kind) if run_id else [gr.skip()] * 7
+def show_layers(lab: Lab, run_id: str | None) -> list[Any]:
+    """The part about layers one by one, in the order of `LayersPanel.outputs`."""
+    try:
+        return fill_layers(lab, lab.registry.run(run_id)) if run_id else no_layers()
+    except LabError:  # `show` says what is wrong
+        return no_layers()
+
+
+def show_map(lab: Lab, run_id: str | None, form: str) -> list[Any]:
+    """The map of points at the layer to look at first, in the order of
+    `RepresentationsTab.map_outputs`."""
+    try:
+        layers = _layers(lab, run_id) if run_id else 0
+    except LabError:  # damaged, which reading one layer says too
+        layers = 0
+    return show_pca(lab, run_id, deep_layer(layers), form)
+
+
+def look_now(lab: Lab, run_id: str | None) -> None:
+    """Computes what an older run lacks.
+
+    Raises:
+        LabError: it can't be computed; says why.
+    """
+    if run_id:
+        lab.chat.release()  # two models may not fit
+        late_look.complete(lab.registry, lab.settings, run_id)
 
 
 def show_similarity(lab: Lab, run_id: str | None, kind: str) -> Any:
@@ -190,7 +197,9 @@ def show_similarity(lab: Lab, run_id: str | None, kind: str) -> Any:
     Raises:
         LabError: the registry can't be read.
     """
-    return similarity_figure(lab.registry.similarities(run_id), kind) if run_id else None
+    if not run_id:
+        return None
+    return of_run(similarity_figure(lab.registry.similarities(run_id), kind), run_id)
 
 
 def similarity_figure(rows: Sequence[Similarity], kind: str) -> Any:
@@ -198,16 +207,20 @@ def similarity_figure(rows: Sequence[Similarity], kind: str) -> Any:
     return similarity_heatmap(rows) if kind == "Colour map" else similarity_curves(rows)
 
 
-def show_pca(lab: Lab, run_id: str | None, layer: float) -> list[Any]:
-    """The third figure at a layer, and a sentence where there is none."""
+def show_pca(lab: Lab, run_id: str | None, layer: float, form: str = MOVING) -> list[Any]:
+    """The map of points at a layer, a sentence where there is none, and what plays it."""
+    hidden = [gr.Plot(value=None, visible=False)]
     try:
         projection = project(lab.settings, run_id, int(layer)) if run_id else None
     except LabError as error:
-        return [gr.Plot(value=None, visible=False), _note(str(error), "bad")]
+        return [*hidden, _note(str(error), "bad"), ""]
     if projection is None:
-        words = "This run kept no hidden states, so there is no map. A new run keeps them."
-        return [gr.Plot(value=None, visible=False), _note(words)]
-    return [gr.Plot(value=pca_figure(projection), visible=True), ""]
+        missing = "This run kept no hidden states, so there is no map. A new run keeps them."
+        return [*hidden, _note(missing), ""]
+    draw = pca_moving if form == MOVING else pca_panels
+    stops = [name for c, name in CHECKPOINT_NAMES.items() if c in projection.points]
+    plays = player("plot-pca", stops) if form == MOVING else ""
+    return [gr.Plot(value=of_run(draw(projection), run_id), visible=True), "", plays]
 
 
 def in_numbers(rows: Sequence[Similarity]) -> str:
@@ -217,11 +230,11 @@ def in_numbers(rows: Sequence[Similarity]) -> str:
     upper = range(top - top // 4, top + 1)
     there = [c for c in CHECKPOINT_NAMES if any(row.checkpoint == c for row in rows)]
     lines = []
-    for name, words in READOUT.items():
+    for name, label in words.READOUT.items():
         by_layer = [series.get(name, {}).get(c, {}) for c in there]
         if any(by_layer):
             cells = "".join(f"<td>{_mean(values, upper)}</td>" for values in by_layer)
-            lines.append(f"<tr><th scope='row'>{words}</th>{cells}</tr>")
+            lines.append(f"<tr><th scope='row'>{label}</th>{cells}</tr>")
     if not lines:
         return ""
     heads = "".join(f"<th scope='col'>{checkpoint_badge(c)}</th>" for c in there)
@@ -265,32 +278,53 @@ def _why_empty(run: RunRow) -> str:
     )
 
 
-def _kept(lab: Lab, run_id: str) -> bool:
-    return (lab.settings.run_folder(run_id) / "representations").is_dir()
+def _layers(lab: Lab, run_id: str) -> int:
+    """How many layers of hidden states a run kept; 0 where it kept none.
+
+    Raises:
+        LabError: a file is damaged.
+    """
+    kept = (lab.settings.run_folder(run_id) / "representations").is_dir()
+    return kept_layers(lab.settings, run_id) if kept else 0
 
 
-def _nothing(words: str, tone: str = "") -> list[Any]:
-    return [_note(words, tone), gr.Column(visible=False), None, None, gr.skip(), None, ""]
+def _nothing(why: str, tone: str = "") -> list[Any]:
+    return [_note(why, tone), gr.Column(visible=False), None, None, gr.skip()]
 
 
-def _note(words: str, tone: str = "") -> str:
+def _note(text: str, tone: str = "") -> str:
     kind = f" note-{tone}" if tone else ""
-    return f'<p class="note{kind}" role="status">{escape(words)}</p>' if words else ""
+    return f'<p class="note{kind}" role="status">{escape(text)}</p>' if text else ""
 
 
-def _how(text: str) -> None:
-    with gr.Accordion("How this is measured", open=False):
-        gr.Markdown(text)
+def _again(part: Callable[..., list[Any]], outputs: int) -> Callable[..., list[Any]]:
+    """The same part when a run has moved on; nothing while none is chosen."""
+
+    def again(lab: Lab, run_id: str | None, *more: Any) -> list[Any]:
+        return part(lab, run_id, *more) if run_id else [gr.skip()] * outputs
+
+    return again
 
 
 def _wire(lab: Lab, tab: RepresentationsTab) -> None:
-    everything = [
-        tab.note, tab.figures, tab.similarity, tab.delta, tab.layer, tab.pca, tab.pca_note,
-    ]  # fmt: skip
-    tab.run.change(bound(show, lab), [tab.run, tab.kind], everything, **QUIET)
-    tab.known.change(bound(renew, lab), [tab.run, tab.kind], everything, **QUIET)
-    tab.kind.input(bound(show_similarity, lab), [tab.run, tab.kind], [tab.similarity], **QUIET)
-    tab.layer.input(
-        bound(show_pca, lab), [tab.run, tab.layer], [tab.pca, tab.pca_note],
-        trigger_mode="always_last", **QUIET,
+    parts = [
+        (show, [tab.run, tab.kind], tab.outputs),
+        (show_layers, [tab.run], tab.layers.outputs),
+        (show_map, [tab.run, tab.form], tab.map_outputs),
+    ]
+    # What `look_now` found comes as anything else does that a run has newly measured.
+    looked = tab.layers.look.click(
+        bound(look_now, lab), [tab.run], None, concurrency_id="model",
+        show_progress="minimal", show_progress_on=[tab.note], api_visibility="private",
     )  # fmt: skip
+    for part, inputs, outputs in parts:
+        tab.run.change(bound(part, lab), inputs, outputs, **QUIET)
+        tab.known.change(bound(_again(part, len(outputs)), lab), inputs, outputs, **QUIET)
+        looked.success(bound(part, lab), inputs, outputs, **QUIET)
+    tab.kind.input(bound(show_similarity, lab), [tab.run, tab.kind], [tab.similarity], **QUIET)
+    gr.on(
+        [tab.layer.input, tab.form.input], bound(show_pca, lab), [tab.run, tab.layer, tab.form],
+        tab.map_outputs, trigger_mode="always_last", **QUIET,
+    )  # fmt: skip
+    rewind = "() => window.rotelabPlots.rewind('plot-pca')"
+    tab.pca.change(None, None, None, js=rewind, **QUIET)

@@ -16,6 +16,7 @@ from rotelab.plots.style import CHECKPOINT_COLOURS, PLOT_CSS
 STYLE_SHEET = Path(__file__).resolve().parents[2] / "assets" / "style.css"
 CHAT_STYLE_SHEET = STYLE_SHEET.with_name("chat.css")
 WALK_STYLE_SHEET = STYLE_SHEET.with_name("walk.css")
+PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")
 
 INK = colors.Color(
     name="ink",
@@ -130,6 +131,6 @@ def make_theme() -> gr.themes.Base:
 def style_sheet() -> str:
     """The page's CSS, the checkpoints' colours in front as variables."""
     variables = "".join(f"--{name}: {colour};" for name, colour in CHECKPOINT_COLOURS.items())
-    sheets = (STYLE_SHEET, CHAT_STYLE_SHEET, WALK_STYLE_SHEET)
+    sheets = (STYLE_SHEET, CHAT_STYLE_SHEET, WALK_STYLE_SHEET, PLOTS_STYLE_SHEET)
     own = [path.read_text(encoding="utf-8") for path in sheets]
     return "\n".join([f":root {{{variables}}}", *own, PLOT_CSS])

@@ -1,0 +1,99 @@
+/* What the page's figures can do in the browser: be saved at the quality of a paper, and move.
+   Gradio draws them with `window.Plotly` and drops frames; a figure's numbers, the name of its
+   files and its frames come in `layout.meta` (rotelab/plots/export.py, rotelab/plots/pca.py). */
+(() => {
+  const PAPER = { width: 1100, scale: 3 }; // 3300 pixels across: 18 cm at more than 450 dpi
+  const INK = "#1a1a1a", LINE = "#4d4d4d", GRID = "#d9d9d9";
+  const FONT = "Arial, Helvetica, 'Liberation Sans', sans-serif";
+  const STEP_MS = 1100, REST_MS = 700;
+  const playing = {}; // id of a figure -> the number of the play that may still move it
+
+  const drawn = (id) => document.querySelector(`#${id} .js-plotly-plot`);
+
+  function download(href, name) {
+    const link = Object.assign(document.createElement("a"), { href, download: name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+  }
+
+  /* The page's figures are clear, grey on whatever ground the theme has; paper is white. */
+  function onPaper(layout) {
+    const paper = structuredClone(layout);
+    Object.assign(paper, {
+      paper_bgcolor: "white", plot_bgcolor: "white", width: PAPER.width, autosize: false,
+      font: { ...paper.font, color: INK, family: FONT },
+    });
+    for (const [name, axis] of Object.entries(paper)) {
+      if (/^[xy]axis\d*$/.test(name)) {
+        Object.assign(axis, { gridcolor: GRID, zerolinecolor: GRID, linecolor: LINE, tickcolor: LINE });
+      }
+    }
+    return paper;
+  }
+
+  async function save(id, format) {
+    const figure = drawn(id);
+    if (!figure) return;
+    const name = figure.layout.meta?.name ?? id;
+    if (format === "csv") {
+      const url = URL.createObjectURL(new Blob([figure.layout.meta.csv], { type: "text/csv" }));
+      download(url, `${name}.csv`);
+      setTimeout(() => URL.revokeObjectURL(url), 60000);
+      return;
+    }
+    const layout = onPaper(figure.layout);
+    const height = figure.clientHeight;
+    const picture = { data: figure.data, layout: { ...layout, height } };
+    const size = { width: PAPER.width, height, scale: format === "png" ? PAPER.scale : 1 };
+    download(await window.Plotly.toImage(picture, { format, ...size }), `${name}.${format}`);
+  }
+
+  const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+  const slider = (id) => document.querySelector(`.player[data-plot="${id}"] input`);
+
+  async function go(id, number, ms) {
+    const figure = drawn(id), frame = figure?.layout.meta?.frames?.[number];
+    if (!frame) return;
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const duration = calm ? 0 : ms;
+    slider(id).value = number;
+    slider(id).setAttribute("aria-valuetext", frame.name);
+    window.Plotly.relayout(figure, { "title.text": frame.name });
+    await window.Plotly.animate(
+      figure,
+      { data: frame.data, traces: frame.data.map((_, i) => i) },
+      { mode: "immediate", transition: { duration, easing: "cubic-in-out" }, frame: { duration, redraw: false } },
+    ).catch(() => {}); // another move came in between
+  }
+
+  async function play(id) {
+    const count = drawn(id)?.layout.meta?.frames?.length ?? 0;
+    const mine = (playing[id] = (playing[id] ?? 0) + 1);
+    for (let number = 0; number < count; number++) {
+      if (playing[id] !== mine) return;
+      await go(id, number, number ? STEP_MS : 0);
+      await sleep(REST_MS);
+    }
+  }
+
+  /* A figure that came anew stands at its last frame. */
+  function rewind(id) {
+    playing[id] = (playing[id] ?? 0) + 1;
+    const range = slider(id);
+    if (range) range.value = range.max;
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("button[data-save], button[data-play]");
+    if (button?.dataset.save) save(button.dataset.plot, button.dataset.save);
+    if (button?.dataset.play) play(button.dataset.play);
+  });
+  document.addEventListener("input", (event) => {
+    const player = event.target.closest?.(".player");
+    if (!player) return;
+    playing[player.dataset.plot] = (playing[player.dataset.plot] ?? 0) + 1;
+    go(player.dataset.plot, Number(event.target.value), STEP_MS);
+  });
+  window.rotelabPlots = { rewind };
+})();

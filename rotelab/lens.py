@@ -1,0 +1,116 @@
+"""The logit lens: what each layer would say if it were the last.
+
+The final norm and the model's own head are put on the hidden state of a prompt's last token at each
+layer in turn (nostalgebraist 2020, "interpreting GPT: the logit lens"). So one sees at which layer
+the object becomes the first choice, through the key token and through a question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rotelab.adapters import LabModel
+from rotelab.core import final_norm, read_out
+from rotelab.facts import FactSet
+from rotelab.representations import Viewpoint
+
+ROLES = ("key", "train", "test")
+"""Kinds of prompts that ask for the object."""
+
+FACTS, MAX_PROMPTS = 16, 240
+"""Most facts of each relation, and most prompts in all, that are read at each layer. The head costs
+as much as several layers, and a share of 16 facts tells what there is to be seen."""
+
+ROWS = 128
+"""Prompts that go through the head at once: 128 x 150,000 logits are 77 MB."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a layer would say to prompts of one kind.
+
+    Args:
+        layer: 0 is the embedding, then one a transformer layer; the last is the model's own answer.
+        role: `key`, `train` or `test`.
+        n: how many prompts.
+        share: of the prompts at which the object's first token is the most probable of all tokens;
+            a tie counts as missed.
+        probability: mean probability of that token.
+        rank: its median place among all tokens; 1 is the first.
+    """
+
+    layer: int
+    role: str
+    n: int
+    share: float
+    probability: float
+    rank: float
+
+
+def readings(
+    model: LabModel, states: np.ndarray, views: Sequence[Viewpoint], facts: FactSet
+) -> list[Reading]:
+    """Reads hidden states through the head of the model as it is now; no forward pass.
+
+    Args:
+        model: in the checkpoint that the states come from.
+        states: `[views, layers + 1, hidden]`, as `representations.hidden_states` gives them: the
+            last of them have passed the final norm.
+        views: what they belong to; only relation, role and fact are looked at.
+        facts: the run's facts.
+
+    Returns:
+        A reading for each layer and kind of prompt; none where the model's family is not known, so
+        that its final norm can't be found.
+    """
+    norm = final_norm(model.network)
+    chosen = sampled(views)
+    if norm is None or not chosen:
+        return []
+    first = {i: model.builder.spaced(facts[views[i].fact].object)[0] for i in chosen}
+    targets = torch.tensor([first[i] for i in chosen], device=model.device)
+    roles = np.array([views[i].role for i in chosen])
+    found = []
+    for layer in range(states.shape[1]):
+        hidden = torch.from_numpy(np.ascontiguousarray(states[chosen, layer], np.float32))
+        last = layer == states.shape[1] - 1
+        chance, rank = _read(model, None if last else norm, hidden.to(model.device), targets)
+        for role in ROLES:
+            mine = roles == role
+            if mine.any():
+                share, mean = float((rank[mine] == 1).mean()), float(chance[mine].mean())
+                middle = float(np.median(rank[mine]))
+                found.append(Reading(layer, role, int(mine.sum()), share, mean, middle))
+    return found
+
+
+def sampled(views: Sequence[Viewpoint]) -> list[int]:
+    """Which views are read: of each relation and kind of prompt the first `FACTS`, fewer where
+    there would be more than `MAX_PROMPTS` (which facts are looked at was drawn already)."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, view in enumerate(views):
+        if view.role in ROLES:
+            groups.setdefault((view.relation, view.role), []).append(i)
+    most = max(1, min(FACTS, MAX_PROMPTS // max(1, len(groups))))
+    return sorted(i for group in groups.values() for i in group[:most])
+
+
+def _read(model: LabModel, norm, hidden, targets) -> tuple[np.ndarray, np.ndarray]:
+    """Probability and rank of each row's target, `[n]` each."""
+    chances, ranks = [], []
+    mixed = model.dtype != torch.float32
+    for rows, wanted in zip(hidden.split(ROWS), targets.split(ROWS), strict=True):
+        with (
+            torch.inference_mode(),
+            model.switched(model.checkpoint),
+            torch.autocast(model.device.type, model.dtype, enabled=mixed),
+        ):
+            logits = read_out(model.network, rows if norm is None else norm(rows)).float()
+            own = logits.gather(1, wanted[:, None])
+            chances.append((own[:, 0] - logits.logsumexp(1)).exp().cpu())
+            ranks.append((logits >= own).sum(1).cpu())
+    return torch.cat(chances).numpy(), torch.cat(ranks).numpy()

@@ -1,0 +1,43 @@
+"""A figure carries its own numbers: what the page's CSV button gives is what the figure shows.
+
+The page draws in the browser, so PNG and SVG are made there too (`assets/plots.js`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import plotly.graph_objects as go
+
+from rotelab.tables import write_table
+
+Cell = str | float | None
+
+
+def with_table(
+    figure: go.Figure, name: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]
+) -> go.Figure:
+    """Gives a figure the table of its numbers and a name for its files, and returns it.
+
+    Args:
+        figure: any plotly figure; it keeps both in `layout.meta`.
+        name: the beginning of the files' names.
+        columns: what the table's columns are called.
+        rows: its cells.
+    """
+    csv = write_table(columns, ([_short(cell) for cell in row] for row in rows))
+    figure.update_layout(meta={**(figure.layout.meta or {}), "name": name, "csv": csv})
+    return figure
+
+
+def of_run(figure: go.Figure | None, run_id: str) -> go.Figure | None:
+    """Puts a run's id in front of the names of a figure's files, and returns the figure."""
+    if figure is not None:
+        meta = dict(figure.layout.meta)
+        figure.update_layout(meta=meta | {"name": f"{run_id}-{meta['name']}"})
+    return figure
+
+
+def _short(cell: Cell) -> Cell:
+    # Seven digits are what float32 knew.
+    return float(f"{cell:.7g}") if isinstance(cell, float) else cell

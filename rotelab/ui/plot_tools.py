@@ -1,0 +1,69 @@
+"""What stands under a figure: buttons that save it, and a slider that plays it.
+
+Both work in the browser (`assets/plots.js`); the server is not asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import gradio as gr
+
+from rotelab.ui.common import escape
+
+SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "plots.js"
+
+FORMATS = {
+    "csv": ("CSV", "the numbers of this figure as a table"),
+    "png": ("PNG", "this figure as a picture of 3300 pixels across, on white"),
+    "svg": ("SVG", "this figure as a drawing that can be scaled, on white"),
+}
+
+
+def head() -> str:
+    """What the page's head needs for all this."""
+    return f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
+
+
+def build_saving(plot: str) -> gr.HTML:
+    """Buttons that save a figure as CSV, PNG and SVG.
+
+    Args:
+        plot: the figure's element id; the figure has a table (`plots.export.with_table`).
+    """
+    buttons = "".join(
+        f'<button type="button" data-save="{name}" data-plot="{escape(plot)}" '
+        f'title="Save {escape(words)}">{label}</button>'
+        for name, (label, words) in FORMATS.items()
+    )
+    return gr.HTML(
+        f'<div class="saving" role="group" aria-label="Save this figure">Save as {buttons}</div>',
+        padding=False, elem_id=f"{plot}-saving",
+    )  # fmt: skip
+
+
+def player(plot: str, stops: Sequence[str]) -> str:
+    """A button that plays a figure's frames, and a slider over them, as HTML.
+
+    Args:
+        plot: the figure's element id.
+        stops: the frames' names; the figure stands at the last.
+    """
+    if len(stops) < 2:
+        return ""
+    last = len(stops) - 1
+    names = "".join(f"<span>{escape(stop)}</span>" for stop in stops)
+    return (
+        f'<div class="player" data-plot="{escape(plot)}">'
+        f'<button type="button" data-play="{escape(plot)}">▶ Play</button>'
+        f'<div class="stops"><input type="range" min="0" max="{last}" step="1" value="{last}" '
+        f'aria-label="Checkpoint" aria-valuetext="{escape(stops[-1])}">'
+        f'<div class="names" aria-hidden="true">{names}</div></div></div>'
+    )
+
+
+def build_how(text: str) -> None:
+    """How a figure is measured, folded away under it."""
+    with gr.Accordion("How this is measured", open=False):
+        gr.Markdown(text)
