@@ -87,3 +87,59 @@ def test_no_tab_shuts_anybody_out(busy, dark):
             look(f"Runs, {name}")
         assert not traffic.foreign and not traffic.errors
     assert not found, "\n".join(found)
+
+
+TOO_WIDE = """() => {
+    const scrolls = e => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
+    const held = e => { for (let p = e; p && p !== document.body; p = p.parentElement)
+        if (scrolls(p)) return true; return false; };
+    const over = [...document.querySelectorAll("body *")].filter(e => e.checkVisibility()
+        && e.getBoundingClientRect().right > innerWidth + 1 && !held(e));
+    if (document.documentElement.scrollWidth > innerWidth) over.push(document.documentElement);
+    return over.map(e => e.tagName + "#" + (e.closest("[id]")?.id) + " " + e.className).slice(0, 5);
+}"""
+"""What is cut off at the right, or makes the page scroll there; what scrolls by itself may."""
+
+
+@pytest.mark.browser
+def test_nothing_is_wider_than_the_screen(busy):
+    wide = []
+    with browser_page(busy[0].url, tab="") as (page, _):
+        for name in TABS:
+            open_tab(page, name)
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 1180})
+                # Two frames: the first lays out, in the second figures have followed.
+                page.evaluate("new Promise(r => requestAnimationFrame(() => setTimeout(r, 60)))")
+                wide += [f"{name} at {width}: {what}" for what in page.evaluate(TOO_WIDE)]
+    assert not wide, "\n".join(wide)
+
+
+FOCUS = """() => {
+    const at = document.activeElement, box = at.closest(".wrap:has(> .wrap-inner)");
+    const ringed = [at, box].some(e => e && getComputedStyle(e).outlineStyle !== "none");
+    return [at.id || at.closest("[id]")?.id || at.textContent, ringed];
+}"""
+"""What has the keyboard's focus (its id or that of its part), and whether it is seen to have it."""
+
+
+@pytest.mark.browser
+def test_training_is_started_from_the_keyboard_alone(busy):
+    server, _ = busy
+    registry = Lab.open(Settings(server.home)).registry
+    with browser_page(server.url, tab="") as (page, _):
+        page.get_by_role("tab", name="Train").first.wait_for()
+        way = []
+        while len(way) < 40 and (not way or way[-1][0] != "train-start"):
+            page.keyboard.press("Tab")
+            way.append(page.evaluate(FOCUS))
+            if "Train" in way[-1][0]:
+                page.keyboard.press("Enter")
+                page.locator("#train-start").wait_for()
+        assert [name for name, ringed in way if not ringed] == []
+        order = list(dict.fromkeys(name for name, _ in way if name.startswith("train-")))
+        assert order == ["train-preset", "train-pack", "train-start"]
+        page.keyboard.press("Enter")
+        # The device is taken, so it waits.
+        until(lambda: registry.count_runs(status=["queued"]) == 1, what="a run was started")
+        until(lambda: "waiting" in page.locator("#live-head").inner_text().lower(), what="shown")

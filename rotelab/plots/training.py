@@ -228,7 +228,7 @@ def _phase_marks(steps: Mapping[str, int]) -> tuple[list[dict[str, Any]], list[d
             {
                 "x": start if not narrow else start + length / 2, "xref": "x", "y": 1.0,
                 "yref": "paper", "xanchor": "left" if not narrow else "center",
-                "yanchor": "bottom", "text": f"<b>{words}</b>", "showarrow": False,
+                "yanchor": "bottom", "text": f"<b>{words}</b>", "showarrow": False, "align": "left",
                 "font": {"size": 13, "color": PHASE_COLOURS[phase]},
             }
         )  # fmt: skip
