@@ -109,7 +109,12 @@ def _end_runs(home: Path) -> None:
 
 @contextlib.contextmanager
 def browser_page(
-    url: str, width: int = 1280, height: int = 720, dark: bool = False, tab: str = "Facts"
+    url: str,
+    width: int = 1280,
+    height: int = 720,
+    dark: bool = False,
+    tab: str = "Facts",
+    locale: str = "en-US",
 ) -> Iterator[tuple[Any, Traffic]]:
     """Opens the page in headless Chromium; requests to any other host are cut off and noted.
 
@@ -130,12 +135,14 @@ def browser_page(
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(**launch_options())
         try:
-            context = browser.new_context(viewport={"width": width, "height": height})
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, locale=locale
+            )
             page = context.new_page()
             page.route("**/*", route)
             page.on("pageerror", lambda error: traffic.errors.append(str(error)))
             page.goto(f"{url}/?__theme={'dark' if dark else 'light'}")
-            page.get_by_role("tab", name="Facts").first.wait_for(timeout=60_000)
+            page.get_by_role("tab").first.wait_for(timeout=60_000)
             if tab and "?" not in url:  # an address may name a run, and so its own tab
                 page.get_by_role("tab", name=tab).first.click()
             yield page, traffic

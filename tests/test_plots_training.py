@@ -39,7 +39,7 @@ def test_both_phases_follow_each_other():
     assert list(lines(figure, "Facts recalled")[1].x) == [25]
     (line,) = boundary(figure)
     assert line.x0 == line.x1 == 20
-    words = " ".join(a.text for a in figure.layout.annotations)
+    words = " ".join(a.text.replace("<br>", " ") for a in figure.layout.annotations)
     assert PHASES["memorize"] in words and "Phase 2" in words
     assert figure.layout.height > 200
 

@@ -43,6 +43,8 @@ PLOT_CSS = """
 .js-plotly-plot .yaxislayer-above text, .js-plotly-plot .xaxislayer-below text,
 .js-plotly-plot .yaxislayer-below text { fill: var(--body-text-color) !important; }
 .js-plotly-plot .modebar-btn path { fill: var(--body-text-color-subdued) !important; }
+.js-plotly-plot .modebar-btn--logo { display: none !important; }
+.js-plotly-plot .modebar:focus-within { opacity: 1 !important; }
 """
 """Goes into the page's style sheet: a figure is drawn on the server, which can't know the theme, so
 its text takes the page's colour in the browser."""
@@ -72,7 +74,11 @@ def styled(figure: go.Figure, height: int = 360) -> go.Figure:
         },
         hoverlabel={"font": {"family": FONT, "size": 13}, "align": "left", "namelength": -1},
         hovermode="closest",
-        modebar={"bgcolor": CLEAR, "color": TEXT, "activecolor": TEXT},
+        # Few buttons: each is one more stop on the keyboard's way through the page.
+        modebar={
+            "bgcolor": CLEAR, "color": TEXT, "activecolor": TEXT,
+            "remove": ["select2d", "lasso2d", "autoScale2d"],
+        },
     )  # fmt: skip
     axis = {
         "gridcolor": GRID,

@@ -39,7 +39,7 @@ PROBE_NAMES = {
 CURVES = ("loss", "recall")
 """The metrics that `curves` draws."""
 
-GRID_TITLE = "Every fact: the stronger its colour, the surer its recall (point at one)"
+GRID_TITLE = "Every fact: stronger colour, surer recall"
 
 MAX_POINTS = 1500
 """Of one line: more can't be told apart on a screen, and the page would have to carry them."""
@@ -83,7 +83,7 @@ def _frame(height: int) -> dict[str, Any]:
     figure.update_layout(
         showlegend=False,
         hovermode="x unified",
-        margin={"l": 64, "r": 16, "t": 36, "b": 48},
+        margin={"l": 64, "r": 16, "t": 48, "b": 48},
     )
     figure.update_yaxes(title_text="Facts recalled", row=1, col=1)
     figure.update_yaxes(range=[-0.04, 1.06], tickformat=".0%", row=1, col=1)
@@ -222,12 +222,13 @@ def _phase_marks(steps: Mapping[str, int]) -> tuple[list[dict[str, Any]], list[d
             }
         )  # fmt: skip
         narrow = length < 0.3 * sum(steps.values())
-        words = PHASES[phase].split(":")[0] if narrow else PHASES[phase]
+        # In two lines: on a tablet one line of each would run into the other.
+        words = PHASES[phase].split(":")[0] if narrow else PHASES[phase].replace(": ", ":<br>")
         names.append(
             {
                 "x": start if not narrow else start + length / 2, "xref": "x", "y": 1.0,
                 "yref": "paper", "xanchor": "left" if not narrow else "center",
-                "yanchor": "bottom", "text": f"<b>{words}</b>", "showarrow": False,
+                "yanchor": "bottom", "text": f"<b>{words}</b>", "showarrow": False, "align": "left",
                 "font": {"size": 13, "color": PHASE_COLOURS[phase]},
             }
         )  # fmt: skip

@@ -215,7 +215,7 @@ def words_html(comparison: Comparison) -> str:
         for option in comparison.options
     )
     return html + (
-        "<h4>Settings in which they differ</h4><table><thead><tr><th scope='col'>Setting</th>"
+        "<h2>Settings in which they differ</h2><table><thead><tr><th scope='col'>Setting</th>"
         f"{_heads(comparison)}</tr></thead><tbody>{rows}</tbody></table>"
     )
 
@@ -240,9 +240,9 @@ def scores_html(comparison: Comparison) -> str:
             rows += f"<tr>{first}<td class='key'>{CHECKPOINT_NAMES[checkpoint]}</td>{cells}</tr>"
             first = ""
     if not rows:
-        return "<h4>Scores</h4><p class='sub'>None of these runs has been asked anything yet.</p>"
+        return "<h2>Scores</h2><p class='sub'>None of these runs has been asked anything yet.</p>"
     return (
-        "<h4>Scores</h4><table class='wide'><thead><tr><th scope='col'>What was asked</th>"
+        "<h2>Scores</h2><table class='wide'><thead><tr><th scope='col'>What was asked</th>"
         f"<th scope='col'>Model</th>{_heads(comparison)}</tr></thead><tbody>{rows}</tbody></table>"
         f"<p class='sub'>{BEST} is the best of its row, unless all are equal: the highest figure, "
         "but the lowest for unrelated questions. “Right” (“of 20” where "
@@ -253,7 +253,7 @@ def scores_html(comparison: Comparison) -> str:
 
 def facts_html(comparison: Comparison, page: int) -> str:
     """A page of the facts that the runs answer differently, and what could not be compared."""
-    html = "<h4>Facts that they answer differently</h4>"
+    html = "<h2>Facts that they answer differently</h2>"
     html += "".join(f"<p>{escape(note)}</p>" for note in comparison.fact_notes)
     total, common = len(comparison.facts), comparison.facts_in_common
     if not common:

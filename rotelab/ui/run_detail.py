@@ -60,7 +60,7 @@ td.key {white-space: nowrap}
 td.number, th.number {text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}
 tr.changed td {font-weight: 600; background: var(--background-fill-secondary)}
 td.sub, p.sub {color: var(--body-text-color-subdued); font-weight: 400}
-h4 {margin: .9rem 0 .3rem}
+h2 {margin: .9rem 0 .3rem}
 .big {font-size: 1.3rem; font-weight: 600; margin: .2rem 0}
 .title {font-size: 1.15rem; font-weight: 600; overflow-wrap: anywhere}
 .note {margin: .5rem 0}
@@ -152,8 +152,8 @@ def settings_html(run: RunRow) -> str:
             )
         html += "</tbody></table>"
     return (
-        f"<div class='columns'><div>{html}</div><div><h4>Time</h4>{_times(run)}"
-        f"<h4>Where and with what</h4>{_versions(run)}</div></div>"
+        f"<div class='columns'><div>{html}</div><div><h2>Time</h2>{_times(run)}"
+        f"<h2>Where and with what</h2>{_versions(run)}</div></div>"
     )
 
 

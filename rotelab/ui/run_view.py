@@ -309,7 +309,7 @@ def _build_answers(made: dict[str, Any]) -> None:
         )
     made["answers"] = gr.Dataframe(
         headers=ANSWER_HEADERS, datatype="str", type="array", interactive=False, max_height=420,
-        column_widths=["10%", "16%", "30%", "14%", "14%", "7%", "9%"], wrap=True, value=[],
+        column_widths=["12%", "15%", "26%", "14%", "14%", "8%", "11%"], wrap=True, value=[],
         label="Answers", show_label=False, elem_id="answers-table", buttons=[],
     )  # fmt: skip
     made["answer_page"] = gr.State(0)

@@ -97,7 +97,7 @@ def build_runs_tab(lab: Lab) -> RunsTab:
         )  # fmt: skip
     table = gr.Dataframe(
         headers=RUN_HEADERS, datatype="str", type="array", interactive=False, max_height=290,
-        column_widths=["8%", "17%", "9%", "14%", "5%", "9%", "13%", "9%", "16%"], value=[],
+        column_widths=["11%", "16%", "9%", "13%", "5%", "8%", "14%", "10%", "14%"], value=[],
         label="Runs", show_label=False, elem_id="runs-table", buttons=[], wrap=False,
     )  # fmt: skip
     with gr.Row(equal_height=False):

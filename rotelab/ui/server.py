@@ -22,6 +22,7 @@ from starlette.responses import PlainTextResponse
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.ui.access import HOME, USER, Access, FewAttempts
+from rotelab.ui.language import translate
 from rotelab.ui.plot_tools import head
 from rotelab.ui.theme import make_theme, style_sheet
 
@@ -97,6 +98,7 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
         theme=make_theme(),
         css=style_sheet(),
         head=head(),
+        i18n=translate(demo),
         # The theme is the system's own unless the address says otherwise (?__theme=dark).
         app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
     )

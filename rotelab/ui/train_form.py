@@ -142,7 +142,7 @@ def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
             for name in ("seed", "method", "stages"):
                 made[name] = _component(name)
         for part, heading in GROUPS:
-            gr.Markdown(f"#### {heading}")
+            gr.Markdown(f"## {heading}")
             for f in dataclasses.fields(PARTS[part]):
                 name = f"{part}.{f.name}"
                 if name not in made and name not in COMMON:
