@@ -162,6 +162,21 @@ class MemorizeConfig(_Checked):
         low=0.0,
         high=100.0,
     )
+    own_text: int = option(
+        0,
+        "Own texts per step, phase 1",
+        "In so many texts of its own, written before any training, the model is held to what it "
+        "was, so that it does not forget the rest of what it knows.",
+        low=0,
+        high=64,
+    )
+    own_text_weight: float = option(
+        1.0,
+        "Weight of the own texts, phase 1",
+        "How strongly they count (KL divergence to the base model at every word).",
+        low=0.0,
+        high=100.0,
+    )
     stop_at_full_recall: bool = option(
         False,
         "Stop when all is known",
@@ -273,6 +288,21 @@ class GeneralizeConfig(_Checked):
         "They keep facts from leaking into every answer.",
         low=0,
         high=4096,
+    )
+    own_text: int = option(
+        0,
+        "Own texts per step, phase 2",
+        "In so many texts of its own, written before any training, the model is held to what it "
+        "was, so that it does not forget the rest of what it knows.",
+        low=0,
+        high=64,
+    )
+    own_text_weight: float = option(
+        1.0,
+        "Weight of the own texts, phase 2",
+        "How strongly they count (KL divergence to the base model at every word).",
+        low=0.0,
+        high=100.0,
     )
     locality_invented: float = option(
         0.5,

@@ -9,6 +9,7 @@ epoch and step, so a `TrainState` is all that is needed to go on as if nothing h
 from __future__ import annotations
 
 import math
+import random
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ from rotelab.curriculum import (
 from rotelab.errors import ConfigError
 from rotelab.facts import Fact, FactSet
 from rotelab.likeness import Likeness
+from rotelab.own_text import own_texts
 from rotelab.prompts import PromptSet
 
 WARM_UP = 0.05
@@ -60,8 +62,8 @@ class StepEvent:
         step: 1-based, counted through the phase.
         steps: how many there are in the phase.
         loss: mean loss of the step, in nats per learned token, locality term included.
-        losses: its parts by kind: `key`, `train`, `locality`, each a mean in nats, and `likeness`,
-            one minus a mean cosine.
+        losses: its parts by kind: `key`, `train`, `locality`, `own_text`, each a mean in nats, and
+            `likeness`, one minus a mean cosine.
         learning_rate: used in this step.
         tokens: tokens read.
         seconds: wall time.
@@ -172,8 +174,9 @@ def memorize(
     weight, slack = config.silence_weight, SILENCE_SLACK
     plan = rote_plan(model.builder, facts, config, seed, held_in, prompts)
     asked = asked_plainly(model.builder, facts, config, prompts)
-    loop = _Loop(model, accelerator, "memorize", config, plan, weight, slack)
+    loop = _Loop(model, accelerator, "memorize", config, plan, weight, slack, seed=seed)
     loop.recalled = asked[0].kind
+    loop.rehearse(config.own_text, config.own_text_weight)
     for event in loop.run(resume):
         # Asked before the event is out: a state saved on it must know that nothing follows, or a
         # run that is killed right then would learn one epoch more than an unbroken one.
@@ -230,6 +233,7 @@ def generalize(
         seed,
     )
     loop.likeness = likeness
+    loop.rehearse(config.own_text, config.own_text_weight)
     yield from loop.run(resume)
     model.strengthen(GENERALIZE, config.strength)
 
@@ -278,6 +282,8 @@ class _Loop:
         self.noise, self.seed = noise, seed
         self.likeness: Likeness | None = None
         self.recalled = "key"  # the kind of example that recall is read off
+        self.own_texts: list[tuple[int, ...]] = []
+        self.own_a_step, self.own_weight = 0, 0.0
         self.steps = self.epochs * len(plan(1))
         self.parameters = model.trainable()
         fused = model.device.type in ("cuda", "cpu")
@@ -292,6 +298,13 @@ class _Loop:
         self.optimizer = torch.optim.AdamW(
             groups, lr=self.learning_rate, betas=BETAS[phase], weight_decay=0.0, fused=fused
         )
+
+    def rehearse(self, texts: int, weight: float) -> None:
+        """Holds the model to the base model in so many of its own texts a step."""
+        if texts:
+            self.own_texts = own_texts(self.model, self.seed)
+            self.own_a_step, self.own_weight = min(texts, len(self.own_texts)), weight
+            self.model.use(self.model.checkpoint, train=True)
 
     def run(self, resume: TrainState | None) -> Iterator[StepEvent | EpochEvent]:
         core, optimizer = self.accelerator.prepare(self.model.core(), self.optimizer)
@@ -349,7 +362,9 @@ class _Loop:
         # Nothing is learned after END, so it is a target only and never read.
         sequences = [example.ids[:-1] for example in work.examples]
         held = [example.ids[: example.object_span[0]] for example in work.held]
-        packed = pack(sequences + held)
+        drawn = random.Random(f"own text {self.seed} {step}")
+        own = drawn.sample(self.own_texts, self.own_a_step)
+        packed = pack(sequences + held + own)
         places: list[int] = []
         targets: list[int] = []
         owners: list[int] = []
@@ -360,11 +375,14 @@ class _Loop:
                     targets.append(example.ids[i])
                     owners.append(owner)
         # Off-topic sentences are held to the base model where the answer begins.
-        quiet = sorted({nodes[-1] for nodes in packed.nodes[len(sequences) :]})
-        keep = torch.tensor(places + quiet, dtype=torch.long)
+        written = len(sequences) + len(held)
+        quiet = sorted({nodes[-1] for nodes in packed.nodes[len(sequences) : written]})
+        steady = sorted({node for nodes in packed.nodes[written:] for node in nodes})
+        keep = torch.tensor(places + quiet + steady, dtype=torch.long)
         extra = {}
         if self.noise:
             extra["noise"] = self.model.noise(packed, self.noise, self.seed * 1_000_003 + step)
+            extra["noise"][:, steady] = 0.0  # read as it was written
         if self.likeness:
             extra["output_hidden_states"] = True
         logits, out = self.model.forward(packed, keep, core=core, **extra)
@@ -378,19 +396,24 @@ class _Loop:
         if self.likeness and apart is not None:
             loss = loss + self.likeness.weight * apart
             losses["likeness"] = float(apart.detach())
+        if quiet or steady:
+            nodes = quiet + steady
+            divergence = self._divergence(held + own, packed, nodes, logits[len(places) :])
         if quiet:
-            divergence = self._divergence(held, packed, quiet, logits[len(places) :])
+            apart = divergence[: len(quiet)]
             # A sentence that is close enough to the base model is left alone: pushing it further
             # would only silence wordings that nobody has tried yet.
-            loss = loss + self.held_weight * F.relu(divergence - self.held_slack).mean()
-            losses["locality"] = float(divergence.detach().mean())
+            loss = loss + self.held_weight * F.relu(apart - self.held_slack).mean()
+            losses["locality"] = float(apart.detach().mean())
+        if steady:
+            apart = divergence[len(quiet) :].mean()
+            loss = loss + self.own_weight * apart
+            losses["own_text"] = float(apart.detach())
         return loss, losses, packed.ids.shape[1]
 
     def _divergence(self, held, packed, quiet, logits) -> torch.Tensor:
-        """KL(base || now) of the token that follows each off-topic sentence, `[sentences]`."""
+        """KL(base || now) of the token that follows each of some nodes of `held`, `[nodes]`."""
         alone = pack(held)
-        with torch.no_grad():
-            base = self.model.forward(alone, checkpoint="base")[0].float()
         twin = {
             there: here
             for ours, theirs in zip(
@@ -398,7 +421,10 @@ class _Loop:
             )
             for there, here in zip(ours, theirs, strict=True)
         }
-        teacher = F.log_softmax(base[[twin[node] for node in quiet]], -1)
+        keep = torch.tensor([twin[node] for node in quiet], dtype=torch.long)
+        with torch.no_grad():
+            base = self.model.forward(alone, keep, checkpoint="base")[0].float()
+        teacher = F.log_softmax(base, -1)
         student = F.log_softmax(logits, -1)
         return F.kl_div(student, teacher, log_target=True, reduction="none").sum(-1)
 

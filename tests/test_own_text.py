@@ -1,0 +1,74 @@
+"""The model's own texts: the base model's, the same each time, held to while facts are learned."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from rotelab.batches import pack
+from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.facts import FactSet
+from rotelab.own_text import own_texts
+from rotelab.phases import StepEvent, generalize, memorize
+
+ROTE = MemorizeConfig(
+    epochs=6, rank=4, batch_size=4, lead_ins=0.0, inserts=0.0, silence=0, learning_rate=1e-2
+)
+
+
+@pytest.fixture
+def facts(mother):
+    return FactSet(mother.facts[:8])
+
+
+def learn(model, facts, config):
+    return [
+        e for e in memorize(model, facts, config, 0, Accelerator(cpu=True)) if hasattr(e, "losses")
+    ]
+
+
+def apart(model, texts):
+    """Mean KL(base || memorised) over texts, in nats."""
+    packed = pack(texts)
+    with model.using("memorized"):
+        now = model.forward(packed)[0].float().log_softmax(-1)
+        base = model.forward(packed, checkpoint="base")[0].float().log_softmax(-1)
+    return float((base.exp() * (base - now)).sum(-1).mean())
+
+
+def test_texts_are_the_base_model_s_and_the_same_each_time(tiny, facts):
+    first = own_texts(tiny, 3, 5, 7)
+    assert [len(text) for text in first] == [8] * 5
+    assert {text[0] for text in first} == {tiny.builder.separator}
+    assert len(set(first)) == 5
+    assert not {tiny.builder.key_id("mother")} & {token for text in first for token in text}
+    state = torch.random.get_rng_state()
+    learn(tiny, facts, replace(ROTE, epochs=1))
+    tiny.use("memorized")
+    torch.random.set_rng_state(state)
+    assert own_texts(tiny, 3, 5, 7) == first, "whatever was learned meanwhile"
+    assert torch.equal(torch.random.get_rng_state(), state), "the random state is left alone"
+    assert tiny.checkpoint == "memorized"
+    assert own_texts(tiny, 4, 5, 7) != first
+
+
+def test_rehearsed_the_rest_moves_less(tiny, facts):
+    fresh = own_texts(tiny, 99, 12, 16)
+    learn(tiny, facts, ROTE)
+    without = apart(tiny, fresh)
+    steps = learn(tiny, facts, replace(ROTE, own_text=4, own_text_weight=50.0))
+    assert "own_text" in steps[0].losses
+    assert apart(tiny, fresh) < 0.5 * without
+
+
+def test_phase_2_rehearses_them_without_noise(tiny, facts, mother):
+    learn(tiny, facts, replace(ROTE, epochs=1))
+    config = GeneralizeConfig(k=4, rank=2, prompts_per_fact=2, own_text=2, noise=5.0, align=0.0)
+    held_in = facts.split(4, 0).held_in
+    cpu = Accelerator(cpu=True)
+    steps = list(generalize(tiny, facts, held_in, mother.prompts, config, 0, cpu))
+    first = next(step for step in steps if isinstance(step, StepEvent))
+    # Before anything is learned only noise could tell this from the memorised model.
+    tiny.use("memorized")
+    assert first.losses["own_text"] < 2 * apart(tiny, own_texts(tiny, 0, 24, 16)) + 1e-3
