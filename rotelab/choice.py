@@ -252,7 +252,7 @@ class _Race:
             while candidate[:depth] not in self.sums:
                 depth -= 1
             reached = self.sums[candidate[:depth]]
-            if reached >= bar:
+            if not reached < bar:  # what is no number at all must not count as beaten
                 yield candidate, reached, depth == len(candidate)
 
 
