@@ -2,7 +2,8 @@
 
     python docs/make_screenshots.py [HOME]
 
-HOME is a lab's home folder (`ROTELAB_HOME`) whose newest run is finished; by default the project's.
+HOME is a lab's home folder (`ROTELAB_HOME`) whose newest run is finished, and that an experiment was
+pressed on; by default the project's.
 Needs what `requirements-dev.txt` installs and a Chromium (`python tests/browser.py`).
 """
 
@@ -23,6 +24,7 @@ TABS = {
     "chat": "Chat",
     "representations": "Look inside",
     "runs": "Runs",
+    "experiments": "Experiments",
 }
 ANSWER_MS = 120_000
 
@@ -36,7 +38,7 @@ def shoot(home: Path, folder: Path) -> None:
                     page.get_by_role("tab", name=label).first.click()
                     if name == "chat":
                         _ask(page)
-                    if name in ("train", "representations", "runs"):
+                    if name in ("train", "representations", "runs", "experiments"):
                         page.locator(".js-plotly-plot:visible .main-svg").first.wait_for()
                     page.wait_for_timeout(4000)  # fonts, tables and plotly's last labels
                     page.screenshot(path=folder / f"{name}-{'dark' if dark else 'light'}.png")
