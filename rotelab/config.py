@@ -305,7 +305,7 @@ class GeneralizeConfig(_Checked):
         high=100.0,
     )
     locality_invented: float = option(
-        0.0,
+        0.5,
         "Share of made-up off-topic sentences",
         "In this share of the off-topic sentences a random noun stands in a random form (“The … of "
         "X is”), so that a form alone never draws out a fact.",
