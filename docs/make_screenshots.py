@@ -2,8 +2,8 @@
 
     python docs/make_screenshots.py [HOME]
 
-HOME is a lab's home folder (`ROTELAB_HOME`) whose newest run is finished, and that an experiment was
-pressed on; by default the project's.
+HOME is a lab's home folder (`ROTELAB_HOME`) whose newest run is finished, with an experiment made
+on it; by default the project's.
 Needs what `requirements-dev.txt` installs and a Chromium (`python tests/browser.py`).
 """
 

@@ -42,11 +42,6 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries are not the user's business
-    if "OMP_WAIT_POLICY" not in os.environ:
-        # torch's threads wait for each other without sleeping. Where a second program computes
-        # (a chat beside the training), a short such wait makes both twice as fast, and a run that
-        # is alone no slower.
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without “é” is no fault
     try:
