@@ -15,6 +15,8 @@ GRADIOS = {
     # The lock beside the head of a column that can't be edited: a label on a bare <div>, which
     # Gradio writes and gives no say in. Readers miss the word “Static column”, nothing else.
     ("aria-prohibited-attr", '.wrapper[aria-label="Static column"]'),
+    # What stands for a figure until it is there, likewise.
+    ("aria-prohibited-attr", '.empty[aria-label="Empty value"]'),
 }
 """Findings in what Gradio itself draws, which can't be mended here: rule and the element."""
 
@@ -22,9 +24,15 @@ RUN = """async ([rules, known]) => {
     const options = {resultTypes: ["violations"]};
     if (rules.length) options.runOnly = {type: "rule", values: rules};
     const found = await axe.run(document, options);
+    // By its text: the element itself may be gone by now.
+    const made = html => {
+        const holder = document.createElement("template");
+        holder.innerHTML = html;
+        return holder.content.firstElementChild;
+    };
     return found.violations.flatMap(rule => rule.nodes
         .filter(node => !known.some(([id, selector]) =>
-            id === rule.id && document.querySelector(node.target[0])?.matches(selector)))
+            id === rule.id && made(node.html)?.matches(selector)))
         .map(node => [rule.impact, rule.id, node.target.join(" "), node.failureSummary]));
 }"""
 
