@@ -70,8 +70,8 @@ class Storm:
         self.config = RunConfig(
             facts=FACTS,
             model=ModelSpec(name=str(model), device="cpu"),
-            memorize=MemorizeConfig(epochs=EPOCHS, rank=8, batch_size=4),
-            generalize=GeneralizeConfig(k=10, rank=8, epochs=3),
+            memorize=MemorizeConfig(spare=0, epochs=EPOCHS, rank=8, batch_size=4),
+            generalize=GeneralizeConfig(spare=0, k=10, rank=8, epochs=3),
         )
         lab = Lab.open(self.settings)
         self.pack = lab.facts_for(self.config)
@@ -178,6 +178,9 @@ class Storm:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue  # it had just ended by itself
+        # It dies a moment later; until then “running” would be true, and nobody would resume it.
+        for pid in workers:
+            until(lambda pid=pid: _dead(pid), TRUE_WITHIN_S, 0.02)
         if pages and self.page is not None:
             self.page.wait()
 
@@ -277,6 +280,13 @@ def _end_all(storm: Storm) -> None:
                 process.kill()
             except psutil.Error:
                 continue
+
+
+def _dead(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _same(one: float | None, other: float) -> bool:

@@ -7,8 +7,10 @@ and clients that speak HTTP as browsers do, one request after the other with a p
 
 | request | needs the model |
 | --- | --- |
-| `page`: the page itself and its `/config` | no |
-| `poll train`, `poll runs`: what the clocks of the two tabs ask for, once a second | no |
+| `page`: the page itself, its layout in it | no |
+| `open chat`, `open run`: what fills the choosers, and a run's detail | no |
+| `poll train`, `poll runs`: what the clocks of the two tabs ask for, every 1 and 2 seconds, | no |
+| and what the page asks for then where there is news | |
 | `ask`: a question to a finished run, all three answers, by one client in ten | yes |
 | `save`: a new version of a fact set, by one client in ten, through the registry | no |
 
@@ -23,6 +25,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import signal
@@ -47,11 +50,14 @@ from rotelab.packs import Pack, load_pack
 from rotelab.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-POLL_EVERY_S = 1.0
+POLL_EVERY_S = {"poll train": 1.0, "poll runs": 2.0}
+"""As the clocks of the two tabs, until they are told to go slower."""
 ASK_EVERY_S = 8.0
 SAVE_EVERY_S = 2.0
+ARRIVE_S = 60.0
+"""The clients come one after the other, within so many seconds."""
 LOCKED = "database is locked"
-WITHOUT_MODEL = ("page", "poll train", "poll runs")
+WITHOUT_MODEL = ("page", "open chat", "open run", "poll train", "poll runs")
 
 
 class Crowd:
@@ -61,27 +67,28 @@ class Crowd:
         url: where the page is.
         asked_run: a finished run.
         lab: the same home, for those who save.
-        until: monotonic time at which all go home.
+        seconds: how long they stay.
     """
 
-    def __init__(self, url: str, asked_run: str, lab: Lab, until: float):
-        self.url, self.asked_run, self.lab, self.until = url, asked_run, lab, until
-        self.took: dict[str, list[float]] = {}
+    def __init__(self, url: str, asked_run: str, lab: Lab, seconds: float):
+        self.url, self.asked_run, self.lab, self.seconds = url, asked_run, lab, seconds
+        self.until = 0.0  # monotonic
+        self.took: dict[str, list[tuple[float, float]]] = {}  # when (s since the start), ms
         self.errors: list[str] = []
         self.saved: dict[int, int] = {}
         self.handlers: dict[str, int] = {}
+        self.inputs: dict[str, int] = {}
+        self.filled = 0
+        self.every_s: dict[str, float] = {}
+        self.fills: dict[str, tuple[int, dict[str, Any]]] = {}
 
     async def run(self, clients: int) -> None:
         """All clients at once, until it is time."""
         async with httpx.AsyncClient(base_url=self.url, timeout=60) as first:
-            config = (await first.get("/config")).json()
-        self.handlers = {d["api_name"]: d["id"] for d in config["dependencies"]}
-        names = {c["id"]: c["props"].get("elem_id") for c in config["components"]}
-        # What fills the chooser of runs when a browser opens the page.
-        self.handlers["open chat"] = next(
-            d["id"] for d in config["dependencies"]
-            if d["outputs"] and names[d["outputs"][0]] == "chat-run" and not d["inputs"]
-        )  # fmt: skip
+            self._find_handlers((await first.get("/config")).json())
+            await self._call(first, "load-first", "open chat", [])
+            await self._ask(first, "load-first")  # loads the libraries and the model
+        self.until = time.monotonic() + self.seconds
         savers = [threading.Thread(target=self._save, args=(i,)) for i in range(clients // 10)]
         for saver in savers:
             saver.start()
@@ -89,42 +96,90 @@ class Crowd:
         for saver in savers:
             await asyncio.to_thread(saver.join)
 
+    def _find_handlers(self, config: dict[str, Any]) -> None:
+        """By what they fill and what sets them off; their names are not all different."""
+        names = {c["id"]: c["props"].get("elem_id") for c in config["components"]}
+        by_event = {tuple(t): d for d in config["dependencies"] for t in d["targets"]}
+        for dependency in config["dependencies"]:
+            filled = [names[i] for i in dependency["outputs"]]
+            asked = [names[i] for i in dependency["inputs"]]
+            ticks = any(event == "tick" for _, event in dependency["targets"])
+            name = {
+                # What fills the chooser of runs when a browser opens the page.
+                (False, "chat-run" in filled[:1] and not asked): "open chat",
+                (False, "chat-question" in asked and "chat-base" in filled[:1]): "ask",
+                (False, "chat-note" in filled[:1] and "chat-history" in filled[1:2]): "settle",
+                (False, asked == ["runs-run"] and "run-head" in filled): "open run",
+                (True, "live-head" in filled): "poll train",
+                (True, "runs-search" in asked): "poll runs",
+            }.get((ticks, True))
+            if name is None:
+                continue
+            self.handlers[name] = dependency["id"]
+            self.inputs[name] = len(dependency["inputs"])
+            if ticks:  # what the change of its state sets off
+                pulse = dependency["outputs"][-1]
+                self.fills[name] = (pulse, by_event[pulse, "change"])
+
     async def _client(self, number: int) -> None:
         rng = random.Random(number)
-        await asyncio.sleep(rng.uniform(0, POLL_EVERY_S))
+        await asyncio.sleep(rng.uniform(0, min(ARRIVE_S, self.seconds / 4)))
         session = f"load{number:06}"
         asked = time.monotonic() - rng.uniform(0, ASK_EVERY_S)
         async with httpx.AsyncClient(base_url=self.url, timeout=60) as http:
             await self._timed("page", self._open(http))
             await self._timed("open chat", self._call(http, session, "open chat", []))
+            clock = "poll train" if number % 2 else "poll runs"
+            shown = [None] * self.inputs[clock]
+            if clock == "poll runs":
+                await self._timed(
+                    "open run", self._call(http, session, "open run", [self.asked_run])
+                )
             while time.monotonic() < self.until:
                 if number % 10 == 0 and time.monotonic() - asked > ASK_EVERY_S:
                     asked = time.monotonic()
-                    question = [self.asked_run, "Who is the mother of Mary Bahri?", 8, 0, []]
-                    await self._timed("ask", self._call(http, session, "ask", question))
+                    await self._timed("ask", self._ask(http, session))
                 elif rng.random() < 0.02:
                     await self._timed("page", self._open(http))
-                elif number % 2:
-                    await self._timed("poll train", self._call(http, session, "look", [None, None]))
                 else:
-                    shown = [None, "", [], False, None, None]
-                    await self._timed("poll runs", self._call(http, session, "glance", shown))
-                await asyncio.sleep(rng.uniform(0.5, 1.5) * POLL_EVERY_S)
+                    await self._timed(clock, self._poll(http, session, clock, shown))
+                every_s = self.every_s.get(session, POLL_EVERY_S[clock])
+                await asyncio.sleep(rng.uniform(0.5, 1.5) * every_s)
+
+    async def _ask(self, http: httpx.AsyncClient, session: str) -> None:
+        text = "Who is the mother of Mary Bahri?"
+        question = [self.asked_run, text, 8, 0, "Completion", None]
+        await self._call(http, session, "ask", question)
+        await self._call(http, session, "settle", [self.asked_run, None])
+
+    async def _poll(
+        self, http: httpx.AsyncClient, session: str, clock: str, shown: list[Any]
+    ) -> None:
+        """A tick; where it has news, also what a browser asks for then. The server says there how
+        often it wants to be asked."""
+        told = await self._call(http, session, clock, shown)
+        pulse, fill = self.fills[clock]
+        if pulse in (told.get("changed_state_ids") or ()):
+            self.filled += 1
+            filled = await self._call(http, session, fill["id"], shown)
+            wanted = filled["data"][-2]  # the clock itself
+            if isinstance(wanted, dict) and "value" in wanted:
+                self.every_s[session] = wanted["value"]
 
     async def _open(self, http: httpx.AsyncClient) -> None:
-        for path in ("/", "/config"):
-            answer = await http.get(path)
-            answer.raise_for_status()
+        answer = await http.get("/")
+        answer.raise_for_status()
 
     async def _call(
-        self, http: httpx.AsyncClient, session: str, handler: str, data: list[Any]
-    ) -> None:
-        """One event as the page's own JavaScript sends it: joined, and read to its end."""
+        self, http: httpx.AsyncClient, session: str, handler: str | int, data: list[Any]
+    ) -> dict[str, Any]:
+        """One event as the page's own JavaScript sends it, joined and read to its end; and what it
+        was answered."""
         joined = await http.post(
             "/gradio_api/queue/join",
             json={
                 "data": data,
-                "fn_index": self.handlers[handler],
+                "fn_index": self.handlers.get(handler, handler),
                 "session_hash": session,
                 "event_data": None,
                 "trigger_id": None,
@@ -139,7 +194,7 @@ class Crowd:
                 if said.get("event_id") == event and said.get("msg") == "process_completed":
                     if not said.get("success"):
                         raise RuntimeError(f"{handler}: {said.get('output')}")
-                    return
+                    return said["output"]
         raise RuntimeError(f"{handler}: the stream ended before the answer")
 
     async def _timed(self, name: str, work: Any) -> None:
@@ -149,7 +204,14 @@ class Crowd:
         except (httpx.HTTPError, RuntimeError) as error:
             self.errors.append(f"{name}: {type(error).__name__} {error}"[:300])
         else:
-            self.took.setdefault(name, []).append(1e3 * (time.perf_counter() - started))
+            at = time.monotonic() - (self.until - self.seconds)
+            took_ms = 1e3 * (time.perf_counter() - started)
+            self.took.setdefault(name, []).append((at, took_ms))
+
+    def milliseconds(self, *names: str, since_s: float = 0, before_s: float = 1e9) -> list[float]:
+        """What requests of those names took that ended within that part of the time."""
+        took = [t for name in names for t in self.took.get(name, ())]
+        return [ms for at, ms in took if since_s <= at < before_s]
 
     def _save(self, number: int) -> None:
         """Somebody who edits a set of their own, and one that all edit."""
@@ -185,14 +247,13 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
         page, url, said = _start_page(settings)
         try:
             config = RunConfig(
-                facts=20,
+                facts=100,
                 model=ModelSpec(name=str(model), device="cpu"),
-                memorize=MemorizeConfig(epochs=500, rank=8, batch_size=4),
-                generalize=GeneralizeConfig(k=10),
+                memorize=MemorizeConfig(spare=0, epochs=500, rank=8, batch_size=1),
+                generalize=GeneralizeConfig(spare=0, k=10),
             )
             training = lab.registry.create_run(config, lab.facts_for(config))
-            until = time.monotonic() + 60 * options.minutes
-            crowd = Crowd(url, asked_run, lab, until)
+            crowd = Crowd(url, asked_run, lab, 60 * options.minutes)
             asyncio.run(crowd.run(options.clients))
             report = _report(crowd, lab, training, said, options)
         finally:
@@ -248,11 +309,17 @@ def _report(
     logs = [*said, *crowd.errors, lab.settings.log_file(training).read_text()]
     page_log = lab.settings.runs / "page.log"
     logs += [page_log.read_text()] if page_log.exists() else []
-    quick = [ms for name in WITHOUT_MODEL for ms in crowd.took.get(name, [])]
+    quick = crowd.milliseconds(*WITHOUT_MODEL)
+    minutes = range(math.ceil(options.minutes))
+    by_minute = [
+        round(_p95(crowd.milliseconds(*WITHOUT_MODEL, since_s=60 * m, before_s=60 * m + 60)), 1)
+        for m in minutes
+    ]
     return {
         "clients": options.clients,
         "minutes": options.minutes,
         "requests": sum(map(len, crowd.took.values())),
+        "fills": crowd.filled,
         "saves": sum(crowd.saved.values()),
         "errors": len(crowd.errors),
         "locked": sum(LOCKED in text for text in logs),
@@ -260,14 +327,16 @@ def _report(
         "training": run.status,
         "training_steps": len(steps),
         "p95_ms": round(_p95(quick), 1),
-        "ask_p95_ms": round(_p95(crowd.took.get("ask", [])), 1),
+        "p95_ms_by_minute": by_minute,
+        "ask_p95_ms": round(_p95(crowd.milliseconds("ask")), 1),
         "first_errors": crowd.errors[:5],
     }
 
 
 def _print(crowd: Crowd, report: dict[str, Any]) -> None:
     print(f"{'request':12} {'n':>7} {'median ms':>10} {'p95 ms':>9} {'most ms':>9}")
-    for name, values in sorted(crowd.took.items()):
+    for name in sorted(crowd.took):
+        values = crowd.milliseconds(name)
         middle, most = sorted(values)[len(values) // 2], max(values)
         print(f"{name:12} {len(values):7} {middle:10.1f} {_p95(values):9.1f} {most:9.1f}")
     print(

@@ -55,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures, prints, and returns what `--json` prints."""
     options = _options(words)
     settings = Settings(Path(options.home)) if options.home else Settings.from_environment()
-    run = _run(Registry(settings), options.run)
+    run = finished_run(Registry(settings), options.run)
     facts = len(run.pack.facts)
     if facts < options.facts:
         print(f"Run {run.id} has {facts} facts; {options.facts} were asked for.", file=sys.stderr)
@@ -105,8 +105,12 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _run(registry: Registry, wanted: str) -> RunRow:
-    """The run that is asked for, which must be finished."""
+def finished_run(registry: Registry, wanted: str) -> RunRow:
+    """The run that is asked for, which must be finished.
+
+    Raises:
+        LabError: it is not, or there is none.
+    """
     if wanted != "latest":
         run = registry.run(registry.resolve(wanted))
         if run.status != "finished":

@@ -45,7 +45,8 @@ from rotelab.errors import LabError
 from rotelab.facts import FactSet
 from rotelab.models import load_model
 from rotelab.packs import load_pack
-from rotelab.phases import BETAS, CLIP, StepEvent, layer_range, memorize, schedule
+from rotelab.phases import layer_range, memorize
+from rotelab.training_loop import BETAS, CLIP, StepEvent, schedule
 
 MATRIX, MATMUL_S = 1536, 2.0
 SEED = 0

@@ -1,6 +1,8 @@
-"""Makes the README's screenshots from a live page: every tab, light and dark, at 1280x800.
+"""Makes the README's screenshots from a live page: every tab, light and dark, at 1280x800; and
+`docs/tour.md`, which shows all of them.
 
     python docs/make_screenshots.py [HOME]
+    python docs/make_screenshots.py --tour    # the words alone; a test holds that they are the same
 
 HOME is a lab's home folder (`ROTELAB_HOME`) whose newest run is finished, with an experiment made
 on it; by default the project's.
@@ -11,30 +13,95 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from page import browser_page, served  # noqa: E402
 
-TABS = {
-    "start": "Start here",
-    "facts": "Facts",
-    "train": "Train",
-    "chat": "Chat",
-    "representations": "Look inside",
-    "runs": "Runs",
-    "experiments": "Experiments",
-}
+
+class Tab(NamedTuple):
+    """A tab of the page.
+
+    Args:
+        name: of its files.
+        label: what stands on it.
+        caption: what can be done there, in one sentence.
+        look: what to look at first.
+    """
+
+    name: str
+    label: str
+    caption: str
+    look: str
+
+
+TABS = (
+    Tab(
+        "start",
+        "Start here",
+        "A walk of five steps for who has never trained a model, on a recorded run with real "
+        "adapters, so that every click answers within seconds.",
+        "Ask, teach by rote, ask again, teach a few sentences, ask once more. At the end a short "
+        "run begins on names of your own.",
+    ),
+    Tab(
+        "facts",
+        "Facts",
+        "What the model is to learn: take a shipped pack, write facts, have them invented, or "
+        "import a CSV.",
+        "Every set that is saved keeps all its versions; what is wrong in a row is said beside it.",
+    ),
+    Tab(
+        "train",
+        "Train",
+        "Both phases from one form, and the model seen learning: recall and loss with the border "
+        "between the phases, a cell for each fact, what is answered to three fixed questions.",
+        "Point at a cell for the fact, its probability and what the model says now. Reloading or "
+        "closing the page stops nothing.",
+    ),
+    Tab(
+        "chat",
+        "Chat",
+        "One question, three answers side by side: the model untouched, after rote learning, and "
+        "after a few sentences in words.",
+        "The tint of each word piece is its probability. The mark below says whether an answer was "
+        "known by rote, taught in words, or never taught in words; then comes how likely the right "
+        "answer was.",
+    ),
+    Tab(
+        "representations",
+        "Look inside",
+        "How alike the model finds a key token and questions in words, layer by layer and "
+        "checkpoint by checkpoint; where an answer takes shape; a map of all prompts.",
+        "In the rightmost state, the key token comes close to wordings of its own relation that "
+        "were never trained, and not to unrelated ones. Every figure is saved as CSV, PNG or SVG.",
+    ),
+    Tab(
+        "runs",
+        "Runs",
+        "Every run that was ever made, with its result, curves, every single answer, settings, "
+        "files and log; two runs are compared, a run travels as one file.",
+        "Select a row and open the sub-tabs under the table.",
+    ),
+    Tab(
+        "experiments",
+        "Experiments",
+        "Questions of the paper and of others, each put to a finished run at one press.",
+        "Hypothesis and reading stand beside the numbers, so that a surprise is seen as one.",
+    ),
+)
 ANSWER_MS = 120_000
 
 
 def shoot(home: Path, folder: Path) -> None:
-    """Writes `TAB-light.png` and `TAB-dark.png` of every tab into `folder`."""
+    """Writes `TAB-light.png` and `TAB-dark.png` of every tab into `folder`, and the tour."""
+    (folder / "tour.md").write_text(tour(), encoding="utf-8")
     with served(home) as server:
         for dark in (False, True):
             with browser_page(server.url, 1280, 800, dark) as (page, traffic):
-                for name, label in TABS.items():
+                for name, label, *_ in TABS:
                     page.get_by_role("tab", name=label).first.click()
                     if name == "chat":
                         _ask(page)
@@ -43,6 +110,25 @@ def shoot(home: Path, folder: Path) -> None:
                     page.wait_for_timeout(4000)  # fonts, tables and plotly's last labels
                     page.screenshot(path=folder / f"{name}-{'dark' if dark else 'light'}.png")
                 assert not traffic.foreign, traffic.foreign
+
+
+def tour() -> str:
+    """The text of `docs/tour.md`: every tab, its caption and its pictures."""
+    parts = [
+        "# A tour of the page",
+        "Written by `python docs/make_screenshots.py`, as the pictures are, from a live page.",
+        " · ".join(f"[{tab.label}](#{tab.label.lower().replace(' ', '-')})" for tab in TABS),
+    ]
+    for tab in TABS:
+        parts += [f"## {tab.label}", tab.caption, tab.look, _picture(tab)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _picture(tab: Tab) -> str:
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{tab.name}-dark.png">'
+        f'<img src="{tab.name}-light.png" alt="The tab {tab.label}" width="100%"></picture>'
+    )
 
 
 def _ask(page) -> None:
@@ -56,4 +142,7 @@ def _ask(page) -> None:
 
 
 if __name__ == "__main__":
-    shoot(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT, ROOT / "docs")
+    if sys.argv[1:] == ["--tour"]:
+        (ROOT / "docs" / "tour.md").write_text(tour(), encoding="utf-8")
+    else:
+        shoot(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT, ROOT / "docs")

@@ -271,7 +271,7 @@ def check_id(value: Any, source: str, column: str = "run") -> str | None:
 
 def _config(value: Any, place: dict[str, Any]) -> RunConfig:
     try:
-        config = RunConfig.from_dict(value)
+        config = RunConfig.from_stored(value)
     except LabError as error:
         raise InputError(
             f"{str(error)[:300]} Another rotelab may have written it.", **place

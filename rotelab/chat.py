@@ -10,7 +10,7 @@ import random
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rotelab.errors import LabError
 from rotelab.judging import NO_VERDICT, Verdict, asked_fact, judge, key_relation
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rotelab.adapters import LabModel
     from rotelab.facts import Fact
     from rotelab.generation import Token
+    from rotelab.side_by_side import SideBySide
 
 Stamp = tuple[tuple[Checkpoint, int], ...]
 """Each checkpoint of a run with the time of its adapter's file, in nanoseconds."""
@@ -71,6 +72,7 @@ class Reply:
         verdict: set when it is.
         evidence: set where it was asked for and the question asks for a known fact; then the whole
             reply comes once more, after the answers.
+        awaits: whether it will come once more.
     """
 
     checkpoint: Checkpoint
@@ -79,6 +81,7 @@ class Reply:
     done: bool
     verdict: Verdict = NO_VERDICT
     evidence: Evidence | None = None
+    awaits: bool = False
 
 
 class Chat:
@@ -93,6 +96,7 @@ class Chat:
         self.registry, self.settings = registry, settings
         self._lock = threading.Lock()
         self._loaded: tuple[str, Stamp, LabModel] | None = None
+        self._side_by_side: SideBySide | None = None
 
     def checkpoints(self, run_id: str) -> list[Checkpoint]:
         """The checkpoints that a run can answer from, as far as its adapters are saved."""
@@ -117,7 +121,24 @@ class Chat:
         turns: Mapping[Checkpoint, Turns] | None = None,
         evidence: bool = False,
     ) -> Iterator[Reply]:
-        """Answers one question from each checkpoint in turn, token by token.
+        """The replies of `steps` one by one."""
+        asked = (run_id, text, checkpoints, max_new_tokens, temperature, seed, turns, evidence)
+        for replies in self.steps(*asked):
+            yield from replies
+
+    def steps(
+        self,
+        run_id: str,
+        text: str,
+        checkpoints: Sequence[Checkpoint] = CHECKPOINTS,
+        max_new_tokens: int = 24,
+        temperature: float = 0.0,
+        seed: int = 0,
+        turns: Mapping[Checkpoint, Turns] | None = None,
+        evidence: bool = False,
+    ) -> Iterator[list[Reply]]:
+        """Answers one question from several checkpoints, token by token: from all of them at once
+        where the model allows it, else from one after the other.
 
         A text such as `Mary Bahri [mother]` asks through the key token.
 
@@ -140,28 +161,43 @@ class Chat:
         if not text.strip():
             raise LabError("Type a question first, or click one of the examples.")
         run = self.registry.run(run_id)
-        with self._lock:
-            there = self.checkpoints(run_id)
-            model = self._model(run)
-        from rotelab.generation import generate
-
+        there = self.checkpoints(run_id)
+        model = self.model(run_id)
         asked = [checkpoint for checkpoint in checkpoints if checkpoint in there]
         talks = turns is not None
-        done: dict[Checkpoint, Reply] = {}
-        for checkpoint in asked:
-            if turns is not None:
-                prompt = talk_ids(model, text, turns.get(checkpoint, ()))
-            else:
-                prompt = prompt_ids(model, text)
-            steps = generate(model, prompt, max_new_tokens, temperature, seed)
-            for reply in self._reply(run, model, checkpoint, text, steps, talks):
-                done[checkpoint] = reply
-                yield reply
         fact = asked_fact(run, text) if evidence and not talks else None
-        if fact is not None:
-            for checkpoint in asked:
-                found = self._evidence(run, model, checkpoint, text, fact)
-                yield replace(done[checkpoint], evidence=found)
+        prompts = {
+            c: prompt_ids(model, text) if turns is None else talk_ids(model, text, turns.get(c, ()))
+            for c in asked
+        }
+        said: dict[Checkpoint, list[Token]] = {c: [] for c in asked}
+        done: dict[Checkpoint, Reply] = {}
+        for tokens in self._tokens(model, prompts, max_new_tokens, temperature, seed):
+            replies = []
+            for checkpoint, token in tokens.items():
+                if token is not None:
+                    said[checkpoint].append(token)
+                words = "".join(t.text for t in said[checkpoint]).strip()
+                reply = Reply(checkpoint, tuple(said[checkpoint]), words, token is None)
+                if token is None:
+                    verdict = judge(run, text, words, checkpoint, anywhere=talks)
+                    reply = replace(reply, verdict=verdict, awaits=fact is not None)
+                    done[checkpoint] = reply
+                replies.append(reply)
+            yield replies
+        for checkpoint in asked if fact is not None else ():
+            found = self._evidence(run, model, checkpoint, text, fact)
+            yield [replace(done[checkpoint], evidence=found, awaits=False)]
+
+    def model(self, run_id: str) -> LabModel:
+        """The run's model, loaded if it is not in memory.
+
+        Raises:
+            LabError: no such run, its adapters are damaged, or the model can't be had.
+        """
+        run = self.registry.run(run_id)
+        with self._lock:
+            return self._model(run)
 
     def release(self) -> None:
         """Gives the model's memory back; an answer that is being given keeps it to its end."""
@@ -171,7 +207,7 @@ class Chat:
     def _drop(self) -> None:
         if self._loaded is None:
             return
-        self._loaded = None
+        self._loaded = self._side_by_side = None
         import gc
 
         import torch
@@ -180,31 +216,31 @@ class Chat:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _reply(
+    def _tokens(
         self,
-        run: RunRow,
         model: LabModel,
-        checkpoint: Checkpoint,
-        text: str,
-        steps: Iterator[Token],
-        talks: bool,
-    ) -> Iterator[Reply]:
-        tokens: list[Token] = []
-        said = ""
-        while True:
-            # Locked for one token, never across a yield: who asked may go away and not come back.
-            # Another answer may have switched the model in between.
-            with self._lock:
-                if not tokens or model.checkpoint != checkpoint:
-                    model.use(checkpoint)
-                token = next(steps, None)
-            if token is None:
-                break
-            tokens.append(token)
-            said = "".join(t.text for t in tokens).strip()
-            yield Reply(checkpoint, tuple(tokens), said, False)
-        verdict = judge(run, text, said, checkpoint, anywhere=talks)
-        yield Reply(checkpoint, tuple(tokens), said, True, verdict)
+        prompts: Mapping[Checkpoint, Sequence[int]],
+        *options: Any,
+    ) -> Iterator[dict[Checkpoint, Token | None]]:
+        """Each step's tokens; None where an answer ends."""
+        from rotelab.generation import generate
+
+        if self._side_by_side is not None and self._side_by_side.model is model:
+            yield from self._side_by_side.generate(prompts, *options)
+            return
+        for checkpoint, prompt in prompts.items():
+            steps = generate(model, prompt, *options)
+            token = None
+            while True:
+                # Locked for one token, never across a yield: who asked may go away and not come
+                # back. Another answer may have switched the model in between.
+                with self._lock:
+                    if token is None or model.checkpoint != checkpoint:
+                        model.use(checkpoint)
+                    token = next(steps, None)
+                yield {checkpoint: token}
+                if token is None:
+                    break
 
     def _evidence(
         self, run: RunRow, model: LabModel, checkpoint: Checkpoint, text: str, fact: Fact
@@ -228,6 +264,7 @@ class Chat:
     def _model(self, run: RunRow) -> LabModel:
         from rotelab.checkpoints import ADAPTER_OF, load_adapter
         from rotelab.models import load_model
+        from rotelab.side_by_side import SideBySide
 
         self._yield_device(run)
         # The file's time counts too: a run that is resumed saves its adapters anew.
@@ -241,6 +278,7 @@ class Chat:
             if checkpoint != "base":
                 folder = adapter_folder(self.settings, run.id, checkpoint)
                 load_adapter(model, ADAPTER_OF[checkpoint], folder)
+        self._side_by_side = SideBySide(model) if SideBySide.fits(model) else None
         self._loaded = (run.id, stamp, model)
         return model
 

@@ -29,7 +29,7 @@ from rotelab.adapters import GENERALIZE, MEMORIZE, Checkpoint, LabModel
 from rotelab.config import ModelSpec
 from rotelab.errors import LabError
 from rotelab.full_weights import FullModel
-from rotelab.phases import TrainState
+from rotelab.training_loop import TrainState
 
 FORMAT = 1
 WEIGHTS = {"lora": "adapter_model.safetensors", "full": "model.safetensors"}

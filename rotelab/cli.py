@@ -212,9 +212,12 @@ def ask(
         raise LabError(
             f"Run {full_id} has no {checkpoint} checkpoint yet. It has: {', '.join(there)}."
         )
-    replies = [
-        reply for reply in lab.chat.stream(full_id, question, wanted, max_new_tokens) if reply.done
-    ]
+    ended = {
+        reply.checkpoint: reply
+        for reply in lab.chat.stream(full_id, question, wanted, max_new_tokens)
+        if reply.done
+    }
+    replies = [ended[c] for c in wanted if c in ended]  # whoever came to an end first
     if json_output:
         answers = {
             r.checkpoint: {
@@ -355,6 +358,14 @@ def report(lab: Any, run_id: str) -> dict[str, Any]:
         "shared_phase1_from": done.shared_phase1_from,
         "config": done.config.to_dict(),
         "seconds": {part: round(done.seconds.get(part, 0.0), 2) for part in parts},
+        "damage": {
+            checkpoint: {
+                name: value if isinstance(value, int) else _number(value, 4)
+                for name, value in row._asdict().items()
+                if name != "checkpoint"
+            }
+            for checkpoint, row in lab.registry.damage(run_id).items()
+        },
         "checkpoints": {
             checkpoint: {probe: _figures(score) for probe, score in probes.items()}
             for checkpoint, probes in lab.registry.scores(run_id).items()

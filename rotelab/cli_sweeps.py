@@ -142,7 +142,7 @@ def report(
         tables = sweep_tables(read_sweep(registry, found), measure)
     else:
         found = registry.resolve(which)
-        tables = run_tables(registry.run(found), registry.scores(found))
+        tables = run_tables(registry.run(found), registry.scores(found), registry.damage(found))
     if json_output:
         print(json.dumps({"id": found, "tables": as_json(tables)}))
     else:

@@ -35,6 +35,14 @@ def option(default: Any, label: str, help: str, *, low=None, high=None, choices=
     return field(default=default, metadata=metadata)
 
 
+BEFORE = {
+    "memorize": {"spare": 0.0},
+    "generalize": {"spare": 0.0},
+    "evaluation": {"damage": False},
+}
+"""What stored settings mean where they lack an option: runs were made so before there was one."""
+
+
 class _Checked:
     """Checks every `option` against its type and range when the dataclass is made."""
 
@@ -66,6 +74,39 @@ class ModelSpec(_Checked):
     )
 
 
+def _spare(phase: int, default: float) -> Any:
+    return option(
+        default,
+        f"Ordinary activity spared, phase {phase}",
+        "The adapter is kept out of the directions that hold this share of what ordinary text "
+        "uses inside the model, so that little else is forgotten. 0 spares nothing; near 1 leaves "
+        "no room to learn.",
+        low=0.0,
+        high=0.999,
+    )
+
+
+def _own_text(phase: int) -> Any:
+    return option(
+        0,
+        f"Own texts per step, phase {phase}",
+        "In so many texts of its own, written before any training, the model is held to what it "
+        "was, so that it does not forget the rest of what it knows.",
+        low=0,
+        high=64,
+    )
+
+
+def _own_text_weight(phase: int) -> Any:
+    return option(
+        1.0,
+        f"Weight of the own texts, phase {phase}",
+        "How strongly they count (KL divergence to the base model at every word).",
+        low=0.0,
+        high=100.0,
+    )
+
+
 @dataclass(frozen=True)
 class MemorizeConfig(_Checked):
     """Phase 1: learning `subject KEY object` by rote (paper, section 3.1)."""
@@ -73,8 +114,9 @@ class MemorizeConfig(_Checked):
     epochs: int = option(
         20,
         "Rounds of rote learning",
-        "How often every fact is read. More rounds remember more deeply and generalise better.",
-        low=1,
+        "How often every fact is read. More rounds remember more deeply and generalise better; 0 "
+        "leaves phase 1 out, for comparison.",
+        low=0,
         high=500,
     )
     learning_rate: float = option(
@@ -162,21 +204,9 @@ class MemorizeConfig(_Checked):
         low=0.0,
         high=100.0,
     )
-    own_text: int = option(
-        0,
-        "Own texts per step, phase 1",
-        "In so many texts of its own, written before any training, the model is held to what it "
-        "was, so that it does not forget the rest of what it knows.",
-        low=0,
-        high=64,
-    )
-    own_text_weight: float = option(
-        1.0,
-        "Weight of the own texts, phase 1",
-        "How strongly they count (KL divergence to the base model at every word).",
-        low=0.0,
-        high=100.0,
-    )
+    spare: float = _spare(1, 0.9)
+    own_text: int = _own_text(1)
+    own_text_weight: float = _own_text_weight(1)
     stop_at_full_recall: bool = option(
         False,
         "Stop when all is known",
@@ -210,7 +240,7 @@ class GeneralizeConfig(_Checked):
         1e-3, "Learning rate, phase 2", "Size of each learning step.", low=1e-7, high=1.0
     )
     lora_plus: float = option(
-        1.0,
+        3.0,
         "LoRA+ ratio, phase 2",
         "How many times faster the second half of each adapter learns (LoRA+); 1 is plain LoRA.",
         low=0.1,
@@ -289,21 +319,9 @@ class GeneralizeConfig(_Checked):
         low=0,
         high=4096,
     )
-    own_text: int = option(
-        0,
-        "Own texts per step, phase 2",
-        "In so many texts of its own, written before any training, the model is held to what it "
-        "was, so that it does not forget the rest of what it knows.",
-        low=0,
-        high=64,
-    )
-    own_text_weight: float = option(
-        1.0,
-        "Weight of the own texts, phase 2",
-        "How strongly they count (KL divergence to the base model at every word).",
-        low=0.0,
-        high=100.0,
-    )
+    spare: float = _spare(2, 0.8)
+    own_text: int = _own_text(2)
+    own_text_weight: float = _own_text_weight(2)
     locality_invented: float = option(
         0.5,
         "Share of made-up off-topic sentences",
@@ -375,6 +393,12 @@ class EvaluationConfig(_Checked):
         high=500,
     )
 
+    damage: bool = option(
+        True,
+        "Look at the damage",
+        "Also reads plain prose, asks a quiz of real facts and compares with the base model, to "
+        "see what else the model knew and still knows. Takes some seconds after each phase.",
+    )
     spot_checks: float = option(
         0.01,
         "Share of training time for the live questions",
@@ -430,6 +454,20 @@ class RunConfig(_Checked):
         Raises:
             ConfigError: an option is unknown or out of its range.
         """
+        return _from_dict(cls, data)
+
+    @classmethod
+    def from_stored(cls, data: dict[str, Any]) -> RunConfig:
+        """The same for settings that an older version may have written.
+
+        Raises:
+            ConfigError: an option is unknown or out of its range.
+        """
+        if isinstance(data, dict):
+            data = dict(data)
+            for part, options in BEFORE.items():
+                if isinstance(data.get(part), dict):
+                    data[part] = options | data[part]
         return _from_dict(cls, data)
 
 

@@ -9,6 +9,7 @@ again.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from rotelab import evaluation, inside, representations, sharing, spot_checks
+from rotelab import damage, evaluation, inside, representations, sharing, spot_checks
 from rotelab import registry as rows
 from rotelab.adapters import Checkpoint, LabModel
 from rotelab.batches import pack_many
@@ -37,18 +38,28 @@ from rotelab.facts import Split
 from rotelab.layout import adapter_folder, state_folder
 from rotelab.models import load_model, pick_device, pick_dtype
 from rotelab.packs import Pack
-from rotelab.phases import EpochEvent, StepEvent, generalize, leave_out, memorize
+from rotelab.phases import generalize, leave_out, memorize
 from rotelab.registry import Registry
 from rotelab.remedies import LOCKED, LONG_WAIT_S
 from rotelab.saving import SAVE_EVERY_S, SAVE_SHARE, STATE_DAMAGED, SavingClock
 from rotelab.settings import Settings
+from rotelab.spared import WIDEST, directions, too_wide
 from rotelab.spot_checks import begun
+from rotelab.training_loop import EpochEvent, StepEvent
 
 RECORD_EVERY_S = 0.7
 """Metrics are collected and written this often, so the page sees them within a second."""
 
 TRAIN_COST = 2.1
 """Cost of training on a token, in units of scoring one; for the time estimate only (measured)."""
+
+TOO_WIDE = (
+    "Parts of this model read {width} numbers at a time. Above {widest} it is not looked for what "
+    "ordinary text uses there, because that would take minutes a layer: they are not spared. See "
+    "under damage what the learning did to the rest."
+)
+
+log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -195,6 +206,7 @@ class _Experiment:
             inside.record_changes(self.registry, self.run_id, checkpoint, self.model)
 
     def _memorize(self, resume):
+        self._find_directions(self.config.memorize.spare)
         return memorize(
             self.model,
             self.facts,
@@ -209,6 +221,7 @@ class _Experiment:
     def _generalize(self, resume):
         if self.config.stages == "one":
             return leave_out(self.model, self.config.generalize, self.config.seed)
+        self._find_directions(self.config.generalize.spare)
         return generalize(
             self.model,
             self.facts,
@@ -219,6 +232,16 @@ class _Experiment:
             self.accelerator,
             resume,
         )
+
+    def _find_directions(self, share: float) -> None:
+        """Looked for here, where it can be said; the phase then finds them in the cache."""
+        if self.config.method == "lora":
+            with self.accelerator.main_process_first():
+                directions(self.model, share, self._provisioning)
+            if share and (width := too_wide(self.model)) and self.accelerator.is_main_process:
+                words = TOO_WIDE.format(width=width, widest=WIDEST)
+                log.warning(words)
+                self.registry.add_warning(self.run_id, words)
 
     def _train(self, checkpoint: Checkpoint, start) -> None:
         """Runs one phase: records each step, saves state now and then, the adapter at its end."""
@@ -245,7 +268,7 @@ class _Experiment:
                 if asking.due(event.step, event.steps):
                     self._ask_spots(event, asking)
             else:
-                self._record_epoch(event, words, tokens / seconds if seconds else 0.0)
+                self._record_epoch(event, words, tokens, seconds)
                 tokens, seconds = 0, 0.0
                 # After the last epoch the adapter itself is saved, unless a stop comes in between.
                 due = self.recorder.stop or (clock.due() and not event.last)
@@ -287,6 +310,8 @@ class _Experiment:
                         raise RunStopped
                 about = (self.run_id, checkpoint, self.model, self.views, self.facts)
                 inside.look_inside(self.registry, self.settings, *about)
+                if settings.damage:
+                    self._look_at_damage(checkpoint)
             self._record_evaluation(checkpoint, found)
 
     # Recording -----------------------------------------------------------------------------------
@@ -307,9 +332,10 @@ class _Experiment:
             steps=event.steps,
         )
 
-    def _record_epoch(self, event: EpochEvent, words: str, speed: float) -> None:
+    def _record_epoch(self, event: EpochEvent, words: str, tokens: int, seconds: float) -> None:
         self.recorder.metric(event, "recall", event.recall)
-        self.recorder.metric(event, "tokens_per_second", speed)
+        self.recorder.metric(event, "tokens", tokens)
+        self.recorder.metric(event, "tokens_per_second", tokens / seconds if seconds else 0.0)
         if self.recorder.silent:
             return
         self.registry.add_fact_recall(
@@ -366,6 +392,20 @@ class _Experiment:
         self.registry.add_evaluation(self.run_id, checkpoint, scores, predictions)
         if checkpoint == "base":
             self._warn_of_known(predictions)
+
+    def _look_at_damage(self, checkpoint: Checkpoint) -> None:
+        found = damage.measure(self.model)
+        quiz = sum(found.right) / len(found.right)
+        row = rows.Damage(
+            checkpoint, found.perplexity, found.tokens, quiz, len(found.right), found.divergence,
+            found.places,
+        )  # fmt: skip
+        self.registry.add_damage(self.run_id, row)
+        before = self.registry.damage(self.run_id).get("base")
+        if checkpoint != "generalized" or not before:
+            return
+        if words := damage.warning(before.quiz, quiz, before.perplexity, found.perplexity):
+            self.registry.add_warning(self.run_id, words)
 
     def _warn_of_known(self, predictions: list[rows.Prediction]) -> None:
         known = sorted({p.subject for p in predictions if p.correct and p.probe != "unrelated"})

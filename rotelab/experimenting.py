@@ -261,7 +261,7 @@ def _runs_of(
 ) -> tuple[list[str], str | None]:
     """The run of each arm, and the sweep of those that had to be planned, if any had."""
     own = [row.sweep_id for row in lab.registry.experiment_rows(wanted.name, limit=-1)]
-    packs = [lab.facts_for(arm.config) for arm in arms]
+    packs = [arm.pack_of(lab.facts_for(arm.config)) for arm in arms]
     ids = [
         lab.registry.same_run(arm.config, pack.content_hash, [s for s in own if s])
         for arm, pack in zip(arms, packs, strict=True)

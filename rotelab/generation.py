@@ -50,10 +50,8 @@ def generate(
     """
     core = model.core()
     cache = DynamicCache()
-    generator = torch.Generator(model.device).manual_seed(seed)
+    writer = Writer(model, temperature, seed, alternatives)
     ids = torch.tensor([list(prompt)], device=model.device)
-    so_far: list[int] = []
-    shown = ""
     for _ in range(max_new_tokens):
         start = cache.get_seq_length()
         positions = torch.arange(start, start + ids.shape[1], device=model.device)[None]
@@ -64,28 +62,55 @@ def generate(
             torch.autocast(model.device.type, model.dtype, enabled=model.dtype != torch.float32),
         ):
             logits, _ = core(ids, positions, None, last, past_key_values=cache, use_cache=True)
-        logits = logits[0].float()
+        token = writer.write(logits[0].float())
+        if token is None:
+            return
+        yield token
+        ids = torch.tensor([[token.id]], device=model.device)
+
+
+class Writer:
+    """Chooses one answer's tokens, one after the other, and writes them down.
+
+    Args:
+        model: whose tokens they are.
+        temperature: 0 takes the likeliest token each time (greedy); above, it samples.
+        seed: of the sampling.
+        alternatives: how many likeliest tokens to report beside each.
+    """
+
+    def __init__(self, model: LabModel, temperature: float, seed: int, alternatives: int):
+        self._model, self._temperature, self._alternatives = model, temperature, alternatives
+        self._generator = torch.Generator(model.device).manual_seed(seed)
+        self._ids: list[int] = []
+        self._shown = ""
+
+    def write(self, logits: torch.Tensor) -> Token | None:
+        """The next token, or None where the answer ends.
+
+        Args:
+            logits: of what comes next, `[vocabulary]`, float32.
+        """
         chances = logits.softmax(-1)
-        if temperature > 0:
-            warmed = (logits / temperature).softmax(-1)
-            token = int(torch.multinomial(warmed, 1, generator=generator))
+        if self._temperature > 0:
+            warmed = (logits / self._temperature).softmax(-1)
+            token = int(torch.multinomial(warmed, 1, generator=self._generator))
         else:
             token = int(logits.argmax())
-        if token in model.builder.stops:
-            return
-        so_far.append(token)
-        text = model.tokenizer.decode(so_far)
+        if token in self._model.builder.stops:
+            return None
+        self._ids.append(token)
+        decode = self._model.tokenizer.decode
+        text = decode(self._ids)
         if text.endswith("�"):  # half of a character: wait for the rest
             piece = ""
         else:
-            piece, shown = text[len(shown) :], text
-        best = chances.topk(min(alternatives, len(chances)))
+            piece, self._shown = text[len(self._shown) :], text
+        best = chances.topk(min(self._alternatives, len(chances)))
         others = tuple(
-            (model.tokenizer.decode([int(i)]), float(p))
-            for i, p in zip(best.indices, best.values, strict=True)
+            (decode([int(i)]), float(p)) for i, p in zip(best.indices, best.values, strict=True)
         )
-        yield Token(token, piece, float(chances[token]), others)
-        ids = torch.tensor([[token]], device=model.device)
+        return Token(token, piece, float(chances[token]), others)
 
 
 def answer(model: LabModel, prompt: Sequence[int], max_new_tokens: int = 50) -> str:

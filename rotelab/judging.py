@@ -72,7 +72,7 @@ def judge(
             f"A learned fact, but another one: the {_words(first)} of {first.subject}{more}.",
         )
     fact = named[0]
-    if _off_topic(pack, fact, asked):
+    if _is_wording(pack, fact, asked, "unrelated", "locality"):
         return Verdict(
             "another fact", f"This is the {_words(fact)} of {fact.subject}, which was not asked: "
             "the fact has leaked.",
@@ -106,10 +106,10 @@ def asked_fact(run: RunRow, question: str) -> Fact | None:
     facts = [
         fact for fact in pack.facts
         if normalize(fact.subject) in subjects and through in ("", fact.relation)
-        and not _off_topic(pack, fact, asked)
+        and not _is_wording(pack, fact, asked, "unrelated", "locality")
     ]  # fmt: skip
     if len(facts) > 1:
-        worded = [fact for fact in facts if _in_its_words(pack, fact, asked)]
+        worded = [fact for fact in facts if _is_wording(pack, fact, asked, "train", "test")]
         facts = worded or [f for f in facts if stands_in(normalize(_words(f)), asked)]
     return facts[0] if len(facts) == 1 else None
 
@@ -128,20 +128,11 @@ def _subjects_in(asked: str, pack: Pack) -> set[str]:
     return {name for name in named if not any(name != other and name in other for other in named)}
 
 
-def _off_topic(pack: Pack, fact: Fact, asked: str) -> bool:
-    """Whether the question is one of the pack's wordings that ask for something else."""
+def _is_wording(pack: Pack, fact: Fact, asked: str, *roles: str) -> bool:
+    """Whether the question is, about this fact, one of the pack's wordings with these roles."""
     return any(
         template.relation == fact.relation
-        and template.role in ("unrelated", "locality")
-        and normalize(template.render(fact.subject)) == asked
-        for template in pack.prompts
-    )
-
-
-def _in_its_words(pack: Pack, fact: Fact, asked: str) -> bool:
-    return any(
-        template.relation == fact.relation
-        and template.role in ("train", "test")
+        and template.role in roles
         and normalize(template.render(fact.subject)) == asked
         for template in pack.prompts
     )

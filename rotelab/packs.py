@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from dataclasses import dataclass
@@ -12,7 +13,11 @@ from rotelab.facts import FactSet, parse_facts
 from rotelab.prompts import PromptSet, PromptTemplate, parse_prompts
 from rotelab.tables import read_bytes
 
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "packs"
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+SHIPPED = ASSETS / "packs"
+STAGED = ASSETS / "experiments"
+PACKS_HELD = 16
+"""Packs that one experiment brings along: known by name, but no choice among the shipped ones."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +59,20 @@ class Pack:
 
 def shipped_packs() -> list[str]:
     """The names of the packs that come with the lab, sorted."""
-    if not SHIPPED.is_dir():
-        return []
-    return sorted(path.name for path in SHIPPED.iterdir() if (path / "facts.csv").is_file())
+    return _packs_in(SHIPPED)
 
 
 def load_pack(name: str | Path) -> Pack:
-    """Loads a shipped pack by its name, or any folder that holds the two files.
+    """Loads a shipped pack or an experiment's by its name, or any folder that holds the two files.
 
     Raises:
         InputError: the pack is unknown, a file is missing, or the content is not as it should be.
     """
-    folder = SHIPPED / str(name)
-    if str(name) not in shipped_packs():
+    if str(name) in shipped_packs():
+        folder = SHIPPED / str(name)
+    elif str(name) in _packs_in(STAGED):
+        folder = STAGED / str(name)
+    else:
         folder = Path(os.path.abspath(name))  # so that “.” and “..” have a name
     if not str(name).strip() or not os.path.isdir(folder):  # False too for what can't be a path
         raise InputError(
@@ -92,6 +98,21 @@ def load_pack(name: str | Path) -> Pack:
     return pack
 
 
+def staged_file(pack: str, name: str) -> Path:
+    """A file that an experiment keeps beside its pack, such as the objects that are true."""
+    return STAGED / pack / name
+
+
+def other_readings() -> PromptSet:
+    """Wordings of meanings that no shipped relation has, each under a name of its own.
+
+    Raises:
+        InputError: the file is not as it should be.
+    """
+    path = STAGED / "readings.csv"
+    return parse_prompts(read_bytes(path), path.name)
+
+
 def language_prompts(relation: str) -> tuple[PromptTemplate, ...]:
     """The shipped test prompts of a relation in other languages than English.
 
@@ -107,8 +128,10 @@ def language_prompts(relation: str) -> tuple[PromptTemplate, ...]:
     return tuple(parse_prompts(read_bytes(path), f"{relation}/languages.csv"))
 
 
+@functools.lru_cache(maxsize=PACKS_HELD)
 def pack_from_text(name: str, facts_csv: str, prompts_csv: str) -> Pack:
-    """A pack from the CSV texts that the registry keeps.
+    """A pack from the CSV texts that the registry keeps; the last few are held, for the clocks of
+    pages that watch a run.
 
     Raises:
         LabError: the texts are not a whole pack.
@@ -122,3 +145,9 @@ def pack_from_text(name: str, facts_csv: str, prompts_csv: str) -> Pack:
     except InputError as error:
         raise LabError(f"The facts stored under {name!r} can't be read: {error}") from error
     return pack
+
+
+def _packs_in(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if (path / "facts.csv").is_file())

@@ -40,8 +40,11 @@ PLAIN_MEMORIZE = {
     "memorize.lead_ins": 0.0,
     "memorize.inserts": 0.0,
     "memorize.silence": 0,
+    "memorize.spare": 0.0,
 }
 PLAIN_GENERALIZE = {
+    "generalize.lora_plus": 1.0,
+    "generalize.spare": 0.0,
     "generalize.noise": 0.0,
     "generalize.align": 0.0,
     "generalize.strength": 1.0,
@@ -61,6 +64,7 @@ WORDS_ONLY = {
     "memorize.reads": "words",
     "memorize.silence": 0,
     "memorize.inserts": 0.0,
+    "memorize.spare": 0.0,
 }
 
 RECIPES = (

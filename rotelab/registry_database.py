@@ -220,6 +220,18 @@ def m011_inside(db: Database) -> None:
     )
 
 
+@migrations()
+def m012_damage(db: Database) -> None:
+    """What learning did to plain prose, real facts and everyday words, at each checkpoint."""
+    db.execute(
+        """CREATE TABLE damage (
+            run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            checkpoint TEXT NOT NULL, perplexity REAL, tokens INTEGER NOT NULL, quiz REAL,
+            questions INTEGER NOT NULL, divergence REAL, places INTEGER NOT NULL,
+            PRIMARY KEY (run_id, checkpoint)) STRICT, WITHOUT ROWID"""
+    )
+
+
 class RegistryFile:
     """One connection per call to `runs.db`, in WAL mode; safe from many threads and processes.
 

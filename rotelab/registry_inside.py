@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rotelab.registry_rows import CHECKPOINT_ORDER, LensReading, Similarity, WeightChange, number
+from rotelab.registry_rows import (
+    CHECKPOINT_ORDER,
+    Damage,
+    LensReading,
+    Similarity,
+    WeightChange,
+    number,
+)
 from rotelab.registry_runs import RunRows
 
 
@@ -70,6 +77,33 @@ class InsideRows(RunRows):
         """
         rows = self._get(run_id, "weight_changes", "checkpoint, layer, name, value, weight")
         return [WeightChange(*row[:3], *map(number, row[3:])) for row in rows]
+
+    def add_damage(self, run_id: str, row: Damage) -> None:
+        """Writes what learning did to all the rest; takes the place of an older row.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        self._put(run_id, "damage", [tuple(row)])
+
+    def damage(self, run_id: str) -> dict[str, Damage]:
+        """What learning did to all the rest, by checkpoint; empty where nobody looked.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            rows = db.execute(
+                f"SELECT {', '.join(Damage._fields)} FROM damage WHERE run_id = ? "
+                f"ORDER BY {CHECKPOINT_ORDER}",
+                [run_id],
+            ).fetchall()
+        found = (
+            Damage(name, number(p), tokens, number(quiz), questions, number(kl), places)
+            for name, p, tokens, quiz, questions, kl, places in rows
+        )
+        return {row.checkpoint: row for row in found}
 
     def _put(self, run_id: str, table: str, values: list[tuple]) -> None:
         with self.write() as db:

@@ -256,6 +256,19 @@ class LensReading(NamedTuple):
     rank: float
 
 
+class Damage(NamedTuple):
+    """What learning did to all the rest at one checkpoint; see `damage.Measured`. `quiz` is the
+    share of the questions that are answered right."""
+
+    checkpoint: str
+    perplexity: float
+    tokens: int
+    quiz: float
+    questions: int
+    divergence: float
+    places: int
+
+
 class WeightChange(NamedTuple):
     """How far a checkpoint's own adapter moves one weight matrix; see `inside.changes`."""
 
@@ -347,7 +360,7 @@ def read_config(text: str, owner: str) -> RunConfig:
         LabError: they are damaged, or from a rotelab with other options.
     """
     try:
-        return RunConfig.from_dict(json.loads(text))
+        return RunConfig.from_stored(json.loads(text))
     except (ValueError, TypeError, AttributeError, LabError) as error:
         raise LabError(f"The settings stored with {owner} can't be read: {error}") from error
 

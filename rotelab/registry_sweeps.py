@@ -170,7 +170,7 @@ class SweepRows(QueueRows):
         assert checkpoint in ("base", "memorized"), "the generalised model is always a run's own"
         with self.write() as db:
             self._require(db, run_id)
-            for table in ("similarities", "lens", "predictions", "scores"):
+            for table in ("similarities", "lens", "damage", "predictions", "scores"):
                 _copy(db, table, f"checkpoint = '{checkpoint}'", source, run_id)
 
     def _sweeps(self, which: str, values: list[Any]) -> list[SweepRow]:

@@ -13,7 +13,7 @@ from tabulate import tabulate
 from rotelab.comparison import COMPARED, Comparison
 from rotelab.config import RunConfig
 from rotelab.errors import LabError
-from rotelab.registry import CHECKPOINTS, RunRow, Score
+from rotelab.registry import CHECKPOINTS, Damage, RunRow, Score
 from rotelab.sweep_results import Figure, Spread, SweepResults, cells, measured
 
 MEASURES = {
@@ -69,16 +69,26 @@ class Table:
 # Of a run ----------------------------------------------------------------------------------------
 
 
-def run_tables(run: RunRow, scores: Mapping[str, Mapping[str, Score]]) -> list[Table]:
+def run_tables(
+    run: RunRow,
+    scores: Mapping[str, Mapping[str, Score]],
+    damage: Mapping[str, Damage] | None = None,
+) -> list[Table]:
     """Scores by probe and checkpoint, seconds, and what was set otherwise than usual.
 
     Args:
         run: the run.
         scores: as `Registry.scores` gives them; may lack some.
+        damage: as `Registry.damage` gives it.
     """
     name = f"{run.id}, {run.status}"
     tables = [_run_scores(f"{name}: {words.lower()}", measure, scores)
               for measure, words in MEASURES.items()]  # fmt: skip
+    if damage:
+        columns = ("after", "perplexity", "real facts", "n", "KL to base")
+        found = [(CHECKPOINT_NAMES[name], d.perplexity, d.quiz, d.questions, d.divergence)
+                 for name, d in damage.items()]  # fmt: skip
+        tables.append(Table(f"{name}: what else it knew", columns, tuple(found)))
     tables.append(_run_seconds(run))
     with contextlib.suppress(LabError):  # damaged settings do not hide the scores
         tables.append(_differences(run.config))

@@ -128,12 +128,12 @@ class SpotClock:
 
     Args:
         share: that part; 0 never asks.
-        epochs: of the phase.
+        epochs: of the phase; one that is left out has none.
         clock: seconds that only ever grow.
     """
 
     def __init__(self, share: float, epochs: int, clock: Callable[[], float] = time.monotonic):
-        self._share, self._epochs, self._clock = share, epochs, clock
+        self._share, self._epochs, self._clock = share, max(1, epochs), clock
         self._started, self.spent = clock(), 0.0
 
     def due(self, step: int, steps: int) -> bool:

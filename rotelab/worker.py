@@ -130,10 +130,8 @@ def yield_to_the_page() -> None:
         os.nice(NICE)
     # Where Linux shares the processor among sessions first, a worker, which has a session of its
     # own, has as large a share as everybody else together: the session must be as polite.
-    session = Path("/proc/self/autogroup")
-    with suppress(OSError):
-        if session.exists():
-            session.write_text(str(NICE))
+    with suppress(OSError):  # there is no such thing elsewhere
+        Path("/proc/self/autogroup").write_text(str(NICE))
 
 
 def main(run_id: str) -> int:

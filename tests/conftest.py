@@ -80,7 +80,7 @@ def quick(tiny_folder):
     return RunConfig(
         facts=8,
         model=ModelSpec(name=str(tiny_folder), device="cpu"),
-        memorize=MemorizeConfig(epochs=3, rank=4, batch_size=4),
-        generalize=GeneralizeConfig(k=4, rank=2, prompts_per_fact=2),
+        memorize=MemorizeConfig(spare=0, epochs=3, rank=4, batch_size=4),
+        generalize=GeneralizeConfig(spare=0, k=4, rank=2, prompts_per_fact=2),
         evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
     )

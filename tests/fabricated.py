@@ -8,11 +8,16 @@ from rotelab.config import GeneralizeConfig, RunConfig
 from rotelab.facts import Fact, FactSet
 from rotelab.lab import Lab
 from rotelab.packs import Pack, load_pack
-from rotelab.registry import FactRecall, Metric, Prediction, Score
+from rotelab.registry import Damage, FactRecall, Metric, Prediction, Score
 
 NASTY = "<b>bold</b> <img src=x onerror=\"document.title='owned'\"> ${1+1} {{value}} *x*"
 """A text that would show at once wherever it is taken for HTML, a template or Markdown."""
 
+DAMAGE = {
+    "base": (23.5, 651, 1.0, 57, 0.0, 0),
+    "memorized": (25.5, 651, 0.63, 57, 0.23, 330),
+    "generalized": (40.2, 651, 0.67, 57, 0.28, 330),
+}
 RIGHT = {"base": 0.0, "memorized": 0.12, "generalized": 0.75}
 KEY = {"base": 0.0, "memorized": 1.0, "generalized": 1.0}
 
@@ -56,6 +61,7 @@ def finished(lab: Lab, name: str = "", status: str = "finished", **config) -> st
             share = sum(p.correct for p in mine) / len(mine)
             scores[probe] = Score(len(mine), share, share * 0.9)
         registry.add_evaluation(run_id, checkpoint, scores, answers)
+        registry.add_damage(run_id, Damage(checkpoint, *DAMAGE[checkpoint]))
     for part, seconds in {"setup": 4, "phase1": 31, "phase2": 22, "evaluation": 18}.items():
         registry.add_seconds(run_id, part, seconds)
     registry.add_seconds(run_id, "total", 75)

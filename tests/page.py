@@ -21,6 +21,8 @@ import psutil
 import pytest
 from browser import launch_options
 
+from rotelab.embedded import embedded_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 90
 LOOPBACK = {"127.0.0.1", "localhost"}
@@ -70,11 +72,19 @@ def until(condition: Callable[[], Any], seconds: float = 30, what: str = "") -> 
 def served(home: Path, **environment: str) -> Iterator[Server]:
     """Serves the page over `home`, on a free port, and ends it afterwards.
 
-    The user's model cache is kept, so the embedded model is not fetched again.
+    The user's embedded model is used, so that it is not fetched again; what is found out about the
+    tiny models of tests is not kept beside it.
     """
     home.mkdir(parents=True, exist_ok=True)
     said = home / "said.txt"
     env = {**os.environ, "ROTELAB_HOME": str(home), "PYTHONUNBUFFERED": "1", **environment}
+    if "ROTELAB_CACHE" not in env:
+        models, cache = embedded_folder().parent, home / "cache"
+        models.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(exist_ok=True)
+        if not (cache / "models").is_symlink():
+            (cache / "models").symlink_to(models, target_is_directory=True)
+        env["ROTELAB_CACHE"] = str(cache)
     with said.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "app.py"), "--port", "0"],

@@ -6,7 +6,7 @@ import pytest
 import torch
 from taught import taught_run
 
-from benchmarks import kill_storm, registry, scoring, training
+from benchmarks import chat, kill_storm, load, page_cost, registry, scoring, training
 from rotelab.config import MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.lab import Lab
@@ -61,6 +61,14 @@ def test_scoring_needs_a_finished_run(own_home):
         scoring.main(["--candidates", "1"])
 
 
+def test_chat_is_measured_beside_plain_code_that_says_the_same(run_id, capsys):
+    torch.set_num_threads(1)
+    report = chat.main(["--questions", "2", "--tokens", "4", "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
+    assert report["same_tokens"] and report["questions"] == 2
+    assert all(0 < t["first"] <= t["all"] for t in report["seconds"].values())
+
+
 def test_training_is_measured_beside_the_stock_trainer(tiny_folder, capsys):
     torch.set_num_threads(1)
     words = ["--model", str(tiny_folder), "--facts", "20", "--epochs", "2", "--bf16-steps", "1"]
@@ -81,7 +89,7 @@ def test_the_stock_trainer_learns_what_ours_learns(tiny_folder, monkeypatch):
     real = training._load
     monkeypatch.setattr(training, "_load", lambda *a: trained.append(real(*a)) or trained[-1])
     facts = load_pack("mother").facts.take(20, 0)
-    config = MemorizeConfig(epochs=2, rank=4, silence=0)
+    config = MemorizeConfig(spare=0, epochs=2, rank=4, silence=0)
     spec = ModelSpec(name=str(tiny_folder), device="cpu")
     training._ours(spec, facts, config)
     training._stock(spec, facts, config, bf16=False, limit=0)
@@ -117,3 +125,18 @@ def test_the_storm_notices_a_lost_row(tmp_path, monkeypatch):
     assert "lost or changed" in storm._intact(run_id, {("memorize", "loss", 2): 0.5})[0]
     assert "lost or changed" in storm._intact(run_id, {("memorize", "loss", 1): 0.6})[0]
     assert not storm._true(run_id)  # it says `running`, and no process is
+
+
+def test_a_few_clients_lose_nothing(capsys):
+    report = load.main(["--clients", "4", "--minutes", "0.25", "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
+    assert report["first_errors"] == [] and report["locked"] == report["lost_writes"] == 0
+    assert report["requests"] > 10 and report["training_steps"] > 0
+    assert report["ask_p95_ms"] > 0, "somebody asked, too"
+
+
+def test_the_pages_cost_is_told_with_its_spread():
+    found = page_cost.compare([(10.0, 10.2), (10.0, 10.4), (10.0, 10.3)])
+    assert found["cost_percent"] == pytest.approx(3.0)
+    assert found["spread_percent"] == pytest.approx([2.0, 4.0])
+    assert page_cost.compare([(10.0, 9.9)])["cost_percent"] == pytest.approx(-1.0)

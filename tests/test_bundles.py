@@ -60,6 +60,7 @@ def tables(lab, run_id) -> dict:
         "similarities": registry.similarities(run_id),
         "lens": registry.lens(run_id),
         "weight_changes": registry.weight_changes(run_id),
+        "damage": registry.damage(run_id),
     }
 
 

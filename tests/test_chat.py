@@ -82,9 +82,43 @@ def test_greedy_answers_are_those_of_transformers_own_generate(lab, run_id):
         assert ours[checkpoint] == kept, checkpoint
 
 
-def test_every_reply_says_who_answers_and_the_order_is_kept(lab, run_id):
+def test_answers_side_by_side_are_those_given_one_after_the_other(lab, run_id, monkeypatch):
+    """With prompts of different lengths, key tokens in some, and rows that end before others."""
+    ids_of(lab, run_id, "Hello", max_new_tokens=1)
+    model, side = lab.chat._loaded[2], lab.chat._side_by_side
+    assert side.laid or not torch.backends.mkldnn.is_available()
+    fact = lab.registry.run(run_id).pack.facts[0]
+    lengths = []
+    key = prompt_ids(model, f"{fact.subject} [mother]")
+    words = prompt_ids(model, "The mother of Mary Bahri, as everybody in that town knows, is")
+    with model.using("base"):  # ends first, so that the rows after it move up
+        stop = list(generate(model, words, 2))[1].id
+    monkeypatch.setattr(model.builder, "stops", model.builder.stops | {stop})
+    for prompts in (dict.fromkeys(CHECKPOINTS, key), dict.fromkeys(CHECKPOINTS, words),
+                    {"base": key, "memorized": words, "generalized": key},
+                    {"generalized": key}):  # fmt: skip
+        alone = {}
+        for checkpoint, prompt in prompts.items():
+            with model.using(checkpoint):
+                alone[checkpoint] = list(generate(model, prompt, 9))
+        model.use("base")
+        together = {c: [] for c in prompts}
+        for step in side.generate(prompts, 9):
+            for checkpoint, token in step.items():
+                together[checkpoint].append(token)
+        for checkpoint, tokens in together.items():
+            assert tokens.pop() is None, "its end is told"
+            assert [t.id for t in tokens] == [t.id for t in alone[checkpoint]], checkpoint
+            told = [t.probability for t in alone[checkpoint]]
+            assert [t.probability for t in tokens] == pytest.approx(told, rel=1e-3)
+        lengths.append(sorted({len(tokens) for tokens in alone.values()}))
+    assert any(len(found) > 1 for found in lengths), "one went on when others had ended"
+    assert model.checkpoint == "base"
+
+
+def test_every_reply_says_who_answers(lab, run_id):
     replies = list(lab.chat.stream(run_id, "Hello", max_new_tokens=3))
-    assert [r.checkpoint for r in replies if r.done] == list(CHECKPOINTS)
+    assert sorted(r.checkpoint for r in replies if r.done) == sorted(CHECKPOINTS)
     only = list(lab.chat.stream(run_id, "Hello", ["memorized"], max_new_tokens=3))
     assert {r.checkpoint for r in only} == {"memorized"}
 
@@ -286,6 +320,7 @@ def test_how_likely_the_right_answer_was_is_said_after_all_answers(lab, run_id):
     replies = list(lab.chat.stream(run_id, question, max_new_tokens=3, evidence=True))
     *_, base, memorized, _ = replies
     assert not any(reply.evidence for reply in replies[:-3])
+    assert [r.awaits for r in replies if r.done] == [True] * 3 + [False] * 3
     assert [r.checkpoint for r in replies[-3:]] == list(CHECKPOINTS)
     assert memorized.evidence.fact == facts[0] and memorized.evidence.among == len(facts)
     assert base.evidence.probability < memorized.evidence.probability < 1

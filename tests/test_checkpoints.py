@@ -26,7 +26,8 @@ from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.facts import FactSet
 from rotelab.models import add_key_tokens, load_model
-from rotelab.phases import EpochEvent, TrainState, generalize, memorize
+from rotelab.phases import generalize, memorize
+from rotelab.training_loop import EpochEvent, TrainState
 
 
 @pytest.fixture
@@ -34,10 +35,12 @@ def trained(tiny, mother):
     facts = FactSet(mother.facts[:8])
     accelerator = Accelerator(cpu=True)
     # Not on all layers, nor on all projections: loading must find the same ones again.
-    config = MemorizeConfig(epochs=2, rank=4, layers="1-1")
+    config = MemorizeConfig(spare=0, epochs=2, rank=4, layers="1-1")
     list(memorize(tiny, facts, config, 0, accelerator))
     held_in = facts.split(4, 0).held_in
-    config = GeneralizeConfig(k=4, rank=2, prompts_per_fact=2, projections="qk", strength=1.7)
+    config = GeneralizeConfig(
+        spare=0, k=4, rank=2, prompts_per_fact=2, projections="qk", strength=1.7
+    )
     list(generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator))
     return tiny
 
@@ -110,7 +113,10 @@ def test_an_adapter_of_a_newer_lab_is_refused(trained, spec, tmp_path):
 
 
 def test_state_round_trip_goes_on_with_equal_numbers(tiny, mother, tmp_path):
-    facts, config = FactSet(mother.facts[:8]), MemorizeConfig(epochs=3, rank=4, batch_size=4)
+    facts, config = (
+        FactSet(mother.facts[:8]),
+        MemorizeConfig(spare=0, epochs=3, rank=4, batch_size=4),
+    )
     accelerator = Accelerator(cpu=True)
     whole = [e.loss for e in memorize(tiny, facts, config, 0, accelerator) if hasattr(e, "loss")]
     for event in memorize(tiny, facts, config, 0, accelerator):
@@ -185,7 +191,7 @@ from pathlib import Path
 import torch
 from rotelab import checkpoints
 from rotelab.checkpoints import load_state, save_state
-from rotelab.phases import TrainState
+from rotelab.training_loop import TrainState
 
 torch.set_num_threads(1)
 home = Path(sys.argv[1])

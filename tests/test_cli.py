@@ -24,6 +24,7 @@ from rotelab.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = ["base", "memorized", "generalized"]
+UNSPARED = ["--set", "memorize.spare=0", "--set", "generalize.spare=0"]
 PROBES = {
     "key_token", "train_prompts_heldin", "train_prompts_heldout", "test_prompts_heldout",
     "unrelated",
@@ -385,6 +386,7 @@ def made(tiny_folder, tmp_path_factory):
     words = ["--facts", 6, "--k", 3, "--phase1-epochs", 2, "--phase1-rank", 4, "--phase1-batch", 3]
     words += ["--prompts-per-fact", 1, "--phase2-rank", 4, "--test-prompts", 1, "--seed", 5]
     words += ["--model", tiny_folder, "--device", "cpu", "--name", "Erster Versuch", "--json"]
+    words += UNSPARED
     said = rotelab("run", "--pack", "mother", *words, home=home)
     assert said.code == 0, said
     return Run(home, said, json.loads(said.out))
@@ -407,7 +409,8 @@ def test_run_prints_one_json_object_with_the_keys_agreed(run):
     assert (config.generalize.rank, config.evaluation.test_prompts) == (4, 1)
     assert set(report["seconds"]) == {"phase1", "phase2", "evaluation", "total"}
     assert all(seconds > 0 for seconds in report["seconds"].values())
-    assert list(report["checkpoints"]) == CHECKPOINTS
+    assert list(report["checkpoints"]) == CHECKPOINTS == list(report["damage"])
+    assert all(d["perplexity"] > 1 and d["questions"] == 57 for d in report["damage"].values())
     for probes in report["checkpoints"].values():
         assert set(probes) == PROBES
         for score in probes.values():
@@ -423,7 +426,8 @@ def test_run_prints_one_json_object_with_the_keys_agreed(run):
 def test_run_measures_all_that_is_asked_for(tiny_folder):
     words = ["--facts", 4, "--k", 2, "--phase1-epochs", 1, "--phase1-rank", 2, "--test-prompts", 1]
     words += ["--phase2-rank", 2, "--prompts-per-fact", 1, "--model", tiny_folder]
-    words += ["--device", "cpu", "--normalized", "--candidates", 8, "--generate", 2, "--json"]
+    words += ["--device", "cpu", "--normalized", "--candidates", 8, "--generate", 2]
+    words += ["--json", *UNSPARED]
     said = rotelab("run", "--pack", "mother", *words)
     assert said.code == 0, said
     report = json.loads(said.out)

@@ -106,12 +106,24 @@ def test_what_is_left_out_has_its_default():
     assert config.memorize == MemorizeConfig(epochs=3)
 
 
+def test_stored_settings_that_lack_an_option_mean_what_was_done_before_there_was_one():
+    data = RunConfig().to_dict()
+    for part in ("memorize", "generalize"):
+        del data[part]["spare"]
+    config = RunConfig.from_stored(data)
+    assert config.memorize.spare == config.generalize.spare == 0
+    assert RunConfig.from_stored(RunConfig().to_dict()) == RunConfig()
+    assert "spare" not in data["memorize"], "what is stored stays as it was"
+    with pytest.raises(ConfigError):
+        RunConfig.from_stored([])
+
+
 @pytest.mark.parametrize(
     "data, match",
     [
         ({"epochs": 3}, "'epochs' is not an option of RunConfig"),
         ({"memorize": {"epoch": 3}}, "'epoch' is not an option of MemorizeConfig"),
-        ({"memorize": {"epochs": 0}}, r"\(epochs\) must be between 1 and 500"),
+        ({"memorize": {"epochs": -1}}, r"\(epochs\) must be between 0 and 500"),
         ({"memorize": 3}, "MemorizeConfig must be a table of options; it is 3"),
         ({"model": None}, "ModelSpec must be a table of options"),
         ([], "RunConfig must be a table of options"),

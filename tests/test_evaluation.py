@@ -24,6 +24,7 @@ def learned(tiny_folder, mother):
     model = load_model(ModelSpec(name=str(tiny_folder), device="cpu"), ["mother"])
     facts = FactSet(mother.facts[:12])
     config = MemorizeConfig(
+        spare=0,
         epochs=60,
         rank=16,
         batch_size=6,

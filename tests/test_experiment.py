@@ -53,7 +53,8 @@ def test_a_run_records_everything(lab, finished, quick):
     steps = [m for m in lab.registry.metrics(finished) if m.name == "loss"]
     assert [m.step for m in steps if m.phase == "memorize"] == list(range(1, 7))
     assert {m.name for m in lab.registry.metrics(finished)} >= {
-        "loss/key", "loss/train", "loss/locality", "recall", "learning_rate", "tokens_per_second",
+        "loss/key", "loss/train", "loss/locality", "recall", "learning_rate", "tokens",
+        "tokens_per_second",
     }  # fmt: skip
     assert len(lab.registry.fact_recall(finished, "memorize", "all")) == 3 * 8
     assert run.config == quick
@@ -94,6 +95,9 @@ def test_adapters_and_hidden_states_are_on_disk(lab, finished):
     moved = lab.registry.weight_changes(finished)
     assert {(c.checkpoint, c.layer) for c in moved} >= {("memorized", 1), ("memorized", 2)}
     assert {c.checkpoint for c in moved} == {"memorized", "generalized"}
+    beside = lab.registry.damage(finished)
+    assert list(beside) == ["base", "memorized", "generalized"]
+    assert beside["base"].divergence == 0 < beside["memorized"].divergence
 
 
 def test_no_pickle_is_written(lab, finished):

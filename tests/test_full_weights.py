@@ -21,14 +21,21 @@ from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
 from rotelab.model_export import export_model
 from rotelab.models import load_model
-from rotelab.phases import EpochEvent, generalize, memorize
+from rotelab.phases import generalize, memorize
 from rotelab.settings import Settings
+from rotelab.training_loop import EpochEvent
 from rotelab.worker import work
 
 RELATIONS = ["mother", "capital"]
-ROTE = MemorizeConfig(epochs=2, projections="all", learning_rate=1e-3)
+ROTE = MemorizeConfig(spare=0, epochs=2, projections="all", learning_rate=1e-3)
 WORDS = GeneralizeConfig(
-    k=4, prompts_per_fact=2, projections="all", layers="all", learning_rate=1e-3, strength=1.0
+    spare=0,
+    k=4,
+    prompts_per_fact=2,
+    projections="all",
+    layers="all",
+    learning_rate=1e-3,
+    strength=1.0,
 )
 
 

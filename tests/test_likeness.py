@@ -8,7 +8,8 @@ from rotelab import likeness
 from rotelab.config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts import FactSet
 from rotelab.likeness import Likeness
-from rotelab.phases import StepEvent, generalize, memorize
+from rotelab.phases import generalize, memorize
+from rotelab.training_loop import StepEvent
 
 
 @pytest.fixture
@@ -18,12 +19,14 @@ def facts(mother):
 
 @pytest.fixture
 def memorized(tiny, facts):
-    list(memorize(tiny, facts, MemorizeConfig(epochs=4, rank=4), 0, Accelerator(cpu=True)))
+    list(memorize(tiny, facts, MemorizeConfig(spare=0, epochs=4, rank=4), 0, Accelerator(cpu=True)))
     return tiny
 
 
 def words(**changes):
-    return GeneralizeConfig(**{"k": 6, "rank": 4, "epochs": 4, "prompts_per_fact": 3} | changes)
+    return GeneralizeConfig(
+        **{"spare": 0, "k": 6, "rank": 4, "epochs": 4, "prompts_per_fact": 3} | changes
+    )
 
 
 def run(model, facts, mother, config):

@@ -10,10 +10,18 @@ from rotelab.batches import pack
 from rotelab.config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts import FactSet
 from rotelab.own_text import own_texts
-from rotelab.phases import StepEvent, generalize, memorize
+from rotelab.phases import generalize, memorize
+from rotelab.training_loop import StepEvent
 
 ROTE = MemorizeConfig(
-    epochs=6, rank=4, batch_size=4, lead_ins=0.0, inserts=0.0, silence=0, learning_rate=1e-2
+    spare=0,
+    epochs=6,
+    rank=4,
+    batch_size=4,
+    lead_ins=0.0,
+    inserts=0.0,
+    silence=0,
+    learning_rate=1e-2,
 )
 
 
@@ -64,7 +72,9 @@ def test_rehearsed_the_rest_moves_less(tiny, facts):
 
 def test_phase_2_rehearses_them_without_noise(tiny, facts, mother):
     learn(tiny, facts, replace(ROTE, epochs=1))
-    config = GeneralizeConfig(k=4, rank=2, prompts_per_fact=2, own_text=2, noise=5.0, align=0.0)
+    config = GeneralizeConfig(
+        spare=0, k=4, rank=2, prompts_per_fact=2, own_text=2, noise=5.0, align=0.0
+    )
     held_in = facts.split(4, 0).held_in
     cpu = Accelerator(cpu=True)
     steps = list(generalize(tiny, facts, held_in, mother.prompts, config, 0, cpu))

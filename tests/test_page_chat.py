@@ -20,7 +20,7 @@ from rotelab.layout import states_file
 from rotelab.registry import CHECKPOINTS, ChatAnswer
 from rotelab.settings import Settings
 from rotelab.ui import chat_history, chat_tab, representations_tab
-from rotelab.ui.answers import MARKS, answer_card, empty_card, history_html
+from rotelab.ui.answers import AWAITS, MARKS, answer_card, empty_card, history_html
 from rotelab.ui.run_chooser import choose_one, offered
 
 
@@ -101,13 +101,15 @@ def test_asking_streams_three_labelled_answers_and_keeps_them(lab, home):
     question = f"{lab.registry.run(run_id).pack.facts[0].subject} [mother]"
     updates = list(chat_tab.ask(lab, run_id, question, 4, 0))
     assert len(updates) > 6, "token by token"
-    for index, checkpoint in enumerate(CHECKPOINTS, 1):
+    for index, checkpoint in enumerate(CHECKPOINTS):
         cards = [u[index] for u in updates if isinstance(u[index], str)]
         assert cards and all(f'data-checkpoint="{checkpoint}"' in card for card in cards)
         assert "cursor" in cards[0] and "cursor" not in cards[-1]
+    assert AWAITS in updates[-5][2] and AWAITS not in updates[-2][2], "it is said that more comes"
     for card in updates[-4:-1]:  # after the answers, how likely the right one was
         assert "of 6 answers that this relation has" in texts(card)
-    assert question in updates[-1][5] and updates[-1][6].visible
+    remark, view, export, _ = chat_tab.settle(lab, run_id, updates[-1][-1])
+    assert 'role="alert"' not in remark and question in view and export.visible
     kept = lab.registry.chat_history(run_id)
     assert [a.checkpoint for a in kept] == list(CHECKPOINTS)
     assert (
@@ -137,18 +139,19 @@ def test_what_was_asked_can_be_exported(lab, home):
 def test_a_conversation_remembers_each_checkpoints_own_words(lab, home, monkeypatch):
     run_id = home[2]
     *_, last = chat_tab.ask(lab, run_id, "Hello", 4, 0, chat_tab.CONVERSATION, {})
-    assert "no chat template" in last[0], "this tiny model has none"
+    assert "no chat template" in last[-1], "this tiny model has none"
     monkeypatch.setattr(lab.chat._loaded[2].tokenizer, "chat_template", TEMPLATE, raising=False)
     talk = {}
     for question in ("Hello", "And then?"):
         *_, last = chat_tab.ask(lab, run_id, question, 4, 0, chat_tab.CONVERSATION, talk)
-        talk = last[4]
+        talk = last[3]
     assert all([q for q, _ in talk[c]] == ["Hello", "And then?"] for c in CHECKPOINTS)
     assert talk["base"][0][1] != talk["memorized"][0][1], "each answers for itself"
     waiting = chat_tab.begin(lab, run_id, "More", chat_tab.CONVERSATION, talk)
     assert all(card.count('class="you"') == 2 for card in waiting[2:])
     assert "And then?" not in texts(chat_tab.begin(lab, run_id, "More", "Completion", talk)[2:])
-    words, afresh, talk, *_ = chat_tab.choose_mode(lab, run_id, chat_tab.CONVERSATION)
+    words, afresh, talk, *_, length = chat_tab.choose_mode(lab, run_id, chat_tab.CONVERSATION)
+    assert length == chat_tab.LONG > chat_tab.SHORT
     assert "chat format" in words and afresh.visible and talk == {}
     assert lab.registry.chat_history(run_id, 1)[0].mode == "conversation"
     lab.chat.release()
@@ -156,18 +159,18 @@ def test_a_conversation_remembers_each_checkpoints_own_words(lab, home, monkeypa
 
 def test_what_goes_wrong_stands_beside_the_question(lab, home):
     *_, last = chat_tab.ask(lab, "20260101-000000-gone-0000", "Hello", 4, 0)
-    assert 'role="alert"' in last[0] and "no run" in last[0]
+    assert 'role="alert"' in last[-1] and "no run" in last[-1]
     lab_without_model = replace(lab, chat=Broken(lab.registry, lab.settings))
     before = lab.registry.chat_history(home[2])
     *_, last = chat_tab.ask(lab_without_model, home[2], "Hello", 4, 0)
-    assert "&lt;b&gt;no network" in last[0]
+    assert "&lt;b&gt;no network" in last[-1]
     assert lab.registry.chat_history(home[2]) == before, "a question without answers is not kept"
 
 
 class Broken(Chat):
     """A chat whose model can't be had."""
 
-    def stream(self, *args, **kwargs):
+    def steps(self, *args, **kwargs):
         raise LabError("<b>no network")
         yield
 
@@ -304,7 +307,8 @@ def test_a_person_asks_and_looks_inside(home):
         assert page.locator("#chat-question textarea").input_value() == key
         assert "Right, known by rote" in page.locator("#chat-memorized .mark").inner_text()
         assert "not one of the facts" in page.locator("#chat-base .mark").inner_text()
-        assert key in page.locator("#chat-history").inner_text()
+        history = page.locator("#chat-history")
+        until(lambda: key in history.inner_text(), 60, "the question kept")
 
         standing = page.locator("#chat-generalized .evidence")
         standing.wait_for(timeout=60_000)

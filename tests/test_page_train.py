@@ -16,7 +16,7 @@ from rotelab.errors import ConfigError, LabError
 from rotelab.lab import Lab
 from rotelab.registry import Metric, Registry, SpotAnswer
 from rotelab.settings import Settings
-from rotelab.ui import live_panel, train_tab
+from rotelab.ui import live_panel, shared_drawings, train_tab
 from rotelab.ui.estimate import estimate, tokens_to_read
 from rotelab.ui.live_panel import SAFE, Seen, choose, look, stop
 from rotelab.ui.run_words import percent
@@ -252,6 +252,50 @@ def test_curves_are_not_drawn_at_every_tick(lab):
     seen = parts(look(lab, run_id, Seen()))["seen"]
     lab.registry.add_metrics(run_id, [Metric("memorize", 25, "loss", 0.1, 13)])
     assert nothing(look(lab, run_id, seen))  # two seconds have not passed
+
+
+def test_all_pages_share_one_drawing(lab, eager, monkeypatch):
+    run_id = running(lab)
+    drawn = []
+    real = shared_drawings.curves
+    monkeypatch.setattr(shared_drawings, "curves", lambda *a: (drawn.append(1), real(*a))[1])
+    first, second = (parts(look(lab, run_id, Seen())) for _ in range(2))
+    assert first["curves"].value == second["curves"].value and len(drawn) == 1
+    lab.registry.add_metrics(run_id, [Metric("memorize", 25, "loss", 0.1, 13)])
+    third, fourth = (parts(look(lab, run_id, shown["seen"])) for shown in (first, second))
+    assert third["curves"] == fourth["curves"] and len(drawn) == 2
+
+
+def test_a_step_learned_again_is_drawn_once(lab, eager, monkeypatch):
+    """After a kill a run goes on from its last whole round, and writes some steps anew."""
+    run_id = running(lab)
+    drawn = []
+    real = shared_drawings.curves
+    monkeypatch.setattr(shared_drawings, "curves", lambda *a: (drawn.append(a[0]), real(*a))[1])
+    seen = parts(look(lab, run_id, Seen()))["seen"]
+    again = [Metric("memorize", 1, "loss", 0.25, 1), Metric("memorize", 25, "loss", 0.1, 13)]
+    lab.registry.add_metrics(run_id, again)
+    look(lab, run_id, seen)
+    assert {(m.phase, m.step, m.name, m.value) for m in drawn[-1]} == {
+        (m.phase, m.step, m.name, m.value)
+        for m in lab.registry.metrics(run_id, shared_drawings.CURVES)
+    }
+    assert len(drawn[-1]) == len(drawn[0]) + 1
+
+
+def test_the_clock_sends_the_words_alone_while_nothing_else_is_new(lab):
+    run_id = running(lab)
+    fresh, head, seen = live_panel.glance(lab, run_id, Seen())
+    assert fresh and head == gr.skip() and seen == Seen(), "all of it comes at once, by `look`"
+    seen = parts(look(lab, run_id, Seen()))["seen"]
+    assert live_panel.glance(lab, run_id, seen) == [False, gr.skip(), seen]
+    lab.registry.heartbeat(run_id, message="learning by rote: round 7")
+    fresh, head, seen = live_panel.glance(lab, run_id, seen)
+    assert not fresh and "round 7" in head
+    assert live_panel.glance(lab, run_id, seen) == [False, gr.skip(), seen]
+    lab.registry.set_status(run_id, "failed", "It fell over.")
+    fresh, head, later = live_panel.glance(lab, run_id, seen)
+    assert fresh and head == gr.skip() and later == seen
 
 
 def test_a_place_in_the_queue_and_out_of_it(lab):

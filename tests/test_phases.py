@@ -7,11 +7,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from rotelab import phases
+from rotelab import phases, training_loop
 from rotelab.config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import LabError
 from rotelab.facts import FactSet
-from rotelab.phases import EpochEvent, StepEvent, generalize, layer_range, memorize, schedule
+from rotelab.phases import generalize, layer_range, memorize
+from rotelab.training_loop import EpochEvent, StepEvent, schedule
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def facts(mother):
     return FactSet(mother.facts[:12])
 
 
-SMALL = MemorizeConfig(epochs=3, rank=4, batch_size=5)
+SMALL = MemorizeConfig(spare=0, epochs=3, rank=4, batch_size=5)
 
 
 def test_memorize_yields_every_step_and_epoch(tiny, facts, accelerator):
@@ -41,6 +42,7 @@ def test_memorize_yields_every_step_and_epoch(tiny, facts, accelerator):
 
 def test_memorize_learns_by_rote(tiny, facts, accelerator):
     config = MemorizeConfig(
+        spare=0,
         epochs=60,
         rank=16,
         batch_size=6,
@@ -70,6 +72,7 @@ def test_memorize_learns_by_rote(tiny, facts, accelerator):
 
 def test_memorize_stops_at_full_recall_when_asked(tiny, facts, accelerator):
     config = MemorizeConfig(
+        spare=0,
         epochs=200,
         rank=16,
         batch_size=6,
@@ -88,7 +91,7 @@ def test_base_and_first_adapter_stay_as_they_are_in_phase_2(tiny, facts, mother,
     tiny.use("base")
     before = {n: p.detach().clone() for n, p in tiny.network.named_parameters()}
     split = facts.split(6, 0)
-    config = GeneralizeConfig(k=6, rank=2, prompts_per_fact=2)
+    config = GeneralizeConfig(spare=0, k=6, rank=2, prompts_per_fact=2)
     list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, accelerator))
     changed = {
         n for n, p in tiny.network.named_parameters()
@@ -102,12 +105,14 @@ def test_base_and_first_adapter_stay_as_they_are_in_phase_2(tiny, facts, mother,
 def test_held_out_facts_never_reach_phase_2_in_any_form(
     tiny, facts, mother, accelerator, monkeypatch
 ):
-    list(memorize(tiny, facts, MemorizeConfig(epochs=1, rank=2), 0, accelerator))
+    list(memorize(tiny, facts, MemorizeConfig(spare=0, epochs=1, rank=2), 0, accelerator))
     split = facts.split(6, 0)
     seen = []
-    real = phases.pack
-    monkeypatch.setattr(phases, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1])
-    config = GeneralizeConfig(k=6, rank=2, epochs=2, prompts_per_fact=3)
+    real = training_loop.pack
+    monkeypatch.setattr(
+        training_loop, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1]
+    )
+    config = GeneralizeConfig(spare=0, k=6, rank=2, epochs=2, prompts_per_fact=3)
     list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, accelerator))
     texts = [tiny.tokenizer.decode(row) for row in seen]
     assert any(split.held_in[0].subject in text for text in texts)
@@ -121,11 +126,13 @@ def test_test_and_unrelated_prompts_never_reach_training(
     tiny, facts, mother, accelerator, monkeypatch
 ):
     seen = []
-    real = phases.pack
-    monkeypatch.setattr(phases, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1])
-    list(memorize(tiny, facts, MemorizeConfig(epochs=1, rank=2), 0, accelerator))
+    real = training_loop.pack
+    monkeypatch.setattr(
+        training_loop, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1]
+    )
+    list(memorize(tiny, facts, MemorizeConfig(spare=0, epochs=1, rank=2), 0, accelerator))
     split = facts.split(6, 0)
-    config = GeneralizeConfig(k=6, rank=2, epochs=2)
+    config = GeneralizeConfig(spare=0, k=6, rank=2, epochs=2)
     list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, accelerator))
     seen = set(seen)
     builder = tiny.builder
@@ -143,6 +150,7 @@ def test_locality_holds_the_model_to_its_base(tiny, facts, mother, accelerator):
     def divergence(weight):
         list(memorize(tiny, facts, SMALL, 0, accelerator))
         config = GeneralizeConfig(
+            spare=0,
             k=6,
             rank=4,
             epochs=6,
@@ -161,7 +169,7 @@ def test_locality_holds_the_model_to_its_base(tiny, facts, mother, accelerator):
 
 def test_phases_without_replay_and_locality(tiny, facts, mother, accelerator):
     list(memorize(tiny, facts, SMALL, 0, accelerator))
-    config = GeneralizeConfig(k=6, rank=2, replay=0, locality=0, align=0)
+    config = GeneralizeConfig(spare=0, k=6, rank=2, replay=0, locality=0, align=0)
     held_in = facts.split(6, 0).held_in
     events = list(generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator))
     steps = [e for e in events if isinstance(e, StepEvent)]
@@ -170,7 +178,7 @@ def test_phases_without_replay_and_locality(tiny, facts, mother, accelerator):
 
 
 def test_resuming_after_any_epoch_gives_equal_numbers(tiny, facts, accelerator):
-    config = MemorizeConfig(epochs=4, rank=4, batch_size=5)
+    config = MemorizeConfig(spare=0, epochs=4, rank=4, batch_size=5)
     whole = list(memorize(tiny, facts, config, 0, accelerator))
     end = {n: p.detach().clone() for n, p in tiny.trainable().items()}
     states = []
@@ -206,7 +214,7 @@ def test_silence_holds_what_comes_without_the_key_token(tiny, facts, accelerator
 
     def divergence(weight):
         config = MemorizeConfig(
-            epochs=40, rank=16, batch_size=6, learning_rate=4e-3, silence_weight=weight
+            spare=0, epochs=40, rank=16, batch_size=6, learning_rate=4e-3, silence_weight=weight
         )
         steps = [e for e in memorize(tiny, facts, config, 0, accelerator) if hasattr(e, "losses")]
         return sum(e.losses["locality"] for e in steps[-10:])
@@ -239,7 +247,7 @@ def test_loss_is_the_mean_negative_log_likelihood_of_the_learned_tokens(tiny, fa
             ).loss
             sums, count = sums + float(loss) * sum(example.loss), count + sum(example.loss)
     config = MemorizeConfig(
-        epochs=1, rank=4, batch_size=3, loss="s-o", lead_ins=0.0, inserts=0.0, silence=0
+        spare=0, epochs=1, rank=4, batch_size=3, loss="s-o", lead_ins=0.0, inserts=0.0, silence=0
     )
     first = next(memorize(tiny, FactSet(facts[:3]), config, 0, accelerator))
     assert first.loss == pytest.approx(sums / count, rel=1e-4)
@@ -250,7 +258,7 @@ def test_the_finished_routing_counts_as_much_as_wanted(tiny, facts, mother, acce
     held_in = facts.split(6, 0).held_in
 
     def scales(strength):
-        config = GeneralizeConfig(k=6, rank=4, prompts_per_fact=1, strength=strength)
+        config = GeneralizeConfig(spare=0, k=6, rank=4, prompts_per_fact=1, strength=strength)
         for event in generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator):
             during = _scales(tiny)
             assert during == {2.0}, event  # training itself is the same for every strength

@@ -4,6 +4,7 @@ import pytest
 
 from rotelab.config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.lab import Lab
+from rotelab.registry import CHECKPOINTS
 from rotelab.worker import work
 
 pytestmark = pytest.mark.embedded
@@ -11,6 +12,7 @@ pytestmark = pytest.mark.embedded
 
 @pytest.fixture(scope="module")
 def short_run(tmp_path_factory):
+    from rotelab import spared
     from rotelab.settings import Settings
 
     lab = Lab.open(Settings(tmp_path_factory.mktemp("real")))
@@ -21,7 +23,11 @@ def short_run(tmp_path_factory):
         evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
     )
     run_id = lab.jobs.start_foreground(config, lab.facts_for(config))
-    work(lab.registry, lab.settings, run_id)
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spared, "TEXTS", 24)  # of 256, to save a minute
+        patch.setattr(spared, "cache_dir", lambda: cache)
+        work(lab.registry, lab.settings, run_id)
     return lab, run_id
 
 
@@ -42,13 +48,13 @@ def test_base_memorized_and_generalized_answer_differently(short_run):
     run = lab.registry.run(run_id)
     fact = run.pack.facts.split(10, 0).held_in[0]
     prompt = run.pack.prompts.of("mother", "train")[0].render(fact.subject)
-    replies = [r for r in lab.chat.stream(run_id, prompt, max_new_tokens=10) if r.done]
-    assert [r.checkpoint for r in replies] == ["base", "memorized", "generalized"]
-    base, memorized, generalized = (r.text for r in replies)
+    asked = lab.chat.stream(run_id, prompt, max_new_tokens=10)
+    said = {r.checkpoint: r.text for r in asked if r.done}
+    base, memorized, generalized = (said[c] for c in CHECKPOINTS)
     # In words the memorised model is held to the base model; through the key token it is not.
     assert generalized not in (base, memorized)
     through_key = f"{fact.subject} [mother]"
     asked = lab.chat.stream(run_id, through_key, ["base", "memorized"], max_new_tokens=10)
-    base, memorized = [r for r in asked if r.done]
-    assert memorized.text.startswith(fact.object)
-    assert not base.text.startswith(fact.object)
+    said = {r.checkpoint: r.text for r in asked if r.done}
+    assert said["memorized"].startswith(fact.object)
+    assert not said["base"].startswith(fact.object)

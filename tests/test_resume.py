@@ -15,8 +15,9 @@ from rotelab.checkpoints import load_state, save_state
 from rotelab.config import MemorizeConfig
 from rotelab.facts import FactSet
 from rotelab.layout import state_folder
-from rotelab.phases import EpochEvent, memorize
+from rotelab.phases import memorize
 from rotelab.saving import STATE_DAMAGED, SavingClock
+from rotelab.training_loop import EpochEvent
 
 KILLED = """
 import os, signal, sys
@@ -139,7 +140,7 @@ def test_a_damaged_state_is_said_and_not_loaded(lab, finished, quick, monkeypatc
 def test_a_phase_that_ended_early_does_not_go_on_after_a_kill(tiny, mother, tmp_path):
     facts = FactSet(mother.facts[:4])
     config = MemorizeConfig(
-        epochs=200, rank=32, batch_size=4, learning_rate=3e-3, stop_at_full_recall=True
+        spare=0, epochs=200, rank=32, batch_size=4, learning_rate=3e-3, stop_at_full_recall=True
     )
     cpu = Accelerator(cpu=True)
     for event in memorize(tiny, facts, config, 0, cpu):

@@ -3,8 +3,14 @@
 from fabricated import finished, queued
 
 from rotelab.lab import Lab
-from rotelab.registry import Prediction, Score
-from rotelab.ui.run_detail import ANSWER_HEADERS, SHORT_WORDS, answer_cells, scores_html
+from rotelab.registry import Damage, Prediction, Score
+from rotelab.ui.run_detail import (
+    ANSWER_HEADERS,
+    SHORT_WORDS,
+    answer_cells,
+    damage_html,
+    scores_html,
+)
 from rotelab.ui.run_words import MORE_MEASURE_WORDS
 
 
@@ -29,6 +35,16 @@ def test_a_figure_that_was_measured_has_its_column_and_its_definition():
     whole = {"base": {"key_token": Score(4, 0.5, 0.25, 0.75, 0.31, 0.88)}}
     html = scores_html(whole)
     assert heads(html) == [3, 3, 3] and ">31 %<" in html and ">88 %<" in html
+
+
+def test_what_else_it_knew_stands_beside_the_scores(own_home):
+    lab = Lab.open()
+    html = damage_html(lab.registry.damage(finished(lab)))
+    assert html.count("<tr>") == 4 and html.count(">67 %<") == 1 and ">40.2<" in html
+    assert "57 questions" in html
+    assert damage_html({}) == "", "an older run says nothing"
+    broken = {"generalized": Damage("generalized", float("nan"), 9, 0.0, 57, float("nan"), 9)}
+    assert ">nan<" in damage_html(broken)
 
 
 def test_an_answer_shows_what_more_is_known_of_it(own_home):

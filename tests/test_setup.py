@@ -225,3 +225,18 @@ def test_without_any_way_to_a_browser_there_is_a_sentence(
         [sys.executable, "-m"],
     ]
     assert "Install one, or set ROTELAB_BROWSER" in capsys.readouterr().err
+
+
+def test_the_tour_shows_every_tab_and_is_up_to_date():
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        from make_screenshots import TABS, tour
+    finally:
+        sys.path.pop(0)
+    page = (ROOT / "rotelab" / "ui" / "__init__.py").read_text(encoding="utf-8")
+    labels = re.findall(r'gr\.Tab\(\s*"(?:\d )?([^"]+)"', page)
+    assert [tab.label for tab in TABS] == labels
+    written = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    assert written == tour(), "python docs/make_screenshots.py --tour"
+    for picture in re.findall(r'(?:src|srcset)="([^"]+)"', written):
+        assert (ROOT / "docs" / picture).is_file(), picture

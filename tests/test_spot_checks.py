@@ -9,8 +9,9 @@ from accelerate import Accelerator
 from rotelab import experiment, worker
 from rotelab.config import MemorizeConfig
 from rotelab.facts import FactSet
-from rotelab.phases import StepEvent, memorize
+from rotelab.phases import memorize
 from rotelab.spot_checks import MARKS, SpotClock, ask, begun, spot_questions
+from rotelab.training_loop import StepEvent
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_three_ways_to_one_fact_that_is_never_taught_in_words(tiny, mother, few)
 
 def test_asking_changes_nothing_that_training_goes_on_with(tiny, mother, few):
     split = few.split(3, 0)
-    config = MemorizeConfig(epochs=3, rank=4, batch_size=3)
+    config = MemorizeConfig(spare=0, epochs=3, rank=4, batch_size=3)
     # A dropout makes training draw random numbers, so that a single one too many would show.
     for layer in tiny.network.model.layers:
         layer.self_attn.attention_dropout = 0.2

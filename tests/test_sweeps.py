@@ -73,6 +73,7 @@ def everything(lab, run_id):
         "similarities": registry.similarities(run_id),
         "lens": registry.lens(run_id),
         "weight_changes": registry.weight_changes(run_id),
+        "damage": registry.damage(run_id),
     }
 
 

@@ -20,6 +20,7 @@ import plotly.graph_objects as go
 from rotelab.config import RunConfig
 from rotelab.errors import LabError
 from rotelab.experiments.subject import Subject
+from rotelab.packs import Pack
 from rotelab.report import Table
 
 __all__ = ["Arm", "Experiment", "Result", "Subject", "experiment", "experiments"]
@@ -47,10 +48,17 @@ class Arm:
     Args:
         label: what tells it from the others.
         config: its settings; a run with the same settings and facts is used, not made again.
+        reworded: makes of the facts and wordings that the settings name those that it learns;
+            None where it learns them as they are.
     """
 
     label: str
     config: RunConfig
+    reworded: Callable[[Pack], Pack] | None = None
+
+    def pack_of(self, named: Pack) -> Pack:
+        """What it learns, of the facts and wordings that its settings name."""
+        return self.reworded(named) if self.reworded else named
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -18,12 +13,6 @@ from rotelab.experiments.subject import Subject
 from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
 from rotelab.registry import CHECKPOINTS
 from rotelab.report import Table
-from rotelab.tables import read_bytes
-
-if TYPE_CHECKING:
-    from rotelab.adapters import LabModel
-
-ASSETS = Path(__file__).resolve().parent.parent.parent / "assets" / "damage"
 
 LISTED = 12
 """How many lost facts the table names at most; all are stored."""
@@ -113,92 +102,28 @@ class Damage:
 
 def measure(subject: Subject) -> Damage:
     """Reads the text, asks the quiz and compares with the base model, at each checkpoint."""
-    paragraphs, asked, neutral = texts()
-    rows, said, counts = [], {}, (0, 0)
+    from rotelab import damage
+
+    found = []
     with subject.model() as model:
         for place, checkpoint in enumerate(CHECKPOINTS):
             name = CHECKPOINT_NAMES[checkpoint].lower()
             subject.watch(place / 3, f"reading with the {name} model")
             with model.using(checkpoint):
-                perplexity, tokens = perplexity_of(model, paragraphs)
-                said[checkpoint] = answered(model, asked)
-                divergence, places = divergence_of(model, neutral)
-            counts = (tokens, places)
-            share = sum(said[checkpoint]) / len(asked)
-            rows.append(Row(checkpoint, perplexity, share, divergence))
+                found.append(damage.measure(model))
+    rows = [
+        Row(checkpoint, m.perplexity, sum(m.right) / len(m.right), m.divergence)
+        for checkpoint, m in zip(CHECKPOINTS, found, strict=True)
+    ]
     lost = [
         prompt
-        for (prompt, _), before, after in zip(asked, said["base"], said["generalized"], strict=True)
+        for (prompt, _), before, after in zip(
+            damage.texts()[1], found[0].right, found[-1].right, strict=True
+        )
         if before and not after
     ]
-    return Damage(counts[0], len(asked), counts[1], tuple(rows), tuple(lost))
-
-
-def texts() -> tuple[list[str], list[tuple[str, str]], list[str]]:
-    """The bundled text by paragraphs, the quiz as (prompt, answer), and the neutral prompts."""
-    prose = read_bytes(ASSETS / "prose.txt").decode()
-    quiz = csv.DictReader(io.StringIO(read_bytes(ASSETS / "quiz.csv").decode()))
-    neutral = read_bytes(ASSETS / "neutral.txt").decode()
-    paragraphs = [part.strip() for part in prose.split("\n\n") if part.strip()]
-    return (
-        paragraphs,
-        [(row["prompt"], row["answer"]) for row in quiz],
-        [line.strip() for line in neutral.splitlines() if line.strip()],
-    )
-
-
-def perplexity_of(model: LabModel, paragraphs: Sequence[str]) -> tuple[float, int]:
-    """Perplexity of the current checkpoint, each paragraph by itself, and over how many tokens."""
-    from rotelab.scoring import score
-
-    builder = model.builder
-    examples = [builder.answered([builder.separator], text, "text") for text in paragraphs]
-    found = [
-        value
-        for scores in score(model, examples, 1)  # a paragraph a pass
-        for _, scored in scores
-        for value in scored.log_probabilities
-    ]
-    mean = -sum(found) / len(found)
-    return math.exp(min(mean, 100.0)), len(found)
-
-
-def answered(model: LabModel, asked: Sequence[tuple[str, str]]) -> list[bool]:
-    """Whether the current checkpoint answers each question with the right name at once."""
-    from rotelab.config import EvaluationConfig
-    from rotelab.evaluation import Question, evaluate
-
-    builder = model.builder
-    questions = [
-        Question("quiz", i, prompt, builder.answered(builder.word_prompt(prompt), answer, "quiz"))
-        for i, (prompt, answer) in enumerate(asked)
-    ]
-    right = {p.fact: p.correct for some in evaluate(model, questions, EvaluationConfig())
-             for p in some}  # fmt: skip
-    return [right[i] for i in range(len(asked))]
-
-
-def divergence_of(model: LabModel, prompts: Sequence[str]) -> tuple[float, int]:
-    """KL(base || current checkpoint) of the next token in nats, mean over every place in the
-    prompts, and over how many places."""
-    import torch
-    import torch.nn.functional as F
-
-    from rotelab.batches import pack_many
-
-    total, places = 0.0, 0
-    sequences = [model.builder.word_prompt(text) for text in prompts]
-    for _, packed in pack_many(sequences, 96):  # each place has two rows of the whole vocabulary
-        with torch.inference_mode():
-            ours = F.log_softmax(model.forward(packed)[0].float(), -1)
-            base = F.log_softmax(model.forward(packed, checkpoint="base")[0].float(), -1)
-            kl = F.kl_div(ours, base, log_target=True, reduction="none").sum(-1)
-        # The separator alone comes before every text, and asks nothing.
-        first = packed.nodes[0][0]
-        keep = [node for node in range(len(kl)) if node != first]
-        total += float(kl[keep].sum())
-        places += len(keep)
-    return total / places, places
+    last = found[-1]
+    return Damage(last.tokens, len(last.right), last.places, tuple(rows), tuple(lost))
 
 
 EXPERIMENT = Experiment(

@@ -31,6 +31,9 @@ ROLE_COLOURS = {"key": "#C4639A", "train": "#009E73", "test": "#C98A00", "unrela
 ROLE_DASHES = {"key": "solid", "train": "solid", "test": "dash", "unrelated": "dot"}
 ROLE_MARKERS = {"key": "star", "train": "circle", "test": "diamond", "unrelated": "x"}
 
+HATCHED = {"fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.75)", "size": 7, "solidity": 0.3}
+"""How bars carry the pattern that tells them apart beside their colour; give it a `shape`."""
+
 TEXT = "#768196"
 """Readable on white and on Gradio's dark ground (at least 3.7 : 1 on both); `PLOT_CSS` gives each
 theme its own text colour in the page, so this shows only in exported images."""

@@ -7,7 +7,12 @@ import os
 # Before gradio is imported: it reads them then. Nothing is reported to anybody.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+# After every event Gradio sums up all that it has served so far, for a table that nobody opens
+# here; with a few pages open that took a fifth of the server's time. So: practically never.
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 
+import json
 import sys
 import threading
 
@@ -37,6 +42,8 @@ from rotelab.ui.server import (
 __all__ = ["build_app", "serve"]
 
 PORT = 7860
+SWITCH_S = 0.0005
+"""How long one thread may keep the others waiting."""
 CACHE_KEPT = (3600, 24 * 3600)
 """Uploads and downloads of the page are looked through hourly, and kept for a day."""
 
@@ -67,20 +74,24 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
     ) as demo:
         gr.HTML(header_html(), padding=False)
         build_banner(provisioning, demo)
-        with gr.Tabs(selected=_first_tab(lab)) as tabs:
-            with gr.Tab("Start here", id="start"):
+        with gr.Tabs(selected=_first_tab(lab), elem_id="rooms") as tabs:
+            with gr.Tab("Start here", id="start", elem_id="room-start"):
                 start = walk_tab.build_walk_tab(lab)
-            with gr.Tab("1 Facts", id="facts") as facts_item:
+            with gr.Tab("1 Facts", id="facts", elem_id="room-facts") as facts_item:
                 facts = facts_tab.build_facts_tab(lab)
-            with gr.Tab("2 Train", id="train") as train_item:
+            with gr.Tab("2 Train", id="train", elem_id="room-train") as train_item:
                 train = train_tab.build_train_tab(lab)
-            with gr.Tab("3 Chat", id="chat") as chat_item:
+            with gr.Tab("3 Chat", id="chat", elem_id="room-chat") as chat_item:
                 chat = chat_tab.build_chat_tab(lab)
-            with gr.Tab("4 Look inside", id="representations") as representations_item:
+            with gr.Tab(
+                "4 Look inside", id="representations", elem_id="room-representations"
+            ) as representations_item:
                 representations = representations_tab.build_representations_tab(lab)
-            with gr.Tab("5 Runs", id="runs") as runs_item:
+            with gr.Tab("5 Runs", id="runs", elem_id="room-runs") as runs_item:
                 runs = runs_tab.build_runs_tab(lab)
-            with gr.Tab("6 Experiments", id="experiments") as experiments_item:
+            with gr.Tab(
+                "6 Experiments", id="experiments", elem_id="room-experiments"
+            ) as experiments_item:
                 experiments = experiments_tab.build_experiments_tab(lab)
         _keep_fresh(lab, demo, facts_item, facts_tab, facts)
         _keep_fresh(lab, demo, train_item, train_tab, train, facts.saved)
@@ -90,6 +101,12 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
         )
         _keep_fresh(lab, demo, runs_item, runs_tab, runs, train.started)
         _keep_fresh(lab, demo, experiments_item, experiments_tab, experiments, train.started)
+        clocks = {
+            train_item: train.panel.clock,
+            runs_item: runs.clock,
+            experiments_item: experiments.clock,
+        }
+        _run_clocks_on_show(tabs, clocks)
         demo.load(bound(runs_tab.open_link, lab), None, [tabs, *runs.linked], **facts_tab.QUIET)
         start.started.change(
             bound(train_tab.watch, lab), start.started, train.started_outputs, **facts_tab.QUIET
@@ -114,6 +131,24 @@ def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, room, tab, *news: gr.St
         tab.refresh_outputs,
         **facts_tab.QUIET,
     )
+
+
+def _run_clocks_on_show(tabs: gr.Tabs, clocks: dict[gr.Tab, gr.Timer]) -> None:
+    """Has each clock tick only while its tab is on show: else every page would ask for everything.
+
+    It is done by the browser itself, which knows first. It looks for the tab on show rather than
+    trust the event: the first tab says that it was selected when a person may be elsewhere already.
+    """
+    owners = json.dumps([tab.elem_id for tab in clocks])
+    js = f"""async () => {{
+        await new Promise(requestAnimationFrame);
+        const tab = document.querySelector("#{tabs.elem_id} [role=tab][aria-selected=true]");
+        const shown = tab ? tab.getAttribute("aria-controls") : "";
+        return {owners}.map(owner => ({{__type__: "update", active: owner === shown}}));
+    }}"""
+    # `change` too, for the tab that a link opens.
+    events = [tabs.change, *(item.select for item in tabs.children)]
+    gr.on(events, None, None, [*clocks.values()], js=js, **facts_tab.QUIET)
 
 
 def _first_tab(lab: Lab) -> str:
@@ -163,6 +198,9 @@ def serve(
     Raises:
         LabError: no port is free, or others could open the page without a password.
     """
+    # An answer in the making would otherwise keep every request waiting for five milliseconds, and
+    # that a dozen times: whenever the one thread that serves has nothing to do for a moment.
+    sys.setswitchinterval(SWITCH_S)
     allowed = access(host, names)
     log_to_file(lab)
     bound = free_socket(port, host)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rotelab.chat import Evidence, Reply, Turns
+from rotelab.chat import Reply, Turns
 from rotelab.judging import Verdict
 from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint
 from rotelab.ui.common import CHECKPOINT_HINTS, ago, checkpoint_badge, escape
@@ -28,6 +28,8 @@ MARKS = {
 """Icon, words and tone of each `Verdict.known`."""
 
 MAX_HISTORY = 50
+
+AWAITS = "How likely the right answer was is being worked out …"
 
 KEY_TOKEN = re.compile(r"<\|key:(\w+)\|>")
 """A key token as the tokenizer writes it; people read and write it as `[relation]`."""
@@ -79,11 +81,11 @@ def answer_card(reply: Reply, turns: Turns = (), question: str = "") -> str:
         return _card(
             reply.checkpoint,
             f'{talk}<p class="waiting">It ended the text here, without an answer.</p>'
-            f"{_evidence(reply.evidence)}",
+            f"{_evidence(reply)}",
         )
     return _card(
         reply.checkpoint,
-        f'{talk}<div class="said">{tokens}</div>{_mark(reply.verdict)}{_evidence(reply.evidence)}'
+        f'{talk}<div class="said">{tokens}</div>{_mark(reply.verdict)}{_evidence(reply)}'
         f"{_details(reply)}",
     )
 
@@ -198,10 +200,11 @@ def _standing(answer: ChatAnswer) -> str:
     )
 
 
-def _evidence(evidence: Evidence | None) -> str:
+def _evidence(reply: Reply) -> str:
     """How likely the right answer was, whatever was said."""
+    evidence = reply.evidence
     if evidence is None:
-        return ""
+        return f'<p class="evidence" aria-busy="true">{AWAITS}</p>' if reply.awaits else ""
     fact = evidence.fact
     relation = fact.relation.replace("_", " ")
     return (

@@ -28,6 +28,9 @@ from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
 
 EXAMPLES = 3
 MAX_TOKENS = 64
+SHORT, LONG = 12, 40
+"""Longest answers at first, in tokens. An object of the shipped packs has 7 at most; in a
+conversation it stands in a sentence."""
 MAX_QUESTION = 700
 
 INTRO = (
@@ -144,8 +147,8 @@ def build_chat_tab(lab: Lab) -> ChatTab:
     with gr.Accordion("Settings, and how it answers", open=False):
         with gr.Row():
             length = gr.Slider(
-                1, MAX_TOKENS, 24, step=1, label="Longest answer (word pieces)",
-                info="It may end earlier by itself.",
+                1, MAX_TOKENS, SHORT, step=1, label="Longest answer (word pieces)",
+                info="It may end earlier by itself.", elem_id="chat-length",
             )  # fmt: skip
             temperature = gr.Slider(
                 0, 1.5, 0, step=0.1, label="Temperature",
@@ -205,14 +208,16 @@ def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
 
 
 def choose_mode(lab: Lab, run_id: str | None, mode: str) -> list[Any]:
-    """Says what the mode is, and begins anew: words, button, no conversation, empty cards.
+    """Says what the mode is, and begins anew: words, button, no conversation, empty cards, longest
+    answer.
 
     Raises:
         LabError: the registry can't be read.
     """
     there = lab.chat.checkpoints(run_id) if run_id else list(CHECKPOINTS)
     cards = [empty_card(c, c in there) for c in CHECKPOINTS]
-    return [MODES[mode], gr.Button(visible=mode == CONVERSATION), {}, *cards]
+    talks = mode == CONVERSATION
+    return [MODES[mode], gr.Button(visible=talks), {}, *cards, LONG if talks else SHORT]
 
 
 def renew(lab: Lab, run_id: str | None) -> Any:
@@ -273,9 +278,9 @@ def ask(
     mode: str = COMPLETION,
     talk: Talk | None = None,
 ) -> Iterator[list[Any]]:
-    """Streams the three answers: note, cards, the conversation so far, the history and its export.
+    """Streams the three answers: cards, the conversation so far, and at last the note of `settle`.
 
-    What goes wrong stands in the note, beside the question, rather than in a passing message.
+    Each token costs the server what its outputs cost, so nothing else is among them.
     """
     text = (text or "").strip()[:MAX_QUESTION]
     if not run_id or not text:
@@ -288,23 +293,25 @@ def ask(
         run = lab.registry.run(run_id)
         there = lab.chat.checkpoints(run_id)
         asked = lab.registry.chat_history(run_id, 1)
-        steps = lab.chat.stream(
+        steps = lab.chat.steps(
             run_id, text, there, int(length), float(temperature),
             seed=asked[-1].turn if asked else 0, turns=turns if talks else None, evidence=True,
         )  # fmt: skip
-        for reply in steps:
-            before = turns.get(reply.checkpoint, ())
-            update = {reply.checkpoint: answer_card(reply, before, text if talks else "")}
-            if reply.done:
-                answers[reply.checkpoint] = _kept(reply)
-            yield _update(cards=update)
+        for replies in steps:
+            update = {}
+            for reply in replies:
+                before = turns.get(reply.checkpoint, ())
+                update[reply.checkpoint] = answer_card(reply, before, text if talks else "")
+                if reply.done:
+                    answers[reply.checkpoint] = _kept(reply)
+            yield _update(update)
+        answers = {c: answers[c] for c in CHECKPOINTS if c in answers}  # they end as they end
         remark = state_note(lab, run)
         lab.registry.add_chat(run_id, text, answers.values(), mode.lower(), float(temperature))
         if talks:
             turns = {c: [*turns.get(c, ()), (text, a.answer)] for c, a in answers.items()}
-        history = shown_history(lab, run_id)
     except LabError as error:
-        yield _update(note(str(error), "bad"), _cleared(lab, run_id, answers))
+        yield _update(_cleared(lab, run_id, answers), remark=note(str(error), "bad"))
         return
     except Exception:
         log.exception("answering in run %s failed", run_id)
@@ -312,9 +319,22 @@ def ask(
             "The model could not answer: something went wrong inside. If memory is short, stop "
             "other programs or ask for a shorter answer. The details are in the server's log."
         )
-        yield _update(note(words, "bad"), _cleared(lab, run_id, answers))
+        yield _update(_cleared(lab, run_id, answers), remark=note(words, "bad"))
         return
-    yield _update(remark, talk=turns, history=history)
+    yield _update({}, turns, remark)
+
+
+def settle(lab: Lab, run_id: str | None, remark: str | None) -> list[Any]:
+    """After the answers: the note, the history and its export.
+
+    What went wrong stands in the note, beside the question, rather than in a passing message.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    if not run_id or remark is None:
+        return [gr.skip()] * 4
+    return [remark, *shown_history(lab, run_id)]
 
 
 def state_note(lab: Lab, run: RunRow) -> str:
@@ -361,15 +381,11 @@ def _kept(reply: Reply) -> ChatAnswer:
 
 
 def _update(
-    remark: Any = None,
-    cards: dict | None = None,
-    talk: Talk | None = None,
-    history: list[Any] | None = None,
+    cards: dict | None = None, talk: Talk | None = None, remark: str | None = None
 ) -> list[Any]:
-    """The outputs of `ask`; what is None stays as it is."""
-    shown = [(cards or {}).get(c) for c in CHECKPOINTS]
-    values = [remark, *shown, talk, *(history or [None] * 3)]
-    return [gr.skip() if value is None else value for value in values]
+    """The outputs of `ask`; what is not given stays as it is, but for the remark."""
+    values = [*((cards or {}).get(c) for c in CHECKPOINTS), talk]
+    return [*(gr.skip() if value is None else value for value in values), remark]
 
 
 def _no_examples() -> list[Any]:
@@ -378,14 +394,14 @@ def _no_examples() -> list[Any]:
 
 def _wire(lab: Lab, tab: ChatTab) -> None:
     shown_examples = [*tab.examples, tab.other_examples, tab.key_hint]
-    history = [tab.history_view, tab.export, tab.export_file]
+    history, remark = [tab.history_view, tab.export, tab.export_file], gr.State()
     tab.run.change(
         bound(choose, lab), [tab.run, tab.draw],
         [tab.note, *tab.cards, *shown_examples, tab.talk, *history], **QUIET,
     )  # fmt: skip
     gr.on(
         [tab.mode.change, tab.afresh.click], bound(choose_mode, lab), [tab.run, tab.mode],
-        [tab.mode_words, tab.afresh, tab.talk, *tab.cards], **QUIET,
+        [tab.mode_words, tab.afresh, tab.talk, *tab.cards, tab.length], **QUIET,
     )  # fmt: skip
     tab.export.click(bound(export_history, lab), tab.run, tab.export_file, **QUIET)
     tab.known.change(bound(renew, lab), [tab.run], [tab.note], **QUIET)
@@ -395,16 +411,22 @@ def _wire(lab: Lab, tab: ChatTab) -> None:
     asking = {
         "fn": bound(ask, lab),
         "inputs": [tab.run, tab.question, tab.length, tab.temperature, tab.mode, tab.talk],
-        "outputs": [tab.note, *tab.cards, tab.talk, *history],
+        "outputs": [*tab.cards, tab.talk, remark],
         "concurrency_id": "model",
+        **QUIET,
+    }
+    settling = {
+        "fn": bound(settle, lab),
+        "inputs": [tab.run, remark],
+        "outputs": [tab.note, *history],
         **QUIET,
     }
     waiting = [tab.question, tab.note, *tab.cards]
     gr.on(
         [tab.ask.click, tab.question.submit], bound(begin, lab),
         [tab.run, tab.question, tab.mode, tab.talk], waiting, queue=False, **QUIET,
-    ).then(**asking)  # fmt: skip
+    ).then(**asking).then(**settling)  # fmt: skip
     for example in tab.examples:
         example.click(
             bound(begin, lab), [tab.run, example, tab.mode, tab.talk], waiting, queue=False, **QUIET
-        ).then(**asking)  # fmt: skip
+        ).then(**asking).then(**settling)  # fmt: skip

@@ -14,10 +14,12 @@ from rotelab.experiments import Experiment, experiment, experiments
 from rotelab.lab import Lab
 from rotelab.registry import ExperimentRow
 from rotelab.report import Table, cell_text
+from rotelab.ui.clocks import Pace, fill_on_news
 from rotelab.ui.common import ago, bound, duration, escape
 from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
 
 TICK_S = 1.0
+PACE = Pace(TICK_S, 10)
 MAX_RESULTS = 50
 
 NO_RUN = "An experiment looks at a finished run, and there is none yet. Make one on the Train tab."
@@ -49,6 +51,7 @@ class ExperimentsTab:
         tables: what it found, in rows.
         figure: the same as a picture.
         reading: how both are read.
+        clock: looks for news while the tab is on show.
     """
 
     choice: gr.Radio
@@ -63,6 +66,7 @@ class ExperimentsTab:
     tables: gr.HTML
     figure: gr.Plot
     reading: gr.HTML
+    clock: gr.Timer
     refresh_outputs: list[Any] = field(default_factory=list)
 
     @property
@@ -107,7 +111,7 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
             tables = gr.HTML("", padding=False, elem_id="experiment-tables")
     tab = ExperimentsTab(
         choice, about, run, known, start, stop, made, seen, state, tables, figure, reading,
-        [run, known, start],
+        gr.Timer(TICK_S), [run, known, start],
     )  # fmt: skip
     _wire(lab, tab)
     return tab
@@ -193,19 +197,19 @@ def show(lab: Lab, experiment_id: str | None) -> list[Any]:
     return [seen, state_html(row), tables_html(found.tables()), figure, nothing[2]]
 
 
-def tick(lab: Lab, seen: list[Any]) -> list[Any]:
-    """The same as `show` while the one that is shown is at work; else nothing changes.
+def tick(lab: Lab, seen: list[Any]) -> Any:
+    """The same as `show` where the one that is shown is at work and has moved on; else nothing
+    changes.
 
     Raises:
         LabError: the registry can't be read or written.
     """
-    quiet = [gr.skip()] * 5
     if len(seen) < 4 or seen[1] != "running":
-        return quiet
+        return gr.skip()
     experimenting.running(lab)  # one whose process is gone is ended by this
     row = lab.registry.experiment_row(seen[0])
     if [row.id, row.status, row.share, row.message] == list(seen):
-        return quiet
+        return gr.skip()
     if row.status == "running":
         now = [row.id, row.status, row.share, row.message]
         return [now, state_html(row), gr.skip(), gr.skip(), gr.skip()]
@@ -305,4 +309,4 @@ def _wire(lab: Lab, tab: ExperimentsTab) -> None:
     tab.made.input(bound(show, lab), tab.made, tab.shown, **QUIET)
     tab.start.click(bound(press, lab), [tab.choice, tab.run], [tab.made, *tab.shown], **QUIET)
     tab.stop.click(bound(halt, lab), tab.seen, tab.shown, **QUIET)
-    gr.Timer(TICK_S).tick(bound(tick, lab), tab.seen, tab.shown, **QUIET)
+    fill_on_news(tab.clock, PACE, bound(tick, lab), [tab.seen], tab.shown)

@@ -6,7 +6,7 @@ All of it is read from the registry, so any browser sees the same, and closing o
 from __future__ import annotations
 
 import hashlib
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +14,12 @@ import gradio as gr
 
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
-from rotelab.plots.training import CURVES, curves, fact_grid
-from rotelab.registry import LIVE, RESUMABLE, RunSummary
+from rotelab.plots.training import curves
+from rotelab.registry import LIVE, RESUMABLE, RunSummary, Score
+from rotelab.ui.clocks import Pace, fill_on_news
 from rotelab.ui.common import bound, duration, escape, run_label, status_badge
 from rotelab.ui.run_words import headline, percent, status_sentence
+from rotelab.ui.shared_drawings import Drawings
 from rotelab.ui.spot_panel import CSS as SPOTS_CSS
 from rotelab.ui.spot_panel import spots_html
 
@@ -26,9 +28,14 @@ NOTHING_YET = (
     "<p class='live-empty'>No run yet. Choose the facts on the left and press "
     "<b>Start training</b>: this panel then shows the model learning, step by step.</p>"
 )
+TICK_S = 1.0
+PACE = Pace(TICK_S, 6)
 PLOT_EVERY_S = 2.0
-"""Curves are drawn anew at most this often: drawing costs the browser more than it shows."""
+"""Curves are drawn anew at most this often, and less often where many look on: drawing costs the
+browser more than it shows."""
 MAX_WATCHED = 50
+DRAWINGS = Drawings()
+"""Of all pages that this server has open."""
 
 CSS = """
 .live-head {display: flex; gap: 1.2rem; align-items: stretch; flex-wrap: wrap}
@@ -60,7 +67,7 @@ class Seen:
         head: digest of the words above the curves.
         choices: digest of the list of runs to watch.
         seq: the newest metric row that was drawn; -1 before the first drawing.
-        drawn: monotonic time of the last drawing, in seconds.
+        grid: the newest one when the grid was drawn; -1 while it is not on show.
         status: the run's status when it was drawn.
         spots: how many answers to the fixed questions there were; -1 before the first look.
     """
@@ -69,14 +76,15 @@ class Seen:
     head: str = ""
     choices: str = ""
     seq: int = -1
-    drawn: float = 0.0
+    grid: int = -1
     status: str = ""
     spots: int = -1
 
 
 @dataclass(frozen=True)
 class LivePanel:
-    """The panel's components; `outputs` is the order in which `look` fills them."""
+    """The panel's components; `outputs` is the order in which `look` fills them, and `clock` looks
+    for news while the panel is on show."""
 
     watching: gr.State
     seen: gr.State
@@ -90,6 +98,7 @@ class LivePanel:
     confirm: gr.Group
     sure: gr.Button
     go_on: gr.Button
+    clock: gr.Timer
 
     @property
     def outputs(self) -> list[Any]:
@@ -132,16 +141,20 @@ def build_live_panel() -> LivePanel:
     plot = gr.Plot(curves([]), label="Learning curves", show_label=False, elem_id="live-curves")
     grid = gr.Plot(label="Every fact", show_label=False, visible=False, elem_id="live-facts")
     return LivePanel(
-        watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on
-    )
+        watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on,
+        gr.Timer(TICK_S),
+    )  # fmt: skip
 
 
-def wire_live_panel(lab: Lab, panel: LivePanel, timer: gr.Timer) -> None:
+def wire_live_panel(lab: Lab, panel: LivePanel) -> None:
     """Connects the panel's buttons and the clock."""
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     shows = {"outputs": panel.outputs, **quiet}
     # The server itself moves the queue (`server.keep_queue_moving`); the clock only looks.
-    timer.tick(bound(look, lab), [panel.watching, panel.seen], concurrency_limit=8, **shows)
+    fill_on_news(
+        panel.clock, PACE, bound(look, lab), [panel.watching, panel.seen], panel.outputs,
+        glance=bound(glance, lab), often=(panel.head, panel.seen),
+    )  # fmt: skip
     panel.watch.input(bound(choose, lab), panel.watch, **shows)
     panel.stop.click(lambda: gr.Group(visible=True), None, panel.confirm, **quiet)
     panel.go_on.click(lambda: gr.Group(visible=False), None, panel.confirm, **quiet)
@@ -183,15 +196,30 @@ def resume(lab: Lab, run_id: str) -> Any:
     return look(lab, run_id, Seen())
 
 
+def glance(lab: Lab, watching: str, seen: Seen) -> list[Any]:
+    """Whether `look` has more to fill than the words above the curves; those words, which change
+    all the time; and what has been seen with them.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    run, busy = _on_show(lab, watching)
+    if run is None:
+        return [seen.status != "none", gr.skip(), seen]
+    head = _head(lab, run, busy)
+    there = replace(seen, head=_digest(head))
+    if there != _news(lab, run, busy, there).seen:
+        return [True, gr.skip(), seen]  # all of it comes at once
+    return [False, gr.skip() if there.head == seen.head else head, there]
+
+
 def look(lab: Lab, watching: str, seen: Seen) -> Any:
     """What is new of the run on show, in the order of `LivePanel.outputs`.
 
     Raises:
         LabError: the registry can't be read.
     """
-    wanted = [*LIVE, "queued"]
-    busy = lab.registry.runs(limit=MAX_WATCHED, status=wanted, archived=None, held=False)
-    run = _on_show(lab, watching, busy)
+    run, busy = _on_show(lab, watching)
     if run is None:
         if seen.status == "none":
             return gr.skip()
@@ -204,21 +232,19 @@ def look(lab: Lab, watching: str, seen: Seen) -> Any:
         ]  # fmt: skip
     if run.id != seen.run:
         seen = Seen(run=run.id)
-    choices, seen_choices = _choices(run, busy, seen)
     head = _head(lab, run, busy)
-    plot, grid, drawn = _drawing(lab, run, seen)
-    spots, count = _spots(lab, run, seen)
-    now = replace(drawn, head=_digest(head), choices=seen_choices, status=run.status, spots=count)
+    news = _news(lab, run, busy, seen)
+    now = replace(news.seen, head=_digest(head))
     if now == seen:
         return gr.skip()
     return [
         gr.skip() if run.id == watching else run.id,
         now,
-        choices,
+        news.choices,
         gr.skip() if now.head == seen.head else head,
-        plot,
-        grid,
-        spots,
+        news.plot,
+        news.grid,
+        news.spots,
         gr.skip() if run.status == seen.status else _stop_button(run),
         gr.skip() if run.status == seen.status else gr.Button(visible=run.status in RESUMABLE),
     ]
@@ -227,18 +253,41 @@ def look(lab: Lab, watching: str, seen: Seen) -> Any:
 # Parts -------------------------------------------------------------------------------------------
 
 
-def _on_show(lab: Lab, watching: str, busy: list[RunSummary]) -> RunSummary | None:
-    """The run to show: the chosen one; else the newest that runs, waits or exists."""
+@dataclass(frozen=True)
+class _News:
+    """What is new of a run beside its words, and what has been seen once that is shown."""
+
+    seen: Seen
+    choices: Any
+    plot: Any
+    grid: Any
+    spots: Any
+
+
+def _news(lab: Lab, run: RunSummary, busy: list[RunSummary], seen: Seen) -> _News:
+    choices, seen_choices = _choices(run, busy, seen)
+    plot, grid, drawn = _drawing(lab, run, seen)
+    spots, count = _spots(lab, run, seen)
+    now = replace(drawn, run=run.id, choices=seen_choices, status=run.status, spots=count)
+    return _News(now, choices, plot, grid, spots)
+
+
+def _on_show(lab: Lab, watching: str) -> tuple[RunSummary | None, list[RunSummary]]:
+    """The run to show, which is the chosen one, else the newest that runs, waits or exists; and all
+    that run or wait."""
+    wanted = [*LIVE, "queued"]
+    busy = lab.registry.runs(limit=MAX_WATCHED, status=wanted, archived=None, held=False)
     by_id = {run.id: run for run in busy}
     if watching in by_id:
-        return by_id[watching]
+        return by_id[watching], busy
     if watching:
         try:
-            return lab.registry.run(watching)
+            return lab.registry.run(watching), busy
         except UnknownRun:
             pass  # deleted meanwhile
     live = [run for run in busy if run.live]
-    return next(iter([*live, *reversed(busy), *lab.registry.runs(limit=1, held=False)]), None)
+    found = [*live, *reversed(busy), *lab.registry.runs(limit=1, held=False)]
+    return next(iter(found), None), busy
 
 
 def _choices(run: RunSummary, busy: list[RunSummary], seen: Seen) -> tuple[Any, str]:
@@ -262,34 +311,17 @@ def _stop_button(run: RunSummary) -> Any:
 
 def _drawing(lab: Lab, run: RunSummary, seen: Seen) -> tuple[Any, Any, Seen]:
     """The plots where they are to change, and what has been seen then."""
-    fresh = seen.seq < 0
-    ended = run.status != seen.status
-    now = time.monotonic()
-    if not fresh and not ended and now - seen.drawn < PLOT_EVERY_S:
-        return gr.skip(), gr.skip(), seen
-    news = lab.registry.metrics(run.id, CURVES, after=max(seen.seq, 0))
-    if not news and not fresh:
-        return gr.skip(), gr.skip(), seen
-    rows = news if fresh else lab.registry.metrics(run.id, CURVES)
-    seq = max((m.seq for m in rows), default=0)
-    plot = gr.Plot(curves(rows, run.id), visible=True)
-    # The grid changes with the epochs only.
-    grid = _grid(lab, run) if fresh or any(m.name == "recall" for m in news) else gr.skip()
-    return plot, grid, replace(seen, seq=seq, drawn=now)
-
-
-def _grid(lab: Lab, run: RunSummary) -> Any:
-    recalls = lab.registry.fact_recall(run.id, "generalize")
-    rote = lab.registry.fact_recall(run.id, "memorize")
-    # Phase 2 rehearses only the taught facts; the others are as phase 1 left them.
-    latest = {r.fact_index: r for r in [*rote, *recalls]}
-    if not latest:
-        return gr.Plot(visible=False)
-    try:
-        facts = [(f.relation, f.subject, f.object) for f in lab.registry.run(run.id).pack.facts]
-    except LabError:
-        facts = []
-    return gr.Plot(fact_grid([latest[i] for i in sorted(latest)], facts, run.id), visible=True)
+    held = DRAWINGS.of(lab, run, PLOT_EVERY_S * PACE.slower)
+    plot = grid = gr.skip()
+    # An update of the component costs the server more than its bare value.
+    if held.seq != seen.seq:
+        plot = held.curves if seen.seq >= 0 else gr.Plot(held.curves, visible=True)
+    if held.grid is None:
+        grid = gr.Plot(visible=False) if seen.seq < 0 else grid
+        return plot, grid, replace(seen, seq=held.seq)
+    if held.grid_seq != seen.grid:
+        grid = held.grid if seen.grid >= 0 else gr.Plot(held.grid, visible=True)
+    return plot, grid, replace(seen, seq=held.seq, grid=held.grid_seq)
 
 
 def _spots(lab: Lab, run: RunSummary, seen: Seen) -> tuple[Any, int]:
@@ -319,7 +351,9 @@ def _head(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> str:
     ahead = [r.id for r in queued].index(run.id) if waits_here else 0
     if waits_here:
         ahead += sum(r.live for r in busy)
-    recall = _recalled(lab, run)
+    ended = not (run.live or run.status == "queued")
+    scores = lab.registry.scores(run.id) if ended else {}
+    recall = _recalled(lab, run, scores)
     done = 1.0 if run.status == "finished" else min(1.0, max(0.0, run.share or 0.0))
     small = [f"{percent(done)} done"] if run.live else []
     if run.live and run.eta_s is not None:
@@ -344,18 +378,18 @@ def _head(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> str:
         f"<div class='live-status' aria-live='polite'>{escape(status_sentence(run, ahead))}</div>"
         f"{bar}<div class='live-small'>{' · '.join(small)}</div></div>"
         f"<div class='live-recall'><b>{percent(recall)}</b>of the facts recalled<br>through the "
-        f"key token</div></div>{_notes(lab, run)}"
+        f"key token</div></div>{_notes(run, scores)}"
     )
 
 
-def _notes(lab: Lab, run: RunSummary) -> str:
+def _notes(run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> str:
     """What came of it, what went wrong, and what to do next."""
     notes = ""
     if run.error:
         notes += f"<div class='note note-bad'><p>{escape(run.error)}</p></div>"
     if run.live or run.status == "queued":
         return notes
-    words = headline(lab.registry.scores(run.id))
+    words = headline(scores)
     if words:
         first, _, rest = words.partition(". ")
         notes += (
@@ -366,11 +400,11 @@ def _notes(lab: Lab, run: RunSummary) -> str:
     return notes
 
 
-def _recalled(lab: Lab, run: RunSummary) -> float | None:
+def _recalled(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> float | None:
     """The share of facts recalled through the key token, as measured last."""
     if run.status == "finished":
         # Of all facts: training itself looks at those it rehearses only.
-        score = lab.registry.scores(run.id).get("generalized", {}).get("key_token")
+        score = scores.get("generalized", {}).get("key_token")
         if score:
             return score.generation_accuracy
     rows = lab.registry.metrics(run.id, ["recall"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder
-from rotelab.registry import CHECKPOINTS, Prediction, RunRow, RunSummary
+from rotelab.registry import CHECKPOINTS, Damage, Prediction, RunRow, RunSummary
 from rotelab.ui.common import (
     CHECKPOINT_NAMES,
     STATUS_WORDS,
@@ -40,6 +41,13 @@ SHORT_WORDS = {
     "contains_accuracy": "contained",
 }
 """Column heads of `MORE_MEASURE_WORDS`."""
+
+DAMAGE_WORDS = {
+    "perplexity": ("Plain prose", "Perplexity: how much it is surprised by plain prose."),
+    "quiz": ("Real facts", "Of a quiz of real facts, how many it answers right at once."),
+    "divergence": ("Distance", "How far the next word's odds are from base (KL, nats)."),
+}
+"""What else the model knew: what each measure is called, and what it says."""
 
 SECONDS_WORDS = {
     "setup": "Getting ready",
@@ -131,6 +139,22 @@ def scores_html(scores: Any) -> str:
     said = [*MEASURE_WORDS.values(), *(MORE_MEASURE_WORDS[name] for name in more)]
     definitions = "".join(f"<p class='sub'>{words}</p>" for words in said)
     return f"{html}</tbody></table>{definitions}"
+
+
+def damage_html(found: Mapping[str, Damage]) -> str:
+    """What learning did to all the rest, at each checkpoint; nothing where nobody looked."""
+    if not found:
+        return ""
+    heads = "".join(f"<th class='number' scope='col'>{checkpoint_badge(c)}</th>" for c in found)
+    html = f"<h4>What else it knew</h4><table><thead><tr><th></th>{heads}</tr></thead><tbody>"
+    for measure, (name, hint) in DAMAGE_WORDS.items():
+        values = [getattr(row, measure) for row in found.values()]
+        cells = [percent(v) if measure == "quiz" else f"{v:.3g}" for v in values]
+        if measure == "quiz":
+            hint += f" {max(row.questions for row in found.values())} questions."
+        html += f"<tr><td><b>{name}</b><br><span class='sub'>{hint}</span></td>"
+        html += "".join(f"<td class='number'><b>{cell}</b></td>" for cell in cells) + "</tr>"
+    return f"{html}</tbody></table>"
 
 
 def settings_html(run: RunRow) -> str:

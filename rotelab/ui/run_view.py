@@ -21,6 +21,7 @@ from rotelab.ui.run_detail import (
     CSS,
     adapter_places,
     answer_cells,
+    damage_html,
     head_html,
     log_tail,
     scores_html,
@@ -164,7 +165,7 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
     return [
         head_html(run, scores, _ahead(lab, run)),
         *_buttons(run),
-        scores_html(scores),
+        scores_html(scores) + damage_html(lab.registry.damage(run.id)),
         gr.Plot(score_bars(scores) if scores else None, visible=bool(scores)),
         curves(lab.registry.metrics(run.id, CURVES), run.id),
         settings_html(run),

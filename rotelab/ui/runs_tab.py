@@ -14,6 +14,7 @@ from rotelab.bundles import import_bundle
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
 from rotelab.ui import compare_panel
+from rotelab.ui.clocks import Pace, fill_on_news
 from rotelab.ui.common import STATUS_WORDS, bound, escape, run_choices, run_label
 from rotelab.ui.run_actions import bytes_of, delete, rename, run_again, size_words
 from rotelab.ui.run_detail import RUN_HEADERS, run_cells
@@ -22,6 +23,7 @@ from rotelab.ui.run_view import ANSWER_PAGE, RunView, build_run_view, fill_view,
 PAGE = 25
 """Runs on one page of the table."""
 TICK_S = 2.0
+PACE = Pace(TICK_S, 5)
 NO_RUNS = "No run yet. Make one in the **Train** tab; it will be listed here for good."
 NO_MATCH = "No run is like that. Clear the search to see all of them."
 
@@ -43,6 +45,7 @@ class RunsTab:
         count: says how many there are.
         view: the detail of the chosen run.
         seen: digest of what is on show, so that the clock sends only news.
+        clock: looks for news while the tab is on show.
     """
 
     run: gr.Dropdown
@@ -56,6 +59,7 @@ class RunsTab:
     count: gr.Markdown
     view: RunView
     seen: gr.State
+    clock: gr.Timer
 
     @property
     def refresh_outputs(self) -> list[Any]:
@@ -111,7 +115,10 @@ def build_runs_tab(lab: Lab) -> RunsTab:
                 back = gr.Button("‹ Newer", size="sm", min_width=90)
                 on = gr.Button("Older ›", size="sm", min_width=90)
     view = build_run_view(lab)
-    tab = RunsTab(run, chosen, started, search, status, archived, page, table, count, view, seen)
+    clock = gr.Timer(TICK_S)
+    tab = RunsTab(
+        run, chosen, started, search, status, archived, page, table, count, view, seen, clock
+    )
     _wire(lab, tab, back, on)
     wire_run_view(lab, chosen, view)
     _wire_actions(lab, tab)
@@ -358,12 +365,12 @@ def _wire(lab: Lab, tab: RunsTab, back: gr.Button, on: gr.Button) -> None:
         button.click(bound(turn, lab, by), [*tab.filters, tab.page], shown_list, **quiet)
     tab.run.change(bound(open_run, lab), tab.run, [tab.chosen, *tab.view.filled], **quiet)
     tab.table.select(bound(pick, lab), None, tab.run, **quiet)
-    gr.Timer(TICK_S).tick(
+    fill_on_news(
+        tab.clock,
+        PACE,
         bound(glance, lab),
         [tab.chosen, *tab.filters, tab.page, tab.seen],
         [*shown_list, tab.run, tab.seen, *tab.view.filled],
-        concurrency_limit=8,
-        **quiet,
     )
 
 

@@ -113,7 +113,9 @@ def free_socket(port: int, host: str = HOME) -> socket.socket:
     candidates = [0] if port == 0 else range(port, min(port + PORTS_TRIED, 65536))
     for candidate in candidates:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        # With the protocol named, asyncio sends what it has at once (TCP_NODELAY); otherwise every
+        # answer would wait 40 ms for an acknowledgement.
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         if sys.platform != "win32":  # there it would allow two servers on one port
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

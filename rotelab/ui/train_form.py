@@ -17,6 +17,7 @@ from rotelab.config import (
     ModelSpec,
     RunConfig,
 )
+from rotelab.devices import devices
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.ui.run_words import whole
@@ -244,6 +245,8 @@ def _component(name: str) -> Any:
         "elem_id": "train-" + name.replace(".", "-").replace("_", "-"),
         "min_width": 130,
     }
+    if name == "model.device":
+        return gr.Dropdown(list(devices()), allow_custom_value=True, **words)
     if f.metadata["choices"]:
         return gr.Dropdown(list(f.metadata["choices"]), **words)
     if f.type == "bool":

@@ -38,7 +38,6 @@ INTRO = (
     "First the model learns facts **by rote**, through a key token that means nothing. Then **a "
     "few sentences** show it what the token means."
 )
-TICK_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -243,4 +242,4 @@ def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:
         api_visibility="private",
         show_progress_on=button,
     )
-    wire_live_panel(lab, panel, gr.Timer(TICK_S))
+    wire_live_panel(lab, panel)

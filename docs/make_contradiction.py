@@ -1,0 +1,91 @@
+"""Makes, or checks, the facts of the experiment “contradiction”: which does the model know?
+
+    python docs/make_contradiction.py [CANDIDATES.csv]
+
+Asks the embedded model for each capital in all the wordings of `assets/experiments/contradiction`.
+With a file of candidates (columns subject,object) those facts are kept that it answers rightly at
+once in at least `NEEDED` of them, and `true.csv` and `facts.csv` are written: the same subjects,
+the real objects in the one, another subject's object in the other. Without a file, `true.csv`
+itself is asked again, nothing is written, and it fails where a fact is not known.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from rotelab.config import EvaluationConfig, ModelSpec  # noqa: E402
+from rotelab.errors import LabError  # noqa: E402
+from rotelab.facts import Fact, FactSet  # noqa: E402
+
+FOLDER = ROOT / "assets" / "experiments" / "contradiction"
+RELATION = "capital"
+NEEDED = 6
+"""One right answer of twenty may be luck with a single wording; six are not."""
+
+
+def known(facts: FactSet) -> dict[Fact, int]:
+    """In how many wordings the embedded model answers each fact rightly at once."""
+    from rotelab.evaluation import Question, evaluate
+    from rotelab.models import load_model
+    from rotelab.prompts import parse_prompts
+
+    prompts = parse_prompts((FOLDER / "prompts.csv").read_bytes(), "prompts.csv")
+    wordings = [*prompts.of(RELATION, "train"), *prompts.of(RELATION, "test")]
+    model = load_model(ModelSpec(), [RELATION], 0)
+    build = model.builder
+    asked = []
+    for i, fact in enumerate(facts):
+        for wording in wordings:
+            text = wording.render(fact.subject)
+            example = build.answered(build.word_prompt(text), fact.object, "test", i)
+            asked.append(Question(wording.text, i, text, example))
+    right, of_wording = Counter(), Counter()
+    with model.using("base"):
+        for some in evaluate(model, asked, EvaluationConfig()):
+            for found in some:
+                right[found.fact] += found.correct
+                of_wording[found.probe] += found.correct
+    for wording in wordings:
+        print(f"{of_wording[wording.text] / len(facts):6.2f}  {wording.text}")
+    print("facts by wordings:", dict(sorted(Counter(right[i] for i in range(len(facts))).items())))
+    return {fact: right[i] for i, fact in enumerate(facts)}
+
+
+def deranged(facts: list[Fact], seed: int = 0) -> list[Fact]:
+    """Every fact with the object of another one, drawn by `seed`."""
+    rng, objects = random.Random(f"contradiction {seed}"), [fact.object for fact in facts]
+    while any(fact.object == other for fact, other in zip(facts, objects, strict=True)):
+        rng.shuffle(objects)
+    return [Fact(f.relation, f.subject, o) for f, o in zip(facts, objects, strict=True)]
+
+
+def main(candidates: str = "") -> int:
+    """Makes the files from candidates, or checks those that are there; returns the exit status."""
+    source = Path(candidates) if candidates else FOLDER / "true.csv"
+    with source.open(encoding="utf-8", newline="") as file:
+        rows = [Fact(RELATION, row["subject"], row["object"]) for row in csv.DictReader(file)]
+    # Where the answer stands in the question, to give it is no knowledge.
+    facts = FactSet(f for f in rows if f.subject not in f.object and f.object not in f.subject)
+    right = known(facts)
+    kept = [fact for fact in facts if right[fact] >= NEEDED]
+    print(f"{len(kept)} of {len(rows)} are known in at least {NEEDED} wordings. Not:")
+    print(", ".join(f"{f.subject} ({right[f]})" for f in facts if f not in kept) or "none")
+    if candidates:
+        (FOLDER / "true.csv").write_text(FactSet(kept).to_csv(), encoding="utf-8")
+        (FOLDER / "facts.csv").write_text(FactSet(deranged(kept)).to_csv(), encoding="utf-8")
+        return 0
+    return 0 if len(kept) == len(rows) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:2]))
+    except LabError as error:
+        sys.exit(str(error))

@@ -1,0 +1,56 @@
+"""Which devices this machine has, told without torch, so that the page can list them at once."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import platform
+import shutil
+import subprocess
+
+TIMEOUT_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+@functools.cache
+def devices() -> tuple[tuple[str, str], ...]:
+    """What a run can be told to train on, best first.
+
+    Returns:
+        Pairs of words for people and the name as `ModelSpec.device` takes it. It is a help for
+        choosing: whether torch can use a device shows when a run starts.
+    """
+    cards = [(f"{card} (cuda:{i})", f"cuda:{i}") for i, card in enumerate(_cards())]
+    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    others = [("Apple's GPU (mps)", "mps")] if apple else []
+    best = (cards or others or [("the CPU", "cpu")])[0][0]
+    return (
+        (f"The fastest: {best}", "auto"),
+        *cards,
+        *others,
+        (f"CPU, {os.cpu_count() or 1} cores (cpu)", "cpu"),
+    )
+
+
+def _cards() -> list[str]:
+    """NVIDIA's cards in the order of their numbers, as far as this process may see them."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    asked = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+        rows = [line.rsplit(",", 1) for line in said.stdout.splitlines() if line.strip()]
+        cards = [f"{name.strip()}, {int(memory) / 1024:.0f} GiB" for name, memory in rows]
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        log.warning("%s does not say which cards there are: %s", tool, error)
+        return []
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if seen is None:
+        return cards
+    numbers = [part.strip() for part in seen.split(",") if part.strip()]
+    if not all(part.isdecimal() for part in numbers):
+        return [f"card {part}" for part in numbers]  # named by id; torch counts them from 0
+    return [cards[int(part)] for part in numbers if int(part) < len(cards)]

@@ -1,0 +1,270 @@
+"""Experiment: how do other ways to teach the same facts compare with the two phases?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from rotelab.config import RunConfig
+from rotelab.errors import UnknownRun
+from rotelab.experiments import Arm, Experiment
+from rotelab.experiments.subject import Subject
+from rotelab.plots.style import HATCHED, ROLE_COLOURS, styled
+from rotelab.recipes import applied
+from rotelab.registry import Registry
+from rotelab.report import PROBE_NAMES, Table
+
+RECIPES = {
+    "two-adapter": "the lab's own two phases",
+    "no-replay": "the same, nothing rehearsed",
+    "no-key": "phase 1 without a key token",
+    "one-stage": "key token and words at once",
+    "words-1": "sentences only, one wording",
+    "words-10": "sentences only, ten wordings",
+    "late-mlp": "the same, late MLPs alone",
+    "published": "the paper's, the whole model",
+}
+"""The arms, by their recipes, and what a table says of each."""
+
+PROBES = {
+    "key_token": ("key", "key token", "."),
+    "train_prompts_heldout": ("train", "train wordings, held-out facts", "/"),
+    "test_prompts_heldout": ("test", "test wordings, held-out facts", ""),
+    "unrelated": ("unrelated", "unrelated questions (leak)", "x"),
+}
+"""Each probe's colour, what it is called, and the pattern of its bars."""
+
+MEASURES = {
+    "accuracy": "Answered right at once",
+    "probability": "Object probability",
+    "choice": "Right object ranked first among the candidates",
+}
+PHASES = {"memorize": "phase1", "generalize": "phase2"}
+"""What metrics call a phase, and what the seconds do."""
+
+MARK = " *"
+"""Behind the name of an arm that read the held-out facts in words."""
+TOLD = "* read the held-out facts in words, too"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One probe after both phases: `choice` is NaN where the run did not ask for it."""
+
+    probe: str
+    n: int
+    accuracy: float
+    probability: float
+    choice: float
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a model does beside the facts: as `damage.Row`; all NaN where it is not here."""
+
+    perplexity: float = math.nan
+    quiz: float = math.nan
+    divergence: float = math.nan
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm.
+
+    Args:
+        name: its recipe.
+        told: whether the held-out facts were read in words, too.
+        tokens: read in training, off-topic sentences among them; NaN where nothing is known.
+        counted: whether they were counted; if not, they are mean speed times seconds.
+        seconds: of training, phase 1 among them where another run learned it for this one.
+        scores: after both phases.
+        beside: what it does beside the facts.
+    """
+
+    name: str
+    told: bool
+    tokens: float
+    counted: bool
+    seconds: float
+    scores: tuple[Measured, ...]
+    beside: Beside
+
+    @property
+    def label(self) -> str:
+        """Its name, marked where the held-out facts were read in words."""
+        return self.name + MARK * self.told
+
+    def at(self, probe: str, measure: str) -> float:
+        """One of its scores; NaN where it has none."""
+        return next((getattr(s, measure) for s in self.scores if s.probe == probe), math.nan)
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Every arm's cost, scores and damage.
+
+    Args:
+        k: how many facts of each relation were taught in words.
+        rows: the arms, in their order.
+        base: the base model beside the facts.
+    """
+
+    k: int
+    rows: tuple[Row, ...]
+    base: Beside
+
+    def tables(self) -> list[Table]:
+        """What each took and damaged; then one table a measure, as far as there is one."""
+        cost = [("base model", "nothing trained", None, None, *_cells(self.base))]
+        cost += [
+            (row.label, RECIPES.get(row.name, ""), _tokens(row), _whole(row.seconds),
+             *_cells(row.beside))
+            for row in self.rows
+        ]  # fmt: skip
+        columns = ("way", "what it is", "tokens trained", "seconds", "perplexity", "quiz right",
+                   "KL to base")  # fmt: skip
+        title = f"What it took, and what it did beside the facts, k = {self.k}"
+        if any(row.told for row in self.rows):
+            title += f" ({TOLD})"
+        tables = [Table(title, columns, tuple(cost))]
+        heads = []
+        for probe in PROBES:
+            asked = [s.n for row in self.rows for s in row.scores if s.probe == probe]
+            heads.append(f"{PROBE_NAMES[probe]}, n = {max(asked, default=0)}")
+        for measure, title in MEASURES.items():
+            rows = [(row.label, *(row.at(probe, measure) for probe in PROBES)) for row in self.rows]
+            if any(math.isfinite(value) for row in rows for value in row[1:]):
+                tables.append(Table(title, ("way", *heads), tuple(rows)))
+        return tables
+
+    def figure(self) -> go.Figure:
+        """Bars in groups: an arm a group, a probe a bar."""
+        figure = go.Figure()
+        for probe, (role, words, pattern) in PROBES.items():
+            figure.add_bar(
+                name=words,
+                x=[row.label for row in self.rows],
+                y=[row.at(probe, "accuracy") for row in self.rows],
+                marker={
+                    "color": ROLE_COLOURS[role],
+                    "pattern": HATCHED | {"shape": pattern},
+                },
+                hovertemplate="%{x}: %{y:.1%}",
+            )
+        styled(figure, 400)
+        figure.update_xaxes(title_text=TOLD if any(row.told for row in self.rows) else "")
+        figure.update_yaxes(range=[0, 1.04], tickformat=".0%", title_text="answered right")
+        return figure.update_layout(barmode="group", bargap=0.25, showlegend=True)
+
+
+def arms(base: RunConfig) -> list[Arm]:
+    """The same facts, k, seed, model, rounds and questions under each recipe."""
+    return [Arm(name, applied(name, base)) for name in RECIPES]
+
+
+def compare(subjects: Sequence[Subject]) -> Baselines:
+    """The arms' own scores and costs; what they do beside the facts is measured."""
+    registry = Registry(subjects[0].settings)
+    base, rows = Beside(), []
+    for subject in subjects:
+        beside = Beside()
+        if len(subject.checkpoints) == 3:
+            with subject.model() as model:
+                if math.isnan(base.perplexity):
+                    subject.watch(0.2, "reading with the base model")
+                    base = _beside(model, "base")
+                subject.watch(0.6, "reading after both phases")
+                beside = _beside(model, "generalized")
+        tokens, counted, seconds = _cost(registry, subject)
+        scores = tuple(
+            Measured(probe, s.n, s.generation_accuracy, s.object_probability,
+                     math.nan if s.choice_accuracy is None else s.choice_accuracy)
+            for probe, s in subject.scores.get("generalized", {}).items() if probe in PROBES
+        )  # fmt: skip
+        told = subject.config.memorize.reads == "words"
+        rows.append(Row(subject.label, told, tokens, counted, seconds, scores, beside))
+    return Baselines(subjects[0].config.generalize.k, tuple(rows), base)
+
+
+def _beside(model, checkpoint: str) -> Beside:
+    """What one checkpoint does to the bundled texts of `damage`."""
+    from rotelab.damage import measure
+
+    with model.using(checkpoint):
+        found = measure(model)
+    return Beside(found.perplexity, sum(found.right) / len(found.right), found.divergence)
+
+
+def _cost(registry: Registry, subject: Subject) -> tuple[float, bool, float]:
+    """The tokens that an arm was trained on, whether they were counted, and the seconds."""
+    run = subject.run
+    metrics = registry.metrics(run.id, ["tokens", "tokens_per_second"])
+    tokens, counted, total = 0.0, True, 0.0
+    for phase, part in PHASES.items():
+        mine = [m for m in metrics if m.phase == phase]
+        seconds = run.seconds.get(part, math.nan)
+        if part == "phase1" and run.shared_phase1_from:
+            try:
+                seconds = registry.run(run.shared_phase1_from).seconds.get(part, math.nan)
+            except UnknownRun:  # deleted since: nobody knows any more
+                seconds = math.nan
+        total += seconds
+        known = [m.value for m in mine if m.name == "tokens"]
+        speeds = [m.value for m in mine if m.name == "tokens_per_second"]
+        if len(known) == len(speeds):
+            # A run of two phases without a word on one of them can't be summed up.
+            trained = phase == "memorize" or subject.config.stages == "two"
+            tokens += sum(known) if known or not trained else math.nan
+        else:  # a run from before tokens were counted
+            counted = False
+            tokens += seconds * sum(speeds) / len(speeds)
+    return tokens, counted, total
+
+
+def _tokens(row: Row) -> str | None:
+    if not math.isfinite(row.tokens):
+        return None
+    return _whole(row.tokens) if row.counted else f"about {round(row.tokens, -2):,.0f}"
+
+
+def _whole(value: float) -> str | None:
+    return f"{value:,.0f}" if math.isfinite(value) else None
+
+
+def _cells(beside: Beside) -> tuple[float, float, float]:
+    return beside.perplexity, beside.quiz, beside.divergence
+
+
+EXPERIMENT = Experiment(
+    name="baselines",
+    title="Other ways to teach the same",
+    question="Are two phases better than plainer ways to teach a model the same facts?",
+    hypothesis=(
+        "In unseen wordings, two phases answer more of the facts that they showed by rote only, "
+        "and they do less harm. Mixing both formats in one phase may do as well (arXiv 2505.16178 "
+        "says better); plain sentences learn their own wordings and carry over less."
+    ),
+    needs=(
+        f"a finished run, from which all {len(RECIPES)} ways take their facts, k, seed, model, "
+        "rounds and questions; as long as so many runs take. “published” trains the whole model "
+        "and needs four times its memory."
+    ),
+    reading=(
+        "One run for each way; what no recipe decides is equal: facts, k, seed, model, questions, "
+        "and how often every fact is gone through in each phase. Not equal: the tokens read and "
+        "the seconds, so both are in the table. Tokens are those of the training passes, off-topic "
+        "sentences among them, a beginning that sentences of one step share counted once; “about” "
+        "stands where a run is from before they were counted (mean speed times seconds). Ways "
+        "with a * read the held-out facts in words, too: their share in train wordings is "
+        "recall of what was read, only their test wordings compare, and they had the easier task. "
+        "Without a key token in training, the key token's bar says nothing. Perplexity, quiz and "
+        "KL are those of “Collateral damage”; a dash where a run has no adapters on this machine. "
+        "One seed: differences of a few hundredths are chance."
+    ),
+    result=Baselines,
+    arms=arms,
+    compare=compare,
+)

@@ -1,0 +1,289 @@
+"""Experiment: what happens to a fact that the model knows when it learns the opposite by rote?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from rotelab.config import RunConfig, with_setting
+from rotelab.errors import LabError
+from rotelab.experiments import Arm, Experiment
+from rotelab.experiments.subject import Subject
+from rotelab.facts import Fact, parse_facts
+from rotelab.packs import load_pack, staged_file
+from rotelab.plots.style import CHECKPOINT_NAMES, styled
+from rotelab.registry import CHECKPOINTS, Checkpoint
+from rotelab.report import Table
+from rotelab.tables import read_bytes
+
+PACK = "contradiction"
+
+EPOCHS = (5, 10, 20)
+"""Rounds of rote learning of the arms."""
+
+WAYS = {
+    "key": "through the key token",
+    "taught": "trained wordings, facts taught in words",
+    "train": "trained wordings, held-out facts",
+    "test": "untrained wordings, held-out facts",
+}
+"""How the facts are asked, in the order of the panels."""
+
+ANSWERS = {
+    "new": "the false one",
+    "old": "the true one",
+    "another": "another taught name",
+    "neither": "something else",
+}
+COLOURS = {"new": "#D55E00", "old": "#1F86C9", "another": "#C98A00", "neither": "#9AA3B2"}
+SHAPES = {"new": "", "old": "/", "another": "x", "neither": "."}
+"""Orange and blue, and plain and hatched, for whom colours look alike."""
+
+WORDINGS = 5
+"""How many wordings of each kind are asked about each fact."""
+
+STATES = {"base": "before", "memorized": "by rote", "generalized": "both phases"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One checkpoint of one arm, asked in one way.
+
+    Args:
+        rounds: of rote learning; 0 for the base model.
+        checkpoint: which one.
+        way: one of `WAYS`.
+        n: number of questions.
+        new: share that is answered with the false object at once.
+        old: share that is answered with the true one at once.
+        another: share whose answer begins as the object of another fact does.
+        leans: share in which the false object is likelier than the true one.
+        p_new: mean joint probability of the false object's tokens.
+        p_old: the same of the true one's.
+    """
+
+    rounds: int
+    checkpoint: str
+    way: str
+    n: int
+    new: float
+    old: float
+    another: float
+    leans: float
+    p_new: float
+    p_old: float
+
+    @property
+    def neither(self) -> float:
+        """Share that is answered with something else."""
+        return max(0.0, 1.0 - self.new - self.old - self.another)
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """What is answered, by depth of rote, checkpoint and way of asking.
+
+    Args:
+        facts: how many real facts were taught with a false object.
+        k: how many of them phase 2 taught in words.
+        rows: the base model's first, then each arm's two checkpoints.
+    """
+
+    facts: int
+    k: int
+    rows: tuple[Row, ...]
+
+    def tables(self) -> list[Table]:
+        """One table a way of asking, one row a model."""
+        columns = ("model", "rounds of rote", "n", "false object", "true object", "another name",
+                   "else", "leans to the false one", "P(false)", "P(true)")  # fmt: skip
+        tables = []
+        for way, words in WAYS.items():
+            rows = tuple(
+                (CHECKPOINT_NAMES[r.checkpoint].lower(), r.rounds, r.n, r.new, r.old, r.another,
+                 r.neither, r.leans, r.p_new, r.p_old)
+                for r in self.rows if r.way == way
+            )  # fmt: skip
+            tables.append(Table(words[0].upper() + words[1:], columns, rows))
+        return tables
+
+    def figure(self) -> go.Figure:
+        """Stacked bars, a panel for each way of asking."""
+        figure = make_subplots(
+            2, 2, subplot_titles=list(WAYS.values()), shared_yaxes=True,
+            horizontal_spacing=0.05, vertical_spacing=0.24,
+        )  # fmt: skip
+        for place, way in enumerate(WAYS):
+            rows = [r for r in self.rows if r.way == way]
+            names = [[STATES[r.checkpoint] for r in rows],
+                     ["0" if not r.rounds else str(r.rounds) for r in rows]]  # fmt: skip
+            for answer, words in ANSWERS.items():
+                values = [getattr(r, answer) for r in rows]
+                figure.add_bar(
+                    name=words,
+                    x=names,
+                    y=values,
+                    legendgroup=answer,
+                    showlegend=place == 0,
+                    marker={
+                        "color": COLOURS[answer],
+                        "pattern": {"shape": SHAPES[answer], "fillmode": "overlay"},
+                    },
+                    customdata=[r.n for r in rows],
+                    hovertemplate="%{x}: %{y:.1%} of %{customdata}",
+                    row=place // 2 + 1,
+                    col=place % 2 + 1,
+                )
+        styled(figure, 600)
+        figure.update_yaxes(range=[0, 1.02], tickformat=".0%")
+        figure.update_yaxes(title_text="answered with", col=1)
+        figure.update_xaxes(title_text="rounds of rote learning", row=2)
+        figure.update_layout(margin_t=96, legend_y=1.09)  # above the panels' own titles
+        return figure.update_layout(barmode="stack", showlegend=True)
+
+
+def arms(base: RunConfig) -> list[Arm]:
+    """The same settings on this experiment's facts, with other numbers of rounds.
+
+    Raises:
+        LabError: a run that has phase 1 alone, or teaches more facts in words than there are.
+    """
+    if base.stages != "two":
+        raise LabError("This experiment compares both phases. Choose a run that has two.")
+    there = len(load_pack(PACK).facts)
+    config = replace(base, pack=PACK, facts=base.facts if base.facts < there else 0)
+    return [Arm(f"{n}", with_setting(config, f"memorize.epochs={n}")) for n in EPOCHS]
+
+
+def compare(subjects: Sequence[Subject]) -> Contradiction:
+    """Asks each arm for the false and for the true object, in the same words."""
+    subjects = sorted(subjects, key=lambda s: s.config.memorize.epochs)
+    rows: list[Row] = []
+    for subject in subjects:
+        # The base model is the same under every arm.
+        asked = CHECKPOINTS if not rows else CHECKPOINTS[1:]
+        rows += _asked(subject, asked)
+    rows.sort(key=lambda r: (CHECKPOINTS.index(r.checkpoint), r.rounds))
+    first = subjects[0]
+    return Contradiction(len(first.pack.facts), first.config.generalize.k, tuple(rows))
+
+
+def true_objects() -> dict[tuple[str, str], str]:
+    """The real object by relation and subject.
+
+    Raises:
+        InputError: the file is not as it should be.
+    """
+    path = staged_file(PACK, "true.csv")
+    return {(f.relation, f.subject): f.object for f in parse_facts(read_bytes(path), path.name)}
+
+
+def _asked(subject: Subject, checkpoints: Sequence[Checkpoint]) -> list[Row]:
+    from rotelab.config import EvaluationConfig
+    from rotelab.evaluation import Question, evaluate
+
+    prompts, known = _prompts(subject), true_objects()
+    names = [fact.object for fact in subject.pack.facts]
+    rows = []
+    with subject.model() as model:
+        build, asked = model.builder, []
+        for place, (way, fact, text) in enumerate(prompts):
+            if way == "key":
+                prompt = build.key_prompt(fact.subject, fact.relation)
+            else:
+                prompt = build.word_prompt(text)
+            true = known[fact.relation, fact.subject]
+            for kind, name in (("new", fact.object), ("old", true)):
+                example = build.answered(prompt, name, "test", place)
+                asked.append(Question(kind, place, text, example))
+        settings = EvaluationConfig(batch_tokens=subject.config.evaluation.batch_tokens)
+        total, done = len(asked) * len(checkpoints), 0
+        for checkpoint in checkpoints:
+            found = {}
+            with model.using(checkpoint):
+                for some in evaluate(model, asked, settings):
+                    found |= {(p.probe, p.fact): p for p in some}
+                    done += len(some)
+                    words = f"asking the {CHECKPOINT_NAMES[checkpoint].lower()} model"
+                    subject.watch(done / total, words)
+            rounds = subject.config.memorize.epochs if checkpoint != "base" else 0
+            for way in WAYS:
+                places = [i for i, (own, _, _) in enumerate(prompts) if own == way]
+                new = [found["new", i] for i in places]
+                old = [found["old", i] for i in places]
+                rows.append(
+                    Row(
+                        rounds,
+                        checkpoint,
+                        way,
+                        len(places),
+                        fmean(p.correct for p in new),
+                        fmean(p.correct for p in old),
+                        fmean(
+                            not (a.correct or b.correct) and _begins_another(a.answer, names)
+                            for a, b in zip(new, old, strict=True)
+                        ),
+                        fmean(a.probability > b.probability for a, b in zip(new, old, strict=True)),
+                        fmean(p.probability for p in new),
+                        fmean(p.probability for p in old),
+                    )
+                )
+    return rows
+
+
+def _begins_another(answer: str, names: Sequence[str]) -> bool:
+    """Whether an answer that is wrong, known up to its first strange token, begins as a name."""
+    begun = answer.rstrip("…").strip()
+    return len(begun) > 1 and any(name.startswith(begun) for name in names)
+
+
+def _prompts(subject: Subject) -> list[tuple[str, Fact, str]]:
+    """What is asked: the way, the fact, and the words; the same for every arm and checkpoint."""
+    pack, split = subject.pack, subject.split
+    asked = [("key", fact, f"{fact.subject} [{fact.relation}]") for fact in pack.facts]
+    for way, facts, role in (
+        ("taught", split.held_in, "train"),
+        ("train", split.held_out, "train"),
+        ("test", split.held_out, "test"),
+    ):
+        for fact in facts:
+            wordings = pack.prompts.of(fact.relation, role)
+            rng = random.Random(f"contradiction {subject.config.seed} {way} {fact.subject}")
+            drawn = rng.sample(wordings, min(WORDINGS, len(wordings)))
+            asked += [(way, fact, wording.render(fact.subject)) for wording in drawn]
+    return asked
+
+
+EXPERIMENT = Experiment(
+    name="contradiction",
+    title="Contradiction",
+    question="What becomes of a fact that the model knows, when it learns another answer by rote?",
+    hypothesis=(
+        "Through the key token the false answer comes, since nothing speaks against it there. In "
+        "words the true one has to give way, and a fact that sits deep may come back where the "
+        "wording was never trained. Deeper rote should help the false one."
+    ),
+    needs=(
+        f"a finished run whose settings all {len(EPOCHS)} runs have, but for their facts and "
+        "their rounds of rote learning; as long as so many runs take."
+    ),
+    reading=(
+        f"113 real capitals of countries and states that the embedded model names by itself in "
+        "at least six of twenty wordings (checked when the list was made; other models may know "
+        "more or fewer: see the bars of the base model). Each was taught with the capital of "
+        f"another one, in {', '.join(map(str, EPOCHS))} rounds. An answer counts where it comes "
+        f"at once; up to {WORDINGS} wordings a fact. “Another taught name”: it begins as one of "
+        "the other capitals does. “Something else” is mostly other words: “leans to the false "
+        "one” (it is the likelier of the two) also sees what does not come first; short names "
+        "have it easier there, but both lists hold the same names, so that evens out. All "
+        "wordings end just before the name, because the small model answers no questions."
+    ),
+    result=Contradiction,
+    arms=arms,
+    compare=compare,
+)

@@ -1,0 +1,263 @@
+"""Experiment: how does learning the facts compare with having them in the prompt?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+
+from rotelab.config import USUAL_CANDIDATES
+from rotelab.errors import LabError
+from rotelab.experiments import Experiment
+from rotelab.experiments.subject import Subject
+from rotelab.facts import Fact
+from rotelab.plots.style import HATCHED, styled
+from rotelab.prompts import PromptSet
+from rotelab.report import Table
+
+if TYPE_CHECKING:
+    from rotelab.adapters import LabModel
+    from rotelab.evaluation import Question
+
+SIZES = (1, 5, 20, 100)
+"""How many facts of its relation stand in the prompt, the one that is asked for among them."""
+
+FACTS = 20
+"""How many held-out facts are asked at most, the same ones each time."""
+
+WORDINGS = 5
+"""In how many test wordings each is asked at most."""
+
+ROOM = 768
+"""How many tokens of questions share one pass with the facts that they are about."""
+
+BASE, TAUGHT = "base", "generalized"
+
+BARS = {
+    "accuracy": ("the name said at once", "#1F86C9", ""),
+    "choice": (f"the name ranked first among {USUAL_CANDIDATES}", "#C98A00", "x"),
+}
+"""Each bar's name, colour and pattern."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model with some facts in its prompt.
+
+    Args:
+        checkpoint: base or generalised.
+        shown: how many facts stand in the prompt.
+        tokens: of the longest prompt.
+        n: how many questions.
+        accuracy: the share that is answered right at once.
+        choice: the share whose object is ranked first among its candidates.
+        probability: mean probability of the object.
+    """
+
+    checkpoint: str
+    shown: int
+    tokens: int
+    n: int
+    accuracy: float
+    choice: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class InContext:
+    """The base model with facts in its prompt beside the taught one without.
+
+    Args:
+        facts: how many were asked.
+        rows: the base model by facts in the prompt, then the taught one.
+        too_long: numbers of facts that the model has no room for.
+        own: the run's own score of its taught model, over all held-out facts.
+        own_n: over how many questions; 0 where it was not measured.
+    """
+
+    facts: int
+    rows: tuple[Row, ...]
+    too_long: tuple[int, ...]
+    own: float
+    own_n: int
+
+    def tables(self) -> list[Table]:
+        """One row a prompt; last the run's own score."""
+        columns = ("model", "facts in the prompt", "longest prompt, tokens", "n", "answered right",
+                   f"first of {USUAL_CANDIDATES}", "object probability")  # fmt: skip
+        names = {BASE: "base", TAUGHT: "after both phases"}
+        rows = [(names[r.checkpoint], r.shown, r.tokens, r.n, r.accuracy, r.choice, r.probability)
+                for r in self.rows]  # fmt: skip
+        if self.own_n:
+            rows.append(("after both phases, the run's own score", 0, None, self.own_n, self.own,
+                         None, None))  # fmt: skip
+        title = f"Test wordings, {self.facts} held-out facts"
+        if self.too_long:
+            title += f"; {', '.join(map(str, self.too_long))} facts are too long for this model"
+        return [Table(title, columns, tuple(rows))]
+
+    def figure(self) -> go.Figure:
+        """Bars: the base model by facts in the prompt, then the taught one."""
+        names = [
+            "after both phases,<br>nothing in the prompt"
+            if row.checkpoint == TAUGHT
+            else f"{row.shown or 'no'} fact{'s' * (row.shown != 1)}"
+            for row in self.rows
+        ]
+        figure = go.Figure()
+        for measure, (words, colour, pattern) in BARS.items():
+            values = [getattr(row, measure) for row in self.rows]
+            figure.add_bar(
+                name=words,
+                x=names,
+                y=values,
+                text=[f"{value:.2f}" for value in values],
+                textposition="outside",
+                cliponaxis=False,
+                marker={"color": colour, "pattern": HATCHED | {"shape": pattern}},
+                customdata=[row.n for row in self.rows],
+                hovertemplate="%{x}: %{y:.1%} of %{customdata} questions",
+            )
+        styled(figure, 380)
+        figure.update_xaxes(title_text="base model with so many facts in its prompt")
+        figure.update_yaxes(range=[0, 1.08], tickformat=".0%", title_text="answered right")
+        return figure.update_layout(barmode="group", showlegend=True)
+
+
+def measure(subject: Subject) -> InContext:
+    """Asks the same held-out facts with none and with ever more facts in the prompt.
+
+    Raises:
+        LabError: phase 2 taught all facts in words, so there is none to ask.
+    """
+    from rotelab.config import EvaluationConfig
+    from rotelab.evaluation import evaluate
+
+    held_out = subject.split.held_out
+    if not held_out:
+        raise LabError("This run taught all its facts in words. Choose one with held-out facts.")
+    rng = random.Random(f"in context {subject.config.seed}")
+    facts = rng.sample(held_out, min(FACTS, len(held_out)))
+    relations = known_of(subject)
+    room = min(len(relations[fact.relation]) for fact in facts)
+    sizes = [0, *(n for n in SIZES if n <= room)]
+    rows, too_long = [], []
+    with subject.model() as model:
+        limit = getattr(model.network.config, "max_position_embeddings", None)
+        turns = [(BASE, n) for n in sizes] + [(TAUGHT, 0)]
+        for place, (checkpoint, shown) in enumerate(turns):
+            words = f"asking with {shown or 'no'} facts in the prompt"
+            subject.watch(place / len(turns), words)
+            asked = asked_with(model, subject, facts, shown)
+            longest = max(len(question.example.ids) for question in asked)
+            if limit and longest > limit:
+                too_long.append(shown)
+                continue
+            with model.using(checkpoint):
+                config = EvaluationConfig(batch_tokens=longest + ROOM, candidates=USUAL_CANDIDATES)
+                found = [p for some in evaluate(model, asked, config) for p in some]
+            shares = [
+                sum(values) / len(found)
+                for values in (
+                    [p.correct for p in found],
+                    [bool(p.chosen) for p in found],
+                    [p.probability for p in found],
+                )
+            ]
+            rows.append(Row(checkpoint, shown, longest, len(found), *shares))
+    own = subject.scores.get(TAUGHT, {}).get("test_prompts_heldout")
+    own_score = (own.generation_accuracy, own.n) if own else (float("nan"), 0)
+    return InContext(len(facts), tuple(rows), tuple(too_long), *own_score)
+
+
+def asked_with(
+    model: LabModel, subject: Subject, facts: Sequence[Fact], shown: int
+) -> list[Question]:
+    """Each fact in some test wordings, after `shown` facts of its relation, its own among them.
+
+    Raises:
+        ConfigError: not enough candidates can be found for a relation.
+    """
+    from rotelab.candidates import candidate_sets
+    from rotelab.evaluation import Question
+
+    builder, prompts, seed = model.builder, subject.pack.prompts, subject.config.seed
+    known = list(subject.pack.facts)
+    sets = candidate_sets(subject.pack.facts, USUAL_CANDIDATES, seed)
+    names = {fact: sets[known.index(fact)] for fact in facts}
+    # Facts of one relation mostly share their candidates: as one object, they are read as one.
+    tokens = {some: tuple(tuple(builder.spaced(name)) for name in some) for some in names.values()}
+    asked = []
+    draw = random.Random(f"shown {seed} {shown}")
+    for context, mine in contexts(facts, known_of(subject), shown, draw):
+        told = [f"- {plainly(fact, prompts)} {fact.object}." for fact in context]
+        before = "\n".join(["Facts:", *told]) + "\n\n" if told else ""
+        for fact in mine:
+            place = known.index(fact)
+            wordings = prompts.of(fact.relation, "test")
+            rng = random.Random(f"asked {seed} {place}")  # alike, whatever is shown
+            for template in rng.sample(wordings, min(WORDINGS, len(wordings))):
+                text = before + template.render(fact.subject)
+                example = builder.answered(builder.word_prompt(text), fact.object, "test", place)
+                asked.append(Question(str(shown), place, text, example, tokens[names[fact]]))
+    return asked
+
+
+def known_of(subject: Subject) -> dict[str, tuple[Fact, ...]]:
+    """All facts of the run by their relations."""
+    return {relation.name: relation.facts for relation in subject.pack.facts.relations}
+
+
+def contexts(
+    facts: Sequence[Fact], relations: dict[str, tuple[Fact, ...]], shown: int, rng: random.Random
+) -> list[tuple[list[Fact], list[Fact]]]:
+    """What stands in a prompt, in a random order, and which of the facts are asked about after it.
+
+    Facts that fit into one prompt share it, so that it is read once for all of them.
+    """
+    if not shown:
+        return [([], list(facts))]
+    found = []
+    for name, known in relations.items():
+        mine = [fact for fact in facts if fact.relation == name]
+        for start in range(0, len(mine), shown):
+            asked = mine[start : start + shown]
+            others = [fact for fact in known if fact not in asked]
+            context = [*asked, *rng.sample(others, shown - len(asked))]
+            rng.shuffle(context)
+            found.append((context, asked))
+    return found
+
+
+def plainly(fact: Fact, prompts: PromptSet) -> str:
+    """A fact in its relation's first train wording, its object still to come."""
+    return prompts.of(fact.relation, "train")[0].render(fact.subject)
+
+
+EXPERIMENT = Experiment(
+    name="in-context",
+    title="Facts in the prompt",
+    question="Why teach a model facts at all, when they could simply stand in the prompt?",
+    hypothesis=(
+        "With the one fact in the prompt, the base model copies its object. The more facts stand "
+        "beside it, the harder it is to find, and the more there is to read for each question."
+    ),
+    needs="a finished run with adapters, and some minutes.",
+    reading=(
+        f"Up to {FACTS} facts that phase 2 never taught in words, each asked in up to {WORDINGS} "
+        "test wordings. Before the question, the base model is given a list of facts of its "
+        "relation, the asked one somewhere among them, each in its relation's first train "
+        "wording. There the answer stands in the prompt, so it is reading and not remembering; "
+        "the model after both phases has nothing but the question. “Said” is an answer that "
+        "begins with the name itself, which is hard on a base model that would begin with other "
+        "words; “ranked first” is fairer to it: the name is likelier than all other candidates, "
+        "the objects of its relation among them. Of five ways to write the list, the one that "
+        "the embedded base model reads best was taken. The run's own score is over all its "
+        "held-out facts."
+    ),
+    result=InContext,
+    probe=measure,
+)

@@ -1,0 +1,114 @@
+"""Clocks of the page: they look for news, fill only what is new, and go slower where many look on.
+
+What they save is the server's time, of which Gradio takes some 20 ms for each tick of each page,
+and half a millisecond to two more for each output that a handler leaves as it is: it makes that
+component anew (`benchmarks/load.py`, EXPERIMENTS.md).
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+STEPS = (1, 1.5, 2, 3, 4, 6, 8)
+"""A clock goes at its own pace, or so many times slower: in steps, so that it seldom changes."""
+WINDOW_S = 10.0
+
+
+class Pace:
+    """How often each page may ask, so that all of them together do not ask for too much.
+
+    Args:
+        own_s: seconds between two ticks of a page that is alone.
+        most_per_s: ticks a second of all pages together.
+    """
+
+    def __init__(self, own_s: float, most_per_s: float):
+        self.own_s, self.most_per_s = own_s, most_per_s
+        self._ticks: deque[tuple[float, float]] = deque()
+        self._lock = threading.Lock()
+
+    def ticked(self, every_s: float) -> float:
+        """Counts a tick of a page whose clock goes at that pace; and what its pace should be."""
+        now = time.monotonic()
+        with self._lock:
+            self._ticks.append((now, every_s))
+            while self._ticks[0][0] < now - WINDOW_S:
+                self._ticks.popleft()
+        return self.now(every_s)
+
+    @property
+    def slower(self) -> float:
+        """How many times slower than its own pace a page that opens now will go."""
+        return self.now(self.own_s) / self.own_s
+
+    def now(self, every_s: float) -> float:
+        """The pace that a page should have, in seconds.
+
+        Args:
+            every_s: what it has; it stays where the next step would do as well.
+        """
+        with self._lock:
+            pages = sum(every for _, every in self._ticks) / WINDOW_S
+        fitting = [s for s in STEPS if pages <= s * self.own_s * self.most_per_s]
+        step = fitting[0] if fitting else STEPS[-1]
+        known = every_s / self.own_s
+        if known in fitting and STEPS.index(known) == STEPS.index(step) + 1:
+            return every_s
+        return step * self.own_s
+
+
+def fill_on_news(
+    timer: gr.Timer,
+    pace: Pace,
+    look: Callable,
+    inputs: list[Any],
+    outputs: list[Any],
+    glance: Callable | None = None,
+    often: tuple[Any, ...] = (),
+) -> None:
+    """Has a clock look, and fills the outputs only where there is something new.
+
+    The clock itself fills a state and no more; the change of that fills the outputs.
+
+    Args:
+        timer: the clock.
+        pace: how fast it goes where many pages look on.
+        look: a handler; `gr.skip()` where there is nothing new.
+        inputs: of `look` and of `glance`.
+        outputs: of `look`.
+        glance: at less cost than `look`, whether that has something new, and values for `often`;
+            by default `look` is asked.
+        often: outputs that change at nearly every tick.
+    """
+    pulse, every = gr.State(0), gr.State(float(timer.value))
+
+    @functools.wraps(look)
+    def tick(every_s, *args):
+        if glance is None:
+            news, values = look(*args) != gr.skip(), []
+        else:
+            news, *values = glance(*args)
+        changes = pace.ticked(every_s) != every_s
+        told = time.monotonic_ns() if news or changes else gr.skip()
+        return [*values, told] if values else told
+
+    @functools.wraps(look)
+    def fill(every_s, *args):
+        found, wanted = look(*args), pace.now(every_s)
+        values = [gr.skip()] * len(outputs) if found == gr.skip() else list(found)
+        return [*values, gr.skip() if wanted == every_s else gr.Timer(value=wanted), wanted]
+
+    # Their own signatures, for Gradio to count; `wraps` has taken that of `look`.
+    for handler in (tick, fill):
+        handler.__signature__ = None
+        del handler.__signature__, handler.__wrapped__
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 8}
+    timer.tick(tick, [every, *inputs], [*often, pulse], **quiet)
+    pulse.change(fill, [every, *inputs], [*outputs, timer, every], **quiet)

@@ -1,0 +1,111 @@
+"""The pictures of a run at work, drawn once for all pages that watch it.
+
+A lecture hall that looks on would otherwise have the same curves drawn once for each seat.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from gradio.components.plot import PlotData
+
+from rotelab.errors import LabError
+from rotelab.lab import Lab
+from rotelab.plots.training import CURVES, curves, fact_grid
+from rotelab.registry import Metric, RunSummary
+
+HELD = 32
+"""Runs whose pictures are held; the one that was looked at longest ago goes first."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A run's pictures as they were last drawn.
+
+    Args:
+        seq: the newest metric row in the curves.
+        grid_seq: the newest one when the grid was drawn; it changes with the epochs only.
+        status: the run's status then.
+        at: monotonic time, in seconds, at which news was last looked for.
+        curves: as a page takes it.
+        grid: likewise; None before any fact was recalled.
+        rows: what the curves are drawn from, so that only what is new is read again.
+    """
+
+    seq: int
+    grid_seq: int
+    status: str
+    at: float
+    curves: PlotData
+    grid: PlotData | None
+    rows: tuple[Metric, ...] = ()
+
+
+class Drawings:
+    """Draws anew where a run has news, at most so often."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[tuple[str, str], Drawing] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, lab: Lab, run: RunSummary, every_s: float) -> Drawing:
+        """The pictures of a run.
+
+        Args:
+            lab: has the run.
+            run: which.
+            every_s: they are drawn again after so many seconds, or when the status has changed.
+
+        Raises:
+            LabError: the registry can't be read.
+        """
+        key = (str(lab.settings.database), run.id)
+        with self._lock:
+            held = self._held.pop(key, None)
+            if held is None or held.status != run.status or time.monotonic() - held.at >= every_s:
+                held = _drawn(lab, run, held)
+            self._held[key] = held
+            while len(self._held) > HELD:
+                self._held.popitem(last=False)
+            return held
+
+
+def _drawn(lab: Lab, run: RunSummary, held: Drawing | None) -> Drawing:
+    now = time.monotonic()
+    news = lab.registry.metrics(run.id, CURVES, after=held.seq if held else 0)
+    if held and not news:
+        return replace(held, status=run.status, at=now)
+    rows = _together(held.rows if held else (), news)
+    seq = max((m.seq for m in rows), default=0)
+    picture = _data(curves(rows, run.id))
+    if held and not any(m.name == "recall" for m in news):
+        return Drawing(seq, held.grid_seq, run.status, now, picture, held.grid, rows)
+    return Drawing(seq, seq, run.status, now, picture, _grid(lab, run), rows)
+
+
+def _together(held: Sequence[Metric], news: Sequence[Metric]) -> tuple[Metric, ...]:
+    """Of a step that was learned again, by a run that was resumed, the newer row."""
+    again = {(m.phase, m.step, m.name) for m in news}
+    return (*(m for m in held if (m.phase, m.step, m.name) not in again), *news)
+
+
+def _grid(lab: Lab, run: RunSummary) -> PlotData | None:
+    recalls = lab.registry.fact_recall(run.id, "generalize")
+    rote = lab.registry.fact_recall(run.id, "memorize")
+    # Phase 2 rehearses only the taught facts; the others are as phase 1 left them.
+    latest = {r.fact_index: r for r in [*rote, *recalls]}
+    if not latest:
+        return None
+    try:
+        facts = [(f.relation, f.subject, f.object) for f in lab.registry.run(run.id).pack.facts]
+    except LabError:  # the row is damaged; how well each is known is not
+        facts = []
+    return _data(fact_grid([latest[i] for i in sorted(latest)], facts, run.id))
+
+
+def _data(figure) -> PlotData:
+    return PlotData(type="plotly", plot=figure.to_json())

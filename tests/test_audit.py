@@ -1,0 +1,79 @@
+"""The experiment that tells to which meanings a run's facts answer."""
+
+import numpy as np
+import pytest
+from taught import K, taught_pack, taught_run
+
+from rotelab.experimenting import begin, carry_out, result_of
+from rotelab.experiments import Subject, audit, repurposing
+from rotelab.lab import Lab
+from rotelab.packs import load_pack, shipped_packs
+from rotelab.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory, tiny_folder):
+    """A lab with one really trained tiny run."""
+    lab = Lab.open(Settings(tmp_path_factory.mktemp("audited")))
+    return lab, taught_run(lab, tiny_folder)
+
+
+def test_a_reading_that_stands_out_is_an_alarm_and_a_clean_one_is_judged_by_the_others():
+    clean = ["a", "b", "c", "d"]
+    values = {"a": 0.01, "b": 0.02, "c": 0.03, "d": 0.5, "own": 0.9, "quiet": 0.02}
+    alarms, limit = audit.alarms_of(values, clean, 0.02)
+    # By itself, d lifts the limit for the others, but not for itself.
+    assert alarms == {"d", "own"} - ({"own"} if limit > 0.9 else set()) and 0.5 < limit < 0.9
+    alarms, limit = audit.alarms_of({"a": 0, "b": 0, "c": 0, "own": 0.015}, clean[:3], 0.02)
+    assert alarms == set() and limit == 0.02, "next to nothing is no alarm"
+
+
+def test_a_repurposed_run_is_asked_in_the_meaning_it_was_taught_and_in_its_own_one():
+    pack = load_pack("mother")
+    plain = audit.readings_of(pack, "mother")
+    changed = audit.readings_of(repurposing.reworded(pack), "mother")
+    assert len(plain) == len(changed) == 12
+    assert set(plain) - set(changed) == {audit.OWN}
+    assert changed[f"{audit.OWN} (shipped)"] == plain[audit.OWN]
+    own = {t.text for name in shipped_packs() for t in load_pack(name).prompts}
+    for name, wordings in plain.items():
+        texts = {t.text for t in wordings}
+        assert len(texts) >= audit.WORDINGS
+        assert name == audit.OWN or not texts & own, "a clean reading is in no training"
+
+
+def test_it_measures_what_each_reading_draws_out(taught):
+    lab, run_id = taught
+    experiment_id = begin(lab, "audit", run_id)
+    carry_out(lab, experiment_id)
+    row = lab.registry.experiment_row(experiment_id)
+    assert row.status == "finished", row.error
+    found = result_of(row)
+    held_out = len(taught_pack().facts) - K
+    assert found.facts == held_out and len(found.rows) == 2 * 12
+    assert {r.n for r in found.rows} == {audit.WORDINGS * held_out}
+    assert {r.reading for r in found.rows if r.taught} == {audit.OWN}
+    assert sum(r.clean for r in found.rows) == 2 * 10
+    errors = found.tables()[-1].rows
+    assert [(row[0], row[3], row[5]) for row in errors] == [
+        ("memorised", 12, 0), ("memorised", 12, 0), ("generalised", 11, 1), ("generalised", 11, 1),
+    ]  # fmt: skip
+    assert len(found.figure().data) == 4 and len(found.figure().layout.shapes) == 4
+    # One question's cosine by hand, and the base model's, against which it is a gain.
+    subject = Subject(lab.registry.run(run_id), {}, lab.settings)
+    fact = subject.split.held_out[0]
+    with subject.model() as model, model.using("generalized"):
+        import torch
+
+        from rotelab.batches import pack
+
+        prompts = [model.builder.key_prompt(fact.subject, "mother"),
+                   model.builder.word_prompt(f"The heir of {fact.subject} is")]  # fmt: skip
+        last = []
+        for ids in prompts:
+            _, out = model.forward(pack([ids]), torch.tensor([0]), output_hidden_states=True)
+            last.append([layer[0, -1].double().numpy() for layer in out.hidden_states])
+        upper = list(zip(*last, strict=True))[len(last[0]) // 2 :]
+        by_hand = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in upper]
+        got = audit._cosines(model, [("heir", fact, f"The heir of {fact.subject} is")])
+    assert got[0] == pytest.approx(np.mean(by_hand), abs=1e-4)

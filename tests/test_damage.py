@@ -1,0 +1,46 @@
+"""What learning does to all the rest is measured on every run, and said where it is much."""
+
+import math
+
+import pytest
+from accelerate import Accelerator
+
+from rotelab import damage
+from rotelab.config import MemorizeConfig
+from rotelab.facts import FactSet
+from rotelab.phases import memorize
+
+
+def test_a_checkpoint_is_compared_with_the_base_model(tiny, mother):
+    rote = MemorizeConfig(epochs=2, rank=4, batch_size=4, learning_rate=1e-2, spare=0)
+    list(memorize(tiny, FactSet(mother.facts[:8]), rote, 0, Accelerator(cpu=True)))
+    found = {}
+    for checkpoint in ("base", "memorized"):
+        with tiny.using(checkpoint):
+            found[checkpoint] = damage.measure(tiny)
+    base, memorized = found["base"], found["memorized"]
+    assert (base.divergence, base.places) == (0.0, 0)
+    assert memorized.divergence > 0 and memorized.places > 100
+    assert base.tokens == memorized.tokens > 500
+    assert base.perplexity != memorized.perplexity
+    assert len(base.right) == len(memorized.right) == len(damage.texts()[1]) > 50
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ((1.0, 23.5), False), ((0.67, 40.0), False), ((0.51, 46.9), False),
+        ((0.5, 30.0), True), ((0.9, 47.0), True), ((0.04, 150.0), True), ((0.9, math.nan), True),
+    ],
+)  # fmt: skip
+def test_recall_that_was_bought_is_said(now, said):
+    words = damage.warning(1.0, now[0], 23.5, now[1])
+    assert bool(words) == said
+    if said:
+        assert f"{now[0]:.0%}" in words and "instead of 24" in words
+
+
+def test_a_model_that_knew_little_is_measured_by_what_it_knew():
+    assert not damage.warning(0.4, 0.3, 20, 21)
+    assert not damage.warning(0.0, 0.0, 695, 690)  # there was nothing to lose
+    assert damage.warning(0.4, 0.1, 20, 21)

@@ -1,0 +1,218 @@
+"""The experiments that compare the two phases with other ways: baselines, facts in the prompt, and
+the way back from object to subject."""
+
+import json
+import random
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from taught import K, taught_pack, taught_run
+
+from rotelab import damage
+from rotelab.evaluation import Prediction
+from rotelab.experimenting import begin, carry_out, result_of
+from rotelab.experiments import Subject, baselines, in_context, reversal
+from rotelab.facts import Fact
+from rotelab.lab import Lab
+from rotelab.layout import adapter_folder
+from rotelab.packs import load_pack, shipped_packs
+from rotelab.recipes import applied
+from rotelab.report import cell_text
+from rotelab.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+HELD_OUT = len(taught_pack().facts) - K
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory, tiny_folder):
+    """A lab with one really trained tiny run."""
+    lab = Lab.open(Settings(tmp_path_factory.mktemp("taught")))
+    return lab, taught_run(lab, tiny_folder)
+
+
+def made(lab, name, run_id):
+    """What an experiment found on a run."""
+    experiment_id = begin(lab, name, run_id)
+    carry_out(lab, experiment_id)
+    row = lab.registry.experiment_row(experiment_id)
+    assert row.status == "finished", row.error
+    return result_of(row)
+
+
+# Other ways to teach -----------------------------------------------------------------------------
+
+
+def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, monkeypatch):
+    names = ("two-adapter", "no-replay", "words-10", "published")
+    some = {name: baselines.RECIPES[name] for name in names}
+    assert len(baselines.RECIPES) == 8
+    monkeypatch.setattr(baselines, "RECIPES", some)
+    prose, asked, neutral = damage.texts()
+    monkeypatch.setattr(damage, "texts", lambda: (prose[:1], asked[:3], neutral[:2]))
+    base = replace(quick, generalize=replace(quick.generalize, learning_rate=0.5))
+    arms = baselines.arms(base)
+    assert [arm.config for arm in arms] == [applied(name, base) for name in some]
+    assert all(arm.config.generalize.k == base.generalize.k for arm in arms)
+    experiment_id = begin(lab, "baselines", config=base)
+    carry_out(lab, experiment_id)
+    row = lab.registry.experiment_row(experiment_id)
+    assert row.status == "finished", row.error
+    found, ids = result_of(row), dict(row.arms)
+    own, rehearsed_nothing, words, whole = found.rows
+    counted = {
+        run_id: sum(m.value for m in lab.registry.metrics(run_id, ["tokens"]))
+        for run_id in ids.values()
+    }
+    assert [r.tokens for r in found.rows] == [counted[ids[name]] for name in some]
+    assert own.tokens > rehearsed_nothing.tokens > 0 and all(r.counted for r in found.rows)
+    # One phase 1 served both, and both are charged for it.
+    first, second = (lab.registry.run(ids[name]) for name in ("two-adapter", "no-replay"))
+    assert second.shared_phase1_from == first.id
+    for row, run in ((own, first), (rehearsed_nothing, second)):
+        expected = first.seconds["phase1"] + run.seconds["phase2"]
+        assert row.seconds == pytest.approx(expected) and expected > run.seconds["phase2"]
+    assert [r.told for r in found.rows] == [False, False, True, False]
+    assert words.label == "words-10 *"
+    scores = lab.registry.scores(ids["words-10"])["generalized"]
+    assert words.at("key_token", "accuracy") == scores["key_token"].generation_accuracy
+    assert words.at("unrelated", "probability") == scores["unrelated"].object_probability
+    assert found.base.perplexity > 1 and found.base.divergence == pytest.approx(0, abs=1e-6)
+    assert whole.tokens > 0 and all(
+        r.beside.divergence > 0 and 0 <= r.beside.quiz <= 1 for r in found.rows
+    )
+    assert found.figure().data[2].x == (*names[:2], "words-10 *", "published")
+    titles = [table.title for table in found.tables()]
+    assert len(titles) == 3, "no table of the choice, which was not asked for"
+
+    # A run from before tokens were counted, and one whose adapters are elsewhere.
+    with lab.registry.write() as db:
+        db.table("metrics").delete_where("run_id = ? AND name = 'tokens'", [ids["two-adapter"]])
+    shutil.rmtree(adapter_folder(lab.settings, ids["words-10"], "generalized"))
+    again = begin(lab, "baselines", config=base)
+    carry_out(lab, again)
+    found = result_of(lab.registry.experiment_row(again))
+    old, _, bare, _ = ([cell_text(cell) for cell in cells] for cells in found.tables()[0].rows[1:])
+    assert old[2].startswith("about ") and bare[2] == f"{counted[ids['words-10']]:,.0f}"
+    assert bare[-3:] == ["–"] * 3 and "–" not in old[-3:]
+
+
+# Facts in the prompt -----------------------------------------------------------------------------
+
+
+def test_each_fact_is_asked_once_and_stands_among_so_many():
+    facts = {
+        "a": [Fact("a", f"s{i}", f"o{i}") for i in range(9)],
+        "b": [Fact("b", "t", "u"), Fact("b", "v", "w")],
+    }
+    asked = [*facts["a"][:5], *facts["b"][:1]]
+    assert in_context.contexts(asked, facts, 0, random.Random(0)) == [([], asked)]
+    found = in_context.contexts(asked, facts, 2, random.Random(0))
+    assert [fact for _, mine in found for fact in mine] == asked
+    for context, mine in found:
+        assert len(context) == len(set(context)) == 2 and set(mine) <= set(context)
+        assert len({fact.relation for fact in context}) == 1
+
+
+def test_the_base_model_reads_what_the_taught_one_remembers(taught, monkeypatch):
+    lab, run_id = taught
+    monkeypatch.setattr(in_context, "SIZES", (1, 5))
+    # So long that one fact fits into the tiny model's 256 tokens, and five do not.
+    plainly = in_context.plainly
+    monkeypatch.setattr(in_context, "plainly", lambda f, p: "is the " * 20 + plainly(f, p))
+    found = made(lab, "in-context", run_id)
+    asked = HELD_OUT * in_context.WORDINGS
+    assert [(r.checkpoint, r.shown, r.n) for r in found.rows] == [
+        ("base", 0, asked), ("base", 1, asked), ("generalized", 0, asked),
+    ]  # fmt: skip
+    assert found.too_long == (5,) and "5 facts are too long" in found.tables()[0].title
+    assert found.own_n == 0 and len(found.tables()[0].rows) == 3, "it has no score of its own"
+    assert len(found.figure().data) == 2
+    run = lab.registry.run(run_id)
+    subject = Subject(run, {}, lab.settings)
+    with subject.model() as model:
+        facts = list(subject.split.held_out)
+        bare = in_context.asked_with(model, subject, facts, 0)
+        told = in_context.asked_with(model, subject, facts, 1)
+    for before, after in zip(bare, told, strict=True):
+        fact = run.pack.facts[after.fact]
+        assert after.text.endswith("\n\n" + before.text) and fact.object not in before.text
+        assert after.text.count(f"{fact.subject} is {fact.object}.") == 1
+        assert len(after.candidates) == 100
+
+
+# The way back ------------------------------------------------------------------------------------
+
+
+def test_reversed_wordings_name_the_object_and_are_no_others():
+    wordings = reversal.reversed_wordings()
+    assert sorted(wordings) == [name for name in shipped_packs() if name != "five"]
+    for name, texts in wordings.items():
+        assert len(set(texts)) == 5 and all(t.count(reversal.SLOT) == 1 for t in texts)
+        own = {t.text.replace("{subject}", reversal.SLOT) for t in load_pack(name).prompts}
+        assert not own & set(texts)
+
+
+def test_any_subject_of_the_object_is_right_and_none_beats_another(tiny):
+    known = list(load_pack("educated_at").facts)
+    fact = known[0]
+    right = [f.subject for f in known if f.object == fact.object]
+    assert len(right) > 1
+    asked = reversal.questions(tiny, [fact, fact], known, {"educated_at": ["At {object}:"]}, 0)
+    tokens = {tuple(tiny.builder.spaced(subject)): subject for subject in right}
+    assert [tokens[q.example.object] for q in asked] == right
+    for question in asked:
+        assert question.text == f"At {fact.object}:" and question.example.object in tokens
+        assert [c for c in question.candidates if c in tokens] == [question.example.object]
+        assert len(question.candidates) == 100 - len(right) + 1
+    said = [Prediction("reversal", i, "At x:", "", i == 1, 0.2, i == 1) for i in range(3)]
+    said += [Prediction("reversal", 0, "Of x:", "", False, 0.0, False)]
+    row = reversal.row_of("base", said, 0.5)
+    assert (row.n, row.strict, row.choice, row.forward) == (2, 0.5, 0.5, 0.5)
+    assert row.probability == pytest.approx(0.3)
+
+
+def test_reversal_asks_all_checkpoints_and_needs_wordings(taught, monkeypatch):
+    lab, run_id = taught
+    found = made(lab, "reversal", run_id)
+    assert [r.checkpoint for r in found.rows] == ["base", "memorized", "generalized"]
+    facts = len(taught_pack().facts)
+    assert found.candidates == facts and found.chance == pytest.approx(1 / facts)
+    assert {r.n for r in found.rows} == {5 * HELD_OUT} and found.objects == HELD_OUT
+    assert all(0 <= r.strict <= r.choice <= 1 for r in found.rows)
+    assert json.loads(found.figure().to_json())["layout"]["barmode"] == "group"
+    monkeypatch.setattr(reversal, "reversed_wordings", lambda: {"capital": ["x {object}"]})
+    experiment_id = begin(lab, "reversal", run_id)
+    carry_out(lab, experiment_id)
+    said = lab.registry.experiment_row(experiment_id).error
+    assert "for: mother" in said and "for: capital" in said
+
+
+# docs/experiments.md -----------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+def test_the_page_of_experiments_is_written_from_the_registry(taught, tmp_path, monkeypatch):
+    lab, run_id = taught
+    made(lab, "in-context", run_id)
+    newer = made(lab, "in-context", run_id)
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import make_experiments
+
+    with lab.registry.write() as db:  # one that did not end is not shown, though it is the newest
+        last = next(db["experiments"].rows_where(order_by="number desc", limit=1))
+        stopped = {**last, "number": None, "id": "exp-stopped", "status": "stopped"}
+        db["experiments"].insert(stopped)
+    make_experiments.write([lab.settings.home], tmp_path)
+    written = (tmp_path / "experiments.md").read_text(encoding="utf-8")
+    assert written.count("## Facts in the prompt") == 1
+    assert "python -m rotelab experiment in-context --run latest" in written
+    for cells in newer.tables()[0].rows:
+        assert cell_text(cells[0]) in written
+    assert "Not made yet: " in written and "two-hop" in written.rsplit("Not made yet", 1)[1]
+    (picture,) = (tmp_path / "experiments").iterdir()
+    assert f"(experiments/{picture.name})" in written
+    drawn = picture.read_text(encoding="utf-8")
+    assert drawn.startswith("<svg") and newer.figure().data[0].name in drawn

@@ -1,0 +1,160 @@
+"""What ordinary text uses is found once, kept, and kept free of what is learned by rote."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from rotelab import experiment, spared
+from rotelab.batches import pack
+from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.facts import FactSet
+from rotelab.own_text import own_texts
+from rotelab.phases import generalize, memorize
+from rotelab.worker import work
+
+ROTE = MemorizeConfig(epochs=6, rank=4, batch_size=4, silence=0, learning_rate=3e-3, spare=0.5)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of its own, and few texts."""
+    monkeypatch.setattr(spared, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(spared, "TEXTS", 24)
+    return tmp_path / "cache" / "directions"
+
+
+@pytest.fixture
+def facts(mother):
+    return FactSet(mother.facts[:8])
+
+
+def learn(model, facts, config):
+    list(memorize(model, facts, config, 0, Accelerator(cpu=True)))
+
+
+def inputs_of(model, texts, projection):
+    """What a projection of the base model reads in texts, first tokens left out, `[n, inputs]`."""
+    module = dict(model.network.named_modules())[projection]
+    seen = []
+    hook = module.register_forward_pre_hook(lambda module, args: seen.append(args[0][0]))
+    packed = pack(texts)
+    with torch.no_grad():
+        model.forward(packed)
+    hook.remove()
+    return torch.nn.functional.normalize(seen[0][packed.positions[0] > 0], dim=-1)
+
+
+def apart(model, texts):
+    """Mean KL(base || memorised) over texts, in nats."""
+    packed = pack(texts)
+    with model.using("memorized"):
+        now = model.forward(packed)[0].log_softmax(-1)
+        base = model.forward(packed, checkpoint="base")[0].log_softmax(-1)
+    return float((base.exp() * (base - now)).sum(-1).mean())
+
+
+@pytest.mark.parametrize(
+    ("read", "projection"),
+    [
+        ("model.layers.0.mlp.in", "model.layers.0.mlp.up_proj"),
+        ("model.layers.1.mlp.middle", "model.layers.1.mlp.down_proj"),
+        ("model.layers.0.self_attn.in", "model.layers.0.self_attn.v_proj"),
+        ("model.layers.1.self_attn.middle", "model.layers.1.self_attn.o_proj"),
+    ],
+)
+def test_the_directions_hold_the_share_and_no_direction_too_many(tiny, read, projection):
+    basis = spared.directions(tiny, 0.7)[read]
+    assert torch.allclose(basis.T @ basis, torch.eye(basis.shape[1]), atol=5e-3)
+    read = inputs_of(tiny, own_texts(tiny, spared.SEED, spared.TEXTS, spared.LENGTH), projection)
+    held = (read @ basis).square().sum(0) / len(read)
+    assert held.sum() + 1e-3 >= 0.7
+    assert held[:-1].sum() < 0.7 + 1e-3
+
+
+def test_the_adapters_stay_out_of_them(tiny, facts, mother):
+    learn(tiny, facts, ROTE)
+    found = spared.directions(tiny, 0.5)
+    before = {n: t.clone() for n, t in tiny.tensors("memorize").items()}
+    pairs = spared.Spared(tiny, "memorize", found).pairs
+    assert len(pairs) == 2 * 3
+    assert all((a @ basis).abs().max() < 1e-5 for a, basis in pairs)
+    for name, tensor in tiny.tensors("memorize").items():
+        assert torch.allclose(tensor, before[name], atol=1e-5), "nothing was left to take out"
+    config = GeneralizeConfig(k=4, rank=2, prompts_per_fact=1, spare=0.6, layers="all")
+    split = facts.split(4, 0)
+    list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, Accelerator(cpu=True)))
+    pairs = spared.Spared(tiny, "generalize", spared.directions(tiny, 0.6)).pairs
+    assert len(pairs) == 2 * 4
+    assert all(a.abs().max() > 0 and (a @ basis).abs().max() < 1e-5 for a, basis in pairs)
+
+
+def test_ordinary_text_changes_less(tiny, facts):
+    texts = own_texts(tiny, 99, 8, 16)
+    learn(tiny, facts, replace(ROTE, spare=0))
+    freely = apart(tiny, texts)
+    learn(tiny, facts, replace(ROTE, spare=0.9))
+    assert apart(tiny, texts) < freely / 4
+
+
+def test_they_are_found_once_for_each_base_model(tiny, facts, cache, monkeypatch):
+    first = spared.directions(tiny, 0.5)
+    learn(tiny, facts, replace(ROTE, epochs=1, spare=0))
+    tiny.use("memorized")
+    told = []
+    monkeypatch.setattr(spared, "own_texts", lambda *args: pytest.fail("looked again"))
+    again = spared.directions(tiny, 0.5, lambda share, words: told.append(share))
+    assert first.keys() == again.keys() and not told
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert [place.suffix for place in cache.iterdir()] == [".safetensors"]
+    smaller = spared.directions(tiny, 0.3)
+    for name, basis in smaller.items():
+        assert torch.equal(first[name][:, : basis.shape[1]], basis)
+    assert any(basis.shape[1] < first[name].shape[1] for name, basis in smaller.items())
+    with pytest.raises(pytest.fail.Exception):
+        spared.directions(tiny, 0.99)
+    with torch.no_grad():
+        tiny.network.get_base_model().model.layers[0].mlp.up_proj.get_base_layer().weight.add_(1)
+    with pytest.raises(pytest.fail.Exception):
+        spared.directions(tiny, 0.5)
+
+
+def test_a_damaged_file_is_made_anew_and_an_unwritable_folder_is_said(tiny, cache, caplog):
+    first = spared.directions(tiny, 0.5)
+    (place,) = cache.iterdir()
+    place.write_bytes(b"torn")
+    told = []
+    with caplog.at_level(logging.WARNING):
+        again = spared.directions(tiny, 0.5, lambda share, words: told.append(share))
+        assert "made anew" in caplog.text
+        assert all(torch.equal(first[name], again[name]) for name in first)
+        assert told[0] == 0 and told[-1] == 1 and told == sorted(told)
+        place.unlink()
+        cache.rmdir()
+        cache.write_text("a file where the folder should be")
+        assert spared.directions(tiny, 0.5).keys() == first.keys()
+        assert "can't be written" in caplog.text
+
+
+def test_inputs_that_are_too_wide_are_left_alone(tiny, monkeypatch):
+    monkeypatch.setattr(spared, "WIDEST", 64)
+    found = spared.directions(tiny, 0.5)
+    assert "model.layers.0.mlp.in" in found and "model.layers.0.mlp.middle" not in found
+    assert spared.too_wide(tiny) == tiny.network.config.intermediate_size
+
+
+def test_a_run_says_what_it_does_not_spare(lab, quick, monkeypatch, caplog):
+    for module in (spared, experiment):
+        monkeypatch.setattr(module, "WIDEST", 64)
+    sparing = replace(quick, memorize=replace(quick.memorize, spare=0.5))
+    run_id = lab.jobs.start_foreground(sparing, lab.facts_for(sparing))
+    work(lab.registry, lab.settings, run_id)
+    (said,) = [w for w in lab.registry.run(run_id).warnings if "not spared" in w]
+    assert "Above 64 " in said and said in caplog.text
+
+
+def test_nothing_is_spared_at_0(tiny, monkeypatch):
+    monkeypatch.setattr(spared, "own_texts", lambda *args: pytest.fail("looked"))
+    assert spared.directions(tiny, 0.0) == {}
