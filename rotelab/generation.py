@@ -12,6 +12,9 @@ from rotelab.adapters import LabModel
 from rotelab.batches import pack_many
 from rotelab.growing import GrowingRow
 
+# What decoding puts for bytes that are no whole character: an answer may be cut within one.
+HALF = "\N{REPLACEMENT CHARACTER}"
+
 
 @dataclass(frozen=True)
 class Token:
@@ -102,7 +105,7 @@ class Writer:
         self._ids.append(token)
         decode = self._model.tokenizer.decode
         text = decode(self._ids)
-        if text.endswith("�"):  # half of a character: wait for the rest
+        if text.endswith(HALF):  # wait for the rest
             piece = ""
         else:
             piece, self._shown = text[len(self._shown) :], text
@@ -114,7 +117,7 @@ class Writer:
 
 
 def answer(model: LabModel, prompt: Sequence[int], max_new_tokens: int = 50) -> str:
-    """The greedy answer as text, outer blanks removed."""
+    """The greedy answer as text, without outer blanks or half a character at its end."""
     return "".join(token.text for token in generate(model, prompt, max_new_tokens)).strip()
 
 
@@ -149,6 +152,6 @@ def answers(
             logits = row.grow([best[i] for i in going], ends)
             ends = list(range(start, len(row)))
         yield [
-            (index, model.tokenizer.decode(tokens).strip())
+            (index, model.tokenizer.decode(tokens).rstrip(HALF).strip())
             for index, tokens in zip(indices, said, strict=True)
         ]

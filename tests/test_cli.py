@@ -188,7 +188,7 @@ def test_a_bad_pack_is_one_line_and_saves_nothing(case, pack, own_home):
         (["--k", 6], ["Choose k below 6"]),
         (["--k", 3, "--facts", 7], ["7 facts were asked for", "only 6"]),
         (["--k", 0], ["(k) must be between 1 and 10000; it is 0"]),
-        (["--phase1-epochs", 0], ["Rounds of rote learning (epochs) must be between 1 and 500"]),
+        (["--phase1-epochs", -1], ["(epochs) must be between 0 and 500; it is -1"]),
         (["--loss", "all"], ["must be one of normal, s-o, o; it is 'all'"]),
         (["--seed", -1], ["Seed (seed) must be between 0"]),
         (["--phase2-lr", "nan"], ["Learning rate, phase 2"]),

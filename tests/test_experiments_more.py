@@ -212,7 +212,7 @@ def test_the_page_of_experiments_is_written_from_the_registry(taught, tmp_path, 
     for cells in newer.tables()[0].rows:
         assert cell_text(cells[0]) in written
     assert "Not made yet: " in written and "two-hop" in written.rsplit("Not made yet", 1)[1]
-    (picture,) = (tmp_path / "experiments").iterdir()
+    (picture,) = (tmp_path / "experiments").glob("in-context-*.svg")
     assert f"(experiments/{picture.name})" in written
     drawn = picture.read_text(encoding="utf-8")
     assert drawn.startswith("<svg") and newer.figure().data[0].name in drawn
