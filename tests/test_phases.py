@@ -43,7 +43,7 @@ def test_memorize_yields_every_step_and_epoch(tiny, facts, accelerator):
 def test_memorize_learns_by_rote(tiny, facts, accelerator):
     config = MemorizeConfig(
         spare=0,
-        epochs=60,
+        epochs=120,
         rank=16,
         batch_size=6,
         learning_rate=4e-3,

@@ -21,6 +21,9 @@ from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
 TICK_S = 1.0
 PACE = Pace(TICK_S, 10)
 MAX_RESULTS = 50
+ONE_BY_ONE = QUIET | {"concurrency_id": "experiments", "concurrency_limit": 1}
+"""Events that fill the same components answer in the order in which they were asked: else what
+was made of an experiment before Start was pressed could come after Start's own answer."""
 
 NO_RUN = "An experiment looks at a finished run, and there is none yet. Make one on the Train tab."
 NONE_MADE = (
@@ -197,13 +200,16 @@ def show(lab: Lab, experiment_id: str | None) -> list[Any]:
     return [seen, state_html(row), tables_html(found.tables()), figure, nothing[2]]
 
 
-def tick(lab: Lab, seen: list[Any]) -> Any:
-    """The same as `show` where the one that is shown is at work and has moved on; else nothing
-    changes.
+def tick(lab: Lab, name: str, seen: list[Any]) -> Any:
+    """The same as `renew` where nothing is shown and something has been made since, say on the
+    command line; the same for the one that is shown while it is at work and has moved on; else
+    nothing changes.
 
     Raises:
         LabError: the registry can't be read or written.
     """
+    if not seen:
+        return renew(lab, name, []) if lab.registry.experiment_rows(name, 1) else gr.skip()
     if len(seen) < 4 or seen[1] != "running":
         return gr.skip()
     experimenting.running(lab)  # one whose process is gone is ended by this
@@ -212,8 +218,8 @@ def tick(lab: Lab, seen: list[Any]) -> Any:
         return gr.skip()
     if row.status == "running":
         now = [row.id, row.status, row.share, row.message]
-        return [now, state_html(row), gr.skip(), gr.skip(), gr.skip()]
-    return show(lab, row.id)
+        return [gr.skip(), now, state_html(row), gr.skip(), gr.skip(), gr.skip()]
+    return [gr.skip(), *show(lab, row.id)]
 
 
 def made_choices(lab: Lab, name: str) -> list[tuple[str, str]]:
@@ -299,14 +305,14 @@ def _run_name(lab: Lab, run_id: str) -> str:
 def _wire(lab: Lab, tab: ExperimentsTab) -> None:
     tab.choice.change(
         bound(choose, lab), tab.choice, [tab.about, tab.reading, tab.made, *tab.shown],
-        trigger_mode="always_last", **QUIET,
+        trigger_mode="always_last", **ONE_BY_ONE,
     )  # fmt: skip
     # A page that is opened anew shows what is at work, or the newest result.
     tab.known.change(
         bound(renew, lab), [tab.choice, tab.seen], [tab.made, *tab.shown],
-        trigger_mode="always_last", **QUIET,
+        trigger_mode="always_last", **ONE_BY_ONE,
     )  # fmt: skip
-    tab.made.input(bound(show, lab), tab.made, tab.shown, **QUIET)
-    tab.start.click(bound(press, lab), [tab.choice, tab.run], [tab.made, *tab.shown], **QUIET)
-    tab.stop.click(bound(halt, lab), tab.seen, tab.shown, **QUIET)
-    fill_on_news(tab.clock, PACE, bound(tick, lab), [tab.seen], tab.shown)
+    tab.made.input(bound(show, lab), tab.made, tab.shown, **ONE_BY_ONE)
+    tab.start.click(bound(press, lab), [tab.choice, tab.run], [tab.made, *tab.shown], **ONE_BY_ONE)
+    tab.stop.click(bound(halt, lab), tab.seen, tab.shown, **ONE_BY_ONE)
+    fill_on_news(tab.clock, PACE, bound(tick, lab), [tab.choice, tab.seen], [tab.made, *tab.shown])
