@@ -10,6 +10,7 @@ import random
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from rotelab.errors import LabError
@@ -110,21 +111,9 @@ class Chat:
         loaded = self._loaded
         return loaded is not None and loaded[:2] == (run_id, self._stamp(run_id))
 
-    def stream(
-        self,
-        run_id: str,
-        text: str,
-        checkpoints: Sequence[Checkpoint] = CHECKPOINTS,
-        max_new_tokens: int = 24,
-        temperature: float = 0.0,
-        seed: int = 0,
-        turns: Mapping[Checkpoint, Turns] | None = None,
-        evidence: bool = False,
-    ) -> Iterator[Reply]:
-        """The replies of `steps` one by one."""
-        asked = (run_id, text, checkpoints, max_new_tokens, temperature, seed, turns, evidence)
-        for replies in self.steps(*asked):
-            yield from replies
+    def stream(self, *asked: Any, **options: Any) -> Iterator[Reply]:
+        """The replies of `steps`, which is asked likewise, one by one."""
+        return chain.from_iterable(self.steps(*asked, **options))
 
     def steps(
         self,

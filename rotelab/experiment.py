@@ -401,10 +401,12 @@ class _Experiment:
             found.places,
         )  # fmt: skip
         self.registry.add_damage(self.run_id, row)
-        before = self.registry.damage(self.run_id).get("base")
-        if checkpoint != "generalized" or not before:
+        if checkpoint != "generalized":
             return
-        if words := damage.warning(before.quiz, quiz, before.perplexity, found.perplexity):
+        before = self.registry.damage(self.run_id).get("base")
+        if before and (
+            words := damage.warning(before.quiz, quiz, before.perplexity, found.perplexity)
+        ):
             self.registry.add_warning(self.run_id, words)
 
     def _warn_of_known(self, predictions: list[rows.Prediction]) -> None:

@@ -16,8 +16,8 @@ from rotelab.tables import read_bytes
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 SHIPPED = ASSETS / "packs"
 STAGED = ASSETS / "experiments"
+"""What experiments bring along. Packs there are known by name, but no choice among the shipped."""
 PACKS_HELD = 16
-"""Packs that one experiment brings along: known by name, but no choice among the shipped ones."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ def load_pack(name: str | Path) -> Pack:
     return pack
 
 
-def staged_file(pack: str, name: str) -> Path:
-    """A file that an experiment keeps beside its pack, such as the objects that are true."""
-    return STAGED / pack / name
+def staged_file(name: str) -> Path:
+    """A file that an experiment brings along, such as `contradiction/true.csv`."""
+    return STAGED / name
 
 
 def other_readings() -> PromptSet:
@@ -109,7 +109,7 @@ def other_readings() -> PromptSet:
     Raises:
         InputError: the file is not as it should be.
     """
-    path = STAGED / "readings.csv"
+    path = staged_file("readings.csv")
     return parse_prompts(read_bytes(path), path.name)
 
 

@@ -65,8 +65,8 @@ def directions(model: LabModel, share: float, tell: Tell = lambda share, words: 
     Args:
         model: in whatever checkpoint; the base model is looked at.
         share: of the inputs' squared length, 0 to 1. Nothing is spared at 0.
-        tell: told the share done and what is being done; it takes about a minute on two processor
-            cores, once for each base model and share.
+        tell: told the share done and what is being done; it takes about two minutes on two
+            processor cores, once for each base model.
 
     Returns:
         A basis for whatever is read in each layer, as far as it is at most `WIDEST` wide.

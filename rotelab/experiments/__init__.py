@@ -12,7 +12,7 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import plotly.graph_objects as go
@@ -20,10 +20,10 @@ import plotly.graph_objects as go
 from rotelab.config import RunConfig
 from rotelab.errors import LabError
 from rotelab.experiments.subject import Subject
-from rotelab.packs import Pack
+from rotelab.packs import Pack, load_pack
 from rotelab.report import Table
 
-__all__ = ["Arm", "Experiment", "Result", "Subject", "experiment", "experiments"]
+__all__ = ["Arm", "Experiment", "Result", "Subject", "experiment", "experiments", "on_facts"]
 
 
 class Result(Protocol):
@@ -117,6 +117,18 @@ class Experiment:
             LabError: they lack what it needs.
         """
         return self.compare(subjects) if self.compare else self.probe(subjects[0])
+
+
+def on_facts(base: RunConfig, pack: str) -> RunConfig:
+    """A run's settings on an experiment's own facts; all of them where it had as many or more.
+
+    Raises:
+        LabError: the run has phase 1 alone.
+    """
+    if base.stages != "two":
+        raise LabError("This experiment needs both phases. Choose a run that has two.")
+    there = len(load_pack(pack).facts)
+    return replace(base, pack=pack, facts=base.facts if base.facts < there else 0)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from rotelab.experiments import Experiment
 from rotelab.experiments.subject import Subject
 from rotelab.facts import Fact
 from rotelab.packs import Pack, load_pack, other_readings, shipped_packs
-from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
+from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.prompts import PromptTemplate
 from rotelab.registry import Checkpoint
 from rotelab.report import Table
@@ -150,10 +150,7 @@ class Audit:
                     showlegend=column == 1,
                     marker={
                         "color": CHECKPOINT_COLOURS[checkpoint],
-                        "pattern": {
-                            "shape": "" if checkpoint == "generalized" else "/",
-                            "fillmode": "overlay",
-                        },
+                        "pattern": HATCHED | {"shape": "" if checkpoint == "generalized" else "/"},
                     },
                     customdata=[of[name].n for name in names],
                     hovertemplate="%{y}: %{x:.3f}, %{customdata} questions",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from rotelab.config import RunConfig
+from rotelab.config import RunConfig, with_setting
 from rotelab.errors import UnknownRun
 from rotelab.experiments import Arm, Experiment
 from rotelab.experiments.subject import Subject
@@ -63,7 +63,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Beside:
-    """What a model does beside the facts: as `damage.Row`; all NaN where it is not here."""
+    """What a model does beside the facts: as `registry.Damage`; all NaN where nobody looked."""
 
     perplexity: float = math.nan
     quiz: float = math.nan
@@ -77,8 +77,7 @@ class Row:
     Args:
         name: its recipe.
         told: whether the held-out facts were read in words, too.
-        tokens: read in training, off-topic sentences among them; NaN where nothing is known.
-        counted: whether they were counted; if not, they are mean speed times seconds.
+        tokens: read in training, off-topic sentences among them; NaN where they were not counted.
         seconds: of training, phase 1 among them where another run learned it for this one.
         scores: after both phases.
         beside: what it does beside the facts.
@@ -87,7 +86,6 @@ class Row:
     name: str
     told: bool
     tokens: float
-    counted: bool
     seconds: float
     scores: tuple[Measured, ...]
     beside: Beside
@@ -120,7 +118,7 @@ class Baselines:
         """What each took and damaged; then one table a measure, as far as there is one."""
         cost = [("base model", "nothing trained", None, None, *_cells(self.base))]
         cost += [
-            (row.label, RECIPES.get(row.name, ""), _tokens(row), _whole(row.seconds),
+            (row.label, RECIPES.get(row.name, ""), _whole(row.tokens), _whole(row.seconds),
              *_cells(row.beside))
             for row in self.rows
         ]  # fmt: skip
@@ -162,49 +160,42 @@ class Baselines:
 
 def arms(base: RunConfig) -> list[Arm]:
     """The same facts, k, seed, model, rounds and questions under each recipe."""
+    base = with_setting(base, "evaluation.damage=true")
     return [Arm(name, applied(name, base)) for name in RECIPES]
 
 
 def compare(subjects: Sequence[Subject]) -> Baselines:
-    """The arms' own scores and costs; what they do beside the facts is measured."""
+    """The arms' own scores, costs and damage, as their runs wrote them down."""
     registry = Registry(subjects[0].settings)
     base, rows = Beside(), []
     for subject in subjects:
-        beside = Beside()
-        if len(subject.checkpoints) == 3:
-            with subject.model() as model:
-                if math.isnan(base.perplexity):
-                    subject.watch(0.2, "reading with the base model")
-                    base = _beside(model, "base")
-                subject.watch(0.6, "reading after both phases")
-                beside = _beside(model, "generalized")
-        tokens, counted, seconds = _cost(registry, subject)
+        found = {
+            checkpoint: Beside(row.perplexity, row.quiz, row.divergence)
+            for checkpoint, row in registry.damage(subject.run.id).items()
+        }
+        base = found.get("base", base)
+        tokens, seconds = _cost(registry, subject)
         scores = tuple(
             Measured(probe, s.n, s.generation_accuracy, s.object_probability,
                      math.nan if s.choice_accuracy is None else s.choice_accuracy)
             for probe, s in subject.scores.get("generalized", {}).items() if probe in PROBES
         )  # fmt: skip
         told = subject.config.memorize.reads == "words"
-        rows.append(Row(subject.label, told, tokens, counted, seconds, scores, beside))
+        beside = found.get("generalized", Beside())
+        rows.append(Row(subject.label, told, tokens, seconds, scores, beside))
     return Baselines(subjects[0].config.generalize.k, tuple(rows), base)
 
 
-def _beside(model, checkpoint: str) -> Beside:
-    """What one checkpoint does to the bundled texts of `damage`."""
-    from rotelab.damage import measure
-
-    with model.using(checkpoint):
-        found = measure(model)
-    return Beside(found.perplexity, sum(found.right) / len(found.right), found.divergence)
-
-
-def _cost(registry: Registry, subject: Subject) -> tuple[float, bool, float]:
-    """The tokens that an arm was trained on, whether they were counted, and the seconds."""
+def _cost(registry: Registry, subject: Subject) -> tuple[float, float]:
+    """The tokens that an arm was trained on, and the seconds."""
     run = subject.run
-    metrics = registry.metrics(run.id, ["tokens", "tokens_per_second"])
-    tokens, counted, total = 0.0, True, 0.0
+    metrics = registry.metrics(run.id, ["tokens"])
+    tokens, total = 0.0, 0.0
     for phase, part in PHASES.items():
-        mine = [m for m in metrics if m.phase == phase]
+        known = [m.value for m in metrics if m.phase == phase]
+        # A run of two phases without a word on one of them can't be summed up.
+        trained = phase == "memorize" or subject.config.stages == "two"
+        tokens += sum(known) if known or not trained else math.nan
         seconds = run.seconds.get(part, math.nan)
         if part == "phase1" and run.shared_phase1_from:
             try:
@@ -212,22 +203,7 @@ def _cost(registry: Registry, subject: Subject) -> tuple[float, bool, float]:
             except UnknownRun:  # deleted since: nobody knows any more
                 seconds = math.nan
         total += seconds
-        known = [m.value for m in mine if m.name == "tokens"]
-        speeds = [m.value for m in mine if m.name == "tokens_per_second"]
-        if len(known) == len(speeds):
-            # A run of two phases without a word on one of them can't be summed up.
-            trained = phase == "memorize" or subject.config.stages == "two"
-            tokens += sum(known) if known or not trained else math.nan
-        else:  # a run from before tokens were counted
-            counted = False
-            tokens += seconds * sum(speeds) / len(speeds)
-    return tokens, counted, total
-
-
-def _tokens(row: Row) -> str | None:
-    if not math.isfinite(row.tokens):
-        return None
-    return _whole(row.tokens) if row.counted else f"about {round(row.tokens, -2):,.0f}"
+    return tokens, total
 
 
 def _whole(value: float) -> str | None:
@@ -256,12 +232,11 @@ EXPERIMENT = Experiment(
         "One run for each way; what no recipe decides is equal: facts, k, seed, model, questions, "
         "and how often every fact is gone through in each phase. Not equal: the tokens read and "
         "the seconds, so both are in the table. Tokens are those of the training passes, off-topic "
-        "sentences among them, a beginning that sentences of one step share counted once; “about” "
-        "stands where a run is from before they were counted (mean speed times seconds). Ways "
+        "sentences among them, a beginning that sentences of one step share counted once. Ways "
         "with a * read the held-out facts in words, too: their share in train wordings is "
         "recall of what was read, only their test wordings compare, and they had the easier task. "
         "Without a key token in training, the key token's bar says nothing. Perplexity, quiz and "
-        "KL are those of “Collateral damage”; a dash where a run has no adapters on this machine. "
+        "KL are those of “Collateral damage”, as each run measured them at its end. "
         "One seed: differences of a few hundredths are chance."
     ),
     result=Baselines,

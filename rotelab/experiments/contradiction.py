@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rotelab.config import RunConfig, with_setting
-from rotelab.errors import LabError
-from rotelab.experiments import Arm, Experiment
+from rotelab.experiments import Arm, Experiment, on_facts
 from rotelab.experiments.subject import Subject
 from rotelab.facts import Fact, parse_facts
-from rotelab.packs import load_pack, staged_file
-from rotelab.plots.style import CHECKPOINT_NAMES, styled
+from rotelab.packs import staged_file
+from rotelab.plots.style import CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.report import Table
 from rotelab.tables import read_bytes
@@ -121,7 +120,7 @@ class Contradiction:
         for place, way in enumerate(WAYS):
             rows = [r for r in self.rows if r.way == way]
             names = [[STATES[r.checkpoint] for r in rows],
-                     ["0" if not r.rounds else str(r.rounds) for r in rows]]  # fmt: skip
+                     [str(r.rounds) for r in rows]]  # fmt: skip
             for answer, words in ANSWERS.items():
                 values = [getattr(r, answer) for r in rows]
                 figure.add_bar(
@@ -132,7 +131,7 @@ class Contradiction:
                     showlegend=place == 0,
                     marker={
                         "color": COLOURS[answer],
-                        "pattern": {"shape": SHAPES[answer], "fillmode": "overlay"},
+                        "pattern": HATCHED | {"shape": SHAPES[answer]},
                     },
                     customdata=[r.n for r in rows],
                     hovertemplate="%{x}: %{y:.1%} of %{customdata}",
@@ -151,12 +150,9 @@ def arms(base: RunConfig) -> list[Arm]:
     """The same settings on this experiment's facts, with other numbers of rounds.
 
     Raises:
-        LabError: a run that has phase 1 alone, or teaches more facts in words than there are.
+        LabError: a run that has phase 1 alone.
     """
-    if base.stages != "two":
-        raise LabError("This experiment compares both phases. Choose a run that has two.")
-    there = len(load_pack(PACK).facts)
-    config = replace(base, pack=PACK, facts=base.facts if base.facts < there else 0)
+    config = on_facts(base, PACK)
     return [Arm(f"{n}", with_setting(config, f"memorize.epochs={n}")) for n in EPOCHS]
 
 
@@ -179,7 +175,7 @@ def true_objects() -> dict[tuple[str, str], str]:
     Raises:
         InputError: the file is not as it should be.
     """
-    path = staged_file(PACK, "true.csv")
+    path = staged_file(f"{PACK}/true.csv")
     return {(f.relation, f.subject): f.object for f in parse_facts(read_bytes(path), path.name)}
 
 

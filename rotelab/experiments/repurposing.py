@@ -17,7 +17,7 @@ from rotelab.experiments import Arm, Experiment
 from rotelab.experiments.subject import Subject
 from rotelab.facts import Fact
 from rotelab.packs import Pack, other_readings
-from rotelab.plots.style import styled
+from rotelab.plots.style import HATCHED, styled
 from rotelab.prompts import PromptSet, PromptTemplate
 from rotelab.report import Table
 
@@ -114,7 +114,7 @@ class Repurposing:
                     y=[getattr(row, field) for row in rows],
                     legendgroup=words,
                     showlegend=place == 1,
-                    marker={"color": colour, "pattern": {"shape": shape, "fillmode": "overlay"}},
+                    marker={"color": colour, "pattern": HATCHED | {"shape": shape}},
                     customdata=[row.n for row in rows],
                     hovertemplate="%{x}: %{y:.1%} of %{customdata}",
                     row=place,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -15,6 +14,7 @@ from rotelab.errors import LabError
 from rotelab.experiments import Experiment
 from rotelab.experiments.subject import Subject
 from rotelab.facts import Fact
+from rotelab.packs import staged_file
 from rotelab.plots.style import CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.registry import CHECKPOINTS
 from rotelab.report import Table
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from rotelab.adapters import LabModel
     from rotelab.evaluation import Prediction, Question
 
-WORDINGS = Path(__file__).resolve().parent.parent.parent / "assets" / "reversal" / "prompts.csv"
 SLOT = "{object}"
 
 FACTS = 20
@@ -89,7 +88,7 @@ class Reversal:
         return [Table(f"From object to subject, {self.objects} objects", columns, tuple(rows))]
 
     def figure(self) -> go.Figure:
-        """Bars in groups: a checkpoint a group; guessing as a line."""
+        """Bars in groups: a checkpoint a group."""
         figure = go.Figure()
         for name, (words, colour, pattern) in BARS.items():
             values = [getattr(row, name) for row in self.rows]
@@ -210,7 +209,8 @@ def reversed_wordings() -> dict[str, list[str]]:
         InputError: the file is not as it should be.
     """
     found: dict[str, list[str]] = {}
-    for row in parse_table(read_bytes(WORDINGS), "reversal/prompts.csv")[1]:
+    path = staged_file("reversal.csv")
+    for row in parse_table(read_bytes(path), path.name)[1]:
         found.setdefault(row.cells["relation"], []).append(row.cells["text"])
     return found
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from rotelab.config import USUAL_CANDIDATES, EvaluationConfig, RunConfig, with_setting
-from rotelab.errors import LabError
-from rotelab.experiments import Arm, Experiment
+from rotelab.experiments import Arm, Experiment, on_facts
 from rotelab.experiments.subject import Subject
 from rotelab.facts import Fact, FactSet
 from rotelab.packs import Pack, load_pack, staged_file
@@ -125,7 +124,7 @@ class TwoHop:
         return tables
 
     def figure(self) -> go.Figure:
-        """Lines over the rounds, all chains together; guessing as a thin line."""
+        """Lines over the rounds, all chains together."""
         rows = [row for row in self.rows if row.taught == -1]
         rounds = [str(row.epochs) for row in rows]
         figure = go.Figure()
@@ -149,12 +148,9 @@ def arms(base: RunConfig) -> list[Arm]:
     """The same settings on chains of facts, with other numbers of rounds.
 
     Raises:
-        LabError: a run that has phase 1 alone, or teaches more facts in words than there are.
+        LabError: a run that has phase 1 alone.
     """
-    if base.stages != "two":
-        raise LabError("This experiment needs both phases. Choose a run that has two.")
-    there = len(load_pack(FIRST).facts)
-    config = replace(base, pack=FIRST, facts=base.facts if base.facts < there else 0)
+    config = on_facts(base, FIRST)
     return [Arm(f"{n}", with_setting(config, f"memorize.epochs={n}"), chained) for n in EPOCHS]
 
 
@@ -179,7 +175,7 @@ def wordings() -> list[PromptTemplate]:
     Raises:
         InputError: the file is not as it should be.
     """
-    path = staged_file("", "two_hop.csv")
+    path = staged_file("two_hop.csv")
     return list(parse_prompts(read_bytes(path), path.name))
 
 
@@ -216,14 +212,14 @@ def _asked(subject: Subject) -> list[Row]:
             for some in chain(evaluate(model, hops, plain), evaluate(model, over, choosing)):
                 found += some
                 subject.watch(len(found) / len(asked), f"asking the run of {rounds} rounds")
+    first = {p.fact: p for p in found if p.probe == FIRST}
+    second = {p.fact: p for p in found if p.probe == SECOND}
     rows = []
     for taught in (-1, *TAUGHT):
-        places = [i for i, two in enumerate(known) if taught in (-1, two.taught)]
+        places = {i for i, two in enumerate(known) if taught in (-1, two.taught)}
         if not places:
             continue
-        first = {p.fact: p for p in found if p.probe == FIRST}
-        second = {p.fact: p for p in found if p.probe == SECOND}
-        both = [p for p in found if p.probe == "two_hop" and p.fact in set(places)]
+        both = [p for p in found if p.probe == "two_hop" and p.fact in places]
         rows.append(
             Row(
                 rounds,
