@@ -75,11 +75,17 @@ def pick_device(wanted: str) -> torch.device:
 def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     """The precision to compute in: bfloat16 where the device is fast at it, else float32.
 
-    Most CPUs emulate bfloat16 a hundred times slower than float32, so `auto` never takes it there.
+    Most CPUs emulate bfloat16 a hundred times slower than float32; those that multiply it by
+    themselves (AVX512-BF16, AMX) are two to three times faster in it (EXPERIMENTS.md).
     """
     if wanted == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
+        fast = {
+            "cuda": lambda: torch.cuda.is_bf16_supported(),
+            "cpu": lambda: any(
+                torch.cpu.get_capabilities().get(kind) for kind in ("avx512_bf16", "amx_bf16")
+            ),
+        }.get(device.type, lambda: False)
+        return torch.bfloat16 if fast() else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
 
 
@@ -107,10 +113,10 @@ def load_model(
     folder: str | Path = spec.name
     if spec.name == EMBEDDED:
         folder = provision(progress) if progress else provision()
-    # float32 weights on the CPU, and where they are trained themselves: the small steps of a low
-    # learning rate are lost in bfloat16. Elsewhere large models are held in what they compute in.
-    exact = spec.name == EMBEDDED or device.type == "cpu" or method == "full"
-    held = torch.float32 if exact else dtype
+    # float32 where the weights are trained themselves: the small steps of a low learning rate are
+    # lost in bfloat16. Frozen, they are held in what they are computed in: cast anew in every pass
+    # they would cost a third of it.
+    held = torch.float32 if method == "full" else dtype
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         with silent_loading():

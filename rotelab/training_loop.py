@@ -266,19 +266,20 @@ class Loop:
         if self.likeness:
             extra["output_hidden_states"] = True
         logits, out = self.model.forward(packed, keep, core=core, **extra)
-        logits = logits.float()
+        # Split, not sliced: the gradient of a slice is a whole matrix of zeros for each of them.
+        logits, held_logits = logits.float().split([len(places), len(keep) - len(places)])
         truth = torch.tensor(targets, device=logits.device)
-        nll = F.cross_entropy(logits[: len(places)], truth, reduction="none")
+        nll = F.cross_entropy(logits, truth, reduction="none")
         loss = nll.mean()
         losses = self._by_kind(work.examples, owners, nll)
-        self._note_recall(work.examples, owners, nll, logits[: len(places)], recalls)
+        self._note_recall(work.examples, owners, nll, logits, recalls)
         apart = self.likeness and self.likeness.apart(work.examples, packed.nodes, out)
         if self.likeness and apart is not None:
             loss = loss + self.likeness.weight * apart
             losses["likeness"] = float(apart.detach())
         if quiet or steady:
             nodes = quiet + steady
-            divergence = self._divergence(held + own, packed, nodes, logits[len(places) :])
+            divergence = self._divergence(held + own, packed, nodes, held_logits)
         if quiet:
             apart = divergence[: len(quiet)]
             # A sentence that is close enough to the base model is left alone: pushing it further
