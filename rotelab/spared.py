@@ -148,7 +148,9 @@ def _moments(model: LabModel, texts, tell: Callable[[float], None]) -> dict[str,
     def watch(read: str):
         def look(module, inputs):
             rows = F.normalize(inputs[0].flatten(0, -2)[inner].float(), dim=-1)
-            moments[read] = moments.get(read, 0) + rows.T @ rows
+            # Autocast, where the pass is in bfloat16, would do the sums in it too.
+            with torch.autocast(model.device.type, enabled=False):
+                moments[read] = moments.get(read, 0) + rows.T @ rows
 
         return look
 

@@ -28,7 +28,7 @@ def tiny(tiny_folder):
     from rotelab.models import load_model
 
     torch.set_num_threads(1)  # a second thread costs more than it gives at this size
-    return load_model(ModelSpec(name=str(tiny_folder), device="cpu"), ["mother", "capital"])
+    return load_model(ModelSpec(str(tiny_folder), "cpu", "float32"), ["mother", "capital"])
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +79,7 @@ def quick(tiny_folder):
     torch.set_num_threads(1)
     return RunConfig(
         facts=8,
-        model=ModelSpec(name=str(tiny_folder), device="cpu"),
+        model=ModelSpec(str(tiny_folder), "cpu", "float32"),
         memorize=MemorizeConfig(spare=0, epochs=3, rank=4, batch_size=4),
         generalize=GeneralizeConfig(spare=0, k=4, rank=2, prompts_per_fact=2),
         evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),

@@ -27,7 +27,7 @@ def taught_pack() -> Pack:
 def new_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> str:
     """A run that waits, on the tiny model."""
     config = RunConfig(
-        model=ModelSpec(name=str(tiny_folder), device="cpu"),
+        model=ModelSpec(str(tiny_folder), "cpu", "float32"),
         memorize=MemorizeConfig(
             spare=0, epochs=100, rank=32, batch_size=6, learning_rate=3e-3, loss="o"
         ),

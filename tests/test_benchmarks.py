@@ -90,7 +90,7 @@ def test_the_stock_trainer_learns_what_ours_learns(tiny_folder, monkeypatch):
     monkeypatch.setattr(training, "_load", lambda *a: trained.append(real(*a)) or trained[-1])
     facts = load_pack("mother").facts.take(20, 0)
     config = MemorizeConfig(spare=0, epochs=2, rank=4, silence=0)
-    spec = ModelSpec(name=str(tiny_folder), device="cpu")
+    spec = ModelSpec(str(tiny_folder), "cpu", "float32")
     training._ours(spec, facts, config)
     training._stock(spec, facts, config, bf16=False, limit=0)
     ours, stock = (model.tensors("memorize") for model in trained)

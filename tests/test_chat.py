@@ -53,7 +53,7 @@ def test_base_answers_with_the_adapters_off(lab, run_id, tiny_folder):
     said = {}
     for reply in lab.chat.stream(run_id, question, max_new_tokens=8):
         said[reply.checkpoint] = [(token.id, token.probability) for token in reply.tokens]
-    spec = ModelSpec(name=str(tiny_folder), device="cpu")
+    spec = ModelSpec(str(tiny_folder), "cpu", "float32")
     bare = load_model(spec, ["mother"], 0)  # never had an adapter
     prompt = prompt_ids(bare, question)
     alone = [(token.id, token.probability) for token in generate(bare, prompt, 8)]

@@ -47,7 +47,7 @@ def trained(tiny, mother):
 
 @pytest.fixture
 def spec(tiny_folder):
-    return ModelSpec(name=str(tiny_folder), device="cpu")
+    return ModelSpec(str(tiny_folder), "cpu", "float32")
 
 
 def logits(model, checkpoint):

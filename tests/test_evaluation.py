@@ -21,7 +21,7 @@ from rotelab.scoring import score
 def learned(tiny_folder, mother):
     """A tiny model that knows twelve facts by rote."""
     torch.set_num_threads(1)
-    model = load_model(ModelSpec(name=str(tiny_folder), device="cpu"), ["mother"])
+    model = load_model(ModelSpec(str(tiny_folder), "cpu", "float32"), ["mother"])
     facts = FactSet(mother.facts[:12])
     config = MemorizeConfig(
         spare=0,

@@ -41,7 +41,7 @@ WORDS = GeneralizeConfig(
 
 @pytest.fixture
 def spec(tiny_folder):
-    return ModelSpec(name=str(tiny_folder), device="cpu")
+    return ModelSpec(str(tiny_folder), "cpu", "float32")
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_the_three_checkpoints_answer_differently(both):
 
 
 def test_base_is_exactly_the_model_without_adapters(both, tiny_folder):
-    bare = load_model(ModelSpec(name=str(tiny_folder), device="cpu"), ["mother", "capital"])
+    bare = load_model(ModelSpec(str(tiny_folder), "cpu", "float32"), ["mother", "capital"])
     assert torch.equal(logits(both, "base"), logits(bare, "base"))
 
 
@@ -105,13 +105,23 @@ def test_a_checkpoint_that_is_not_there_is_said(tiny):
 
 def test_devices_and_precision():
     assert pick_device("cpu") == torch.device("cpu")
-    assert pick_dtype("auto", torch.device("cpu")) == torch.float32
     assert pick_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
+    assert pick_dtype("float32", torch.device("cpu")) == torch.float32
     with pytest.raises(LabError, match="not a device"):
         pick_device("toaster")
     if not torch.cuda.is_available():
         with pytest.raises(LabError, match="no device 'cuda:7'"):
             pick_device("cuda:7")
+
+
+@pytest.mark.parametrize(
+    ("able", "wanted"),
+    [({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16),
+     ({"avx512_f": True}, torch.float32), ({}, torch.float32)],
+)  # fmt: skip
+def test_a_cpu_computes_in_bfloat16_where_it_multiplies_it_itself(monkeypatch, able, wanted):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert pick_dtype("auto", torch.device("cpu")) == wanted
 
 
 def test_bfloat16_autocast_computes_in_bfloat16(tiny_folder):
@@ -120,6 +130,19 @@ def test_bfloat16_autocast_computes_in_bfloat16(tiny_folder):
     with torch.inference_mode():
         out, _ = model.forward(pack([[0, 5, 6]]))
     assert out.dtype == torch.bfloat16
+
+
+def test_what_is_frozen_is_held_in_bfloat16_and_what_is_trained_in_float32(tiny_folder):
+    spec = ModelSpec(name=str(tiny_folder), device="cpu", dtype="bfloat16")
+    model = load_model(spec, ["mother"])
+    model.attach("memorize", 4, seed=0)
+    model.use("memorized", train=True)
+    held = {name: p.dtype for name, p in model.network.named_parameters()}
+    trained = set(model.trainable())
+    assert {held[name] for name in trained} == {torch.float32}
+    assert {kind for name, kind in held.items() if name not in trained} == {torch.bfloat16}
+    whole = load_model(spec, ["mother"], method="full")
+    assert {p.dtype for p in whole.network.parameters()} == {torch.float32}
 
 
 def test_an_unknown_model_is_a_sentence(tmp_path):
