@@ -26,6 +26,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,8 @@ def finished_run(registry: Registry, wanted: str) -> RunRow:
 def _load(settings: Settings, run: RunRow, checkpoint: Checkpoint) -> LabModel:
     """The run's model with the adapters of one checkpoint."""
     relations = [relation.name for relation in run.pack.facts.relations]
-    model = load_model(run.config.model, relations, run.config.seed, method=run.config.method)
+    exact = replace(run.config.model, dtype="float32")  # in which sums can be held together
+    model = load_model(exact, relations, run.config.seed, method=run.config.method)
     if checkpoint != "base":
         for stage, adapter in ADAPTER_OF.items():
             if adapter in ACTIVE[checkpoint]:

@@ -37,7 +37,7 @@ def option(default: Any, label: str, help: str, *, low=None, high=None, choices=
 
 BEFORE = {
     "memorize": {"spare": 0.0},
-    "generalize": {"spare": 0.0},
+    "generalize": {"spare": 0.0, "averaged": 1},
     "evaluation": {"damage": False},
 }
 """What stored settings mean where they lack an option: runs were made so before there was one."""
@@ -213,6 +213,11 @@ class MemorizeConfig(_Checked):
         "End phase 1 as soon as every fact is recalled through its key token (quicker, shallower).",
     )
 
+    @property
+    def rounds(self) -> int:
+        """Rounds of rote in all."""
+        return self.epochs
+
 
 @dataclass(frozen=True)
 class GeneralizeConfig(_Checked):
@@ -229,12 +234,28 @@ class GeneralizeConfig(_Checked):
     epochs: int = option(
         1, "Rounds of sentences", "How often phase 2 goes through its sentences.", low=1, high=500
     )
+    averaged: int = option(
+        2,
+        "Adapters averaged, phase 2",
+        "How many adapters are trained one after the other, from one start but on sentences in "
+        "another order, and averaged. More answer new wordings more steadily, and take longer.",
+        low=1,
+        high=16,
+    )
     prompts_per_fact: int = option(
         8,
         "Wordings per fact",
         "In how many of the train wordings each taught fact is shown in one round.",
         low=1,
         high=1000,
+    )
+    wordings: int = option(
+        0,
+        "Train wordings used (p)",
+        "From how many of the pack's train wordings the sentences are drawn, the first so many; 0 "
+        "takes all. More of them teach the gist rather than the wording. The paper takes 1 to 10.",
+        low=0,
+        high=10_000,
     )
     learning_rate: float = option(
         1e-3, "Learning rate, phase 2", "Size of each learning step.", low=1e-7, high=1.0
@@ -344,6 +365,11 @@ class GeneralizeConfig(_Checked):
         low=0.0,
         high=100.0,
     )
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of sentences in all, over all adapters that are averaged."""
+        return self.epochs * self.averaged
 
 
 @dataclass(frozen=True)

@@ -254,7 +254,7 @@ class _Experiment:
         words = "Learning by rote" if adapter == "memorize" else "Learning what it means"
         clock = SavingClock(SAVE_SHARE, SAVE_EVERY_S)
         phase = self.config.memorize if adapter == "memorize" else self.config.generalize
-        asking = spot_checks.SpotClock(self.config.evaluation.spot_checks, phase.epochs)
+        asking = spot_checks.SpotClock(self.config.evaluation.spot_checks, phase.rounds)
         # What was answered after the state that training goes on from is answered again.
         done = resume.step if resume else 0
         if self.accelerator.is_main_process:
@@ -323,11 +323,11 @@ class _Experiment:
             self.recorder.metric(event, f"loss/{kind}", value)
         epochs = self.config.memorize if event.phase == "memorize" else self.config.generalize
         self.recorder.say(
-            f"{words}: round {event.epoch} of {epochs.epochs}",
+            f"{words}: round {event.epoch} of {epochs.rounds}",
             cost=event.tokens * TRAIN_COST,
             phase=event.phase,
             epoch=event.epoch,
-            epochs=epochs.epochs,
+            epochs=epochs.rounds,
             step=event.step,
             steps=event.steps,
         )
@@ -458,7 +458,7 @@ class _Experiment:
         one, two = self.config.memorize, self.config.generalize
         read = words * len(self.facts) if one.reads == "words" else rote
         phase1 = (read + words * len(self.split.held_in) * (one.reads == "both")) * one.epochs
-        sentences = len(self.split.held_in) * two.prompts_per_fact * two.epochs
+        sentences = len(self.split.held_in) * two.prompts_per_fact * two.rounds
         sentences *= self.config.stages == "two"
         steps = sentences / two.batch_size
         phase2 = sentences * words + steps * (two.replay * key + two.locality * words)

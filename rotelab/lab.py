@@ -67,6 +67,9 @@ class Lab:
         pack.check()
         if config.facts:
             pack = Pack(pack.name, pack.facts.take(config.facts, config.seed), pack.prompts)
+        if config.generalize.wordings:
+            prompts = pack.prompts.first("train", config.generalize.wordings)
+            pack = Pack(pack.name, pack.facts, prompts)
         smallest = min(len(relation.facts) for relation in pack.facts.relations)
         if config.generalize.k >= smallest:
             remedy = f"Choose k below {smallest}, or add facts." if smallest > 1 else "Add facts."

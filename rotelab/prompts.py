@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -96,6 +97,19 @@ class PromptSet(Sequence[PromptTemplate]):
             for t in self._templates
             if (t.relation, t.role, t.language) == (relation, role, language)
         )
+
+    def first(self, role: Role, count: int) -> PromptSet:
+        """The set with no more than the first so many templates of a role for each relation and
+        language; whole where `count` is 0."""
+        met: Counter[tuple[str, str]] = Counter()
+        kept = []
+        for template in self._templates:
+            if template.role == role:
+                met[template.relation, template.language] += 1
+                if count and met[template.relation, template.language] > count:
+                    continue
+            kept.append(template)
+        return PromptSet(kept)
 
     def to_csv(self) -> str:
         """The set as CSV text with the columns `relation,role,language,text`."""

@@ -43,6 +43,7 @@ PLAIN_MEMORIZE = {
     "memorize.spare": 0.0,
 }
 PLAIN_GENERALIZE = {
+    "generalize.averaged": 1,
     "generalize.lora_plus": 1.0,
     "generalize.spare": 0.0,
     "generalize.noise": 0.0,
@@ -52,6 +53,7 @@ PLAIN_GENERALIZE = {
     "generalize.replay": 0,
     "generalize.locality": 0,
     "generalize.prompts_per_fact": 10,
+    "generalize.wordings": 10,
 }
 EVERYWHERE = {
     "memorize.projections": "all",
@@ -65,6 +67,7 @@ WORDS_ONLY = {
     "memorize.silence": 0,
     "memorize.inserts": 0.0,
     "memorize.spare": 0.0,
+    "generalize.wordings": 10,  # so many are asked about, too
 }
 
 RECIPES = (
@@ -115,7 +118,12 @@ RECIPES = (
     Recipe(
         "one-stage",
         "Both at once: every fact through its key token, and k of them in words, in one phase.",
-        {"stages": "one", "memorize.reads": "both", "memorize.projections": "all"},
+        {
+            "stages": "one",
+            "memorize.reads": "both",
+            "memorize.wordings": 1000,  # as many as phase 2 would have
+            "memorize.projections": "all",
+        },
         baseline=True,
     ),
     Recipe(

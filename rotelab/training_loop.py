@@ -148,7 +148,7 @@ class Loop:
         seed: int = 0,
     ):
         self.model, self.accelerator, self.phase = model, accelerator, phase
-        self.epochs, self.learning_rate = config.epochs, config.learning_rate
+        self.epochs, self.learning_rate = config.rounds, config.learning_rate
         self.plan, self.held_weight, self.held_slack = plan, held_weight, held_slack
         self.noise, self.seed = noise, seed
         self.likeness: Likeness | None = None
@@ -157,7 +157,10 @@ class Loop:
         self.own_a_step, self.own_weight = 0, 0.0
         self.spared: Spared | None = None
         self.steps = self.epochs * len(plan(1))
+        self.epochs_each = config.epochs  # of each adapter, where several are averaged
         self.parameters = model.trainable()
+        self.first: dict[str, torch.Tensor] = {}
+        self.finished: list[dict[str, torch.Tensor]] = []
         fused = model.device.type in ("cuda", "cpu")
         # LoRA+ (arXiv 2402.12354): B starts at zero and may learn faster than A.
         groups = [
@@ -187,16 +190,21 @@ class Loop:
     def run(self, resume: TrainState | None) -> Iterator[StepEvent | EpochEvent]:
         core, optimizer = self.accelerator.prepare(self.model.core(), self.optimizer)
         state = resume or TrainState(self.phase)
+        if self.epochs > self.epochs_each:
+            self.first = self._copy()
         if resume:
             self._restore(resume)
         step = state.step
+        steps_each = len(self.plan(1)) * self.epochs_each
         for epoch in range(state.epoch + 1, 1 + (state.epoch if state.done else self.epochs)):
+            if self.first and epoch > 1 and (epoch - 1) % self.epochs_each == 0:
+                self._begin_anew()
             recalls: dict[int, FactRecall] = {}
             for work in self.plan(epoch):
                 # ---- one step -------------------------------------------------------------
                 started = time.perf_counter()
                 step += 1
-                rate = self.learning_rate * schedule(step, self.steps)
+                rate = self.learning_rate * schedule((step - 1) % steps_each + 1, steps_each)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["scale"]
                 work = self._share(work)
@@ -226,6 +234,33 @@ class Loop:
                 lambda epoch=epoch, step=step: self._state(epoch, step),
                 epoch == self.epochs,
             )
+        self._average()
+
+    def _copy(self) -> dict[str, torch.Tensor]:
+        return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+
+    @torch.no_grad()
+    def _begin_anew(self) -> None:
+        """Puts the adapter that is finished aside, and begins another from the same start.
+
+        It reads the same sentences in another order, with other noise, because rounds and steps
+        are counted on.
+        """
+        self.finished.append(self._copy())
+        for name, parameter in self.parameters.items():
+            parameter.copy_(self.first[name])
+        self.optimizer.state.clear()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Leaves the mean of all finished adapters, part by part (model soups, arXiv 2203.05482).
+
+        A product's mean is not the product of the means, but from one start A hardly moves.
+        """
+        for name, parameter in self.parameters.items():
+            if self.finished:
+                kept = [parameter, *(weights[name] for weights in self.finished)]
+                parameter.copy_(torch.stack(kept).mean(0))
 
     def _share(self, work: Step) -> Step:
         """This process's part of a step where several train together; gradients are averaged."""
@@ -341,6 +376,8 @@ class Loop:
             tensors[name] = parameter.detach().cpu().clone()
             for moment, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"{moment}:{name}"] = torch.as_tensor(value).detach().cpu().clone()
+            for place, weights in enumerate(self.finished):
+                tensors[f"finished {place}:{name}"] = weights[name].cpu().clone()
         return TrainState(self.phase, epoch, step, tensors)
 
     def _restore(self, state: TrainState) -> None:
@@ -353,6 +390,14 @@ class Loop:
                     .clone()
                     for moment in ("step", "exp_avg", "exp_avg_sq")
                 }
+            aside = (state.epoch - 1) // self.epochs_each if self.first else 0
+            self.finished = [
+                {
+                    name: state.tensors[f"finished {place}:{name}"].to(parameter.device)
+                    for name, parameter in self.parameters.items()
+                }
+                for place in range(aside)
+            ]
 
 
 def schedule(step: int, steps: int) -> float:

@@ -193,6 +193,70 @@ def test_resuming_after_any_epoch_gives_equal_numbers(tiny, facts, accelerator):
     assert all(torch.equal(p, end[n]) for n, p in tiny.trainable().items())
 
 
+def averaging(tiny, facts, mother, accelerator, averaged, resume=None):
+    """Phase 2 on an untrained phase 1; its events, and the adapter it ends with."""
+    if "memorized" not in tiny.has:
+        tiny.attach("memorize", 4, seed=0)
+    config = GeneralizeConfig(
+        spare=0, k=6, rank=2, prompts_per_fact=2, epochs=2, averaged=averaged, strength=1.0
+    )
+    events, last = [], None
+    for event in generalize(tiny, facts, facts[:6], mother.prompts, config, 0, accelerator, resume):
+        events.append(event)
+        if isinstance(event, EpochEvent) and event.last:
+            last = event.state()
+    whole = {n: p.detach().clone() for n, p in tiny.tensors("generalize").items()}
+    return events, whole, last
+
+
+def test_several_adapters_from_one_start_are_averaged(tiny, facts, mother, accelerator):
+    events, mean, last = averaging(tiny, facts, mother, accelerator, 3)
+    rounds = [e for e in events if isinstance(e, EpochEvent)]
+    assert [e.epoch for e in rounds] == list(range(1, 7)) and rounds[-1].last
+    rates = [e.learning_rate for e in events if isinstance(e, StepEvent)]
+    third = len(rates) // 3
+    assert rates[:third] == rates[third : 2 * third] == rates[2 * third :]
+    each = [  # the last state has the third, and the others set aside
+        {n: last.tensors[f"finished {i}:{n}"] for n in last.tensors if ":" not in n}
+        for i in range(2)
+    ]
+    each.append({n: t for n, t in last.tensors.items() if ":" not in n})
+    for name, tensor in mean.items():
+        (key,) = [n for n in each[0] if n.replace(".generalize", "") == name]
+        parts = torch.stack([weights[key] for weights in each])
+        assert torch.allclose(tensor, parts.mean(0), atol=1e-7)
+        if "lora_B" in name:
+            assert not torch.equal(parts[0], parts[1]), "in another order, other weights"
+    _, alone, _ = averaging(tiny, facts, mother, accelerator, 1)
+    for name, tensor in alone.items():
+        (key,) = [n for n in each[0] if n.replace(".generalize", "") == name]
+        assert torch.equal(tensor, each[0][key]), "the first is what one alone would be"
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4])
+def test_averaging_resumed_after_any_round_gives_equal_numbers(
+    tiny, facts, mother, accelerator, after
+):
+    events, whole, _ = averaging(tiny, facts, mother, accelerator, 2)
+    left = [e for e in events if isinstance(e, StepEvent) and e.epoch > after]
+    rounds = 0
+    config = GeneralizeConfig(
+        spare=0, k=6, rank=2, prompts_per_fact=2, epochs=2, averaged=2, strength=1.0
+    )
+    state = None
+    for event in generalize(tiny, facts, facts[:6], mother.prompts, config, 0, accelerator):
+        if isinstance(event, EpochEvent):
+            rounds += 1
+            if event.epoch == after:
+                state = event.state()
+                break
+    assert rounds == after
+    again, resumed, _ = averaging(tiny, facts, mother, accelerator, 2, resume=state)
+    assert [e.loss for e in again if isinstance(e, StepEvent)] == [e.loss for e in left]
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_same_seed_same_losses_other_seed_others(tiny, facts, accelerator):
     def losses(seed):
         run = memorize(tiny, facts, SMALL, seed, accelerator)

@@ -131,3 +131,18 @@ def test_every_set_that_is_taken_comes_back_from_its_csv(rows):
     except InputError:
         return
     assert parse_prompts(taken.to_csv().encode(), "p") == taken
+
+
+def test_the_first_of_a_role_are_kept_for_each_relation():
+    rows = [
+        (relation, role, "en", f"{{subject}} {role} {relation} {i}")
+        for relation in ("mother", "capital")
+        for role in ("train", "test")
+        for i in range(3)
+    ]
+    prompts = parse_prompt_rows(rows)
+    fewer = prompts.first("train", 2)
+    for relation in ("mother", "capital"):
+        assert fewer.of(relation, "train") == prompts.of(relation, "train")[:2]
+        assert fewer.of(relation, "test") == prompts.of(relation, "test")
+    assert prompts.first("train", 0) == prompts
