@@ -352,14 +352,14 @@ class GeneralizeConfig(_Checked):
         high=1.0,
     )
     locality_weight: float = option(
-        0.5,
+        0.3,
         "Weight of the off-topic sentences",
         "How strongly they count (KL divergence to the base model).",
         low=0.0,
         high=100.0,
     )
     locality_slack: float = option(
-        0.5,
+        1.0,
         "Slack of the off-topic sentences",
         "How far an off-topic answer may drift from the base model before it counts, in nats.",
         low=0.0,
