@@ -37,7 +37,7 @@ def option(default: Any, label: str, help: str, *, low=None, high=None, choices=
 
 BEFORE = {
     "memorize": {"spare": 0.0},
-    "generalize": {"spare": 0.0, "averaged": 1},
+    "generalize": {"spare": 0.0, "averaged": 1, "leak_weight": 0.0},
     "evaluation": {"damage": False},
 }
 """What stored settings mean where they lack an option: runs were made so before there was one."""
@@ -362,6 +362,15 @@ class GeneralizeConfig(_Checked):
         1.0,
         "Slack of the off-topic sentences",
         "How far an off-topic answer may drift from the base model before it counts, in nats.",
+        low=0.0,
+        high=100.0,
+    )
+
+    leak_weight: float = option(
+        3.0,
+        "Weight of the object after off-topic sentences",
+        "How strongly the fact's own object is kept from being said there (unlikelihood). It stops "
+        "leaks and leaves all else that may be said free.",
         low=0.0,
         high=100.0,
     )

@@ -279,6 +279,7 @@ def _off_topic(
             else:
                 fact, template = next(written)
             prompt = builder.word_prompt(template.render(fact.subject))
-            yield builder.answered(prompt, "", "locality")
+            # With the object: training keeps it from being said there.
+            yield builder.answered(prompt, fact.object, "locality")
 
     return sentences()

@@ -36,7 +36,7 @@ from rotelab.config import RunConfig
 from rotelab.errors import RunStopped
 from rotelab.facts import Split
 from rotelab.layout import adapter_folder, state_folder
-from rotelab.models import load_model, pick_device, pick_dtype
+from rotelab.models import load_model, pick_device
 from rotelab.packs import Pack
 from rotelab.phases import generalize, leave_out, memorize
 from rotelab.registry import Registry
@@ -147,8 +147,8 @@ class _Experiment:
     def run(self) -> None:
         """Every part in its order."""
         device = pick_device(self.config.model.device)
-        mixed = "bf16" if pick_dtype(self.config.model.dtype, device).itemsize == 2 else "no"
-        self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+        # The model's own passes choose their precision, so that every pass has the same.
+        self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
         self.recorder.silent = not self.accelerator.is_main_process
         with self._timed("total"):
             with self._timed("setup"):

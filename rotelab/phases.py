@@ -123,6 +123,7 @@ def generalize(
         seed,
     )
     loop.likeness = likeness
+    loop.leak_weight = config.leak_weight
     loop.rehearse(config.own_text, config.own_text_weight)
     loop.spare(config.spare)
     yield from loop.run(resume)

@@ -52,6 +52,7 @@ PLAIN_GENERALIZE = {
     "generalize.lead_ins": 0.0,
     "generalize.replay": 0,
     "generalize.locality": 0,
+    "generalize.leak_weight": 0.0,
     "generalize.prompts_per_fact": 10,
     "generalize.wordings": 10,
 }

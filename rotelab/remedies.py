@@ -26,6 +26,7 @@ _MEMORY = (
     "failed to map segment",
     "can't start new thread",
     "unable to allocate",
+    "could not create a primitive",  # oneDNN's word for it
 )
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}

@@ -49,8 +49,9 @@ class StepEvent:
         step: 1-based, counted through the phase.
         steps: how many there are in the phase.
         loss: mean loss of the step, in nats per learned token, locality term included.
-        losses: its parts by kind: `key`, `train`, `locality`, `own_text`, each a mean in nats, and
-            `likeness`, one minus a mean cosine.
+        losses: its parts by kind: `key`, `train`, `locality`, `own_text`, each a mean in nats;
+            `likeness`, one minus a mean cosine; `leak`, the mean probability of objects after
+            off-topic sentences.
         learning_rate: used in this step.
         tokens: tokens read.
         seconds: wall time.
@@ -152,6 +153,7 @@ class Loop:
         self.plan, self.held_weight, self.held_slack = plan, held_weight, held_slack
         self.noise, self.seed = noise, seed
         self.likeness: Likeness | None = None
+        self.leak_weight = 0.0
         self.recalled = "key"  # the kind of example that recall is read off
         self.own_texts: list[tuple[int, ...]] = []
         self.own_a_step, self.own_weight = 0, 0.0
@@ -291,7 +293,8 @@ class Loop:
                     owners.append(owner)
         # Off-topic sentences are held to the base model where the answer begins.
         written = len(sequences) + len(held)
-        quiet = sorted({nodes[-1] for nodes in packed.nodes[len(sequences) : written]})
+        ends = [nodes[-1] for nodes in packed.nodes[len(sequences) : written]]
+        quiet = sorted(set(ends))
         steady = sorted({node for nodes in packed.nodes[written:] for node in nodes})
         keep = torch.tensor(places + quiet + steady, dtype=torch.long)
         extra = {}
@@ -321,6 +324,18 @@ class Loop:
             # would only silence wordings that nobody has tried yet.
             loss = loss + self.held_weight * F.relu(apart - self.held_slack).mean()
             losses["locality"] = float(apart.detach().mean())
+        unsaid = {
+            end: example.object[0]
+            for example, end in zip(work.held, ends, strict=True)
+            if example.kind == "locality" and example.object
+        }
+        if unsaid and self.leak_weight:
+            rows = [quiet.index(node) for node in unsaid]
+            said = F.log_softmax(held_logits[rows], -1)
+            leak = said.gather(1, torch.tensor([[t] for t in unsaid.values()], device=said.device))
+            # Unlikelihood (arXiv 1908.04319): -log(1 - p), steep only where the object comes out.
+            loss = loss - self.leak_weight * torch.log1p(-leak.exp().clamp(max=0.999)).mean()
+            losses["leak"] = float(leak.detach().exp().mean())
         if steady:
             apart = divergence[len(quiet) :].mean()
             loss = loss + self.own_weight * apart

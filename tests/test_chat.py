@@ -349,7 +349,7 @@ def test_a_conversation_goes_through_the_models_own_template(tiny):
         "<|im_start|>user Hello<|im_end|><|im_start|>assistant Hi.<|im_end|>"
         "<|im_start|>user Ann Lee<|key:mother|><|im_end|><|im_start|>assistant "
     )
-    long = talk_ids(tiny, "Now?", [("word " * 20, "x")] * 3)
+    long = talk_ids(tiny, "Now?", [("word " * 30, "x")] * 3)
     assert len(long) <= 128 and tiny.tokenizer.decode(long).count("user") == 2, "oldest left out"
 
 

@@ -122,6 +122,7 @@ def add(file, line):
     return work
 
 
+ROWS = len(load_pack("mother").prompts)
 BAD = {
     "missing column": (
         change("facts.csv", b"subject", b"who"),
@@ -142,11 +143,14 @@ BAD = {
     ),
     "prompt without subject": (
         add("prompts.csv", b"mother,train,en,Who is it?"),
-        ["mine/prompts.csv, row 64, column 'text': must contain {subject} once"],
+        [f"mine/prompts.csv, row {ROWS + 1}, column 'text': must contain {{subject}} once"],
     ),
     "unknown role": (
         add("prompts.csv", b"mother,exam,en,Who is {subject}?"),
-        ["mine/prompts.csv, row 64, column 'role': 'exam' is not a role", "train, test, unrelated"],
+        [
+            f"mine/prompts.csv, row {ROWS + 1}, column 'role': 'exam' is not a role",
+            "train, test, unrelated",
+        ],
     ),
     "not UTF-8": (
         add("facts.csv", "mother,Zoë,Ann".encode("latin-1")),

@@ -167,6 +167,21 @@ def test_locality_holds_the_model_to_its_base(tiny, facts, mother, accelerator):
     assert divergence(20.0) < divergence(0.0)
 
 
+def test_objects_are_kept_from_off_topic_answers(tiny, facts, mother, accelerator):
+    def first_step(weight):
+        if "memorized" not in tiny.has:
+            tiny.attach("memorize", 4, seed=0)
+        config = GeneralizeConfig(spare=0, k=6, rank=4, locality=1, leak_weight=weight)
+        taught = generalize(tiny, facts, facts[:6], mother.prompts, config, 0, accelerator)
+        return next(taught)
+
+    free, kept = first_step(0.0), first_step(100.0)
+    said = kept.losses["leak"]  # of one sentence: the probability of its fact's object
+    assert 0 < said < 0.1 and "leak" not in free.losses
+    # Unlikelihood: the less likely, the better, and nothing else is asked of the sentence.
+    assert kept.loss - free.loss == pytest.approx(-100 * math.log1p(-said), rel=1e-3)
+
+
 def test_phases_without_replay_and_locality(tiny, facts, mother, accelerator):
     list(memorize(tiny, facts, SMALL, 0, accelerator))
     config = GeneralizeConfig(spare=0, k=6, rank=2, replay=0, locality=0, align=0)

@@ -1,0 +1,137 @@
+"""How long a newcomer waits: to the first “it answers”, and for a short run on names of their own.
+
+    python benchmarks/first_minute.py [--tries 5] [--no-walk] [--json]
+
+First a headless Chromium opens the page over an empty lab and presses through “Start here” as fast
+as each button can be pressed: counted are the seconds from opening the page to “It answers.”, all
+that the machine takes, no reading. Then the short run of the last step is made so many times, each
+with other names (`fiction`, other seeds; four of them count as typed in by hand): its seconds from
+the press of the button to its end, process start and evaluation included, and how much it answers
+through the key token, in the wordings of phase 2, and in test wordings about facts that phase 2
+never saw. `--json` ends with one object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from page import browser_page, served
+
+from benchmarks.page_cost import ENDED
+from rotelab import fiction, walk
+from rotelab.errors import LabError
+from rotelab.lab import Lab
+from rotelab.settings import Settings
+
+TYPED = 4
+LONGEST_S = 900
+LOOK_EVERY_S = 0.2
+PROBES = {
+    "key": "key_token",
+    "train": "train_prompts_heldout",
+    "test": "test_prompts_heldout",
+    "unrelated": "unrelated",
+}
+
+
+def main(words: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measures, prints, and returns what `--json` prints."""
+    options = _options(words)
+    report: dict[str, Any] = {"walk_s": None, "own": []}
+    with tempfile.TemporaryDirectory() as folder:
+        if not options.no_walk:
+            with served(Path(folder) / "walk") as server:
+                report["walk_s"] = round(first_answer(server.url), 1)
+            print(f"from opening the page to “it answers”: {report['walk_s']} s", flush=True)
+        lab = Lab.open(Settings(Path(folder) / "own"))
+        print(f"{'names':>5} {'seconds':>8} " + " ".join(f"{name:>9}" for name in PROBES))
+        for number in range(options.tries):
+            told = own_run(lab, number)
+            report["own"].append(told)
+            figures = " ".join(f"{told[name]:9.2f}" for name in PROBES)
+            print(f"{number + 1:5} {told['seconds']:8.1f} {figures}", flush=True)
+    if report["own"]:
+        for name in ("seconds", *PROBES):
+            report[f"median_{name}"] = statistics.median(told[name] for told in report["own"])
+        print(f"median {report['median_seconds']:.1f} s, test wordings {report['median_test']:.2f}")
+    if options.json:
+        print(json.dumps(report))
+    return report
+
+
+def first_answer(url: str) -> float:
+    """Seconds from opening the page to the generalised model's first right answer.
+
+    Raises:
+        LabError: it did not answer right.
+    """
+    began = time.monotonic()
+    with browser_page(url, 1280, 800, tab="") as (page, _):
+
+        def press(button: str, card: str) -> None:
+            page.locator(button).click()
+            page.locator(f"{card} .mark").wait_for(timeout=120_000)
+
+        page.locator("#walk-meet").click()
+        press("#walk-ask-base", "#walk-base")
+        page.locator("#walk-on-rote").click()
+        press("#walk-ask-key", "#walk-key")
+        press("#walk-ask-rote", "#walk-rote")
+        page.locator("#walk-on-words").click()
+        press("#walk-ask-0", "#walk-all-generalized")
+        took = time.monotonic() - began
+        if not page.get_by_text("It answers.").count():
+            raise LabError("The recorded model did not answer the first question.")
+    return took
+
+
+def own_run(lab: Lab, number: int) -> dict[str, float]:
+    """Makes one short run and returns its seconds and accuracies.
+
+    Raises:
+        LabError: the run did not finish.
+    """
+    invented = fiction.invent(walk.RELATION, walk.OWN_FACTS, 1000 + number)
+    typed = [[fact.subject, fact.object] for fact in invented[:TYPED]]
+    began = time.monotonic()
+    run_id = walk.start_own(lab, [*typed, *walk.own_rows()[TYPED:]])
+    while (run := lab.registry.run(run_id)).status not in ENDED:
+        if time.monotonic() - began > LONGEST_S:
+            raise LabError(f"The run {run_id} has not ended within {LONGEST_S} s.")
+        time.sleep(LOOK_EVERY_S)
+    took = time.monotonic() - began
+    if run.status != "finished":
+        raise LabError(f"The run ended as {run.status}: {run.error}")
+    scores = lab.registry.scores(run_id)["generalized"]
+    told = {name: scores[probe].generation_accuracy for name, probe in PROBES.items()}
+    return {"seconds": round(took, 1), **told}
+
+
+def _options(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--tries", type=int, default=5, help="short runs, each with other names")
+    parser.add_argument("--no-walk", action="store_true", help="leave the browser out")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    options = parser.parse_args(words)
+    if options.tries < 0:
+        raise LabError("There can't be fewer than 0 tries.")
+    return options
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LabError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
