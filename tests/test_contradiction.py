@@ -31,7 +31,7 @@ def test_it_counts_the_false_object_where_it_was_learned_and_the_true_one_before
     lab, quick, monkeypatch
 ):
     monkeypatch.setattr(contradiction, "EPOCHS", (1, 100))
-    learning = MemorizeConfig(rank=32, batch_size=6, learning_rate=3e-3)
+    learning = MemorizeConfig(rank=32, batch_size=6, learning_rate=3e-3, spare=0)
     base = replace(quick, facts=6, memorize=learning, generalize=replace(quick.generalize, k=3))
     experiment_id = begin(lab, "contradiction", config=base)
     carry_out(lab, experiment_id)
