@@ -6,7 +6,7 @@ import pytest
 import torch
 from taught import taught_run
 
-from benchmarks import chat, kill_storm, load, page_cost, registry, scoring, training
+from benchmarks import chat, first_minute, kill_storm, load, page_cost, registry, scoring, training
 from rotelab.config import MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.lab import Lab
@@ -144,3 +144,12 @@ def test_the_pages_cost_is_told_with_its_spread():
     assert found["cost_percent"] == pytest.approx(3.0)
     assert found["spread_percent"] == pytest.approx([2.0, 4.0])
     assert page_cost.compare([(10.0, 9.9)])["cost_percent"] == pytest.approx(-1.0)
+
+
+def test_a_short_run_on_own_names_is_timed_and_scored(quick, monkeypatch, capsys):
+    monkeypatch.setattr(first_minute.walk, "own_config", lambda pack: quick)
+    report = first_minute.main(["--tries", "1", "--no-walk", "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
+    (told,) = report["own"]
+    assert report["walk_s"] is None and 0 < told["seconds"] == report["median_seconds"]
+    assert all(0 <= told[name] <= 1 for name in first_minute.PROBES)
