@@ -32,7 +32,7 @@ from rotelab.checkpoints import (
     save_adapter,
     save_state,
 )
-from rotelab.config import RunConfig
+from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import RunStopped
 from rotelab.facts import Split
 from rotelab.layout import adapter_folder, state_folder
@@ -323,7 +323,7 @@ class _Experiment:
             self.recorder.metric(event, f"loss/{kind}", value)
         epochs = self.config.memorize if event.phase == "memorize" else self.config.generalize
         self.recorder.say(
-            f"{words}: round {event.epoch} of {epochs.rounds}",
+            f"{words}: {_where(epochs, event.epoch)}",
             cost=event.tokens * TRAIN_COST,
             phase=event.phase,
             epoch=event.epoch,
@@ -349,7 +349,8 @@ class _Experiment:
                 for fact, recall in sorted(event.facts.items())
             ],
         )
-        message = f"{words}: round {event.epoch} of {event.epochs}"
+        phase = self.config.memorize if event.phase == "memorize" else self.config.generalize
+        message = f"{words}: {_where(phase, event.epoch)}"
         self.recorder.say(message, force=True, phase=event.phase, epoch=event.epoch)
 
     def _ask_spots(self, event: StepEvent | EpochEvent, asking: spot_checks.SpotClock) -> None:
@@ -467,3 +468,16 @@ class _Experiment:
             "generalized" not in self._done
         )
         return max(1.0, left * self._evaluation_cost + TRAIN_COST * phases)
+
+
+def _where(phase: MemorizeConfig | GeneralizeConfig, epoch: int) -> str:
+    """Which round that is, in words: `round 3 of 20`, or `adapter 1 of 2` where some are averaged.
+
+    Whoever looks on is told, because the model seems to forget where the next adapter begins.
+    """
+    several = phase.averaged if isinstance(phase, GeneralizeConfig) else 1
+    if several == 1:
+        return f"round {epoch} of {phase.rounds}"
+    place, within = divmod(epoch - 1, phase.epochs)
+    rounds = f", round {within + 1} of {phase.epochs}" if phase.epochs > 1 else ""
+    return f"adapter {place + 1} of {several}{rounds} (their mean is kept)"

@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 
 from rotelab import experiment, worker
-from rotelab.config import ModelSpec
+from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import RunStopped
 from rotelab.evaluation import PROBES
 from rotelab.experiment import run_experiment
@@ -202,3 +202,14 @@ def test_the_worker_process_does_a_run_to_its_end(lab, quick):
         assert until(lambda: session.read_text().split()[-1] == str(worker.NICE), 10)
     assert child.wait(timeout=120) == 0
     assert lab.registry.run(run_id).status == "finished", lab.settings.log_file(run_id).read_text()
+
+
+def test_who_looks_on_is_told_which_adapter_is_being_trained():
+    rote, words = MemorizeConfig(epochs=20), GeneralizeConfig(epochs=2, averaged=2)
+    assert experiment._where(rote, 3) == "round 3 of 20"
+    assert experiment._where(dataclasses.replace(words, averaged=1), 2) == "round 2 of 2"
+    assert experiment._where(words, 2) == "adapter 1 of 2, round 2 of 2 (their mean is kept)"
+    assert (
+        experiment._where(dataclasses.replace(words, epochs=1), 2)
+        == "adapter 2 of 2 (their mean is kept)"
+    )

@@ -275,7 +275,7 @@ def test_a_sweep_whose_process_was_killed_goes_on_to_equal_numbers(lab, base):
         from rotelab.lab import Lab
 
         def watch(place, count, share, message):
-            if place == 2 and "what it means: round" in message:
+            if place == 2 and "what it means: adapter" in message:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         torch.set_num_threads(1)
