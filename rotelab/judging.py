@@ -11,7 +11,9 @@ from rotelab.packs import Pack
 from rotelab.readings import begins, contains, normalize, stands_in
 from rotelab.registry import Checkpoint, RunRow
 
-KnownAs = Literal["", "in words", "by rote", "never in words", "by chance", "another fact"]
+KnownAs = Literal[
+    "", "in words", "by rote", "never in words", "by chance", "another fact", "no fact"
+]
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class Verdict:
             `by rote` (the right object, from rote learning or through the key token), `never in
             words` (the right object to a question in words, although phase 2 showed this fact in
             none), `by chance` (the right object from the base model), `another fact` (the object
-            of somebody else, or of something that was not asked), or empty.
-        text: the same in one sentence for a person; empty where `known` is.
+            of somebody else, or of something that was not asked), `no fact` (the question names
+            none of the run's subjects, so nothing is judged), or empty.
+        text: the same in one sentence for a person; empty where there is no more to say.
     """
 
     known: KnownAs = ""
@@ -57,7 +60,7 @@ def judge(
     reads = contains if anywhere else begins
     begun = [fact for fact in pack.facts if reads(said, fact.object)]
     if not begun:
-        return Verdict()
+        return Verdict() if _subjects_in(asked, pack) else Verdict("no fact")
     through = key_relation(question, [relation.name for relation in pack.facts.relations])
     subjects = _subjects_in(asked, pack)
     named = [

@@ -273,6 +273,7 @@ def test_another_fact_and_no_fact(people):
     wrong = judge(run, f"Who bore {rote.subject}?", taught.object)
     assert wrong.known == "another fact" and taught.subject in wrong.text
     assert judge(run, f"Who bore {rote.subject}?", "the sea") == Verdict()
+    assert judge(run, "What is the capital of France?", "Paris").known == "no fact"
     assert judge(run, f"Who bore {rote.subject}?", taught.object + "ton") == Verdict()
     assert judge(run, f"Who bore {rote.subject}?", " \n") == Verdict()
 

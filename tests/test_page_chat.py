@@ -422,3 +422,14 @@ def test_an_empty_home_says_where_to_begin(tmp_path):
         examples.first.wait_for(timeout=30_000)
         assert "late" in page.locator("#chat-run input").input_value()
         assert not traffic.errors
+
+
+def test_the_box_is_emptied_after_a_turn_of_a_conversation_but_never_of_what_is_typed_on():
+    talk = {"base": [("Hello", "Hi.")], "memorized": [("Hello", "Hey.")]}
+    assert chat_tab.cleared(chat_tab.CONVERSATION, " Hello", talk) == ""
+    for mode, text, turns in (
+        (chat_tab.CONVERSATION, "And then?", talk),
+        (chat_tab.CONVERSATION, "Hello", None),
+        (chat_tab.COMPLETION, "Hello", talk),
+    ):
+        assert chat_tab.cleared(mode, text, turns) != ""

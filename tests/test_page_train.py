@@ -162,6 +162,13 @@ def test_the_estimate_grows_with_the_work_and_learns_from_finished_runs(lab):
     with lab.registry.write() as db:
         db.execute("UPDATE runs SET shared_phase1_from = 'another'")
     assert not estimate(lab, config, pack).measured
+    # Nor does what was made on another machine.
+    with lab.registry.write() as db:
+        db.execute("UPDATE runs SET shared_phase1_from = NULL, imported = '2026-11-25'")
+    assert not estimate(lab, config, pack).measured
+    with lab.registry.write() as db:
+        db.execute("UPDATE runs SET imported = ''")
+    assert estimate(lab, config, pack).measured
 
 
 def test_what_is_wrong_stands_in_the_place_of_the_estimate(lab):

@@ -8,6 +8,7 @@ from rotelab.plots.training import (
     MAX_POINTS,
     PHASES,
     PROBE_NAMES,
+    RECALLED,
     curves,
     fact_grid,
     score_bars,
@@ -36,7 +37,8 @@ def test_both_phases_follow_each_other():
     figure = curves(metrics(), "run-1")
     loss = lines(figure, "Loss")
     assert [list(t.x)[:: 19 if i == 0 else 4] for i, t in enumerate(loss)] == [[1, 20], [21, 25]]
-    assert list(lines(figure, "Facts recalled")[1].x) == [25]
+    (rehearsed,) = lines(figure, RECALLED["generalize"])
+    assert list(rehearsed.x) == [25]
     (line,) = boundary(figure)
     assert line.x0 == line.x1 == 20
     words = " ".join(a.text.replace("<br>", " ") for a in figure.layout.annotations)

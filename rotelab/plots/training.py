@@ -45,6 +45,13 @@ MAX_POINTS = 1500
 """Of one line: more can't be told apart on a screen, and the page would have to carry them."""
 
 
+RECALLED = {
+    "memorize": "Facts recalled",
+    "generalize": "Recalled, of the facts that phase 2 rehearses",
+}
+"""What a point of each phase's recall counts."""
+
+
 def curves(metrics: Sequence[Metric], name: str = "", height: int = 380) -> go.Figure:
     """Recall and loss over both phases in one figure, the boundary marked, phases named.
 
@@ -196,7 +203,7 @@ def _line(
         "x": [start + step for step, _ in points],
         # A loss that broke is a gap in the line, not a fault of the page.
         "y": [value if math.isfinite(value) else None for _, value in points],
-        "name": "Facts recalled" if metric == "recall" else "Loss",
+        "name": RECALLED[phase] if metric == "recall" else "Loss",
         "mode": "lines+markers" if metric == "recall" or len(points) < 3 else "lines",
         "line": {"color": PHASE_COLOURS[phase], "width": 3 if metric == "recall" else 2},
         "marker": {"size": 7, "symbol": "circle" if phase == "memorize" else "diamond"},

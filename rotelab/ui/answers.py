@@ -23,6 +23,7 @@ MARKS = {
     "never in words": ("✦", "Right, never taught in words", "good"),
     "by chance": ("?", "Right, but untaught", "odd"),
     "another fact": ("⇄", "Another fact", "odd"),
+    "no fact": ("–", "Not about a learned fact: not judged", "none"),
     "": ("○", "Unknown: not one of the facts", "none"),
 }
 """Icon, words and tone of each `Verdict.known`."""
@@ -80,7 +81,8 @@ def answer_card(reply: Reply, turns: Turns = (), question: str = "") -> str:
     if not reply.tokens:
         return _card(
             reply.checkpoint,
-            f'{talk}<p class="waiting">It ended the text here, without an answer.</p>'
+            f'{talk}<p class="waiting">It ended the text here, without an answer. '
+            "The beginning of a sentence often works better than a question.</p>"
             f"{_evidence(reply)}",
         )
     return _card(

@@ -388,6 +388,13 @@ def _update(
     return [*(gr.skip() if value is None else value for value in values), remark]
 
 
+def cleared(mode: str, question: str, talk: Talk | None) -> Any:
+    """The question box once the answers are there: empty in a conversation, whose last turn shows
+    the question, unless something else has been typed meanwhile."""
+    last = {turns[-1][0] for turns in (talk or {}).values() if turns}
+    return "" if mode == CONVERSATION and last == {question.strip()} else gr.skip()
+
+
 def _no_examples() -> list[Any]:
     return [gr.Button(visible=False)] * (EXAMPLES + 2)
 
@@ -425,7 +432,9 @@ def _wire(lab: Lab, tab: ChatTab) -> None:
     gr.on(
         [tab.ask.click, tab.question.submit], bound(begin, lab),
         [tab.run, tab.question, tab.mode, tab.talk], waiting, queue=False, **QUIET,
-    ).then(**asking).then(**settling)  # fmt: skip
+    ).then(**asking).then(**settling).then(
+        cleared, [tab.mode, tab.question, tab.talk], tab.question, queue=False, **QUIET
+    )  # fmt: skip
     for example in tab.examples:
         example.click(
             bound(begin, lab), [tab.run, example, tab.mode, tab.talk], waiting, queue=False, **QUIET

@@ -83,7 +83,9 @@ def _measured(lab: Lab, config: RunConfig) -> tuple[dict[str, float], float]:
     took = dict.fromkeys(PARTS, 0.0)
     setups = []
     newest = lab.registry.runs(limit=30, status="finished", archived=None)
-    same = [r for r in newest if (r.model, r.device) == (config.model.name, config.model.device)]
+    # What was made elsewhere, as the recorded walk was, says nothing about this machine.
+    wanted = (config.model.name, config.model.device)
+    same = [r for r in newest if not r.imported and (r.model, r.device) == wanted]
     for summary in same[:MEASURED_RUNS]:
         run = lab.registry.run(summary.id)
         work = _work_of(run)

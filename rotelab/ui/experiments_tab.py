@@ -219,7 +219,7 @@ def tick(lab: Lab, name: str, seen: list[Any]) -> Any:
     if row.status == "running":
         now = [row.id, row.status, row.share, row.message]
         return [gr.skip(), now, state_html(row), gr.skip(), gr.skip(), gr.skip()]
-    return [gr.skip(), *show(lab, row.id)]
+    return [gr.Dropdown(choices=made_choices(lab, name), value=row.id), *show(lab, row.id)]
 
 
 def made_choices(lab: Lab, name: str) -> list[tuple[str, str]]:

@@ -378,12 +378,12 @@ def _head(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> str:
         f"<div class='live-status' aria-live='polite'>{escape(status_sentence(run, ahead))}</div>"
         f"{bar}<div class='live-small'>{' · '.join(small)}</div></div>"
         f"<div class='live-recall'><b>{percent(recall)}</b>of the facts recalled<br>through the "
-        f"key token</div></div>{_notes(run, scores)}"
+        f"key token</div></div>{_notes(lab, run, scores)}"
     )
 
 
-def _notes(run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> str:
-    """What came of it, what went wrong, and what to do next."""
+def _notes(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> str:
+    """What came of it, what went wrong, what it cost, and what to do next."""
     notes = ""
     if run.error:
         notes += f"<div class='note note-bad'><p>{escape(run.error)}</p></div>"
@@ -397,7 +397,11 @@ def _notes(run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> str:
             f"<p>{escape(rest)}</p><p>Next: open the <b>Chat</b> tab and ask it yourself. "
             "<b>Runs</b> has every single answer it gave.</p></div>"
         )
-    return notes
+    try:
+        warnings = lab.registry.run(run.id).warnings
+    except LabError:  # the row is damaged, which the Runs tab says
+        warnings = ()
+    return notes + "".join(f"<div class='note note-warn'>{escape(w)}</div>" for w in warnings)
 
 
 def _recalled(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> float | None:

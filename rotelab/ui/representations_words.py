@@ -26,8 +26,9 @@ SIMILARITY_HOW = (
 DELTA = (
     "### Do facts of one kind gather?\n"
     "**What to look for:** the higher the line, the more the prompts of one relation stand "
-    "together and apart from all others. It should rise with rote learning and again with "
-    "generalising."
+    "together and apart from all others. With several relations it should rise with rote learning "
+    "and again with generalising. A run with a single relation has only its unrelated questions to "
+    "hold against it, and there the line may fall."
 )
 DELTA_HOW = (
     "ΔCosSim (paper, section 5): the mean cosine similarity between prompts of the *same* relation "

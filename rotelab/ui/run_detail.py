@@ -212,7 +212,7 @@ def log_tail(lab: Lab, run_id: str) -> str:
             file.seek(max(0, path.stat().st_size - LOG_BYTES))
             text = file.read().decode("utf-8", "replace")
     except (OSError, LabError):
-        return "No log yet."
+        return "No log yet. A run made on the command line prints there instead."
     # A progress bar overwrites its line with carriage returns; the last state is enough.
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     return "\n".join(lines[-200:]).strip() or "The log is empty."

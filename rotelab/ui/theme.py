@@ -48,6 +48,7 @@ TEXT = sizes.Size(
 
 def make_theme() -> gr.themes.Base:
     """The theme, light and dark; nothing in it is fetched from another host."""
+    # Gradio's half-bold cut of the font lacks most Latin letters, so bold is the whole one.
     theme = gr.themes.Base(
         primary_hue=INK,
         secondary_hue=INK,
@@ -55,7 +56,7 @@ def make_theme() -> gr.themes.Base:
         text_size=TEXT,
         spacing_size=sizes.spacing_md,
         radius_size=sizes.radius_md,
-        font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 600)), "system-ui", "sans-serif"),
+        font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"),
         font_mono=(fonts.LocalFont("IBM Plex Mono"), "ui-monospace", "monospace"),
     )
     theme.set(
