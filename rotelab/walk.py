@@ -189,10 +189,13 @@ def own_config(pack: Pack) -> RunConfig:
     return RunConfig(
         pack=OWN_SET,
         seed=seed,
-        # Nothing is spared: the audience does not wait a minute for what it will not ask about.
+        # Nothing is spared, nor looked for damage: the audience does not wait for what it will not
+        # ask about.
         memorize=MemorizeConfig(epochs=22, silence=3, spare=0),
         generalize=GeneralizeConfig(k=OWN_K, epochs=2, averaged=1, locality=2, spare=0),
-        evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
+        evaluation=EvaluationConfig(
+            train_prompts=1, test_prompts=2, unrelated_prompts=1, damage=False
+        ),
     )
 
 
