@@ -4,8 +4,8 @@
     python docs/make_screenshots.py [HOME]
     python docs/make_screenshots.py --tour    # the words alone; a test holds that they are the same
 
-HOME is a lab's home folder (`ROTELAB_HOME`) whose newest run is finished, with an experiment made
-on it; by default the project's.
+HOME is a lab's home folder (`ROTELAB_HOME`) whose newest run is finished, with the experiment
+`damage` made on it; by default the project's.
 Needs what `requirements-dev.txt` installs and a Chromium (`python tests/browser.py`).
 """
 
@@ -105,6 +105,8 @@ def shoot(home: Path, folder: Path) -> None:
                     page.get_by_role("tab", name=label).first.click()
                     if name == "chat":
                         _ask(page)
+                    if name == "experiments":
+                        page.locator("#experiment-choice").get_by_text("Collateral damage").click()
                     if name in ("train", "representations", "runs", "experiments"):
                         page.locator(".js-plotly-plot:visible .main-svg").first.wait_for()
                     page.wait_for_timeout(4000)  # fonts, tables and plotly's last labels
