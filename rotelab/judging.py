@@ -59,10 +59,10 @@ def judge(
     pack = run.pack
     reads = contains if anywhere else begins
     begun = [fact for fact in pack.facts if reads(said, fact.object)]
-    if not begun:
-        return Verdict() if _subjects_in(asked, pack) else Verdict("no fact")
-    through = key_relation(question, [relation.name for relation in pack.facts.relations])
     subjects = _subjects_in(asked, pack)
+    if not begun:
+        return Verdict() if subjects else Verdict("no fact")
+    through = key_relation(question, [relation.name for relation in pack.facts.relations])
     named = [
         fact for fact in begun
         if normalize(fact.subject) in subjects and through in ("", fact.relation)
