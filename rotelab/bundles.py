@@ -192,11 +192,11 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 def _figures(registry: Registry, run: RunRow) -> dict[str, Any]:
     from rotelab.plots.representations import similarity_curves
-    from rotelab.plots.training import CURVES, curves, score_bars
+    from rotelab.plots.training import CURVES, curves_of_run, epochs_each, score_bars
 
     scores = registry.scores(run.id)
     found = {
-        "curves": curves(registry.metrics(run.id, CURVES), run.id),
+        "curves": curves_of_run(registry.metrics(run.id, CURVES), run.id, epochs_each(run)),
         "scores": score_bars(scores) if scores else None,
         "similarities": similarity_curves(registry.similarities(run.id)),
     }

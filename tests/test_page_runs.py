@@ -112,6 +112,9 @@ def test_settings_that_differ_are_marked(lab):
     html = settings_html(lab.registry.run(finished(lab, seed=3)))
     assert "changed; usually 50" in html and html.count("class=changed") == 3
     assert "1 min 15 s" in html and "sha256:" in html
+    # Each as the command line takes it.
+    assert "<code>--k</code>" in html and "<code>--set generalize.leak_weight=</code>" in html
+    assert "<code>--seed</code>" in html and "<code>--recipe</code>" in html
 
 
 def test_no_run_and_a_run_without_results(lab):

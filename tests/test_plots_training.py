@@ -10,6 +10,7 @@ from rotelab.plots.training import (
     PROBE_NAMES,
     RECALLED,
     curves,
+    curves_of_run,
     fact_grid,
     score_bars,
 )
@@ -44,6 +45,21 @@ def test_both_phases_follow_each_other():
     words = " ".join(a.text.replace("<br>", " ") for a in figure.layout.annotations)
     assert PHASES["memorize"] in words and "Phase 2" in words
     assert figure.layout.height > 200
+
+
+def test_where_phase_two_begins_its_second_adapter():
+    rows = [Metric("memorize", 1, "loss", 2.0, 1)]
+    rows += [Metric("generalize", s, "loss", 1.0, 1 + (s > 6)) for s in range(1, 13)]
+    marks = [s for s in curves(rows, epochs_each=1).layout.shapes if s.name == "adapter"]
+    assert [(s.x0, s.x1) for s in marks] == [(7, 7)]
+    assert not [s for s in curves(rows).layout.shapes if s.name == "adapter"]
+
+
+def test_what_is_looked_at_afterwards_can_be_saved_with_its_numbers():
+    table = curves_of_run(metrics(), "run-1").layout.meta
+    assert table["name"] == "run-1-curves"
+    assert table["csv"].startswith("phase,step,metric,value\nmemorize,1,loss,")
+    assert table["csv"].count("\n") == 1 + len(metrics())
 
 
 def test_zoom_is_kept_for_the_same_run_only():

@@ -12,6 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rotelab.plots.export import with_table
 from rotelab.plots.style import GRID, RELATION_COLOURS, SERIES_DASHES, SERIES_MARKERS, styled
 from rotelab.plots.training import PHASES, thinned
 from rotelab.registry import Metric
@@ -60,7 +61,15 @@ def overlaid(lines: Sequence[Line], name: str = "", height: int = 460) -> go.Fig
         # Said outright: left to itself, plotly cuts axes that are tied to one another off at 4.
         layout[f"yaxis{len(phases) + column + 1}"]["range"] = [0, 1.05 * most]
     # Made at one go: plotly checks a figure again with every change.
-    return go.Figure({"data": traces, "layout": layout})
+    figure = go.Figure({"data": traces, "layout": layout})
+    columns = ("run", "phase", "step", "metric", "value")
+    rows = [
+        (label, m.phase, m.step, m.name, m.value)
+        for label, metrics in lines
+        for m in metrics
+        if m.name in ROWS
+    ]
+    return with_table(figure, "comparison", columns, rows)
 
 
 @functools.lru_cache(maxsize=8)

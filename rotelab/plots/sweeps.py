@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from rotelab.plots.export import Cell, with_table
 from rotelab.plots.style import (
     CHECKPOINT_COLOURS,
     RELATION_COLOURS,
@@ -58,7 +59,7 @@ def heatmap(plane: Plane, name: str = "") -> go.Figure:
     figure.update_layout(
         uirevision=f"{name} heatmap", margin={"l": 72, "r": 16, "t": 24, "b": 64}, dragmode=False
     )
-    return figure
+    return with_table(figure, f"{name or 'sweep'}-heatmap", *_table(plane))
 
 
 def spread_curves(plane: Plane, name: str = "") -> go.Figure:
@@ -98,7 +99,24 @@ def spread_curves(plane: Plane, name: str = "") -> go.Figure:
             x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"size": 15},
             text="The curves appear with the first finished run.",
         )  # fmt: skip
-    return figure
+    return with_table(figure, f"{name or 'sweep'}-curves", *_table(plane))
+
+
+def _table(plane: Plane) -> tuple[list[str], list[list[Cell]]]:
+    """Columns and rows of what both figures show: a row for each pair of values."""
+    axes = [axis for axis in (plane.y, plane.x) if axis]
+    columns = [*axes, "mean", "deviation", "runs"]
+    rows: list[list[Cell]] = []
+    for y, row in zip(plane.ys, plane.spreads, strict=True):
+        for x, spread in zip(plane.xs, row, strict=True):
+            if spread is not None:
+                place = [_plain(y), _plain(x)] if plane.y else [_plain(x)]
+                rows.append([*place, spread.mean, spread.deviation, spread.n])
+    return columns, rows
+
+
+def _plain(value: Any) -> Cell:
+    return value if isinstance(value, int | float) else "all" if value is None else str(value)
 
 
 def _line(figure: go.Figure, place: int, name: str, points: list[tuple[Any, Spread]]) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rotelab.errors import LabError
+from rotelab.plots.export import with_table
 from rotelab.plots.style import (
     CHECKPOINT_COLOURS,
     CHECKPOINT_NAMES,
@@ -19,7 +21,7 @@ from rotelab.plots.style import (
     TEXT,
     styled,
 )
-from rotelab.registry import FactRecall, Metric, Score
+from rotelab.registry import FactRecall, Metric, RunRow, Score
 
 PHASES = {"memorize": "Phase 1: learning by rote", "generalize": "Phase 2: what the token means"}
 PHASE_COLOURS = {
@@ -52,13 +54,17 @@ RECALLED = {
 """What a point of each phase's recall counts."""
 
 
-def curves(metrics: Sequence[Metric], name: str = "", height: int = 380) -> go.Figure:
+def curves(
+    metrics: Sequence[Metric], name: str = "", height: int = 380, epochs_each: int = 0
+) -> go.Figure:
     """Recall and loss over both phases in one figure, the boundary marked, phases named.
 
     Args:
         metrics: rows named `loss` and `recall`; others are not looked at. May be empty.
         name: decides what counts as the same figure when a person has zoomed into it.
         height: in pixels.
+        epochs_each: rounds that phase 2 gives each adapter where it averages several, which is
+            where the model seems to forget; 0 for one adapter, and nothing is marked.
     """
     steps = {
         phase: max((m.step for m in metrics if m.phase == phase and m.name in CURVES), default=0)
@@ -73,6 +79,8 @@ def curves(metrics: Sequence[Metric], name: str = "", height: int = 380) -> go.F
     layout = copy.deepcopy(_frame(height))
     layout["uirevision"] = name or "curves"
     layout["shapes"], layout["annotations"] = _phase_marks(steps)
+    if epochs_each:
+        _mark_adapters(layout, metrics, epochs_each, steps["memorize"])
     if not any(steps.values()):
         for axis in ("xaxis", "xaxis2"):
             layout[axis]["range"] = [0, 100]
@@ -80,6 +88,29 @@ def curves(metrics: Sequence[Metric], name: str = "", height: int = 380) -> go.F
     # Made at one go: plotly checks a figure again with every change, which cost ten times as much,
     # and this one is drawn every few seconds while the machine has other things to do.
     return go.Figure({"data": lines, "layout": layout})
+
+
+def curves_of_run(metrics: Sequence[Metric], run_id: str, epochs_each: int = 0) -> go.Figure:
+    """The same of a run that is looked at afterwards, with a table of all its points.
+
+    Args:
+        metrics: as `curves` takes them.
+        run_id: also the beginning of the files' names.
+        epochs_each: as `curves` takes it.
+    """
+    rows = [(m.phase, m.step, m.name, m.value) for m in metrics if m.name in CURVES]
+    columns = ("phase", "step", "metric", "value")
+    figure = curves(metrics, run_id, epochs_each=epochs_each)
+    return with_table(figure, f"{run_id}-curves", columns, rows)
+
+
+def epochs_each(run: RunRow) -> int:
+    """What `curves` marks adapters by: the rounds of each, 0 where a run averages none."""
+    try:
+        phase = run.config.generalize
+    except LabError:  # its settings are damaged, which is said elsewhere
+        return 0
+    return phase.epochs if phase.averaged > 1 else 0
 
 
 @functools.lru_cache(maxsize=4)
@@ -152,21 +183,29 @@ def _grid_frame(height: int) -> dict[str, Any]:
 
 
 def score_bars(
-    scores: Mapping[str, Mapping[str, Score]], measure: str = "generation_accuracy"
+    scores: Mapping[str, Mapping[str, Score]],
+    measure: str = "generation_accuracy",
+    name: str = "",
 ) -> go.Figure:
-    """Each probe's score at base, memorised and generalised, as grouped bars.
+    """Each probe's score at base, memorised and generalised, as grouped bars, with their table.
 
     Args:
         scores: by checkpoint and probe, as `Registry.scores` gives them; may lack some.
         measure: `generation_accuracy` or `object_probability`.
+        name: the beginning of its files' names.
     """
     figure = go.Figure()
+    rows = []
     for checkpoint in CHECKPOINT_NAMES:
         of = scores.get(checkpoint, {})
         probes = [probe for probe in PROBE_NAMES if probe in of]
         if not probes:
             continue
         values = [getattr(of[probe], measure) for probe in probes]
+        rows += [
+            (checkpoint, probe, of[probe].n, value)
+            for probe, value in zip(probes, values, strict=True)
+        ]
         figure.add_bar(
             name=CHECKPOINT_NAMES[checkpoint],
             x=[PROBE_NAMES[probe] for probe in probes],
@@ -188,7 +227,8 @@ def score_bars(
     figure.update_xaxes(
         categoryorder="array", categoryarray=list(PROBE_NAMES.values()), tickangle=0
     )
-    return figure
+    columns = ("checkpoint", "probe", "questions", measure)
+    return with_table(figure, f"{name or 'run'}-scores", columns, rows)
 
 
 def _line(
@@ -257,6 +297,35 @@ def _phase_marks(steps: Mapping[str, int]) -> tuple[list[dict[str, Any]], list[d
             }
         )  # fmt: skip
     return shapes, names
+
+
+def _mark_adapters(
+    layout: dict[str, Any], metrics: Sequence[Metric], epochs_each: int, start: int
+) -> None:
+    """Draws a line where phase 2 begins its second adapter, and any further one."""
+    first: dict[int, int] = {}  # step with which each adapter begins, by its 0-based place
+    for m in metrics:
+        if m.phase == "generalize" and m.name in CURVES and m.epoch:
+            place = (m.epoch - 1) // epochs_each
+            first[place] = min(m.step, first.get(place, m.step))
+    for place, step in first.items():
+        if not place:
+            continue
+        x = start + step - 1
+        layout["shapes"].append(
+            {
+                "type": "line", "xref": "x", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1,
+                "line": {"color": PHASE_COLOURS["generalize"], "width": 1.5, "dash": "dot"},
+                "name": "adapter",
+            }
+        )  # fmt: skip
+        layout["annotations"].append(
+            {
+                "x": x, "xref": "x", "y": 0.5, "yref": "paper", "showarrow": False,
+                "xanchor": "left", "text": f" adapter {place + 1} begins",
+                "font": {"size": 12}, "bgcolor": GRID,
+            }
+        )  # fmt: skip
 
 
 def thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:

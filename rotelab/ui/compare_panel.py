@@ -16,6 +16,7 @@ from rotelab.plots.comparison import overlaid, run_colour
 from rotelab.plots.training import CURVES
 from rotelab.registry import Score
 from rotelab.ui.common import CHECKPOINT_NAMES, bound, escape, run_choices, run_label
+from rotelab.ui.plot_tools import build_plot
 from rotelab.ui.run_detail import CSS, SHORT_WORDS
 from rotelab.ui.run_words import PROBE_WORDS, setting_word
 
@@ -84,7 +85,7 @@ def build_compare_panel(lab: Lab) -> ComparePanel:
             info=f"One to {MOST - 1} other runs.", elem_id="compare-others",
         )  # fmt: skip
         words = gr.HTML(NO_RUN, css_template=STYLE, elem_id="compare-words")
-        curves = gr.Plot(label="Curves", show_label=False, visible=False, elem_id="compare-curves")
+        curves = build_plot("compare-curves", "Curves", visible=False)
         scores = gr.HTML(css_template=STYLE, elem_id="compare-scores")
         facts = gr.HTML(css_template=STYLE, elem_id="compare-facts")
         with gr.Row(visible=False) as pager:

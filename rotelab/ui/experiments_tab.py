@@ -12,10 +12,12 @@ from rotelab import experimenting
 from rotelab.errors import LabError, UnknownRun
 from rotelab.experiments import Experiment, experiment, experiments
 from rotelab.lab import Lab
+from rotelab.plots.export import with_table
 from rotelab.registry import ExperimentRow
 from rotelab.report import Table, cell_text
 from rotelab.ui.clocks import Pace, fill_on_news
 from rotelab.ui.common import ago, bound, duration, escape
+from rotelab.ui.plot_tools import build_plot
 from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
 
 TICK_S = 1.0
@@ -109,7 +111,7 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
                     elem_id="experiment-stop",
                 )  # fmt: skip
             state = gr.HTML(note(NONE_MADE), padding=False, elem_id="experiment-state")
-            figure = gr.Plot(show_label=False, visible=False, elem_id="plot-experiment")
+            figure = build_plot("plot-experiment", "What it found", visible=False)
             reading = gr.HTML(reading_html(there[first]), padding=False)
             tables = gr.HTML("", padding=False, elem_id="experiment-tables")
     tab = ExperimentsTab(
@@ -196,8 +198,12 @@ def show(lab: Lab, experiment_id: str | None) -> list[Any]:
     if found is None:
         live = gr.Button(visible=row.status == "running")
         return [seen, state_html(row), "", nothing[1], live]
-    figure = gr.Plot(value=found.figure(), visible=True)
-    return [seen, state_html(row), tables_html(found.tables()), figure, nothing[2]]
+    tables = found.tables()
+    figure = found.figure()
+    if tables:
+        with_table(figure, f"{row.name}-{row.id}", tables[0].columns, tables[0].rows)
+    drawn = gr.Plot(value=figure, visible=True)
+    return [seen, state_html(row), tables_html(tables), drawn, nothing[2]]
 
 
 def tick(lab: Lab, name: str, seen: list[Any]) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -24,6 +25,20 @@ FORMATS = {
 def head() -> str:
     """What the page's head needs for all this."""
     return f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
+
+
+def build_plot(plot: str, label: str, **options: Any) -> gr.Plot:
+    """A figure with the buttons that save it; they are there as long as something is drawn.
+
+    Args:
+        plot: the figure's element id.
+        label: what it is called where it is not seen.
+        options: further ones of `gr.Plot`.
+    """
+    with gr.Column(elem_classes="figure", min_width=0):
+        shown = gr.Plot(label=label, show_label=False, elem_id=plot, **options)
+        build_saving(plot)
+    return shown
 
 
 def build_saving(plot: str) -> gr.HTML:

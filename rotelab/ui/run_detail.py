@@ -158,21 +158,24 @@ def damage_html(found: Mapping[str, Damage]) -> str:
 
 
 def settings_html(run: RunRow) -> str:
-    """Every option, those that differ from the usual marked; then times and versions."""
+    """Every option, those that differ from the usual marked, with what the command line calls it;
+    then times and versions."""
     try:
         rows = settings_rows(run.config)
     except LabError as error:
         html = f"<div class='note note-bad'>{escape(error)}</div>"
     else:
         html, group = "<table><tbody>", ""
-        for heading, label, value, usual, differs in rows:
-            if heading != group:
-                html += f"<tr><th colspan='3' scope='colgroup'>{escape(heading)}</th></tr>"
-                group = heading
-            mark = f"changed; usually {escape(usual)}" if differs else ""
+        for row in rows:
+            if row.group != group:
+                html += f"<tr><th colspan='4' scope='colgroup'>{escape(row.group)}</th></tr>"
+                group = row.group
+            mark = f"changed; usually {escape(row.usual)}" if row.differs else ""
             html += (
-                f"<tr{' class=changed' if differs else ''}><td>{escape(label)}</td>"
-                f"<td>{escape(value)}</td><td class='sub'>{mark}</td></tr>"
+                f"<tr{' class=changed' if row.differs else ''}>"
+                f"<td title='{escape(row.help)}'>{escape(row.label)}</td>"
+                f"<td>{escape(row.value)}</td><td><code>{escape(row.given)}</code></td>"
+                f"<td class='sub'>{mark}</td></tr>"
             )
         html += "</tbody></table>"
     return (

@@ -11,10 +11,11 @@ from rotelab.bundle_checks import ENDED
 from rotelab.commands import command_of
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
-from rotelab.plots.training import CURVES, curves, score_bars
+from rotelab.plots.training import CURVES, curves_of_run, epochs_each, score_bars
 from rotelab.registry import CHECKPOINTS, RESUMABLE, RunRow
 from rotelab.ui.common import CHECKPOINT_NAMES, bound
 from rotelab.ui.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
+from rotelab.ui.plot_tools import build_plot
 from rotelab.ui.run_actions import make_bundle, size_words, zip_adapters
 from rotelab.ui.run_detail import (
     ANSWER_HEADERS,
@@ -125,9 +126,7 @@ def build_run_view(lab: Lab) -> RunView:
         with gr.Tab("Result"):
             _build_result(made)
         with gr.Tab("Curves"):
-            made["curves"] = gr.Plot(
-                label="Learning curves", show_label=False, elem_id="run-curves"
-            )
+            made["curves"] = build_plot("run-curves", "Learning curves")
         with gr.Tab("Every answer"):
             _build_answers(made)
         with gr.Tab("Settings and time"):
@@ -166,8 +165,8 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
         head_html(run, scores, _ahead(lab, run)),
         *_buttons(run),
         scores_html(scores) + damage_html(lab.registry.damage(run.id)),
-        gr.Plot(score_bars(scores) if scores else None, visible=bool(scores)),
-        curves(lab.registry.metrics(run.id, CURVES), run.id),
+        gr.Plot(score_bars(scores, name=run.id) if scores else None, visible=bool(scores)),
+        curves_of_run(lab.registry.metrics(run.id, CURVES), run.id, epochs_each(run)),
         settings_html(run),
         _command(run),
         run.name,
@@ -225,7 +224,7 @@ def draw_bars(lab: Lab, run_id: str | None, measure: str) -> Any:
         LabError: the registry can't be read.
     """
     scores = lab.registry.scores(run_id) if run_id else {}
-    return score_bars(scores, measure) if scores else None
+    return score_bars(scores, measure, run_id or "") if scores else None
 
 
 def make_zip(lab: Lab, run_id: str | None) -> Any:
@@ -286,7 +285,7 @@ def _build_result(made: dict[str, Any]) -> None:
     made["measure"] = gr.Radio(
         measures, value="generation_accuracy", label="What the bars show", elem_id="run-measure"
     )
-    made["bars"] = gr.Plot(label="Scores", show_label=False, elem_id="run-bars")
+    made["bars"] = build_plot("run-bars", "Scores")
     made["scores"] = gr.HTML(css_template=CSS, elem_id="run-scores")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from rotelab.commands import FLAGS
 from rotelab.config import RunConfig
 from rotelab.errors import ConfigError
-from rotelab.recipes import DEFAULT, recipe_of
+from rotelab.recipes import DEFAULT, RECIPES, recipe_of
 from rotelab.registry import RunSummary, Score
 
 PHASE_WORDS = {
@@ -124,16 +125,54 @@ def headline(scores: Mapping[str, Mapping[str, Score]]) -> str:
     return words
 
 
-def settings_rows(config: RunConfig) -> list[tuple[str, str, str, str, bool]]:
-    """(group, label, value, usual value, differs) of every option, in the order of the form."""
+PARTS = ("model", "memorize", "generalize", "evaluation")
+"""The parts of a run's settings that have options of their own."""
+
+
+class SettingRow(NamedTuple):
+    """One option of a run, in words.
+
+    Args:
+        group: the part of the settings that it belongs to.
+        label: what the form calls it.
+        value: what it is set to, and `usual` what it is by default.
+        differs: whether these are two.
+        given: how the command line sets it.
+        help: what it does.
+    """
+
+    group: str
+    label: str
+    value: str
+    usual: str
+    differs: bool
+    given: str
+    help: str
+
+
+def settings_rows(config: RunConfig) -> list[SettingRow]:
+    """Every option, in the order of the form."""
     recipe = recipe_of(config)
-    rows = [("Run", "Recipe", recipe or "own settings", DEFAULT, recipe != DEFAULT)]
+    line = next((r.line for r in RECIPES if r.name == recipe), "")
+    chosen = recipe or "own settings"
+    rows = [SettingRow("Run", "Recipe", chosen, DEFAULT, recipe != DEFAULT, "--recipe", line)]
+    prefixes = {id(getattr(config, name)): f"{name}." for name in PARTS}
     for group, part, usual in config_groups(config, RunConfig()):
         for f in dataclasses.fields(part):
             if "label" in f.metadata:
                 value, default = getattr(part, f.name), getattr(usual, f.name)
-                rows.append((group, f.metadata["label"], setting_word(value), setting_word(default),
-                             value != default))  # fmt: skip
+                path = prefixes.get(id(part), "") + f.name
+                rows.append(
+                    SettingRow(
+                        group,
+                        f.metadata["label"],
+                        setting_word(value),
+                        setting_word(default),
+                        value != default,
+                        FLAGS.get(path, f"--set {path}="),
+                        f.metadata.get("help", ""),
+                    )
+                )
     return rows
 
 

@@ -12,6 +12,7 @@ from rotelab.lab import Lab
 from rotelab.plots.sweeps import heatmap, spread_curves
 from rotelab.sweep_results import Figure, Plane, SweepResults, plane, read_sweep
 from rotelab.ui.common import CHECKPOINT_NAMES, STATUS_WORDS, bound, escape
+from rotelab.ui.plot_tools import build_plot
 from rotelab.ui.run_words import MEASURE_WORDS, PROBE_WORDS
 
 NO_SWEEP = (
@@ -60,8 +61,8 @@ def build_sweep_panel() -> SweepPanel:
             [(words.split(":")[0], name) for name, words in MEASURE_WORDS.items()],
             value=usual.measure, label="Figure", elem_id="sweep-measure", min_width=180,
         )  # fmt: skip
-    heat = gr.Plot(label="Heatmap", show_label=False, elem_id="sweep-heatmap")
-    curves = gr.Plot(label="Curves", show_label=False, elem_id="sweep-curves")
+    heat = build_plot("sweep-heatmap", "Heatmap")
+    curves = build_plot("sweep-curves", "Curves")
     return SweepPanel(words, choosers, checkpoint, probe, measure, heat, curves)
 
 
