@@ -256,21 +256,49 @@ class _Teller:
         return lambda share, words: self(low + (high - low) * share, before + words)
 
 
+def runs_to_make(lab: Lab, name: str, run_id: str) -> tuple[list[PlannedRun], int]:
+    """The runs that an experiment would have to make, and how many it needs in all.
+
+    Args:
+        lab: the lab.
+        name: the experiment.
+        run_id: the finished run that it would be started on.
+
+    Raises:
+        LabError: no such experiment or run, or settings or facts do not fit.
+    """
+    wanted, base = experiment(name), lab.registry.run(run_id).config
+    if not wanted.family:
+        return [], 0
+    arms = _arms(lab, wanted, wanted.arms_of(base))
+    # One that was planned and not finished, say because it was stopped, is still to be made.
+    missing = [
+        planned
+        for known, planned in arms
+        if known is None or lab.registry.run(known).status != "finished"
+    ]
+    return missing, len(arms)
+
+
+def _arms(lab: Lab, wanted: Experiment, arms: Sequence[Arm]) -> list[tuple[str | None, PlannedRun]]:
+    """Of each arm the run that is there already, finished or not, and the one to make if none."""
+    own = [row.sweep_id for row in lab.registry.experiment_rows(wanted.name, limit=-1)]
+    sweeps, found = [s for s in own if s], []
+    for arm in arms:
+        pack = arm.pack_of(lab.facts_for(arm.config))
+        known = lab.registry.same_run(arm.config, pack.content_hash, sweeps)
+        planned = PlannedRun(arm.config, pack, f"{wanted.title} {arm.label}".strip())
+        found.append((known, planned))
+    return found
+
+
 def _runs_of(
     lab: Lab, wanted: Experiment, base: RunConfig, arms: Sequence[Arm]
 ) -> tuple[list[str], str | None]:
     """The run of each arm, and the sweep of those that had to be planned, if any had."""
-    own = [row.sweep_id for row in lab.registry.experiment_rows(wanted.name, limit=-1)]
-    packs = [arm.pack_of(lab.facts_for(arm.config)) for arm in arms]
-    ids = [
-        lab.registry.same_run(arm.config, pack.content_hash, [s for s in own if s])
-        for arm, pack in zip(arms, packs, strict=True)
-    ]
-    planned = [
-        PlannedRun(arm.config, pack, f"{wanted.title} {arm.label}".strip())
-        for arm, pack, known in zip(arms, packs, ids, strict=True)
-        if known is None
-    ]
+    found = _arms(lab, wanted, arms)
+    ids = [known for known, _ in found]
+    planned = [run for known, run in found if known is None]
     if not planned:
         return [i for i in ids if i], None
     axes = _axes([run.config for run in planned])

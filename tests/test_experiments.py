@@ -182,6 +182,20 @@ def test_a_family_uses_the_runs_that_are_there_and_plans_the_others(lab, monkeyp
     assert row.status == "stopped" and row.error == ""
 
 
+def test_what_an_experiment_costs_is_said_before_it_starts(lab):
+    run_id = finished(lab, "ten")
+    lab.registry.save_fact_set("mother", lab.registry.run(run_id).pack)
+    base = lab.registry.run(run_id).config
+    words = experiments_tab.cost_html(lab, "depth", run_id)
+    arms = {str(n) for n in EPOCHS} | {str(base.memorize.epochs)}
+    assert f"Makes <b>{len(arms) - 1} runs</b> (1 of {len(arms)} are there already)" in words
+    assert "about <b>" in words
+    begin(lab, "depth", run_id)  # planned is not made
+    assert experiments_tab.cost_html(lab, "depth", run_id) == words
+    assert "Makes no run" in experiments_tab.cost_html(lab, "damage", run_id)
+    assert experiments_tab.cost_html(lab, "damage", None) == ""
+
+
 def test_depth_reads_the_scores_of_its_arms(lab, monkeypatch):
     monkeypatch.setattr("rotelab.experiments.depth.EPOCHS", (6, 3))
     for epochs in (3, 6):

@@ -24,6 +24,7 @@ from rotelab.ui.common import (
     bound,
     duration,
     escape,
+    roughly,
     run_choices,
     shown,
     status_badge,
@@ -96,6 +97,10 @@ def test_times_for_people():
     assert ago(None) == ago("rubbish") == ""
     assert [duration(s) for s in (8, 125, 3780, None, float("nan"))] == [
         "8 s", "2 min 05 s", "1 h 03 min", "–", "–",
+    ]  # fmt: skip
+    # What is only guessed is not given to the second.
+    assert [roughly(s) for s in (3, 47, 84, 125, 3299, 3780, 3600, None, float("nan"))] == [
+        "10 s", "50 s", "80 s", "2 min", "55 min", "1 h 00 min", "1 h 00 min", "–", "–",
     ]  # fmt: skip
 
 

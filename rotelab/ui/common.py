@@ -171,6 +171,19 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def roughly(seconds: float | None) -> str:
+    """What is left or guessed, as exactly as it can be known: “50 s”, “4 min”, “1 h 10 min”.
+
+    To the second it would jump at every look, and be believed.
+    """
+    if seconds is None or not 0 <= seconds < float("inf"):
+        return "–"
+    if seconds < 85:
+        return f"{max(10, 10 * round(seconds / 10))} s"
+    minutes = round(seconds / 60) if seconds < 3300 else 10 * round(seconds / 600)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def _for_the_page(error: Exception, handler: Callable) -> gr.Error:
     if isinstance(error, gr.Error):
         return error

@@ -16,7 +16,8 @@ from rotelab.plots.export import with_table
 from rotelab.registry import ExperimentRow
 from rotelab.report import Table, cell_text
 from rotelab.ui.clocks import Pace, fill_on_news
-from rotelab.ui.common import ago, bound, duration, escape
+from rotelab.ui.common import ago, bound, duration, escape, roughly
+from rotelab.ui.estimate import estimate
 from rotelab.ui.plot_tools import build_plot
 from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
 
@@ -45,6 +46,7 @@ class ExperimentsTab:
         choice: the experiment; its value is a name.
         about: its question, what is expected and what it needs.
         run: the finished run to start it on.
+        cost: which runs it would make, and how long that takes.
         known: what is known of the runs that the chooser offers.
         start: starts it.
         stop: ends the one that is shown, while it is at work.
@@ -62,6 +64,7 @@ class ExperimentsTab:
     choice: gr.Radio
     about: gr.HTML
     run: gr.Dropdown
+    cost: gr.HTML
     known: gr.State
     start: gr.Button
     stop: gr.Button
@@ -102,6 +105,7 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
                 start = gr.Button(
                     "Start", variant="primary", scale=1, min_width=120, elem_id="experiment-start"
                 )
+            cost = gr.HTML("", padding=False, elem_id="experiment-cost")
             with gr.Row(equal_height=True):
                 made = gr.Dropdown(
                     [], value=None, label="Made so far", elem_id="experiment-made", scale=4
@@ -115,7 +119,7 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
             reading = gr.HTML(reading_html(there[first]), padding=False)
             tables = gr.HTML("", padding=False, elem_id="experiment-tables")
     tab = ExperimentsTab(
-        choice, about, run, known, start, stop, made, seen, state, tables, figure, reading,
+        choice, about, run, cost, known, start, stop, made, seen, state, tables, figure, reading,
         gr.Timer(TICK_S), [run, known, start],
     )  # fmt: skip
     _wire(lab, tab)
@@ -152,6 +156,34 @@ def renew(lab: Lab, name: str, seen: list[Any]) -> list[Any]:
     ids = [experiment_id for _, experiment_id in choices]
     chosen = seen[0] if seen and seen[0] in ids else next(iter(ids), None)
     return [gr.Dropdown(choices=choices, value=chosen), *show(lab, chosen)]
+
+
+def cost_html(lab: Lab, name: str, run_id: str | None) -> str:
+    """Which runs an experiment would make before it measures, and about how long that takes.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    if not run_id:
+        return ""
+    try:
+        missing, needed = experimenting.runs_to_make(lab, name, run_id)
+    except UnknownRun:  # deleted meanwhile
+        return ""
+    except LabError as error:
+        return note(str(error), "bad")
+    if not needed:
+        return "<p class='sub'>Makes no run: it looks at this one.</p>"
+    if not missing:
+        return f"<p class='sub'>All {needed} runs that it compares are there already.</p>"
+    guesses = [estimate(lab, run.config, run.pack).seconds for run in missing]
+    there = (
+        f" ({needed - len(missing)} of {needed} are there already)" if len(missing) < needed else ""
+    )
+    words = f"Makes <b>{len(missing)} runs</b>{there}"
+    if None not in guesses:
+        words += f", which takes up to about <b>{roughly(sum(guesses))}</b>"
+    return f"<p class='sub'>{words}. What is done is kept if you stop it.</p>"
 
 
 def press(lab: Lab, name: str, run_id: str | None) -> list[Any]:
@@ -201,7 +233,7 @@ def show(lab: Lab, experiment_id: str | None) -> list[Any]:
     tables = found.tables()
     figure = found.figure()
     if tables:
-        with_table(figure, f"{row.name}-{row.id}", tables[0].columns, tables[0].rows)
+        with_table(figure, f"{row.experiment}-{row.id}", tables[0].columns, tables[0].rows)
     drawn = gr.Plot(value=figure, visible=True)
     return [seen, state_html(row), tables_html(tables), drawn, nothing[2]]
 
@@ -317,6 +349,11 @@ def _wire(lab: Lab, tab: ExperimentsTab) -> None:
     tab.known.change(
         bound(renew, lab), [tab.choice, tab.seen], [tab.made, *tab.shown],
         trigger_mode="always_last", **ONE_BY_ONE,
+    )  # fmt: skip
+    gr.on(
+        [tab.run.change, tab.choice.change, tab.state.change],
+        bound(cost_html, lab), [tab.choice, tab.run], tab.cost,
+        trigger_mode="always_last", **QUIET,
     )  # fmt: skip
     tab.made.input(bound(show, lab), tab.made, tab.shown, **ONE_BY_ONE)
     tab.start.click(bound(press, lab), [tab.choice, tab.run], [tab.made, *tab.shown], **ONE_BY_ONE)

@@ -17,7 +17,7 @@ from rotelab.lab import Lab
 from rotelab.plots.training import curves
 from rotelab.registry import LIVE, RESUMABLE, RunSummary, Score
 from rotelab.ui.clocks import Pace, fill_on_news
-from rotelab.ui.common import bound, duration, escape, run_label, status_badge
+from rotelab.ui.common import bound, escape, roughly, run_label, status_badge
 from rotelab.ui.run_words import headline, percent, status_sentence
 from rotelab.ui.shared_drawings import Drawings
 from rotelab.ui.spot_panel import CSS as SPOTS_CSS
@@ -357,7 +357,7 @@ def _head(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> str:
     done = 1.0 if run.status == "finished" else min(1.0, max(0.0, run.share or 0.0))
     small = [f"{percent(done)} done"] if run.live else []
     if run.live and run.eta_s is not None:
-        small.append(f"about {duration(run.eta_s)} left")
+        small.append(f"about {roughly(run.eta_s)} left")
     if run.live and run.message:
         small.append(escape(run.message))
     if run.live or run.status == "queued":

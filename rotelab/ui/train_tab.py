@@ -11,7 +11,7 @@ from rotelab.config import RunConfig
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.recipes import OFFERED, recipe_of
-from rotelab.ui.common import bound, duration, escape
+from rotelab.ui.common import bound, escape, roughly
 from rotelab.ui.estimate import estimate
 from rotelab.ui.live_panel import (
     LivePanel,
@@ -193,7 +193,7 @@ def estimated_words(lab: Lab, *values: Any) -> str:
         if guess.measured
         else "a rough estimate for two CPU cores; the next one is measured on this machine"
     )
-    return f"<p class='estimate'>Takes about <b>{duration(guess.seconds)}</b> ({basis}).</p>"
+    return f"<p class='estimate'>Takes about <b>{roughly(guess.seconds)}</b> ({basis}).</p>"
 
 
 ESTIMATE_CSS = """

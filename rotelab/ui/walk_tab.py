@@ -20,7 +20,7 @@ from rotelab.plots.walk import recall_curve
 from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.ui import walk_words as words
 from rotelab.ui.answers import answer_card, empty_card, note
-from rotelab.ui.common import bound, duration, escape
+from rotelab.ui.common import bound, escape, roughly
 from rotelab.ui.estimate import estimate
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
@@ -216,7 +216,7 @@ def _next(label: str, elem_id: str, variant: str = "secondary") -> gr.Button:
 def _time(lab: Lab) -> str:
     """How long the short run takes, in words; a guess."""
     pack = walk.own_pack(walk.own_rows())
-    return duration(estimate(lab, walk.own_config(pack), pack).seconds)
+    return roughly(estimate(lab, walk.own_config(pack), pack).seconds)
 
 
 def _to(place: int):
