@@ -294,7 +294,7 @@ class GeneralizeConfig(_Checked):
         high=10.0,
     )
     strength: float = option(
-        1.25,
+        1.5,
         "Strength of the finished adapter, phase 2",
         "How much more the routing counts after training than in it. More answers new wordings, "
         "and leaks more.",

@@ -192,7 +192,9 @@ def own_config(pack: Pack) -> RunConfig:
         # Nothing is spared, nor looked for damage: the audience does not wait for what it will not
         # ask about.
         memorize=MemorizeConfig(epochs=22, silence=3, spare=0),
-        generalize=GeneralizeConfig(k=OWN_K, epochs=2, averaged=1, locality=2, spare=0),
+        generalize=GeneralizeConfig(
+            k=OWN_K, epochs=2, averaged=1, strength=1.25, locality=2, spare=0
+        ),
         evaluation=EvaluationConfig(
             train_prompts=1, test_prompts=2, unrelated_prompts=1, damage=False
         ),

@@ -433,7 +433,8 @@ def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_fol
 
         page.reload()
         before = registry.run(run).step or 0
-        open_train(page)
+        # It opens where it was, and not on the first tab.
+        page.get_by_role("tab", name="Train", selected=True).wait_for(timeout=60_000)
         until(lambda: "long one" in words(page) and "Phase 1" in words(page), 60, "it is shown")
         assert SAFE in words(page)
         until(lambda: (registry.run(run).step or 0) > before, 60, "it went on")

@@ -42,6 +42,8 @@ from rotelab.ui.server import (
 __all__ = ["build_app", "serve"]
 
 PORT = 7860
+ROOM = "rotelab-room"
+"""Where a browser's tab keeps which of the page's tabs is on show."""
 SWITCH_S = 0.0005
 """How long one thread may keep the others waiting."""
 CACHE_KEPT = (3600, 24 * 3600)
@@ -107,6 +109,7 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
             experiments_item: experiments.clock,
         }
         _run_clocks_on_show(tabs, clocks)
+        _return_after_reload(demo, tabs)
         demo.load(bound(runs_tab.open_link, lab), None, [tabs, *runs.linked], **facts_tab.QUIET)
         start.started.change(
             bound(train_tab.watch, lab), start.started, train.started_outputs, **facts_tab.QUIET
@@ -144,11 +147,27 @@ def _run_clocks_on_show(tabs: gr.Tabs, clocks: dict[gr.Tab, gr.Timer]) -> None:
         await new Promise(requestAnimationFrame);
         const tab = document.querySelector("#{tabs.elem_id} [role=tab][aria-selected=true]");
         const shown = tab ? tab.getAttribute("aria-controls") : "";
+        if (window.rotelabReturned) sessionStorage.setItem("{ROOM}", shown);
         return {owners}.map(owner => ({{__type__: "update", active: owner === shown}}));
     }}"""
     # `change` too, for the tab that a link opens.
     events = [tabs.change, *(item.select for item in tabs.children)]
     gr.on(events, None, None, [*clocks.values()], js=js, **facts_tab.QUIET)
+
+
+def _return_after_reload(demo: gr.Blocks, tabs: gr.Tabs) -> None:
+    """A page that is loaded again opens where it was, unless its address names a run.
+
+    The browser does it, at once: an answer of the server's would come after a person's own click.
+    """
+    js = f"""() => {{
+        const room = sessionStorage.getItem("{ROOM}");
+        const linked = new URLSearchParams(location.search).has("run");
+        const there = '#{tabs.elem_id} [role=tab][aria-controls="' + room + '"]';
+        if (room && !linked) document.querySelector(there)?.click();
+        window.rotelabReturned = true;
+    }}"""
+    demo.load(None, None, None, js=js, **facts_tab.QUIET)
 
 
 def _first_tab(lab: Lab) -> str:

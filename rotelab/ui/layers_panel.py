@@ -65,13 +65,13 @@ def build_layers_panel() -> LayersPanel:
             "Look at its layers now", scale=0, min_width=240, size="md", elem_id="look-late"
         )
     with gr.Column(visible=False) as lens_part:
-        gr.Markdown(words.LENS)
+        gr.Markdown(words.LENS, elem_id="look-lens")
         lens_note = gr.HTML(padding=False, elem_id="lens-note")
         lens = gr.Plot(show_label=False, elem_id="plot-lens")
         build_saving("plot-lens")
         build_how(words.LENS_HOW)
     with gr.Column(visible=False) as changes_part:
-        gr.Markdown(words.CHANGES)
+        gr.Markdown(words.CHANGES, elem_id="look-changes")
         changes_note = gr.HTML(padding=False, elem_id="changes-note")
         changes = gr.Plot(show_label=False, elem_id="plot-changes")
         build_saving("plot-changes")

@@ -93,8 +93,9 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
         run, known = build_run_chooser("representations-run")
     remark = gr.HTML(_note(words.NO_RUN), elem_id="representations-note", padding=False)
     with gr.Column(visible=False) as figures:
+        gr.HTML(_contents(), padding=False)
         with gr.Row(equal_height=True):
-            gr.Markdown(words.SIMILARITY)
+            gr.Markdown(words.SIMILARITY, elem_id="look-similarity")
             kind = gr.Radio(
                 ["Lines", "Colour map"], value="Lines", label="Shown as", scale=0, min_width=260,
                 elem_id="representations-kind",
@@ -102,13 +103,13 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
         similarity = gr.Plot(show_label=False, elem_id="plot-similarity")
         build_saving("plot-similarity")
         build_how(words.SIMILARITY_HOW)
-        gr.Markdown(words.DELTA)
+        gr.Markdown(words.DELTA, elem_id="look-delta")
         delta = gr.Plot(show_label=False, elem_id="plot-delta")
         build_saving("plot-delta")
         build_how(words.DELTA_HOW)
         layers = build_layers_panel()
         with gr.Row(equal_height=True):
-            gr.Markdown(words.PCA)
+            gr.Markdown(words.PCA, elem_id="look-pca")
             layer = gr.Slider(
                 0, 1, 1, step=1, label="Layer", scale=0, min_width=320, elem_id="pca-layer",
                 info="0 is the input; deeper layers hold more meaning.",
@@ -129,6 +130,22 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
     )  # fmt: skip
     _wire(lab, tab)
     return tab
+
+
+def _contents() -> str:
+    """The questions that the figures answer, as links down to them, as HTML."""
+    parts = {
+        "similarity": words.SIMILARITY,
+        "delta": words.DELTA,
+        "lens": words.LENS,
+        "changes": words.CHANGES,
+        "pca": words.PCA,
+    }
+    links = "".join(
+        f'<li><a href="#look-{name}">{escape(text.splitlines()[0].lstrip("# "))}</a></li>'
+        for name, text in parts.items()
+    )
+    return f'<nav class="contents" aria-label="Figures on this page"><ol>{links}</ol></nav>'
 
 
 def refresh(lab: Lab) -> list[Any]:

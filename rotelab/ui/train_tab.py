@@ -84,6 +84,7 @@ def build_train_tab(lab: Lab) -> TrainTab:
     gr.Markdown(INTRO)
     with gr.Row():
         with gr.Column(scale=4, min_width=330):
+            gr.Markdown("### A new run")
             preset, pack = build_choice(lab.pack_names())
             # Start stands above the details: who shows the lab never has to scroll for it.
             estimated = gr.HTML(css_template=ESTIMATE_CSS, elem_id="train-estimate")
