@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -234,6 +235,15 @@ class GeneralizeConfig(_Checked):
     epochs: int = option(
         1, "Rounds of sentences", "How often phase 2 goes through its sentences.", low=1, high=500
     )
+    least_steps: int = option(
+        40,
+        "Learning steps at least, phase 2",
+        "A round of few facts goes through them again and again, in wordings drawn anew, until it "
+        "has so many learning steps; 0 never does. The paper takes 8 rounds where it teaches one "
+        "fact.",
+        low=0,
+        high=100_000,
+    )
     averaged: int = option(
         2,
         "Adapters averaged, phase 2",
@@ -379,6 +389,11 @@ class GeneralizeConfig(_Checked):
     def rounds(self) -> int:
         """Rounds of sentences in all, over all adapters that are averaged."""
         return self.epochs * self.averaged
+
+    def steps(self, taught: int) -> int:
+        """Learning steps in all, where so many facts are taught and wordings abound."""
+        each = math.ceil(taught * self.prompts_per_fact / self.batch_size)
+        return self.rounds * max(each, self.least_steps if taught else 0)
 
 
 @dataclass(frozen=True)

@@ -459,10 +459,9 @@ class _Experiment:
         one, two = self.config.memorize, self.config.generalize
         read = words * len(self.facts) if one.reads == "words" else rote
         phase1 = (read + words * len(self.split.held_in) * (one.reads == "both")) * one.epochs
-        sentences = len(self.split.held_in) * two.prompts_per_fact * two.rounds
-        sentences *= self.config.stages == "two"
-        steps = sentences / two.batch_size
-        phase2 = sentences * words + steps * (two.replay * key + two.locality * words)
+        steps = two.steps(len(self.split.held_in)) * (self.config.stages == "two")
+        each = (two.batch_size + two.locality) * words + two.replay * key
+        phase2 = steps * each
         left = 3 - len(self._evaluated)
         phases = phase1 * ("memorized" not in self._done) + phase2 * (
             "generalized" not in self._done

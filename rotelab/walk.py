@@ -193,7 +193,7 @@ def own_config(pack: Pack) -> RunConfig:
         # ask about.
         memorize=MemorizeConfig(epochs=22, silence=3, spare=0),
         generalize=GeneralizeConfig(
-            k=OWN_K, epochs=2, averaged=1, strength=1.25, locality=2, spare=0
+            k=OWN_K, epochs=2, least_steps=0, averaged=1, strength=1.25, locality=2, spare=0
         ),
         evaluation=EvaluationConfig(
             train_prompts=1, test_prompts=2, unrelated_prompts=1, damage=False

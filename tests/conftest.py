@@ -81,6 +81,6 @@ def quick(tiny_folder):
         facts=8,
         model=ModelSpec(str(tiny_folder), "cpu", "float32"),
         memorize=MemorizeConfig(spare=0, epochs=3, rank=4, batch_size=4),
-        generalize=GeneralizeConfig(spare=0, k=4, rank=2, prompts_per_fact=2),
+        generalize=GeneralizeConfig(spare=0, k=4, rank=2, least_steps=0, prompts_per_fact=2),
         evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
     )

@@ -31,7 +31,9 @@ def new_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> str:
         memorize=MemorizeConfig(
             spare=0, epochs=100, rank=32, batch_size=6, learning_rate=3e-3, loss="o"
         ),
-        generalize=GeneralizeConfig(spare=0, k=K, rank=8, prompts_per_fact=2, epochs=2),
+        generalize=GeneralizeConfig(
+            spare=0, k=K, rank=8, least_steps=0, prompts_per_fact=2, epochs=2
+        ),
         seed=seed,
     )
     return lab.registry.create_run(config, taught_pack(), name=name)

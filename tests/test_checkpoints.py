@@ -39,7 +39,7 @@ def trained(tiny, mother):
     list(memorize(tiny, facts, config, 0, accelerator))
     held_in = facts.split(4, 0).held_in
     config = GeneralizeConfig(
-        spare=0, k=4, rank=2, prompts_per_fact=2, projections="qk", strength=1.7
+        spare=0, k=4, rank=2, least_steps=0, prompts_per_fact=2, projections="qk", strength=1.7
     )
     list(generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator))
     return tiny

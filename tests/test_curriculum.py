@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_phase_1_may_read_the_held_in_facts_in_words_too_and_no_other(tiny, fact
 
 def test_an_epoch_of_words_shows_each_fact_in_its_share_of_wordings(tiny, facts, mother):
     held_in = facts.split(6, 0).held_in
-    config = GeneralizeConfig(k=6, prompts_per_fact=3, replay=2, locality=4)
+    config = GeneralizeConfig(k=6, least_steps=0, prompts_per_fact=3, replay=2, locality=4)
     steps = word_plan(tiny.builder, facts, held_in, mother.prompts, config, 0)(1)
     taught = Counter(e.fact for step in steps for e in step.examples if e.kind == "train")
     assert set(taught) == {list(facts).index(fact) for fact in held_in}
@@ -76,6 +77,20 @@ def test_an_epoch_of_words_shows_each_fact_in_its_share_of_wordings(tiny, facts,
     for step in steps:
         assert sum(e.kind == "key" for e in step.examples) == 2
         assert len(step.held) == 4
+
+
+def test_few_facts_are_taught_in_as_many_steps_in_wordings_drawn_anew(tiny, facts, mother):
+    (fact,) = held_in = facts.split(1, 0).held_in
+    config = GeneralizeConfig(k=1, least_steps=7, prompts_per_fact=3, batch_size=5)
+    steps = word_plan(tiny.builder, facts, held_in, mother.prompts, config, 0)(1)
+    taught = [e for step in steps for e in step.examples if e.kind == "train"]
+    # 7 steps of 5 take 33 sentences or more: the 3 of a round eleven times over.
+    assert len(steps) == 7 and len(taught) == 33
+    assert {e.fact for e in taught} == {list(facts).index(fact)}
+    assert len({e.ids for e in taught}) > 10, "drawn anew each time"
+    many = replace(config, least_steps=0)
+    assert len(word_plan(tiny.builder, facts, held_in, mother.prompts, many, 0)(1)) == 1
+    assert (config.steps(1), many.steps(1), many.steps(10), config.steps(0)) == (14, 2, 12, 0)
 
 
 def test_words_are_left_out_but_never_the_subject(mother):

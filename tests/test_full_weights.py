@@ -31,6 +31,7 @@ ROTE = MemorizeConfig(spare=0, epochs=2, projections="all", learning_rate=1e-3)
 WORDS = GeneralizeConfig(
     spare=0,
     k=4,
+    least_steps=0,
     prompts_per_fact=2,
     projections="all",
     layers="all",

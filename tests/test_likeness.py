@@ -25,7 +25,8 @@ def memorized(tiny, facts):
 
 def words(**changes):
     return GeneralizeConfig(
-        **{"spare": 0, "k": 6, "rank": 4, "epochs": 4, "prompts_per_fact": 3} | changes
+        **{"spare": 0, "k": 6, "rank": 4, "epochs": 4, "least_steps": 0, "prompts_per_fact": 3}
+        | changes
     )
 
 

@@ -73,7 +73,7 @@ def test_rehearsed_the_rest_moves_less(tiny, facts):
 def test_phase_2_rehearses_them_without_noise(tiny, facts, mother):
     learn(tiny, facts, replace(ROTE, epochs=1))
     config = GeneralizeConfig(
-        spare=0, k=4, rank=2, prompts_per_fact=2, own_text=2, noise=5.0, align=0.0
+        spare=0, k=4, rank=2, least_steps=0, prompts_per_fact=2, own_text=2, noise=5.0, align=0.0
     )
     held_in = facts.split(4, 0).held_in
     cpu = Accelerator(cpu=True)

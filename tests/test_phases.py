@@ -91,7 +91,7 @@ def test_base_and_first_adapter_stay_as_they_are_in_phase_2(tiny, facts, mother,
     tiny.use("base")
     before = {n: p.detach().clone() for n, p in tiny.network.named_parameters()}
     split = facts.split(6, 0)
-    config = GeneralizeConfig(spare=0, k=6, rank=2, prompts_per_fact=2)
+    config = GeneralizeConfig(spare=0, k=6, rank=2, least_steps=0, prompts_per_fact=2)
     list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, accelerator))
     changed = {
         n for n, p in tiny.network.named_parameters()
@@ -112,7 +112,7 @@ def test_held_out_facts_never_reach_phase_2_in_any_form(
     monkeypatch.setattr(
         training_loop, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1]
     )
-    config = GeneralizeConfig(spare=0, k=6, rank=2, epochs=2, prompts_per_fact=3)
+    config = GeneralizeConfig(spare=0, k=6, rank=2, epochs=2, least_steps=0, prompts_per_fact=3)
     list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, accelerator))
     texts = [tiny.tokenizer.decode(row) for row in seen]
     assert any(split.held_in[0].subject in text for text in texts)
@@ -154,6 +154,7 @@ def test_locality_holds_the_model_to_its_base(tiny, facts, mother, accelerator):
             k=6,
             rank=4,
             epochs=6,
+            least_steps=0,
             prompts_per_fact=3,
             learning_rate=1e-2,
             locality_weight=weight,
@@ -213,7 +214,14 @@ def averaging(tiny, facts, mother, accelerator, averaged, resume=None):
     if "memorized" not in tiny.has:
         tiny.attach("memorize", 4, seed=0)
     config = GeneralizeConfig(
-        spare=0, k=6, rank=2, prompts_per_fact=2, epochs=2, averaged=averaged, strength=1.0
+        spare=0,
+        k=6,
+        rank=2,
+        least_steps=0,
+        prompts_per_fact=2,
+        epochs=2,
+        averaged=averaged,
+        strength=1.0,
     )
     events, last = [], None
     for event in generalize(tiny, facts, facts[:6], mother.prompts, config, 0, accelerator, resume):
@@ -256,7 +264,7 @@ def test_averaging_resumed_after_any_round_gives_equal_numbers(
     left = [e for e in events if isinstance(e, StepEvent) and e.epoch > after]
     rounds = 0
     config = GeneralizeConfig(
-        spare=0, k=6, rank=2, prompts_per_fact=2, epochs=2, averaged=2, strength=1.0
+        spare=0, k=6, rank=2, least_steps=0, prompts_per_fact=2, epochs=2, averaged=2, strength=1.0
     )
     state = None
     for event in generalize(tiny, facts, facts[:6], mother.prompts, config, 0, accelerator):
@@ -337,7 +345,9 @@ def test_the_finished_routing_counts_as_much_as_wanted(tiny, facts, mother, acce
     held_in = facts.split(6, 0).held_in
 
     def scales(strength):
-        config = GeneralizeConfig(spare=0, k=6, rank=4, prompts_per_fact=1, strength=strength)
+        config = GeneralizeConfig(
+            spare=0, k=6, rank=4, least_steps=0, prompts_per_fact=1, strength=strength
+        )
         for event in generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator):
             during = _scales(tiny)
             assert during == {2.0}, event  # training itself is the same for every strength

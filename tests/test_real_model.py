@@ -19,7 +19,9 @@ def short_run(tmp_path_factory):
     config = RunConfig(
         facts=20,
         memorize=MemorizeConfig(epochs=30),
-        generalize=GeneralizeConfig(k=10, epochs=4, prompts_per_fact=6, batch_size=8),
+        generalize=GeneralizeConfig(
+            k=10, epochs=4, least_steps=0, prompts_per_fact=6, batch_size=8
+        ),
         evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
     )
     run_id = lab.jobs.start_foreground(config, lab.facts_for(config))

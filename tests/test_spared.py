@@ -83,7 +83,9 @@ def test_the_adapters_stay_out_of_them(tiny, facts, mother):
     assert all((a @ basis).abs().max() < 1e-5 for a, basis in pairs)
     for name, tensor in tiny.tensors("memorize").items():
         assert torch.allclose(tensor, before[name], atol=1e-5), "nothing was left to take out"
-    config = GeneralizeConfig(k=4, rank=2, prompts_per_fact=1, spare=0.6, layers="all")
+    config = GeneralizeConfig(
+        k=4, rank=2, least_steps=0, prompts_per_fact=1, spare=0.6, layers="all"
+    )
     split = facts.split(4, 0)
     list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, Accelerator(cpu=True)))
     pairs = spared.Spared(tiny, "generalize", spared.directions(tiny, 0.6)).pairs

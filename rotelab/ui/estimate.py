@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from rotelab.config import EMBEDDED, RunConfig
@@ -58,7 +57,7 @@ def tokens_to_read(config: RunConfig, pack: Pack) -> dict[str, float]:
     sentence = fact + sum(map(len, texts)) / max(1, len(texts)) / CHARACTERS_PER_TOKEN
     words, asked = config.generalize, config.evaluation
     taught = min(words.k * relations, count)
-    steps = words.rounds * math.ceil(taught * words.prompts_per_fact / words.batch_size)
+    steps = words.steps(taught)
     # A locality sentence is read twice: by the base model and by the one in training.
     step = words.batch_size * sentence + words.replay * fact + words.locality * sentence * 1.5
     held_out = count - taught

@@ -189,12 +189,12 @@ def preset_values(preset: str, smallest: int) -> dict[str, int]:
     used = min(wanted, smallest)
     usual = RunConfig()
     # Few facts make short rounds: it takes more of them for as much practice.
-    rote, words = {QUICK: (1.5, 3), DEEP: (3, 1)}.get(preset, (1, 1))
+    rote = {QUICK: 1.5, DEEP: 3}.get(preset, 1)
     return {
         "facts": wanted if smallest > wanted else 0,
         "generalize.k": max(1, used // 2),
         "memorize.epochs": round(usual.memorize.epochs * rote),
-        "generalize.epochs": usual.generalize.epochs * words,
+        "generalize.epochs": usual.generalize.epochs,
     }
 
 
