@@ -218,9 +218,9 @@ def test_a_running_run_is_shown_and_only_news_is_sent(lab, eager):
     assert shown["stop"].visible and not shown["resume"].visible
     assert nothing(look(lab, run_id, shown["seen"]))
 
-    lab.registry.heartbeat(run_id, eta_s=80.0)
+    lab.registry.heartbeat(run_id, eta_s=40.0)
     later = parts(look(lab, run_id, shown["seen"]))
-    assert "1 min 20 s" in later["head"]
+    assert "about 40 s left" in later["head"]
     assert nothing(later["curves"]) and nothing(later["grid"]) and nothing(later["watch"])
 
     lab.registry.add_metrics(run_id, [Metric("memorize", 25, "loss", 0.1, 13)])
