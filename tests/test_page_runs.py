@@ -354,6 +354,15 @@ def test_a_run_is_opened_by_link_looked_at_and_deleted(filled):
         until(lambda: "It now answers 75 %" in head.inner_text(), 60, "the linked run is open")
         assert "first" in head.inner_text() and head.is_visible()
         until(lambda: height(page, "#run-bars") > 150, 60, "bars are drawn")
+        with page.expect_download() as fetched:
+            page.locator("#run-bars-saving button[data-save=csv]").click()
+        assert fetched.value.suggested_filename == f"{ids[0]}-scores.csv"
+        saved = fetched.value.path().read_text(encoding="utf-8")
+        assert saved.startswith("checkpoint,probe,questions,generation_accuracy\nbase,key_token,")
+        # Where nothing is drawn there is nothing to save.
+        page.get_by_role("tab", name="Sweep").click()
+        page.get_by_text("not part of a sweep").wait_for(timeout=30_000)
+        assert not page.locator("#sweep-heatmap-saving button").first.is_visible()
         page.get_by_role("tab", name="Curves").click()
         until(lambda: height(page, "#run-curves") > 150, 60, "curves are drawn")
         page.get_by_role("tab", name="Every answer").click()
