@@ -361,7 +361,7 @@ def test_a_run_is_opened_by_link_looked_at_and_deleted(filled):
         assert saved.startswith("checkpoint,probe,questions,generation_accuracy\nbase,key_token,")
         # Where nothing is drawn there is nothing to save.
         page.get_by_role("tab", name="Sweep").click()
-        page.get_by_text("not part of a sweep").wait_for(timeout=30_000)
+        page.get_by_text("belongs to no sweep").wait_for(timeout=30_000)
         assert not page.locator("#sweep-heatmap-saving button").first.is_visible()
         page.get_by_role("tab", name="Curves").click()
         until(lambda: height(page, "#run-curves") > 150, 60, "curves are drawn")
