@@ -38,7 +38,7 @@ def option(default: Any, label: str, help: str, *, low=None, high=None, choices=
 
 BEFORE = {
     "memorize": {"spare": 0.0},
-    "generalize": {"spare": 0.0, "averaged": 1, "leak_weight": 0.0},
+    "generalize": {"spare": 0.0, "averaged": 1, "leak_weight": 0.0, "least_steps": 0},
     "evaluation": {"damage": False},
 }
 """What stored settings mean where they lack an option: runs were made so before there was one."""
@@ -304,7 +304,7 @@ class GeneralizeConfig(_Checked):
         high=10.0,
     )
     strength: float = option(
-        1.5,
+        1.25,
         "Strength of the finished adapter, phase 2",
         "How much more the routing counts after training than in it. More answers new wordings, "
         "and leaks more.",
