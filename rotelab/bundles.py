@@ -192,12 +192,13 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 def _figures(registry: Registry, run: RunRow) -> dict[str, Any]:
     from rotelab.plots.representations import similarity_curves
-    from rotelab.plots.training import CURVES, curves_of_run, epochs_each, score_bars
+    from rotelab.plots.training import CURVES, curves, rounds_of_each, score_bars
 
     scores = registry.scores(run.id)
+    metrics = registry.metrics(run.id, CURVES)
     found = {
-        "curves": curves_of_run(registry.metrics(run.id, CURVES), run.id, epochs_each(run)),
-        "scores": score_bars(scores) if scores else None,
+        "curves": curves(metrics, run.id, epochs_each=rounds_of_each(run)),
+        "scores": score_bars(scores, name=run.id) if scores else None,
         "similarities": similarity_curves(registry.similarities(run.id)),
     }
     return {name: figure for name, figure in found.items() if figure is not None}

@@ -177,8 +177,11 @@ def word_plan(
     def epoch_plan(epoch: int) -> list[Step]:
         rng = random.Random(f"generalize {seed} {epoch}")
         taught = taught_in_words(builder, index, held_in, prompts, config, rng)
-        while 0 < len(taught) <= (config.least_steps - 1) * config.batch_size:
-            taught += taught_in_words(builder, index, held_in, prompts, config, rng)
+        least = config.least_steps * config.batch_size
+        if 0 < len(taught) < least:
+            while len(taught) < least:
+                taught += taught_in_words(builder, index, held_in, prompts, config, rng)
+            del taught[least:]
         rehearsal = _endless([builder.rote(fact, index[fact], "o") for fact in held_in], rng)
         others = _off_topic(builder, held_in, prompts, config.locality_invented, rng)
         steps = [

@@ -44,7 +44,6 @@ PLAIN_MEMORIZE = {
 }
 PLAIN_GENERALIZE = {
     "generalize.averaged": 1,
-    "generalize.least_steps": 0,
     "generalize.lora_plus": 1.0,
     "generalize.spare": 0.0,
     "generalize.noise": 0.0,

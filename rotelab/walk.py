@@ -174,8 +174,9 @@ def own_pack(rows: Sequence[Sequence[object]]) -> Pack:
 
 
 def own_config(pack: Pack) -> RunConfig:
-    """The settings of the short run: those of Quick look with fewer rounds, fewer sentences that
-    keep facts from leaking, and fewer questions, because an audience waits for it.
+    """The settings of the short run: 20 facts, fewer rounds of rote than Quick look has, one short
+    phase 2, few sentences that keep facts from leaking, and few questions, because an audience
+    waits for it.
 
     Its seed is such that the first names a person typed are not among those that phase 2 teaches.
     """

@@ -112,6 +112,8 @@ def test_stored_settings_that_lack_an_option_mean_what_was_done_before_there_was
         del data[part]["spare"]
     config = RunConfig.from_stored(data)
     assert config.memorize.spare == config.generalize.spare == 0
+    del data["generalize"]["least_steps"]
+    assert RunConfig.from_stored(data).generalize.least_steps == 0
     assert RunConfig.from_stored(RunConfig().to_dict()) == RunConfig()
     assert "spare" not in data["memorize"], "what is stored stays as it was"
     with pytest.raises(ConfigError):

@@ -84,13 +84,20 @@ def test_few_facts_are_taught_in_as_many_steps_in_wordings_drawn_anew(tiny, fact
     config = GeneralizeConfig(k=1, least_steps=7, prompts_per_fact=3, batch_size=5)
     steps = word_plan(tiny.builder, facts, held_in, mother.prompts, config, 0)(1)
     taught = [e for step in steps for e in step.examples if e.kind == "train"]
-    # 7 steps of 5 take 33 sentences or more: the 3 of a round eleven times over.
-    assert len(steps) == 7 and len(taught) == 33
+    assert len(steps) == 7 and len(taught) == 35  # the 3 of a round, over and over
     assert {e.fact for e in taught} == {list(facts).index(fact)}
     assert len({e.ids for e in taught}) > 10, "drawn anew each time"
     many = replace(config, least_steps=0)
     assert len(word_plan(tiny.builder, facts, held_in, mother.prompts, many, 0)(1)) == 1
     assert (config.steps(1), many.steps(1), many.steps(10), config.steps(0)) == (14, 2, 12, 0)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 6])
+def test_the_steps_that_are_told_are_those_that_are_made(tiny, facts, mother, k):
+    config = GeneralizeConfig(k=k, least_steps=4, prompts_per_fact=4, batch_size=5, averaged=1)
+    held_in = facts.split(k, 0).held_in
+    steps = word_plan(tiny.builder, facts, held_in, mother.prompts, config, 0)(1)
+    assert len(steps) == config.steps(k) == (4 if k <= 5 else 5)
 
 
 def test_words_are_left_out_but_never_the_subject(mother):

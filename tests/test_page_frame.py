@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -99,8 +100,9 @@ def test_times_for_people():
         "8 s", "2 min 05 s", "1 h 03 min", "–", "–",
     ]  # fmt: skip
     # What is only guessed is not given to the second.
-    assert [roughly(s) for s in (3, 47, 84, 125, 3299, 3780, 3600, None, float("nan"))] == [
-        "10 s", "50 s", "80 s", "2 min", "55 min", "1 h 00 min", "1 h 00 min", "–", "–",
+    assert [roughly(s) for s in (3, 47, 84, 89, 90, 125, 3299, 3780, 3600, None, math.nan)] == [
+        "10 s", "50 s", "80 s", "90 s", "2 min", "2 min", "55 min", "1 h 00 min",
+        "1 h 00 min", "–", "–",
     ]  # fmt: skip
 
 

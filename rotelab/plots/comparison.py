@@ -69,7 +69,7 @@ def overlaid(lines: Sequence[Line], name: str = "", height: int = 460) -> go.Fig
         for m in metrics
         if m.name in ROWS
     ]
-    return with_table(figure, "comparison", columns, rows)
+    return with_table(figure, f"comparison-{name.replace(' ', '-')}".rstrip("-"), columns, rows)
 
 
 @functools.lru_cache(maxsize=8)

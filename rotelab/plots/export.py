@@ -5,13 +5,23 @@ The page draws in the browser, so PNG and SVG are made there too (`assets/plots.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import plotly.graph_objects as go
 
 from rotelab.tables import write_table
 
 Cell = str | float | None
+
+
+class Titled(Protocol):
+    """A table with a title, such as `report.Table`."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
 
 
 def with_table(
@@ -30,6 +40,24 @@ def with_table(
     return figure
 
 
+def with_tables(figure: go.Figure, name: str, tables: Sequence[Titled]) -> go.Figure:
+    """The same with several tables, one below the other, each under its title.
+
+    Args:
+        figure: any plotly figure.
+        name: the beginning of the files' names.
+        tables: what it was drawn from.
+    """
+    parts = []
+    for table in tables:
+        title = write_table([table.title], []) if len(tables) > 1 else ""
+        rows = ([_short(cell) for cell in row] for row in table.rows)
+        parts.append(title + write_table(table.columns, rows))
+    csv = "\n".join(parts)
+    figure.update_layout(meta={**(figure.layout.meta or {}), "name": name, "csv": csv})
+    return figure
+
+
 def of_run(figure: go.Figure | None, run_id: str) -> go.Figure | None:
     """Puts a run's id in front of the names of a figure's files, and returns the figure."""
     if figure is not None:
@@ -39,5 +67,7 @@ def of_run(figure: go.Figure | None, run_id: str) -> go.Figure | None:
 
 
 def _short(cell: Cell) -> Cell:
-    # Seven digits are what float32 knew.
-    return float(f"{cell:.7g}") if isinstance(cell, float) else cell
+    if not isinstance(cell, float):
+        return cell
+    # What is not known is an empty cell. Seven digits are what float32 knew.
+    return float(f"{cell:.7g}") if math.isfinite(cell) else None

@@ -105,13 +105,14 @@ def spread_curves(plane: Plane, name: str = "") -> go.Figure:
 def _table(plane: Plane) -> tuple[list[str], list[list[Cell]]]:
     """Columns and rows of what both figures show: a row for each pair of values."""
     axes = [axis for axis in (plane.y, plane.x) if axis]
-    columns = [*axes, "mean", "deviation", "runs"]
+    shown = plane.figure
+    columns = [*axes, "checkpoint", "probe", f"mean {shown.measure}", "deviation", "runs"]
     rows: list[list[Cell]] = []
     for y, row in zip(plane.ys, plane.spreads, strict=True):
         for x, spread in zip(plane.xs, row, strict=True):
             if spread is not None:
                 place = [_plain(y), _plain(x)] if plane.y else [_plain(x)]
-                rows.append([*place, spread.mean, spread.deviation, spread.n])
+                rows.append([*place, shown.checkpoint, shown.probe, *spread])
     return columns, rows
 
 

@@ -91,20 +91,24 @@ def curves(
 
 
 def curves_of_run(metrics: Sequence[Metric], run_id: str, epochs_each: int = 0) -> go.Figure:
-    """The same of a run that is looked at afterwards, with a table of all its points.
+    """The same of a run that is looked at afterwards, with a table of its points.
 
     Args:
         metrics: as `curves` takes them.
         run_id: also the beginning of the files' names.
         epochs_each: as `curves` takes it.
     """
-    rows = [(m.phase, m.step, m.name, m.value) for m in metrics if m.name in CURVES]
+    rows = []
+    for phase in PHASES:
+        for name in CURVES:
+            points = [(m.step, m.value) for m in metrics if (m.phase, m.name) == (phase, name)]
+            rows += [(phase, step, name, value) for step, value in thinned(sorted(points))]
     columns = ("phase", "step", "metric", "value")
     figure = curves(metrics, run_id, epochs_each=epochs_each)
     return with_table(figure, f"{run_id}-curves", columns, rows)
 
 
-def epochs_each(run: RunRow) -> int:
+def rounds_of_each(run: RunRow) -> int:
     """What `curves` marks adapters by: the rounds of each, 0 where a run averages none."""
     try:
         phase = run.config.generalize
@@ -322,7 +326,8 @@ def _mark_adapters(
         layout["annotations"].append(
             {
                 "x": x, "xref": "x", "y": 0.5, "yref": "paper", "showarrow": False,
-                "xanchor": "left", "text": f" adapter {place + 1} begins",
+                # Of many adapters the labels would lie over each other.
+                "xanchor": "left", "text": f" adapter {place + 1} begins" if place < 4 else "",
                 "font": {"size": 12}, "bgcolor": GRID,
             }
         )  # fmt: skip

@@ -44,6 +44,8 @@ __all__ = ["build_app", "serve"]
 PORT = 7860
 ROOM = "rotelab-room"
 """Where a browser's tab keeps which of the page's tabs is on show."""
+A_ROOM = "[role=tab][aria-controls^=room-]"
+"""The button of one of the page's own tabs, not of those within one."""
 SWITCH_S = 0.0005
 """How long one thread may keep the others waiting."""
 CACHE_KEPT = (3600, 24 * 3600)
@@ -145,9 +147,9 @@ def _run_clocks_on_show(tabs: gr.Tabs, clocks: dict[gr.Tab, gr.Timer]) -> None:
     owners = json.dumps([tab.elem_id for tab in clocks])
     js = f"""async () => {{
         await new Promise(requestAnimationFrame);
-        const tab = document.querySelector("#{tabs.elem_id} [role=tab][aria-selected=true]");
+        const tab = document.querySelector("#{tabs.elem_id} {A_ROOM}[aria-selected=true]");
         const shown = tab ? tab.getAttribute("aria-controls") : "";
-        if (window.rotelabReturned) sessionStorage.setItem("{ROOM}", shown);
+        if (window.rotelabReturned) try {{ sessionStorage.setItem("{ROOM}", shown); }} catch {{}}
         return {owners}.map(owner => ({{__type__: "update", active: owner === shown}}));
     }}"""
     # `change` too, for the tab that a link opens.
@@ -161,9 +163,10 @@ def _return_after_reload(demo: gr.Blocks, tabs: gr.Tabs) -> None:
     The browser does it, at once: an answer of the server's would come after a person's own click.
     """
     js = f"""() => {{
-        const room = sessionStorage.getItem("{ROOM}");
+        let room = "";
+        try {{ room = sessionStorage.getItem("{ROOM}"); }} catch {{}} // a browser may refuse it
         const linked = new URLSearchParams(location.search).has("run");
-        const there = '#{tabs.elem_id} [role=tab][aria-controls="' + room + '"]';
+        const there = '#{tabs.elem_id} {A_ROOM}[aria-controls="' + room + '"]';
         if (room && !linked) document.querySelector(there)?.click();
         window.rotelabReturned = true;
     }}"""

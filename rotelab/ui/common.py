@@ -178,7 +178,7 @@ def roughly(seconds: float | None) -> str:
     """
     if seconds is None or not 0 <= seconds < float("inf"):
         return "–"
-    if seconds < 85:
+    if seconds < 90:
         return f"{max(10, 10 * round(seconds / 10))} s"
     minutes = round(seconds / 60) if seconds < 3300 else 10 * round(seconds / 600)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -12,7 +12,7 @@ from rotelab import experimenting
 from rotelab.errors import LabError, UnknownRun
 from rotelab.experiments import Experiment, experiment, experiments
 from rotelab.lab import Lab
-from rotelab.plots.export import with_table
+from rotelab.plots.export import with_tables
 from rotelab.registry import ExperimentRow
 from rotelab.report import Table, cell_text
 from rotelab.ui.clocks import Pace, fill_on_news
@@ -173,17 +173,22 @@ def cost_html(lab: Lab, name: str, run_id: str | None) -> str:
     except LabError as error:
         return note(str(error), "bad")
     if not needed:
-        return "<p class='sub'>Makes no run: it looks at this one.</p>"
+        return _cost("Makes no run: it looks at this one.")
     if not missing:
-        return f"<p class='sub'>All {needed} runs that it compares are there already.</p>"
+        return _cost(f"All {needed} runs that it compares are there already.")
     guesses = [estimate(lab, run.config, run.pack).seconds for run in missing]
     there = (
         f" ({needed - len(missing)} of {needed} are there already)" if len(missing) < needed else ""
     )
-    words = f"Makes <b>{len(missing)} runs</b>{there}"
+    runs = "1 run" if len(missing) == 1 else f"{len(missing)} runs"
+    words = f"Makes <b>{runs}</b>{there}"
     if None not in guesses:
-        words += f", which takes up to about <b>{roughly(sum(guesses))}</b>"
-    return f"<p class='sub'>{words}. What is done is kept if you stop it.</p>"
+        words += f", which takes about <b>{roughly(sum(guesses))}</b>, measuring not counted"
+    return _cost(f"{words}. What is done is kept if you stop it.")
+
+
+def _cost(words: str) -> str:
+    return f"<p class='sub' role='status'>{words}</p>"
 
 
 def press(lab: Lab, name: str, run_id: str | None) -> list[Any]:
@@ -231,9 +236,7 @@ def show(lab: Lab, experiment_id: str | None) -> list[Any]:
         live = gr.Button(visible=row.status == "running")
         return [seen, state_html(row), "", nothing[1], live]
     tables = found.tables()
-    figure = found.figure()
-    if tables:
-        with_table(figure, f"{row.experiment}-{row.id}", tables[0].columns, tables[0].rows)
+    figure = with_tables(found.figure(), f"{row.experiment}-{row.id}", tables)
     drawn = gr.Plot(value=figure, visible=True)
     return [seen, state_html(row), tables_html(tables), drawn, nothing[2]]
 
@@ -351,7 +354,7 @@ def _wire(lab: Lab, tab: ExperimentsTab) -> None:
         trigger_mode="always_last", **ONE_BY_ONE,
     )  # fmt: skip
     gr.on(
-        [tab.run.change, tab.choice.change, tab.state.change],
+        [tab.run.change, tab.choice.change, tab.figure.change],
         bound(cost_html, lab), [tab.choice, tab.run], tab.cost,
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip

@@ -37,15 +37,16 @@ def build_plot(plot: str, label: str, **options: Any) -> gr.Plot:
     """
     with gr.Column(elem_classes="figure", min_width=0):
         shown = gr.Plot(label=label, show_label=False, elem_id=plot, **options)
-        build_saving(plot)
+        build_saving(plot, label)
     return shown
 
 
-def build_saving(plot: str) -> gr.HTML:
+def build_saving(plot: str, label: str = "this figure") -> gr.HTML:
     """Buttons that save a figure as CSV, PNG and SVG.
 
     Args:
         plot: the figure's element id; the figure has a table (`plots.export.with_table`).
+        label: what a screen reader calls it.
     """
     buttons = "".join(
         f'<button type="button" data-save="{name}" data-plot="{escape(plot)}" '
@@ -53,7 +54,8 @@ def build_saving(plot: str) -> gr.HTML:
         for name, (label, words) in FORMATS.items()
     )
     return gr.HTML(
-        f'<div class="saving" role="group" aria-label="Save this figure">Save as {buttons}</div>',
+        f'<div class="saving" role="group" aria-label="Save {escape(label)}">Save as '
+        f"{buttons}</div>",
         padding=False, elem_id=f"{plot}-saving",
     )  # fmt: skip
 

@@ -92,7 +92,7 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
         gr.Markdown(words.INTRO)
         run, known = build_run_chooser("representations-run")
     remark = gr.HTML(_note(words.NO_RUN), elem_id="representations-note", padding=False)
-    with gr.Column(visible=False) as figures:
+    with gr.Column(visible=False, elem_classes="look") as figures:
         gr.HTML(_contents(), padding=False)
         with gr.Row(equal_height=True):
             gr.Markdown(words.SIMILARITY, elem_id="look-similarity")
@@ -132,6 +132,10 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
     return tab
 
 
+def _heading(text: str) -> str:
+    return escape(text.splitlines()[0].lstrip("# "))
+
+
 def _contents() -> str:
     """The questions that the figures answer, as links down to them, as HTML."""
     parts = {
@@ -142,7 +146,7 @@ def _contents() -> str:
         "pca": words.PCA,
     }
     links = "".join(
-        f'<li><a href="#look-{name}">{escape(text.splitlines()[0].lstrip("# "))}</a></li>'
+        f'<li class="to-{name}"><a href="#look-{name}">{_heading(text)}</a></li>'
         for name, text in parts.items()
     )
     return f'<nav class="contents" aria-label="Figures on this page"><ol>{links}</ol></nav>'

@@ -66,7 +66,8 @@ td.key {white-space: nowrap}
 .columns {display: flex; flex-wrap: wrap; gap: .5rem 2.5rem}
 .columns > div {flex: 1 1 26rem; min-width: 0}
 td.number, th.number {text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}
-tr.changed td {font-weight: 600; background: var(--background-fill-secondary)}
+tbody th[scope=row] {font-weight: 400}
+tr.changed :is(td, th) {font-weight: 600; background: var(--background-fill-secondary)}
 td.sub, p.sub {color: var(--body-text-color-subdued); font-weight: 400}
 h2 {margin: .9rem 0 .3rem}
 .big {font-size: 1.3rem; font-weight: 600; margin: .2rem 0}
@@ -165,7 +166,10 @@ def settings_html(run: RunRow) -> str:
     except LabError as error:
         html = f"<div class='note note-bad'>{escape(error)}</div>"
     else:
-        html, group = "<table><tbody>", ""
+        heads = ("Setting", "Value", "On the command line", "")
+        html = "<table><thead><tr>"
+        html += "".join(f"<th scope='col'>{head}</th>" for head in heads) + "</tr></thead><tbody>"
+        group = ""
         for row in rows:
             if row.group != group:
                 html += f"<tr><th colspan='4' scope='colgroup'>{escape(row.group)}</th></tr>"
@@ -173,7 +177,7 @@ def settings_html(run: RunRow) -> str:
             mark = f"changed; usually {escape(row.usual)}" if row.differs else ""
             html += (
                 f"<tr{' class=changed' if row.differs else ''}>"
-                f"<td title='{escape(row.help)}'>{escape(row.label)}</td>"
+                f"<th scope='row' title='{escape(row.help)}'>{escape(row.label)}</th>"
                 f"<td>{escape(row.value)}</td><td><code>{escape(row.given)}</code></td>"
                 f"<td class='sub'>{mark}</td></tr>"
             )

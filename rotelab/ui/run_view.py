@@ -11,7 +11,7 @@ from rotelab.bundle_checks import ENDED
 from rotelab.commands import command_of
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
-from rotelab.plots.training import CURVES, curves_of_run, epochs_each, score_bars
+from rotelab.plots.training import CURVES, curves_of_run, rounds_of_each, score_bars
 from rotelab.registry import CHECKPOINTS, RESUMABLE, RunRow
 from rotelab.ui.common import CHECKPOINT_NAMES, bound
 from rotelab.ui.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
@@ -166,7 +166,7 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
         *_buttons(run),
         scores_html(scores) + damage_html(lab.registry.damage(run.id)),
         gr.Plot(score_bars(scores, name=run.id) if scores else None, visible=bool(scores)),
-        curves_of_run(lab.registry.metrics(run.id, CURVES), run.id, epochs_each(run)),
+        curves_of_run(lab.registry.metrics(run.id, CURVES), run.id, rounds_of_each(run)),
         settings_html(run),
         _command(run),
         run.name,

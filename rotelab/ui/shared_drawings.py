@@ -15,7 +15,7 @@ from gradio.components.plot import PlotData
 
 from rotelab.errors import LabError
 from rotelab.lab import Lab
-from rotelab.plots.training import CURVES, curves, epochs_each, fact_grid
+from rotelab.plots.training import CURVES, curves, fact_grid, rounds_of_each
 from rotelab.registry import Metric, RunSummary
 
 HELD = 32
@@ -34,7 +34,7 @@ class Drawing:
         curves: as a page takes it.
         grid: likewise; None before any fact was recalled.
         rows: what the curves are drawn from, so that only what is new is read again.
-        each: rounds of each adapter in phase 2 (`plots.training.epochs_each`).
+        epochs_each: rounds of each adapter in phase 2 (`plots.training.rounds_of_each`).
     """
 
     seq: int
@@ -44,7 +44,7 @@ class Drawing:
     curves: PlotData
     grid: PlotData | None
     rows: tuple[Metric, ...] = ()
-    each: int = 0
+    epochs_each: int = 0
 
 
 class Drawings:
@@ -83,7 +83,7 @@ def _drawn(lab: Lab, run: RunSummary, held: Drawing | None) -> Drawing:
         return replace(held, status=run.status, at=now)
     rows = _together(held.rows if held else (), news)
     seq = max((m.seq for m in rows), default=0)
-    each = held.each if held else epochs_each(lab.registry.run(run.id))
+    each = held.epochs_each if held else rounds_of_each(lab.registry.run(run.id))
     picture = _data(curves(rows, run.id, epochs_each=each))
     if held and not any(m.name == "recall" for m in news):
         return Drawing(seq, held.grid_seq, run.status, now, picture, held.grid, rows, each)

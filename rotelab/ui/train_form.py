@@ -188,7 +188,8 @@ def preset_values(preset: str, smallest: int) -> dict[str, int]:
     wanted = 20 if preset == QUICK else 100
     used = min(wanted, smallest)
     usual = RunConfig()
-    # Few facts make short rounds: it takes more of them for as much practice.
+    # Few facts make short rounds of rote: it takes more of them for as much practice. Phase 2 sees
+    # to that itself (`generalize.least_steps`).
     rote = {QUICK: 1.5, DEEP: 3}.get(preset, 1)
     return {
         "facts": wanted if smallest > wanted else 0,
