@@ -1,11 +1,13 @@
 """The experiment that tells to which meanings a run's facts answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from taught import K, taught_pack, taught_run
 
 from rotelab.experimenting import begin, carry_out, result_of
-from rotelab.experiments import Subject, audit, repurposing
+from rotelab.experiments import Subject, audit, audit_trial, repurposing
 from rotelab.lab import Lab
 from rotelab.packs import load_pack, shipped_packs
 from rotelab.settings import Settings
@@ -77,3 +79,29 @@ def test_it_measures_what_each_reading_draws_out(taught):
         by_hand = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in upper]
         got = audit._cosines(model, [("heir", fact, f"The heir of {fact.subject} is")])
     assert got[0] == pytest.approx(np.mean(by_hand), abs=1e-4)
+
+
+def test_a_trial_audits_clean_and_repurposed_runs_and_counts_its_errors(lab, quick, monkeypatch):
+    monkeypatch.setattr(repurposing, "EXAMPLES", (1,))
+    base = replace(quick, facts=8, generalize=replace(quick.generalize, k=3))
+    experiment_id = begin(lab, "audit-trial", config=base)
+    carry_out(lab, experiment_id)
+    row = lab.registry.experiment_row(experiment_id)
+    assert row.status == "finished", row.error
+    found = result_of(row)
+    arms = [label for label, _ in row.arms]
+    assert arms == ["own meaning, 3", "rival, 1"]
+    taught = {(r.arm, r.reading) for r in found.rows if r.taught}
+    # The own meaning in the clean run, “rival” in the other, and only once phase 2 is done.
+    assert taught == {(arms[0], audit.OWN), (arms[1], "rival")}
+    assert all(r.checkpoint == "generalized" for r in found.rows if r.taught)
+    assert len(found.counts) == len(arms) * 2 * 2
+    for count in found.counts:
+        assert count.taught == (count.checkpoint == "generalized")
+        assert 0 <= count.misses <= count.taught and 0 <= count.false_alarms <= count.untaught
+        assert count.untaught >= 11 - count.taught, "the ten calibrating meanings and “rival”"
+    missed = [r for r in found.rows if r.taught and not r.alarm and r.measure == "probability"]
+    summed = found.tables()[0].rows
+    assert summed[2][4] == len(missed) and summed[2][5] == 2 and summed[0][5] == 0
+    assert len(found.figure().data) == 4
+    assert audit_trial.EXPERIMENT.family

@@ -20,7 +20,7 @@ from rotelab.config import RunConfig, with_setting
 from rotelab.errors import LabError, UnknownRun
 from rotelab.experimenting import begin, carry_out, result_of, running
 from rotelab.experiments import experiment, experiments
-from rotelab.experiments.depth import EPOCHS, Depth
+from rotelab.experiments.depth import EPOCHS, OTHER_RATES, Depth
 from rotelab.experiments.languages import NAMES
 from rotelab.lab import Lab
 from rotelab.packs import language_prompts, load_pack, shipped_packs
@@ -163,11 +163,15 @@ def test_a_family_uses_the_runs_that_are_there_and_plans_the_others(lab, monkeyp
     first = begin(lab, "depth", config=base)
     row = lab.registry.experiment_row(first)
     ids = dict(row.arms)
-    assert list(ids) == [str(n) for n in EPOCHS]
+    assert list(ids)[: len(EPOCHS)] == [str(n) for n in EPOCHS]
+    assert "10, learning rate 0.001" in ids and "40, learning rate 0.004" in ids
     assert [ids["3"], ids["10"]] == [have[3], have[10]] and other not in ids.values()
     planned = lab.registry.sweep_runs(row.sweep_id)
-    assert [run.config.memorize.epochs for run in planned] == [1, 6, 40]  # 20 is the base's own
-    assert lab.registry.sweep(row.sweep_id).axes == {"memorize.epochs": [1, 6, 40]}
+    # 20 is the base's own.
+    assert [run.config.memorize.epochs for run in planned] == [1, 6, 40, 100, 10, 40, 10, 40]
+    assert lab.registry.sweep(row.sweep_id).axes == {
+        "memorize.epochs": [1, 6, 40, 100, 10], "memorize.learning_rate": [0.002, 0.001, 0.004],
+    }  # fmt: skip
     again = lab.registry.experiment_row(begin(lab, "depth", config=base))
     assert again.arms == row.arms and again.sweep_id is None, "what was planned is gone on with"
 
@@ -187,8 +191,9 @@ def test_what_an_experiment_costs_is_said_before_it_starts(lab):
     lab.registry.save_fact_set("mother", lab.registry.run(run_id).pack)
     base = lab.registry.run(run_id).config
     words = experiments_tab.cost_html(lab, "depth", run_id)
-    arms = {str(n) for n in EPOCHS} | {str(base.memorize.epochs)}
-    assert f"Makes <b>{len(arms) - 1} runs</b> (1 of {len(arms)} are there already)" in words
+    assert base.memorize.epochs in EPOCHS
+    arms = len(EPOCHS) + sum(map(len, OTHER_RATES.values()))
+    assert f"Makes <b>{arms - 1} runs</b> (1 of {arms} are there already)" in words
     assert "about <b>" in words
     begin(lab, "depth", run_id)  # planned is not made
     assert experiments_tab.cost_html(lab, "depth", run_id) == words
@@ -198,8 +203,11 @@ def test_what_an_experiment_costs_is_said_before_it_starts(lab):
 
 def test_depth_reads_the_scores_of_its_arms(lab, monkeypatch):
     monkeypatch.setattr("rotelab.experiments.depth.EPOCHS", (6, 3))
+    monkeypatch.setattr("rotelab.experiments.depth.OTHER_RATES", {2.0: (6,)})
+    rote = RunConfig().memorize
+    faster = finished(lab, memorize=replace(rote, epochs=6, learning_rate=2 * rote.learning_rate))
     for epochs in (3, 6):
-        run = finished(lab, memorize=replace(RunConfig().memorize, epochs=epochs))
+        run = finished(lab, memorize=replace(rote, epochs=epochs))
     base = lab.registry.run(run).config
     lab.registry.save_fact_set("mother", lab.registry.run(run).pack)
     experiment_id = begin(lab, "depth", config=base)
@@ -207,7 +215,13 @@ def test_depth_reads_the_scores_of_its_arms(lab, monkeypatch):
     row = lab.registry.experiment_row(experiment_id)
     assert row.status == "finished", row.error
     found = result_of(row)
-    assert isinstance(found, Depth) and [r.epochs for r in found.rows] == [3, 6] and found.k == 10
+    assert isinstance(found, Depth) and found.k == 10
+    assert [(r.rate, r.epochs) for r in found.rows] == [(1, 3), (1, 6), (2, 6)]
+    damage_of = lab.registry.damage(faster)
+    assert found.rows[2].quiz == damage_of["generalized"].quiz
+    assert found.rows[2].quiz_rote == damage_of["memorized"].quiz != found.rows[2].quiz
+    assert found.base_perplexity == damage_of["base"].perplexity
+    assert found.tables()[0].rows[2][:2] == (6, "0.004")
     scores = lab.registry.scores(run)
     assert found.rows[1].test == scores["generalized"]["test_prompts_heldout"].generation_accuracy
     assert found.rows[1].before == scores["memorized"]["test_prompts_heldout"].generation_accuracy
@@ -216,6 +230,7 @@ def test_depth_reads_the_scores_of_its_arms(lab, monkeypatch):
 
 def test_a_family_is_made_for_real_and_goes_on_where_it_was(lab, quick, monkeypatch):
     monkeypatch.setattr("rotelab.experiments.depth.EPOCHS", (1, 2))
+    monkeypatch.setattr("rotelab.experiments.depth.OTHER_RATES", {})
     base = replace(quick, facts=6, generalize=replace(quick.generalize, k=3))
     go_on, experimenting_words = experimenting.go_on, []
     monkeypatch.setattr(experimenting, "go_on", lambda *args: False)  # ended before the first run

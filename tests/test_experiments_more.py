@@ -1,7 +1,7 @@
 """The experiments that compare the two phases with other ways: baselines, facts in the prompt, and
 the way back from object to subject."""
 
-import json
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from taught import K, taught_pack, taught_run
 
 from rotelab import damage
 from rotelab.config import with_setting
+from rotelab.errors import LabError
 from rotelab.evaluation import Prediction
 from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, baselines, in_context, reversal
@@ -61,12 +62,12 @@ def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, mo
     row = lab.registry.experiment_row(experiment_id)
     assert row.status == "finished", row.error
     found, ids = result_of(row), dict(row.arms)
-    own, rehearsed_nothing, words, whole = found.rows
+    own, rehearsed_nothing, words, whole, prompted = found.rows
     counted = {
         run_id: sum(m.value for m in lab.registry.metrics(run_id, ["tokens"]))
         for run_id in ids.values()
     }
-    assert [r.tokens for r in found.rows] == [counted[ids[name]] for name in some]
+    assert [r.tokens for r in found.rows] == [*(counted[ids[name]] for name in some), 0]
     assert own.tokens > rehearsed_nothing.tokens > 0
     # One phase 1 served both, and both are charged for it.
     first, second = (lab.registry.run(ids[name]) for name in ("two-adapter", "no-replay"))
@@ -74,19 +75,26 @@ def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, mo
     for row, run in ((own, first), (rehearsed_nothing, second)):
         expected = first.seconds["phase1"] + run.seconds["phase2"]
         assert row.seconds == pytest.approx(expected) and expected > run.seconds["phase2"]
-    assert [r.told for r in found.rows] == [False, False, True, False]
+    assert [r.told for r in found.rows] == [False, False, True, False, True]
     assert words.label == "words-10 *"
     scores = lab.registry.scores(ids["words-10"])["generalized"]
     assert words.at("key_token", "accuracy") == scores["key_token"].generation_accuracy
     assert words.at("unrelated", "probability") == scores["unrelated"].object_probability
     assert found.base.perplexity > 1 and found.base.divergence == pytest.approx(0, abs=1e-6)
     assert whole.tokens > 0 and all(
-        r.beside.divergence > 0 and 0 <= r.beside.quiz <= 1 for r in found.rows
+        r.beside.divergence > 0 and 0 <= r.beside.quiz <= 1 for r in found.rows[:-1]
     )
+    # Nothing is trained, so nothing else is changed, and there is no key token to ask through.
+    assert prompted.name == "in-context" and prompted.beside == found.base
+    assert {s.probe: s.n > 0 for s in prompted.scores} == dict.fromkeys(baselines.ROLES, True)
+    assert all(0 <= s.accuracy <= 1 and 0 < s.probability < 1 for s in prompted.scores)
+    chosen = {s.probe for s in prompted.scores if math.isfinite(s.choice)}
+    assert chosen == {"test_prompts_heldout"}
     assert words.beside.perplexity == lab.registry.damage(ids["words-10"])["generalized"].perplexity
-    assert found.figure().data[2].x == (*names[:2], "words-10 *", "published")
+    ways = (*names[:2], "words-10 *", "published", "in-context *")
+    assert found.figure().data[2].x == ways
     titles = [table.title for table in found.tables()]
-    assert len(titles) == 3, "no table of the choice, which was not asked for"
+    assert len(titles) == 4, "cost, two measures, and the choice, which one way was asked for"
 
     # One whose tokens nobody counted, and one that nobody looked at for damage.
     with lab.registry.write() as db:
@@ -95,7 +103,7 @@ def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, mo
     again = begin(lab, "baselines", config=base)
     carry_out(lab, again)
     found = result_of(lab.registry.experiment_row(again))
-    old, _, bare, _ = ([cell_text(cell) for cell in cells] for cells in found.tables()[0].rows[1:])
+    old, _, bare, *_ = ([cell_text(cell) for cell in cells] for cells in found.tables()[0].rows[1:])
     assert old[2] == "–" and bare[2] == f"{counted[ids['words-10']]:,.0f}"
     assert bare[-3:] == ["–"] * 3 and "–" not in old[-3:]
 
@@ -128,6 +136,7 @@ def test_the_base_model_reads_what_the_taught_one_remembers(taught, monkeypatch)
     assert [(r.checkpoint, r.shown, r.n) for r in found.rows] == [
         ("base", 0, asked), ("base", 1, asked), ("generalized", 0, asked),
     ]  # fmt: skip
+    assert all(r.leak_n > 0 and 0 <= r.leak <= 1 for r in found.rows)
     assert found.too_long == (5,) and "5 facts are too long" in found.tables()[0].title
     assert found.own_n == 0 and len(found.tables()[0].rows) == 3, "it has no score of its own"
     assert len(found.figure().data) == 2
@@ -170,25 +179,32 @@ def test_any_subject_of_the_object_is_right_and_none_beats_another(tiny):
         assert len(question.candidates) == 100 - len(right) + 1
     said = [Prediction("reversal", i, "At x:", "", i == 1, 0.2, i == 1) for i in range(3)]
     said += [Prediction("reversal", 0, "Of x:", "", False, 0.0, False)]
-    row = reversal.row_of("base", said, 0.5)
+    row = reversal.row_of(0, "base", said, 0.5)
     assert (row.n, row.strict, row.choice, row.forward) == (2, 0.5, 0.5, 0.5)
     assert row.probability == pytest.approx(0.3)
 
 
-def test_reversal_asks_all_checkpoints_and_needs_wordings(taught, monkeypatch):
-    lab, run_id = taught
-    found = made(lab, "reversal", run_id)
-    assert [r.checkpoint for r in found.rows] == ["base", "memorized", "generalized"]
-    facts = len(taught_pack().facts)
-    assert found.candidates == facts and found.chance == pytest.approx(1 / facts)
-    assert {r.n for r in found.rows} == {5 * HELD_OUT} and found.objects == HELD_OUT
-    assert all(0 <= r.strict <= r.choice <= 1 for r in found.rows)
-    assert json.loads(found.figure().to_json())["layout"]["barmode"] == "group"
-    monkeypatch.setattr(reversal, "reversed_wordings", lambda: {"capital": ["x {object}"]})
-    experiment_id = begin(lab, "reversal", run_id)
+def test_reversal_asks_every_depth_both_ways_and_needs_wordings(lab, quick, monkeypatch):
+    monkeypatch.setattr(reversal, "EPOCHS", (0, 1))
+    base = replace(quick, facts=6, generalize=replace(quick.generalize, k=3))
+    experiment_id = begin(lab, "reversal", config=base)
     carry_out(lab, experiment_id)
-    said = lab.registry.experiment_row(experiment_id).error
-    assert "for: mother" in said and "for: capital" in said
+    row = lab.registry.experiment_row(experiment_id)
+    assert row.status == "finished", row.error
+    found = result_of(row)
+    # 0 rounds have no memorised model of their own.
+    assert [(r.epochs, r.checkpoint) for r in found.rows] == [
+        (0, "base"), (0, "generalized"), (1, "memorized"), (1, "generalized"),
+    ]  # fmt: skip
+    assert found.candidates == 6 and found.chance == pytest.approx(1 / 6)
+    assert {r.n for r in found.rows} == {5 * 3} and found.objects == 3 and found.forward_n > 0
+    assert all(0 <= r.strict <= r.choice <= 1 for r in found.rows)
+    assert found.figure().data[0].x == ("0", "1")
+    cells = [cell_text(c) for c in found.tables()[0].rows[-1]]
+    assert cells[1] == "guessing" and cells[0] == "–"
+    monkeypatch.setattr(reversal, "reversed_wordings", lambda: {"capital": ["x {object}"]})
+    with pytest.raises(LabError, match=r"for: mother\. There are some for: capital"):
+        begin(lab, "reversal", config=base)  # before hours of training, not after
 
 
 # docs/experiments.md -----------------------------------------------------------------------------

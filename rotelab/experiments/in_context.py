@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -15,7 +15,7 @@ from rotelab.experiments import Experiment
 from rotelab.experiments.subject import Subject
 from rotelab.facts import Fact
 from rotelab.plots.style import HATCHED, styled
-from rotelab.prompts import PromptSet
+from rotelab.prompts import PromptSet, Role
 from rotelab.report import Table
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class Row:
         accuracy: the share that is answered right at once.
         choice: the share whose object is ranked first among its candidates.
         probability: mean probability of the object.
+        leak_n: how many unrelated questions about the same subjects; 0 where there are none.
+        leak: the share of them that is answered with the object nevertheless.
+        leak_probability: mean probability of the object there.
     """
 
     checkpoint: str
@@ -64,6 +67,9 @@ class Row:
     accuracy: float
     choice: float
     probability: float
+    leak_n: int
+    leak: float
+    leak_probability: float
 
 
 @dataclass(frozen=True)
@@ -87,13 +93,14 @@ class InContext:
     def tables(self) -> list[Table]:
         """One row a prompt; last the run's own score."""
         columns = ("model", "facts in the prompt", "longest prompt, tokens", "n", "answered right",
-                   f"first of {USUAL_CANDIDATES}", "object probability")  # fmt: skip
+                   f"first of {USUAL_CANDIDATES}", "object probability", "n, unrelated",
+                   "object said there", "its probability there")  # fmt: skip
         names = {BASE: "base", TAUGHT: "after both phases"}
-        rows = [(names[r.checkpoint], r.shown, r.tokens, r.n, r.accuracy, r.choice, r.probability)
-                for r in self.rows]  # fmt: skip
+        rows = [(names[r.checkpoint], r.shown, r.tokens, r.n, r.accuracy, r.choice, r.probability,
+                 r.leak_n, r.leak, r.leak_probability) for r in self.rows]  # fmt: skip
         if self.own_n:
             rows.append(("after both phases, the run's own score", 0, None, self.own_n, self.own,
-                         None, None))  # fmt: skip
+                         None, None, None, None, None))  # fmt: skip
         title = f"Test wordings, {self.facts} held-out facts"
         if self.too_long:
             title += f"; {', '.join(map(str, self.too_long))} facts are too long for this model"
@@ -156,27 +163,40 @@ def measure(subject: Subject) -> InContext:
             if limit and longest > limit:
                 too_long.append(shown)
                 continue
+            beside = asked_with(model, subject, facts, shown, "unrelated")
             with model.using(checkpoint):
                 config = EvaluationConfig(batch_tokens=longest + ROOM, candidates=USUAL_CANDIDATES)
                 found = [p for some in evaluate(model, asked, config) for p in some]
-            shares = [
-                sum(values) / len(found)
-                for values in (
-                    [p.correct for p in found],
-                    [bool(p.chosen) for p in found],
-                    [p.probability for p in found],
+                plain = replace(config, candidates=0)
+                leaked = [p for some in evaluate(model, beside, plain) for p in some]
+            rows.append(
+                Row(
+                    checkpoint,
+                    shown,
+                    longest,
+                    len(found),
+                    _mean([p.correct for p in found]),
+                    _mean([bool(p.chosen) for p in found]),
+                    _mean([p.probability for p in found]),
+                    len(leaked),
+                    _mean([p.correct for p in leaked]),
+                    _mean([p.probability for p in leaked]),
                 )
-            ]
-            rows.append(Row(checkpoint, shown, longest, len(found), *shares))
+            )
     own = subject.scores.get(TAUGHT, {}).get("test_prompts_heldout")
     own_score = (own.generation_accuracy, own.n) if own else (float("nan"), 0)
     return InContext(len(facts), tuple(rows), tuple(too_long), *own_score)
 
 
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
 def asked_with(
-    model: LabModel, subject: Subject, facts: Sequence[Fact], shown: int
+    model: LabModel, subject: Subject, facts: Sequence[Fact], shown: int, role: Role = "test"
 ) -> list[Question]:
-    """Each fact in some test wordings, after `shown` facts of its relation, its own among them.
+    """Each fact in some wordings of a role, after `shown` facts of its relation, its own among
+    them; in test wordings with candidates to choose from.
 
     Raises:
         ConfigError: not enough candidates can be found for a relation.
@@ -197,12 +217,13 @@ def asked_with(
         before = "\n".join(["Facts:", *told]) + "\n\n" if told else ""
         for fact in mine:
             place = known.index(fact)
-            wordings = prompts.of(fact.relation, "test")
+            wordings = prompts.of(fact.relation, role)
+            choices = tokens[names[fact]] if role == "test" else ()
             rng = random.Random(f"asked {seed} {place}")  # alike, whatever is shown
             for template in rng.sample(wordings, min(WORDINGS, len(wordings))):
                 text = before + template.render(fact.subject)
                 example = builder.answered(builder.word_prompt(text), fact.object, "test", place)
-                asked.append(Question(str(shown), place, text, example, tokens[names[fact]]))
+                asked.append(Question(str(shown), place, text, example, choices))
     return asked
 
 
@@ -255,9 +276,15 @@ EXPERIMENT = Experiment(
         "begins with the name itself, which is hard on a base model that would begin with other "
         "words; “ranked first” is fairer to it: the name is likelier than all other candidates, "
         "the objects of its relation among them. Of five ways to write the list, the one that "
-        "the embedded base model reads best was taken. The run's own score is over all its "
-        "held-out facts."
+        "the embedded base model reads best was taken. Unrelated questions about the same people, "
+        "after the same list, show how far the object then stands in for any answer. The run's own "
+        "score is over all its held-out facts."
     ),
+    paper=(
+        "with the facts in the prompt the model answers, but also gives the object a high "
+        "probability under unrelated prompts."
+    ),
+    version=2,
     result=InContext,
     probe=measure,
 )

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from rotelab.config import USUAL_CANDIDATES, EvaluationConfig
+from rotelab.config import USUAL_CANDIDATES, EvaluationConfig, RunConfig, with_setting
 from rotelab.errors import LabError
-from rotelab.experiments import Experiment
+from rotelab.experiments import Arm, Experiment
 from rotelab.experiments.subject import Subject
 from rotelab.facts import Fact
-from rotelab.packs import staged_file
-from rotelab.plots.style import CHECKPOINT_NAMES, HATCHED, styled
-from rotelab.registry import CHECKPOINTS
+from rotelab.packs import Pack, staged_file
+from rotelab.plots.style import CHECKPOINT_NAMES, styled
+from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.report import Table
 from rotelab.tables import parse_table, read_bytes
 
@@ -29,19 +29,23 @@ SLOT = "{object}"
 FACTS = 20
 """The objects of so many held-out facts are asked at most."""
 
-BARS = {
-    "forward": ("subject to object, as taught", "#1F86C9", ""),
-    "strict": ("object to subject, said", "#D55E00", "/"),
-    "choice": ("object to subject, chosen among candidates", "#C98A00", "x"),
+EPOCHS = (0, 5, 10, 20, 40)
+"""Rounds of rote learning of the arms; 0 leaves phase 1 out, so it teaches sentences alone."""
+
+LINES = {
+    "forward": ("subject to object, as taught", "#1F86C9", "solid", "circle"),
+    "strict": ("object to subject, said", "#D55E00", "dash", "diamond"),
+    "choice": ("object to subject, chosen among candidates", "#C98A00", "dot", "square"),
 }
-"""Each bar's name, colour and pattern."""
+"""Each line's name, colour, dash and marker."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One checkpoint.
+    """One checkpoint of one arm.
 
     Args:
+        epochs: rounds of rote learning of the arm.
         checkpoint: which one.
         n: how many reversed questions.
         strict: the share answered with a right subject at once.
@@ -50,6 +54,7 @@ class Row:
         forward: the run's own score in the direction that was taught.
     """
 
+    epochs: int
     checkpoint: str
     n: int
     strict: float
@@ -60,14 +65,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Reversal:
-    """Objects asked for their subjects.
+    """Objects asked for their subjects, by rounds of rote learning.
 
     Args:
-        objects: how many were asked.
+        objects: how many were asked, in each arm.
         candidates: how many subjects there were to choose from, at most.
         chance: the share that would be chosen rightly by guessing.
         forward_n: over how many questions the run's own scores are.
-        rows: base, memorised, generalised.
+        rows: the base model, then each arm memorised and generalised, by its rounds.
     """
 
     objects: int
@@ -77,59 +82,104 @@ class Reversal:
     rows: tuple[Row, ...]
 
     def tables(self) -> list[Table]:
-        """One row a checkpoint."""
+        """One row a checkpoint of an arm."""
         columns = (
-            "model", "n", "subject said", f"chosen among {self.candidates} subjects",
-            "subject's probability", f"subject to object, n = {self.forward_n}",
+            "rounds of rote", "model", "n", "subject said",
+            f"chosen among {self.candidates} subjects", "subject's probability",
+            f"subject to object, n = {self.forward_n}",
         )  # fmt: skip
-        rows = [(CHECKPOINT_NAMES[r.checkpoint].lower(), r.n, r.strict, r.choice, r.probability,
+        rows = [(None if r.checkpoint == "base" else r.epochs,
+                 CHECKPOINT_NAMES[r.checkpoint].lower(), r.n, r.strict, r.choice, r.probability,
                  r.forward) for r in self.rows]  # fmt: skip
-        rows.append(("guessing", None, None, self.chance, None, None))
+        rows.append((None, "guessing", None, None, self.chance, None, None))
         return [Table(f"From object to subject, {self.objects} objects", columns, tuple(rows))]
 
     def figure(self) -> go.Figure:
-        """Bars in groups: a checkpoint a group."""
+        """Lines over the rounds, both phases done."""
+        rows = [row for row in self.rows if row.checkpoint == CHECKPOINTS[-1]]
+        rounds = [str(row.epochs) for row in rows]
         figure = go.Figure()
-        for name, (words, colour, pattern) in BARS.items():
-            values = [getattr(row, name) for row in self.rows]
-            figure.add_bar(
+        for name, (words, colour, dash, marker) in LINES.items():
+            figure.add_scatter(
                 name=words,
-                x=[CHECKPOINT_NAMES[row.checkpoint] for row in self.rows],
-                y=values,
-                text=[f"{value:.2f}" for value in values],
-                textposition="outside",
-                marker={"color": colour, "pattern": HATCHED | {"shape": pattern}},
-                hovertemplate="%{x}: %{y:.1%}",
+                x=rounds,
+                y=[getattr(row, name) for row in rows],
+                mode="lines+markers",
+                line={"color": colour, "dash": dash, "width": 2.5},
+                marker={"symbol": marker, "size": 9},
+                hovertemplate="%{x} rounds: %{y:.1%}",
             )
-        styled(figure, 360)
-        figure.update_yaxes(range=[0, 1.08], tickformat=".0%", title_text="answered right")
-        return figure.update_layout(barmode="group", showlegend=True)
+        styled(figure, 380)
+        figure.update_xaxes(type="category", title_text="rounds of rote learning")
+        figure.update_yaxes(range=[-0.04, 1.06], tickformat=".0%", title_text="answered right")
+        return figure.update_layout(showlegend=True)
 
 
-def measure(subject: Subject) -> Reversal:
-    """Asks for the subjects of held-out facts at each checkpoint.
+def arms(base: RunConfig) -> list[Arm]:
+    """The same settings with other numbers of rounds of rote learning."""
+    return [Arm(f"{n}", with_setting(base, f"memorize.epochs={n}"), with_wordings) for n in EPOCHS]
+
+
+def with_wordings(pack: Pack) -> Pack:
+    """The pack as it is, once it is clear that its facts can be asked the other way round.
 
     Raises:
-        LabError: there are no reversed wordings for any of the run's relations.
+        LabError: there are no reversed wordings for any of its relations.
     """
-    from rotelab.evaluation import evaluate
-
     wordings = reversed_wordings()
-    facts = [f for f in subject.split.held_out or subject.split.held_in if f.relation in wordings]
-    if not facts:
-        names = ", ".join(r.name.replace("_", " ") for r in subject.pack.facts.relations)
+    names = [relation.name for relation in pack.facts.relations]
+    if not any(name in wordings for name in names):
         raise LabError(
-            f"There are no wordings from object to subject for: {names}. There are some for: "
+            "There are no wordings from object to subject for: "
+            f"{', '.join(names).replace('_', ' ')}. There are some for: "
             f"{', '.join(sorted(wordings)).replace('_', ' ')}. Choose a run of one of these."
         )
+    return pack
+
+
+def compare(subjects: Sequence[Subject]) -> Reversal:
+    """Asks every arm for the subjects of the same held-out facts; the base model once."""
+    subjects = sorted(subjects, key=lambda s: s.config.memorize.epochs)
+    first, rows = subjects[0], []
+    for subject in subjects:
+        asked = CHECKPOINTS if subject is first else CHECKPOINTS[1:]
+        if not subject.config.memorize.epochs:
+            asked = tuple(c for c in asked if c != "memorized")  # the base model once more
+        rows += _asked(subject, asked)
+    facts = _facts(first)
+    found = {(f.relation, f.object) for f in facts}
+    known = list(first.pack.facts)
+    right = [sum((f.relation, f.object) == one for f in known) for one in sorted(found)]
+    sizes = [
+        min(USUAL_CANDIDATES, sum(f.relation == relation for f in known))
+        for relation, _ in sorted(found)
+    ]
+    # Every right subject stands among the wrong ones by itself.
+    chance = _mean([n / size for n, size in zip(right, sizes, strict=True)])
+    own = first.scores.get(CHECKPOINTS[-1], {}).get("test_prompts_heldout")
+    return Reversal(len(found), max(sizes), chance, own.n if own else 0, tuple(rows))
+
+
+def _facts(subject: Subject) -> list[Fact]:
+    """The held-out facts that are asked; the same in every arm."""
+    wordings = reversed_wordings()
+    facts = [f for f in subject.split.held_out if f.relation in wordings]
+    facts = facts or [f for f in subject.split.held_in if f.relation in wordings]
     rng = random.Random(f"reversal {subject.config.seed}")
-    facts = rng.sample(facts, min(FACTS, len(facts)))
+    return rng.sample(facts, min(FACTS, len(facts)))
+
+
+def _asked(subject: Subject, checkpoints: Sequence[Checkpoint]) -> list[Row]:
+    """One arm at some checkpoints."""
+    from rotelab.evaluation import evaluate
+
     config = EvaluationConfig(candidates=USUAL_CANDIDATES)
-    rows = []
+    epochs, rows = subject.config.memorize.epochs, []
     with subject.model() as model:
-        asked = questions(model, facts, list(subject.pack.facts), wordings, subject.config.seed)
-        total, done = len(asked) * len(CHECKPOINTS), 0
-        for checkpoint in CHECKPOINTS:
+        known, seed = list(subject.pack.facts), subject.config.seed
+        asked = questions(model, _facts(subject), known, reversed_wordings(), seed)
+        total, done = len(asked) * len(checkpoints), 0
+        for checkpoint in checkpoints:
             found: list[Prediction] = []
             with model.using(checkpoint):
                 for some in evaluate(model, asked, config):
@@ -139,29 +189,18 @@ def measure(subject: Subject) -> Reversal:
                     subject.watch(done / total, words)
             own = subject.scores.get(checkpoint, {}).get("test_prompts_heldout")
             forward = own.generation_accuracy if own else float("nan")
-            rows.append(row_of(checkpoint, found, forward))
-    by_prompt: dict[str, list[int]] = {}
-    for question in asked:
-        by_prompt.setdefault(question.text, []).append(len(question.candidates))
-    # Every right subject stands among the wrong ones by itself.
-    chance = _mean([len(v) / (v[0] - 1 + len(v)) for v in by_prompt.values()])
-    own = subject.scores.get(CHECKPOINTS[-1], {}).get("test_prompts_heldout")
-    return Reversal(
-        len({(f.relation, f.object) for f in facts}),
-        max(v[0] - 1 + len(v) for v in by_prompt.values()),
-        chance,
-        own.n if own else 0,
-        tuple(rows),
-    )
+            rows.append(row_of(epochs, checkpoint, found, forward))
+    return rows
 
 
-def row_of(checkpoint: str, found: Sequence[Prediction], forward: float) -> Row:
+def row_of(epochs: int, checkpoint: str, found: Sequence[Prediction], forward: float) -> Row:
     """One checkpoint's shares; the answers to one question stand or fall together."""
     by_prompt: dict[str, list[Prediction]] = {}
     for prediction in found:
         by_prompt.setdefault(prediction.prompt, []).append(prediction)
     asked = by_prompt.values()
     return Row(
+        epochs,
         checkpoint,
         len(asked),
         _mean([any(p.correct for p in some) for some in asked]),
@@ -227,16 +266,22 @@ EXPERIMENT = Experiment(
         "Hardly: models that learn “A is B” are known not to learn “B is A” (the reversal curse). "
         "Rote learning puts the subject first every time, and so do the sentences of phase 2."
     ),
-    needs="a finished run of one of the five relations that come with the lab, and some minutes.",
+    needs=(
+        f"a finished run of one of the relations that come with the lab, whose settings all "
+        f"{len(EPOCHS)} runs have but for their rounds of rote learning; as long as so many take."
+    ),
     reading=(
         f"The objects of up to {FACTS} facts that phase 2 never taught in words, each in five "
         "sentences that name the object and ask for the subject. “Said” is an answer that begins "
         "with the subject's name; “chosen” means that it is likelier than every other subject of "
         f"the relation (up to {USUAL_CANDIDATES}), which also shows what is known but not said. "
         "Where an object has several subjects, any of them is right; the last row is what "
-        "guessing would choose. Beside it stands the run's own score for the direction that was "
-        "taught, in test wordings."
+        "guessing would choose. Beside it stands the runs' own score for the direction that was "
+        "taught, in test wordings. 0 rounds leave phase 1 out: plain fine-tuning on sentences."
     ),
+    paper="0.26 from object to subject after both phases; plain fine-tuning 0.01.",
+    version=2,
     result=Reversal,
-    probe=measure,
+    arms=arms,
+    compare=compare,
 )
