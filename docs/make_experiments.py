@@ -1,11 +1,12 @@
 """Writes `docs/experiments.md` and its figures from experiments that were made: the newest finished
-one of each kind on each pack, its tables as `python -m rotelab report` prints them, the commands
-that make it again, and its figure.
+one of each kind on each pack and with each seed, its tables as `python -m rotelab report` prints
+them (means where there are several seeds), the commands that make it again, and its figure.
 
     python docs/make_experiments.py [HOME ...]
 
 HOME is a lab's home folder (`ROTELAB_HOME`); by default the project's. Where two homes have the
-same experiment on the same pack, the newer one counts.
+same experiment on the same pack and seed, the newer one counts; seeds are summed up where one home
+has them all.
 Needs what `requirements-dev.txt` installs and a Chromium (`python tests/browser.py`).
 """
 
@@ -50,12 +51,13 @@ def write(homes: list[Path], folder: Path = DOCS) -> None:
         old.unlink()
     with drawing() as draw:
         for name in experiments():
-            for (kind, pack), (home, row) in found.items():
+            for (kind, pack), made in found.items():
                 if kind == name:
+                    home, row = made[0]
                     file = f"{name}-{pack}.svg".replace(" ", "-").replace(",", "")
                     (figures / file).write_text(draw(home, row), encoding="utf-8")
                     parts += [
-                        *text(home, row),
+                        *text(made),
                         f"![{experiments()[name].title}](experiments/{file})",
                     ]
     if missing:
@@ -63,23 +65,34 @@ def write(homes: list[Path], folder: Path = DOCS) -> None:
     (folder / "experiments.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def newest(homes: list[Path]) -> dict[tuple[str, str], tuple[Path, ExperimentRow]]:
-    """The newest finished experiment of each kind and pack, and the home that has it."""
+def newest(homes: list[Path]) -> dict[tuple[str, str], list[tuple[Path, ExperimentRow]]]:
+    """The newest finished experiments of each kind and pack, one a seed, and the home of each.
+
+    The lowest seed comes first. What was made of runs with reworded facts, which no command names,
+    is left out.
+    """
     rows = []
     for home in homes:
         registry = Lab.open(Settings(home)).registry
         rows += [(home, row) for row in registry.experiment_rows(limit=1000)]
     rows.sort(key=lambda found: found[1].created)
-    return {
-        (row.experiment, row.pack_name): (home, row)
+    by_seed = {
+        (row.experiment, row.pack_name, row.config.seed): (home, row)
         for home, row in rows
-        if row.status == "finished"
+        if row.status == "finished" and row.pack_name == row.config.pack
     }
+    found: dict[tuple[str, str], list[tuple[Path, ExperimentRow]]] = {}
+    for name, pack, seed in sorted(by_seed):
+        found.setdefault((name, pack), []).append(by_seed[name, pack, seed])
+    return found
 
 
-def text(home: Path, row: ExperimentRow) -> list[str]:
+def text(made_of: list[tuple[Path, ExperimentRow]]) -> list[str]:
     """One experiment: how it is made, and what `report` prints of it."""
-    command = [sys.executable, "-m", "rotelab", "report", row.id, "--markdown"]
+    home, row = made_of[0]
+    rows = [other for at, other in made_of if at == home and other.version == row.version]
+    ids = [other.id for other in rows]
+    command = [sys.executable, "-m", "rotelab", "report", *ids, "--markdown"]
     env = {**os.environ, "ROTELAB_HOME": str(home), "PYTHONPATH": str(ROOT)}
     said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
     heading, rest = said.strip().split("\n", 1)
@@ -88,7 +101,11 @@ def text(home: Path, row: ExperimentRow) -> list[str]:
         commands = made.replace("rotelab run", f"rotelab experiment {row.experiment}")
     else:
         commands = f"{made}\npython -m rotelab experiment {row.experiment} --run latest"
-    minutes = f"{(row.seconds or 0) / 60:.0f} minutes" if row.seconds else "not timed"
+    took = sum(other.seconds or 0 for other in rows)
+    minutes = f"{took / 60:.0f} minutes" if took else "not timed"
+    if len(rows) > 1:
+        seeds = ", ".join(str(other.config.seed) for other in rows)
+        commands += f"\n# and likewise with the other seeds: {seeds}; the figure is of the first"
     return [
         f"{heading.removeprefix('#')}, `{row.pack_name}`",
         f"```sh\n{commands}\n```",

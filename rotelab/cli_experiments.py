@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -94,11 +94,20 @@ def experiments(
         print(f"{row.id:26} {row.status:12} {row.experiment:16} {row.run_id or row.pack_name}")
 
 
-def print_experiment(lab: Any, experiment_id: str, markdown: bool, json_output: bool) -> None:
+def print_experiment(
+    lab: Any, experiment_id: str, markdown: bool, json_output: bool, others: Sequence[str] = ()
+) -> None:
     """Prints what an experiment found, with its question and how it is read.
 
+    Args:
+        lab: has the registry.
+        experiment_id: which one.
+        markdown: print Markdown.
+        json_output: print one JSON object.
+        others: the same experiment with other seeds; tables are then means over all of them.
+
     Raises:
-        LabError: it has no result, or one that can't be read.
+        LabError: it has no result, or one that can't be read, or the others are other experiments.
     """
     from rotelab.experimenting import result_of
     from rotelab.experiments import experiment as named
@@ -110,6 +119,10 @@ def print_experiment(lab: Any, experiment_id: str, markdown: bool, json_output: 
         raise LabError(f"Experiment {row.id} has no result: {row.status}. {row.error}".strip())
     tables = found.tables()
     runs = [{"label": label, "run_id": run_id} for label, run_id in row.arms]
+    if others:
+        rows = [row, *map(lab.registry.experiment_row, others)]
+        tables = _means(rows)
+        runs += [{"label": label, "run_id": i} for other in rows[1:] for label, i in other.arms]
     if json_output:
         said = {"id": row.id, "experiment": row.experiment, "version": row.version}
         said |= {"runs": runs, "seconds": row.seconds, "result": row.result}
@@ -124,3 +137,24 @@ def print_experiment(lab: Any, experiment_id: str, markdown: bool, json_output: 
         print("\n".join(f"- {no_markup(line)}" for line in words))
         return
     print(f"{about.title}\n\n{as_text(tables)}\n\n" + "\n".join(words))
+
+
+def _means(rows: Sequence[Any]) -> list[Any]:
+    from rotelab.experimenting import result_of
+    from rotelab.report import mean_tables
+
+    kinds = {(row.experiment, row.version, row.pack_name) for row in rows}
+    seeds = [row.config.seed for row in rows]
+    if len(kinds) > 1 or len(set(seeds)) < len(seeds):
+        these = ", ".join(f"{r.experiment} on {r.pack_name}, seed {r.config.seed}" for r in rows)
+        raise LabError(
+            "Means are taken over the same experiment on the same facts with different seeds; "
+            f"these are {these}."
+        )
+    several = []
+    for row in sorted(rows, key=lambda row: row.config.seed):
+        found = result_of(row)
+        if found is None:
+            raise LabError(f"Experiment {row.id} has no result: {row.status}. {row.error}".strip())
+        several.append(found.tables())
+    return mean_tables(several, f"seeds {', '.join(map(str, sorted(seeds)))}")

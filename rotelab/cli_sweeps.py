@@ -106,11 +106,12 @@ def sweeps(
 
 def report(
     which: Annotated[
-        str,
+        list[str],
         typer.Argument(
             metavar="RUN_OR_SWEEP_OR_EXPERIMENT",
             help="The id of a run, a sweep or an experiment, its beginning, “latest”, "
-            "“sweep-latest” or “exp-latest”.",
+            "“sweep-latest” or “exp-latest”. Several experiments of one kind that differ in their "
+            "seed give means.",
         ),
     ],
     measure: Annotated[
@@ -132,16 +133,18 @@ def report(
         raise LabError("--markdown and --json can't both be had.")
     lab = Lab.open()
     registry = lab.registry
-    if which.strip().startswith(EXPERIMENT_PREFIX):
-        found = registry.resolve_experiment(which)
-        print_experiment(lab, found, markdown, json_output)
+    text, *others = (one.strip() for one in which)
+    if text.startswith(EXPERIMENT_PREFIX):
+        found, *others = map(registry.resolve_experiment, (text, *others))
+        print_experiment(lab, found, markdown, json_output, others)
         return
-    if which.strip().startswith("sweep"):
-        text = which.strip()
+    if others:
+        raise LabError("Only experiments can be summed up. Name one run, or one sweep.")
+    if text.startswith("sweep"):
         found = registry.resolve_sweep("latest" if text == "sweep-latest" else text)
         tables = sweep_tables(read_sweep(registry, found), measure)
     else:
-        found = registry.resolve(which)
+        found = registry.resolve(text)
         tables = run_tables(registry.run(found), registry.scores(found), registry.damage(found))
     if json_output:
         print(json.dumps({"id": found, "tables": as_json(tables)}))

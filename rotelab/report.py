@@ -6,6 +6,8 @@ import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
+from statistics import fmean, stdev
 from typing import Any
 
 from tabulate import tabulate
@@ -229,6 +231,54 @@ def _scores_beside(comparison: Comparison, measure: str) -> Iterable[tuple[Cell,
                 names = ", ".join(comparison.labels[place] for place in best)
                 name = PROBE_NAMES.get(probe, probe)
                 yield (name, CHECKPOINT_NAMES[checkpoint], *values, names)
+
+
+# Of an experiment with several seeds --------------------------------------------------------------
+
+
+def mean_tables(several: Sequence[Sequence[Table]], over: str) -> list[Table]:
+    """The same tables of several makings in one: figures as mean and deviation over them.
+
+    A cell that is the same in all of them stays as it is; a text that is not is left out. A table
+    whose rows are not the same things everywhere can't be summed up and is left out.
+
+    Args:
+        several: the tables of each making, in the same order.
+        over: what they differ in, such as `seeds 0, 1, 2`.
+    """
+    summed = []
+    for tables in zip(*several, strict=False):
+        first = tables[0]
+        alike = all(
+            len(t.rows) == len(first.rows) and len(t.columns) == len(first.columns)
+            and all(_names(a) == _names(b) for a, b in zip(t.rows, first.rows, strict=True))
+            for t in tables
+        )  # fmt: skip
+        if not alike:
+            continue
+        rows = tuple(
+            tuple(_mean_cell(cells) for cells in zip(*rows, strict=True))
+            for rows in zip(*(t.rows for t in tables), strict=True)
+        )
+        title = f"{first.title}; mean ± standard deviation over {over}"
+        summed.append(Table(title, first.columns, rows))
+    return summed
+
+
+def _names(row: Sequence[Cell]) -> tuple[str, ...]:
+    """What a row is about: its texts before the first figure."""
+    return tuple(takewhile(lambda cell: isinstance(cell, str), row))
+
+
+def _mean_cell(cells: Sequence[Cell]) -> Cell:
+    if all(cell == cells[0] for cell in cells):
+        return cells[0]
+    figures = [cell for cell in cells if isinstance(cell, int | float)]
+    figures = [figure for figure in figures if math.isfinite(figure)]
+    if not figures:
+        return None
+    deviation = stdev(figures) if len(figures) > 1 else math.nan
+    return Spread(fmean(figures), deviation, len(figures))
 
 
 # Printing ----------------------------------------------------------------------------------------

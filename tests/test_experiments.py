@@ -15,7 +15,7 @@ from taught import K, taught_pack, taught_run
 from test_cli import rotelab
 
 import rotelab.experiments as experiments_package
-from rotelab import damage, experimenting
+from rotelab import cli_experiments, damage, experimenting
 from rotelab.config import RunConfig, with_setting
 from rotelab.errors import LabError, UnknownRun
 from rotelab.experimenting import begin, carry_out, result_of, running
@@ -410,3 +410,17 @@ def test_an_experiment_is_pressed_on_the_page(taught):
         state.get_by_text("Finished in").wait_for()
         assert not traffic.foreign and not traffic.errors
     assert "Traceback" not in server.said.read_text()
+
+
+def test_seeds_are_summed_up_by_report(lab, one_more):
+    first, second = (begin(lab, "head-count", finished(lab, seed=seed)) for seed in (0, 1))
+    with pytest.raises(LabError, match="has no result"):
+        cli_experiments.print_experiment(lab, first, False, False, [second])
+    for experiment_id in (first, second):
+        carry_out(lab, experiment_id)
+    said = rotelab("report", first, second, "--markdown", home=lab.settings.home)
+    assert "over seeds 0, 1" in said.out and "20" in said.out, said.err
+    refused = rotelab("report", first, first, home=lab.settings.home)
+    assert refused.code == 2 and "with different seeds" in refused.err
+    runs = rotelab("report", "latest", "latest", home=lab.settings.home)
+    assert runs.code == 2 and "Only experiments can be summed up" in runs.err

@@ -9,7 +9,15 @@ from test_cli import refused, rotelab
 
 from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.registry import Score, SweepRow
-from rotelab.report import Table, as_json, as_markdown, as_text, run_tables, sweep_tables
+from rotelab.report import (
+    Table,
+    as_json,
+    as_markdown,
+    as_text,
+    mean_tables,
+    run_tables,
+    sweep_tables,
+)
 from rotelab.sweep_results import (
     Figure,
     Outcome,
@@ -162,6 +170,20 @@ ODD = Table(
         ("*x*", 0, None),
     ),
 )
+
+
+def test_several_seeds_are_summed_up_cell_by_cell():
+    def made(score, note, extra=()):
+        rows = (("a", 20, score, note), ("b", 20, math.nan, "same"))
+        return [Table("T", ("way", "n", "share", "note"), rows), Table("U", ("x",), extra)]
+
+    tables = mean_tables([made(0.25, "x"), made(0.75, "y", (("more",),))], "seeds 0, 1")
+    (table,) = tables  # one whose rows differ can't be summed up
+    assert table.title == "T; mean ± standard deviation over seeds 0, 1"
+    assert table.rows[0] == ("a", 20, Spread(0.5, pytest.approx(0.3535534), 2), None)
+    assert table.rows[1] == ("b", 20, None, "same")
+    other = [Table("T", ("way", "n", "share", "note"), (("c", 1, 1.0, ""), ("b", 1, 1.0, "")))]
+    assert mean_tables([made(0.1, ""), other], "seeds 0, 1") == [], "rows about other things"
 
 
 def test_as_text():
