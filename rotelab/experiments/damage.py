@@ -142,7 +142,8 @@ EXPERIMENT = Experiment(
         "embedded base model has all of them by choice, and only losses tell anything. KL is how "
         "far the next word's probabilities have moved from the base model's on forty everyday "
         "sentence beginnings: 0 is not at all. A tenth more perplexity, or a twentieth of the "
-        "quiz lost, is worth a second look."
+        "quiz lost, is worth a second look; the page warns where half of the quiz is lost, or "
+        "perplexity has doubled."
     ),
     result=Damage,
     probe=measure,

@@ -21,7 +21,8 @@ MEET = (
 ASK = "First ask the model <b>as it comes</b>, before any training. It can only guess."
 ROTE = (
     "Then it learned all {n} <b>by heart</b>, like lines in a foreign language: the person, a "
-    "made-up word without meaning, the mother. The curve is that training, as it was recorded."
+    "made-up word without meaning (the <b>key token</b>), the mother. The curve is that training, "
+    "as it was recorded."
 )
 TWO_WAYS = (
     "Ask both ways. After the <b>made-up word</b>, shown as [{relation}], it can recite; to answer "
