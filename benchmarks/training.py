@@ -13,9 +13,10 @@ same order, batch and epochs, with the same optimizer and learning rates:
 | Trainer bf16 | the same with `bf16=True`; stopped after three steps where the CPU emulates it |
 | ours, as shipped | the default phase 1: it also reads five sentences a step without KEY |
 
-Tokens are the sentences' own, padding not counted. Recall is measured after each epoch with the
-clock stopped, exactly. The matmul peak is what `torch.mm` reaches here on square matrices of the
-program's precision;
+Tokens are the sentences' own: padding is not counted, and what several have in common is counted
+for each, so that all programs are measured by the same number. Recall is measured after each epoch
+with the clock stopped, exactly. The matmul peak is what `torch.mm` reaches here on square matrices
+of the program's precision;
 a token of LoRA training counts 4 operations a weight of the decoder (forward, and backward through
 frozen weights), and 4 a weight of the head where a token is learned. `--json` ends with one object.
 """
@@ -202,20 +203,27 @@ def _learned(examples: Sequence[Example]) -> int:
     return sum(sum(example.loss) for example in examples)
 
 
+def _read(examples: Sequence[Example]) -> int:
+    """The tokens that sentences have to be read up to: the last one is only predicted."""
+    return sum(len(example.ids) - 1 for example in examples)
+
+
 def _ours(spec: ModelSpec, facts: FactSet, config: MemorizeConfig) -> Measured:
     model = _load(spec, facts, config)
-    got, recall = Measured(), []
+    recall, computed = [], 0
     plan = rote_plan(model.builder, facts, config, SEED)
-    learned = sum(_learned(s.examples) for e in range(config.epochs) for s in plan(e + 1))
+    steps = [step for epoch in range(config.epochs) for step in plan(epoch + 1)]
+    learned = sum(_learned(step.examples) for step in steps)
+    got = Measured(sum(_read([*step.examples, *step.held]) for step in steps))
     for event in memorize(model, facts, config, SEED, Accelerator(cpu=True)):
         if isinstance(event, StepEvent):
-            got.tokens += event.tokens
+            computed += event.tokens  # what sentences have in common is computed once
             got.seconds += event.seconds
         else:
             recall.append(recall_of(model, facts))
             if recall[-1] == 1.0 and got.recalled_s is None:
                 got.recalled_s = got.seconds
-    got.recall, got.flops = tuple(recall), _flops(model, got.tokens, learned)
+    got.recall, got.flops = tuple(recall), _flops(model, computed, learned)
     return got
 
 
@@ -270,7 +278,7 @@ def _stock(
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     done = steps[: limit or len(steps)]
-    tokens = sum(len(example.ids) - 1 for step in done for example in step)
+    tokens = sum(map(_read, done))
     learned = sum(map(_learned, done))
     got = Measured(tokens, clock.seconds, tuple(clock.recall), clock.recalled_s)
     got.flops = _flops(model, tokens, learned)
