@@ -56,7 +56,9 @@ class Fault:
             model=ModelSpec(name=str(model), device="cpu"),
             memorize=MemorizeConfig(spare=0, epochs=EPOCHS, rank=8, batch_size=4),
             # All sentences in one step: phase 2 needs much more memory than phase 1 has taken.
-            generalize=GeneralizeConfig(spare=0, k=10, rank=8, epochs=3, batch_size=80),
+            generalize=GeneralizeConfig(
+                spare=0, least_steps=0, k=10, rank=8, epochs=3, batch_size=80
+            ),
         )
         self.pack = Lab.open(self.settings).facts_for(self.config)
         self.run_id = ""

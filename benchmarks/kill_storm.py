@@ -71,7 +71,7 @@ class Storm:
             facts=FACTS,
             model=ModelSpec(name=str(model), device="cpu"),
             memorize=MemorizeConfig(spare=0, epochs=EPOCHS, rank=8, batch_size=4),
-            generalize=GeneralizeConfig(spare=0, k=10, rank=8, epochs=3),
+            generalize=GeneralizeConfig(spare=0, least_steps=0, k=10, rank=8, epochs=3),
         )
         lab = Lab.open(self.settings)
         self.pack = lab.facts_for(self.config)

@@ -250,7 +250,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
                 facts=100,
                 model=ModelSpec(name=str(model), device="cpu"),
                 memorize=MemorizeConfig(spare=0, epochs=500, rank=8, batch_size=1),
-                generalize=GeneralizeConfig(spare=0, k=10),
+                generalize=GeneralizeConfig(spare=0, least_steps=0, k=10),
             )
             training = lab.registry.create_run(config, lab.facts_for(config))
             crowd = Crowd(url, asked_run, lab, 60 * options.minutes)

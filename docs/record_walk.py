@@ -38,7 +38,7 @@ CONFIG = RunConfig(
     pack="mother",
     facts=20,
     memorize=MemorizeConfig(rank=8, epochs=40),
-    generalize=GeneralizeConfig(k=10, rank=8, epochs=4),
+    generalize=GeneralizeConfig(k=10, rank=8, epochs=4, least_steps=0),
     evaluation=EvaluationConfig(test_prompts=3, unrelated_prompts=1),
 )
 # Plainest first. Those of role `test` were in no training at all; the last ones were, with other

@@ -25,6 +25,7 @@ from rotelab.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = ["base", "memorized", "generalized"]
 UNSPARED = ["--set", "memorize.spare=0", "--set", "generalize.spare=0"]
+UNSPARED += ["--set", "generalize.least_steps=0"]
 PROBES = {
     "key_token", "train_prompts_heldin", "train_prompts_heldout", "test_prompts_heldout",
     "unrelated",

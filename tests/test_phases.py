@@ -132,7 +132,7 @@ def test_test_and_unrelated_prompts_never_reach_training(
     )
     list(memorize(tiny, facts, MemorizeConfig(spare=0, epochs=1, rank=2), 0, accelerator))
     split = facts.split(6, 0)
-    config = GeneralizeConfig(spare=0, k=6, rank=2, epochs=2)
+    config = GeneralizeConfig(spare=0, least_steps=0, k=6, rank=2, epochs=2)
     list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, accelerator))
     seen = set(seen)
     builder = tiny.builder
@@ -185,7 +185,7 @@ def test_objects_are_kept_from_off_topic_answers(tiny, facts, mother, accelerato
 
 def test_phases_without_replay_and_locality(tiny, facts, mother, accelerator):
     list(memorize(tiny, facts, SMALL, 0, accelerator))
-    config = GeneralizeConfig(spare=0, k=6, rank=2, replay=0, locality=0, align=0)
+    config = GeneralizeConfig(spare=0, least_steps=0, k=6, rank=2, replay=0, locality=0, align=0)
     held_in = facts.split(6, 0).held_in
     events = list(generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator))
     steps = [e for e in events if isinstance(e, StepEvent)]
