@@ -44,7 +44,8 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 PLOT_CSS = """
 .js-plotly-plot .infolayer text, .js-plotly-plot .xaxislayer-above text,
 .js-plotly-plot .yaxislayer-above text, .js-plotly-plot .xaxislayer-below text,
-.js-plotly-plot .yaxislayer-below text { fill: var(--body-text-color) !important; }
+.js-plotly-plot .yaxislayer-below text, .js-plotly-plot .bartext-outside {
+  fill: var(--body-text-color) !important; }
 .js-plotly-plot .modebar-btn path { fill: var(--body-text-color-subdued) !important; }
 .js-plotly-plot .modebar-btn--logo { display: none !important; }
 .js-plotly-plot .modebar:focus-within { opacity: 1 !important; }

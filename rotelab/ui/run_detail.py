@@ -65,6 +65,7 @@ tr, thead, tbody {border: none}
 td.key {white-space: nowrap}
 .columns {display: flex; flex-wrap: wrap; gap: .5rem 2.5rem}
 .columns > div {flex: 1 1 26rem; min-width: 0}
+.columns > div:first-child {flex: 2 1 36rem}
 td.number, th.number {text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}
 tbody th[scope=row] {font-weight: 400}
 tr.changed :is(td, th) {font-weight: 600; background: var(--background-fill-secondary)}
