@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import takewhile
-from statistics import fmean, stdev
 from typing import Any
 
 from tabulate import tabulate
@@ -16,7 +15,7 @@ from rotelab.comparison import COMPARED, Comparison
 from rotelab.config import RunConfig
 from rotelab.errors import LabError
 from rotelab.registry import CHECKPOINTS, Damage, RunRow, Score
-from rotelab.sweep_results import Figure, Spread, SweepResults, cells, measured
+from rotelab.sweep_results import Figure, Spread, SweepResults, cells, measured, spread
 
 MEASURES = {
     "generation_accuracy": "Generation accuracy",
@@ -273,12 +272,9 @@ def _names(row: Sequence[Cell]) -> tuple[str, ...]:
 def _mean_cell(cells: Sequence[Cell]) -> Cell:
     if all(cell == cells[0] for cell in cells):
         return cells[0]
+    # One that is not known in all of them has no mean: over fewer it would be another figure's.
     figures = [cell for cell in cells if isinstance(cell, int | float)]
-    figures = [figure for figure in figures if math.isfinite(figure)]
-    if not figures:
-        return None
-    deviation = stdev(figures) if len(figures) > 1 else math.nan
-    return Spread(fmean(figures), deviation, len(figures))
+    return spread(figures) if len(figures) == len(cells) else None
 
 
 # Printing ----------------------------------------------------------------------------------------

@@ -150,7 +150,12 @@ def test_the_estimate_grows_with_the_work_and_learns_from_finished_runs(lab):
     guess = estimate(lab, config, pack)
     assert not guess.measured and 5 < guess.seconds < 1200
     large = RunConfig()
-    assert estimate(lab, large, lab.facts_for(large)).seconds > 2 * guess.seconds
+    # A fifth of the facts: less than a third of the time where phase 2 has no least length.
+    words = dataclasses.replace(config.generalize, least_steps=0)
+    short = dataclasses.replace(config, generalize=words)
+    brief = estimate(lab, short, pack).seconds
+    assert brief < guess.seconds < estimate(lab, large, lab.facts_for(large)).seconds
+    assert estimate(lab, large, lab.facts_for(large)).seconds > 3 * brief
     other = RunConfig(model=ModelSpec(name="Qwen/Qwen2.5-7B"))
     assert estimate(lab, other, lab.facts_for(other)).seconds is None
 

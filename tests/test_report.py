@@ -14,6 +14,7 @@ from rotelab.report import (
     as_json,
     as_markdown,
     as_text,
+    cell_text,
     mean_tables,
     run_tables,
     sweep_tables,
@@ -181,7 +182,9 @@ def test_several_seeds_are_summed_up_cell_by_cell():
     (table,) = tables  # one whose rows differ can't be summed up
     assert table.title == "T; mean ± standard deviation over seeds 0, 1"
     assert table.rows[0] == ("a", 20, Spread(0.5, pytest.approx(0.3535534), 2), None)
-    assert table.rows[1] == ("b", 20, None, "same")
+    assert [cell_text(cell) for cell in table.rows[1]] == ["b", "20", "–", "same"]
+    (unknown, _) = mean_tables([made(0.25, "x"), made(math.nan, "x")], "seeds 0, 1")
+    assert cell_text(unknown.rows[0][2]) == "–", "not a mean over fewer seeds than it says"
     other = [Table("T", ("way", "n", "share", "note"), (("c", 1, 1.0, ""), ("b", 1, 1.0, "")))]
     assert mean_tables([made(0.1, ""), other], "seeds 0, 1") == [], "rows about other things"
 
