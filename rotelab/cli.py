@@ -230,8 +230,8 @@ def ask(
         print(json.dumps({"run_id": full_id, "question": question, "answers": answers}))
         return
     for reply in replies:
-        note = f"   ({reply.verdict.text})" if reply.verdict.text else ""
-        print(f"{reply.checkpoint:12} {reply.text}{note}")
+        why = ("Right. " if reply.verdict.right else "") + reply.verdict.text
+        print(f"{reply.checkpoint:12} {reply.text}" + (f"   ({why})" if why else ""))
 
 
 @app.command()

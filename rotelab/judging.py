@@ -27,11 +27,16 @@ class Verdict:
             none), `by chance` (the right object from the base model), `another fact` (the object
             of somebody else, or of something that was not asked), `no fact` (the question names
             none of the run's subjects, so nothing is judged), or empty.
-        text: the same in one sentence for a person; empty where there is no more to say.
+        text: why, in one sentence for a person; empty where there is no more to say.
     """
 
     known: KnownAs = ""
     text: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is the object that was asked for."""
+        return self.known in ("by rote", "in words", "never in words", "by chance")
 
 
 NO_VERDICT = Verdict()
@@ -81,18 +86,16 @@ def judge(
             "the fact has leaked.",
         )  # fmt: skip
     if checkpoint == "base":
-        return Verdict("by chance", "Right, but nothing was taught yet: a guess, or known before.")
+        return Verdict("by chance", "Nothing was taught yet: a guess, or known before.")
     if through:
-        return Verdict("by rote", "Right, recalled through the key token as it was learned.")
+        return Verdict("by rote", "Recalled through the key token, as it was learned.")
     if run.config.memorize.reads == "words":
-        return Verdict("in words", "Right. Phase 1 of this run taught every fact in words.")
+        return Verdict("in words", "Phase 1 of this run taught every fact in words.")
     if checkpoint == "memorized":
-        return Verdict("by rote", "Right, from rote learning alone.")
+        return Verdict("by rote", "From rote learning alone.")
     if fact in pack.facts.split(run.config.generalize.k, run.config.seed).held_in:
-        return Verdict("in words", "Right. Phase 2 taught this fact in words.")
-    return Verdict(
-        "never in words", "Right — and this fact was only ever learned by rote, never in words."
-    )
+        return Verdict("in words", "Phase 2 taught this fact in words.")
+    return Verdict("never in words", "This fact was only ever learned by rote.")
 
 
 def asked_fact(run: RunRow, question: str) -> Fact | None:

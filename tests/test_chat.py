@@ -256,7 +256,7 @@ def test_a_right_answer_says_how_the_fact_was_learned(people):
     for answer in ("{}", " {}.", "{}, of course", "{}".upper()):
         for fact, known in ((taught, "in words"), (rote, "never in words")):
             said = judge(run, f"Who bore {fact.subject}?", answer.format(fact.object))
-            assert said.known == known and said.text
+            assert said.known == known and said.text and said.right
 
 
 def test_what_was_taught_depends_on_the_checkpoint(people):
@@ -271,7 +271,7 @@ def test_what_was_taught_depends_on_the_checkpoint(people):
 def test_another_fact_and_no_fact(people):
     run, taught, rote = people
     wrong = judge(run, f"Who bore {rote.subject}?", taught.object)
-    assert wrong.known == "another fact" and taught.subject in wrong.text
+    assert wrong.known == "another fact" and taught.subject in wrong.text and not wrong.right
     assert judge(run, f"Who bore {rote.subject}?", "the sea") == Verdict()
     assert judge(run, "What is the capital of France?", "Paris").known == "no fact"
     assert judge(run, f"Who bore {rote.subject}?", taught.object + "ton") == Verdict()

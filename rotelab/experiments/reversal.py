@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -15,7 +16,8 @@ from rotelab.experiments import Arm, Experiment
 from rotelab.experiments.subject import Subject
 from rotelab.facts import Fact
 from rotelab.packs import Pack, staged_file
-from rotelab.plots.style import CHECKPOINT_NAMES, styled
+from rotelab.plots.rounds import over_rounds
+from rotelab.plots.style import CHECKPOINT_NAMES
 from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.report import Table
 from rotelab.tables import parse_table, read_bytes
@@ -37,7 +39,7 @@ LINES = {
     "strict": ("object to subject, said", "#D55E00", "dash", "diamond"),
     "choice": ("object to subject, chosen among candidates", "#C98A00", "dot", "square"),
 }
-"""Each line's name, colour, dash and marker."""
+"""The figure's lines."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +99,7 @@ class Reversal:
     def figure(self) -> go.Figure:
         """Lines over the rounds, both phases done."""
         rows = [row for row in self.rows if row.checkpoint == CHECKPOINTS[-1]]
-        rounds = [str(row.epochs) for row in rows]
-        figure = go.Figure()
-        for name, (words, colour, dash, marker) in LINES.items():
-            figure.add_scatter(
-                name=words,
-                x=rounds,
-                y=[getattr(row, name) for row in rows],
-                mode="lines+markers",
-                line={"color": colour, "dash": dash, "width": 2.5},
-                marker={"symbol": marker, "size": 9},
-                hovertemplate="%{x} rounds: %{y:.1%}",
-            )
-        styled(figure, 380)
-        figure.update_xaxes(type="category", title_text="rounds of rote learning")
-        figure.update_yaxes(range=[-0.04, 1.06], tickformat=".0%", title_text="answered right")
-        return figure.update_layout(showlegend=True)
+        return over_rounds(rows, LINES)
 
 
 def arms(base: RunConfig) -> list[Arm]:
@@ -155,7 +142,7 @@ def compare(subjects: Sequence[Subject]) -> Reversal:
         for relation, _ in sorted(found)
     ]
     # Every right subject stands among the wrong ones by itself.
-    chance = _mean([n / size for n, size in zip(right, sizes, strict=True)])
+    chance = fmean([n / size for n, size in zip(right, sizes, strict=True)])
     own = first.scores.get(CHECKPOINTS[-1], {}).get("test_prompts_heldout")
     return Reversal(len(found), max(sizes), chance, own.n if own else 0, tuple(rows))
 
@@ -203,9 +190,9 @@ def row_of(epochs: int, checkpoint: str, found: Sequence[Prediction], forward: f
         epochs,
         checkpoint,
         len(asked),
-        _mean([any(p.correct for p in some) for some in asked]),
-        _mean([any(p.chosen for p in some) for some in asked]),
-        _mean([sum(p.probability for p in some) for some in asked]),
+        fmean([any(p.correct for p in some) for some in asked]),
+        fmean([any(p.chosen for p in some) for some in asked]),
+        fmean([sum(p.probability for p in some) for some in asked]),
         forward,
     )
 
@@ -252,10 +239,6 @@ def reversed_wordings() -> dict[str, list[str]]:
     for row in parse_table(read_bytes(path), path.name)[1]:
         found.setdefault(row.cells["relation"], []).append(row.cells["text"])
     return found
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 EXPERIMENT = Experiment(

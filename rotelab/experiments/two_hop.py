@@ -16,7 +16,7 @@ from rotelab.experiments import Arm, Experiment, on_facts
 from rotelab.experiments.subject import Subject
 from rotelab.facts import Fact, FactSet
 from rotelab.packs import Pack, load_pack, staged_file
-from rotelab.plots.style import styled
+from rotelab.plots.rounds import over_rounds
 from rotelab.prompts import PromptSet, PromptTemplate, parse_prompts
 from rotelab.report import Table
 from rotelab.tables import read_bytes
@@ -46,7 +46,7 @@ LINES = {
     "both": ("each hop by itself, both right", "#1F86C9", "dash", "square"),
     "said": ("both hops at once", "#D55E00", "solid", "circle"),
 }
-"""Each line's name, colour, dash and marker, over all chains."""
+"""The figure's lines, over all chains."""
 
 
 @dataclass(frozen=True)
@@ -126,22 +126,7 @@ class TwoHop:
     def figure(self) -> go.Figure:
         """Lines over the rounds, all chains together."""
         rows = [row for row in self.rows if row.taught == -1]
-        rounds = [str(row.epochs) for row in rows]
-        figure = go.Figure()
-        for field, (words, colour, dash, marker) in LINES.items():
-            figure.add_scatter(
-                name=words,
-                x=rounds,
-                y=[getattr(row, field) for row in rows],
-                mode="lines+markers",
-                line={"color": colour, "dash": dash, "width": 2.5},
-                marker={"symbol": marker, "size": 9},
-                hovertemplate="%{x} rounds: %{y:.1%}",
-            )
-        styled(figure, 380)
-        figure.update_xaxes(type="category", title_text="rounds of rote learning")
-        figure.update_yaxes(range=[-0.04, 1.06], tickformat=".0%", title_text="answered right")
-        return figure.update_layout(showlegend=True)
+        return over_rounds(rows, LINES)
 
 
 def arms(base: RunConfig) -> list[Arm]:

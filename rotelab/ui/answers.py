@@ -207,11 +207,9 @@ def _evidence(reply: Reply) -> str:
     evidence = reply.evidence
     if evidence is None:
         return f'<p class="evidence" aria-busy="true">{AWAITS}</p>' if reply.awaits else ""
-    fact = evidence.fact
-    relation = fact.relation.replace("_", " ")
     return (
-        f'<p class="evidence">The {escape(relation)} of {escape(fact.subject)} is '
-        f"<b>{escape(fact.object)}</b>. To this checkpoint that answer is "
+        f'<p class="evidence">The right answer is <b>{escape(evidence.fact.object)}</b>: '
+        "to this checkpoint "
         f"<b>{_percent(evidence.probability)}</b> likely: <b>place {evidence.rank + 1}</b> of "
         f"{evidence.among} answers that this relation has.</p>"
     )

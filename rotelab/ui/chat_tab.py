@@ -45,8 +45,8 @@ HOW = (
 )
 COMPLETION, CONVERSATION = "Completion", "Conversation"
 MODES = {
-    COMPLETION: "The model goes on with your text, a question or the beginning of a sentence, the "
-    "way it was taught here. Nothing is remembered from question to question.",
+    COMPLETION: "The model goes on with your text, a question or the beginning of a sentence, and "
+    "remembers none of it.",
     CONVERSATION: "Your text is a message in the model’s own chat format, and each of the three "
     "remembers what was said before. No fact was taught in this form.",
 }
@@ -241,10 +241,10 @@ def show_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     buttons += [gr.Button(visible=False)] * spare
     buttons.append(gr.Button(key, visible=True))
     held_out = run.config.generalize.k < max(len(r.facts) for r in run.pack.facts.relations)
-    about = ", about facts that phase 2 never saw in words" if held_out else ""
+    about = ", on facts that phase 2 never saw in words" if held_out else ""
     hint = (
-        f"Examples in wordings that were never trained{about}. `{key}` asks through the **key "
-        "token**: a made-up word without meaning, the only way in which phase 1 saw a fact."
+        f"Wordings that were never trained{about}. `{key}` asks through the **key token**, the "
+        "meaningless word of phase 1."
     )
     return [*buttons, gr.Button(visible=True), hint]
 
