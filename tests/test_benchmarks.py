@@ -6,7 +6,17 @@ import pytest
 import torch
 from taught import taught_run
 
-from benchmarks import chat, first_minute, kill_storm, load, page_cost, registry, scoring, training
+from benchmarks import (
+    chat,
+    first_minute,
+    kill_storm,
+    load,
+    opening,
+    page_cost,
+    registry,
+    scoring,
+    training,
+)
 from rotelab.config import MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.lab import Lab
@@ -153,3 +163,13 @@ def test_a_short_run_on_own_names_is_timed_and_scored(quick, monkeypatch, capsys
     (told,) = report["own"]
     assert report["walk_s"] is None and 0 < told["seconds"] == report["median_seconds"]
     assert all(0 <= told[name] <= 1 for name in first_minute.PROBES)
+
+
+@pytest.mark.browser
+def test_opening_a_run_is_timed_beside_computing_it_anew(run_id, capsys):
+    there = Lab.open().registry.runs()
+    report = opening.main(["--tries", "1", "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
+    assert report["run"] == run_id and report["computed_s"] > 0
+    assert all(0 < report[name]["first_s"] < 60 for name in opening.OPENINGS)
+    assert Lab.open().registry.runs() == there, "the lab itself is left alone"
