@@ -41,7 +41,11 @@ def sweep(
         typer.Option(help="Any other axis, as generalize.epochs=1,2,4; may be given often."),
     ] = None,
     resume: Annotated[
-        str, typer.Option(help="Go on with a sweep: its id, its beginning, or “latest”.")
+        str,
+        typer.Option(
+            help="Go on with a sweep: its id, its beginning, or “latest”. Finished runs with the "
+            "settings of some that it has not begun, such as imported ones, are taken in."
+        ),
     ] = "",
     name: Annotated[str, typer.Option(help="What to call the sweep.")] = "",
     json_output: Annotated[
@@ -54,7 +58,7 @@ def sweep(
     leaves a sweep that --resume goes on with, and so does a power cut.
     """
     from rotelab.lab import Lab
-    from rotelab.sweeps import go_on, left_of, plan
+    from rotelab.sweeps import go_on, left_of, plan, take_finished
     from rotelab.worker import agree_on, first_process
 
     given = [("memorize.epochs", phase1_epochs), ("generalize.k", k), (SEED, seeds)]
@@ -66,6 +70,8 @@ def sweep(
     lab, sweep_id = Lab.open(), ""
     if first_process():
         sweep_id = lab.registry.resolve_sweep(resume) if resume else plan(lab, typed, config, name)
+        if resume and (taken := take_finished(lab, sweep_id)):
+            print(f"Made before and taken in: {_runs(len(taken))}.", file=sys.stderr)
     sweep_id = agree_on(sweep_id, cpu=config.model.device == "cpu")
     bar = Bar()
     try:

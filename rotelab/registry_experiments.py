@@ -194,13 +194,20 @@ class ExperimentRows(RunRows):
             ).fetchall()  # fmt: skip
         return bool(rows)
 
-    def same_run(self, config: RunConfig, content_hash: str, within: Sequence[str]) -> str | None:
+    def same_run(
+        self,
+        config: RunConfig,
+        content_hash: str,
+        within: Sequence[str] = (),
+        free: bool = False,
+    ) -> str | None:
         """A run with the same settings and facts: finished, or left over in one of some sweeps.
 
         Args:
             config: the settings; by which name the facts went is all the same.
             content_hash: of the facts and prompts.
             within: sweeps whose unfinished runs count too.
+            free: only runs that belong to no sweep count.
 
         Returns:
             Its id, the newest finished one before any other; None where there is none.
@@ -217,6 +224,8 @@ class ExperimentRows(RunRows):
             ).fetchall()
         for run_id, status, sweep_id, text in rows:
             if status != "finished" and sweep_id not in within:
+                continue
+            if free and sweep_id is not None:
                 continue
             try:
                 same = read_config(text, f"run {run_id}").to_dict() | {"pack": ""} == wanted

@@ -133,6 +133,31 @@ class SweepRows(QueueRows):
             ).fetchall()
         return [self.run(run_id) for (run_id,) in ids]
 
+    def join_sweep(self, run_id: str, made: str) -> bool:
+        """Puts a finished run of no sweep in the place of one that a sweep has not begun.
+
+        Args:
+            run_id: the one that is queued; it goes.
+            made: the one that takes its name and its place; its settings and facts are the same.
+
+        Returns:
+            Whether it was done; not if one of the two is no longer what it was.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            queued, other = self._require(db, run_id), self._require(db, made)
+            if (queued["status"], other["status"], other["sweep_id"]) != (
+                "queued", "finished", None,
+            ):  # fmt: skip
+                return False
+            place = {key: queued[key] for key in ("name", "sweep_id", "sweep_position")}
+            db.execute("DELETE FROM runs WHERE id = ?", [run_id])
+            db.table("runs").update(other["number"], place)
+        return True
+
     def take_phase1(self, run_id: str, source: str, origin: str) -> None:
         """Copies what another run recorded in phase 1, and writes down where that came from.
 

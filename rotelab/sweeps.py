@@ -78,6 +78,26 @@ def go_on(lab: Lab, sweep_id: str, watch: Watch) -> bool:
     return ended
 
 
+def take_finished(lab: Lab, sweep_id: str) -> list[str]:
+    """Takes finished runs of no sweep into one, in place of its own that are queued still.
+
+    So a sweep can be shared out: what another machine made of it is imported, and not made again.
+
+    Returns:
+        The ids of the runs that were taken in; their settings and facts are those of the sweep's.
+
+    Raises:
+        LabError: the registry can't be read or written.
+    """
+    taken = []
+    for run in left_of(lab, sweep_id):
+        if run.status == "queued":
+            made = lab.registry.same_run(run.config, run.content_hash, free=True)
+            if made and lab.registry.join_sweep(run.id, made):
+                taken.append(made)
+    return taken
+
+
 def left_of(lab: Lab, sweep_id: str) -> list[RunRow]:
     """The runs of a sweep that have yet to come to their end and that nobody works on.
 

@@ -13,11 +13,13 @@ from safetensors.torch import load_file
 from test_cli import ROOT, nothing_saved, refused, rotelab
 
 from rotelab import experiment, sweeps, worker
+from rotelab.bundles import export_run, import_bundle
 from rotelab.checkpoints import read_meta
 from rotelab.config import RunConfig
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder, states_file
+from rotelab.settings import Settings
 from rotelab.sweep_axes import MAX_RUNS, cell_name, grid, label_of, parse_axis, read_axes
 from rotelab.sweep_results import read_sweep
 
@@ -398,6 +400,39 @@ def test_there_is_no_such_sweep(own_home):
     refused(rotelab("sweep", "--resume", "sweep-1"), "There is no sweep 'sweep-1'")
 
 
+# Made elsewhere ----------------------------------------------------------------------------------
+
+
+def test_what_another_machine_made_of_a_sweep_is_not_made_again(lab, base, tmp_path, monkeypatch):
+    sweep_id = sweeps.plan(lab, read_axes([("seed", [0, 1])], base), base)
+    first, second = lab.registry.sweep_runs(sweep_id)
+    there = Lab.open(Settings(tmp_path / "elsewhere"))
+    bundle = tmp_path / "run.zip"
+    export_run(there.registry, there.settings, alone(there, second.config), bundle)
+    made = import_bundle(lab.registry, lab.settings, bundle).run_id
+
+    assert sweeps.take_finished(lab, sweep_id) == [made]
+    learned = trainings(monkeypatch)
+    assert sweeps.go_on(lab, sweep_id, quiet) and len(learned) == 1
+    runs = lab.registry.sweep_runs(sweep_id)
+    assert [run.id for run in runs] == [first.id, made]
+    assert [(run.name, run.status) for run in runs] == [
+        ("seed=0", "finished"), ("seed=1", "finished")
+    ]  # fmt: skip
+    assert len(lab.registry.runs()) == 2, "the one that was queued is gone"
+    assert everything(lab, made)["scores"] == everything(lab, alone(lab, second.config))["scores"]
+
+
+def test_only_a_finished_run_of_no_sweep_with_the_same_settings_is_taken_in(lab, base):
+    other, _ = swept(lab, base, seed=[0])
+    alone(lab, replace(base, seed=2, facts=5))
+    sweep_id = sweeps.plan(lab, {"seed": [0, 2]}, base)
+    lab.registry.create_run(replace(base, seed=2), lab.facts_for(base))  # waits in the queue
+    assert sweeps.take_finished(lab, sweep_id) == []
+    assert [run.status for run in lab.registry.sweep_runs(sweep_id)] == ["queued", "queued"]
+    assert len(lab.registry.sweep_runs(other)) == 1
+
+
 # The command line --------------------------------------------------------------------------------
 
 
@@ -433,7 +468,8 @@ def test_a_sweep_on_the_command_line(tiny_folder, own_home):
 
     text = rotelab("report", "sweep-latest")
     assert text.code == 0 and "test, held out" in text.out and "4 of 4 runs finished" in text.out
-    assert rotelab("sweep", "--resume", "latest").out.strip() == text.out.strip()
+    again = rotelab("sweep", "--resume", "latest")
+    assert again.out.strip() == text.out.strip() and "taken in" not in again.err
     assert json.loads(rotelab("report", result["sweep_id"], "--json").out) == {
         "id": result["sweep_id"], "tables": result["tables"],
     }  # fmt: skip
