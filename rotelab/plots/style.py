@@ -44,7 +44,8 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 PLOT_CSS = """
 .js-plotly-plot .infolayer text, .js-plotly-plot .xaxislayer-above text,
 .js-plotly-plot .yaxislayer-above text, .js-plotly-plot .xaxislayer-below text,
-.js-plotly-plot .yaxislayer-below text, .js-plotly-plot .bartext-outside {
+.js-plotly-plot .yaxislayer-below text, .js-plotly-plot .bartext-outside,
+.js-plotly-plot .heatmap-label text {
   fill: var(--body-text-color) !important; }
 .js-plotly-plot .modebar-btn path { fill: var(--body-text-color-subdued) !important; }
 .js-plotly-plot .modebar-btn--logo { display: none !important; }
@@ -52,6 +53,12 @@ PLOT_CSS = """
 """
 """Goes into the page's style sheet: a figure is drawn on the server, which can't know the theme, so
 its text takes the page's colour in the browser."""
+
+
+def translucent(colour: str, opacity: float) -> str:
+    """A colour such as `#1F86C9` that lets the ground through, as CSS."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def styled(figure: go.Figure, height: int = 360) -> go.Figure:

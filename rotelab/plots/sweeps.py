@@ -15,6 +15,7 @@ from rotelab.plots.style import (
     SERIES_MARKERS,
     TEXT,
     styled,
+    translucent,
 )
 from rotelab.sweep_results import Plane, Spread
 
@@ -36,7 +37,7 @@ def heatmap(plane: Plane, name: str = "") -> go.Figure:
             y=[_name(value) for value in plane.ys],
             text=[[_short(s) for s in row] for row in plane.spreads],
             texttemplate="%{text}",
-            textfont={"size": 13},
+            textfont={"size": 15},
             customdata=[[_words(s) for s in row] for row in plane.spreads],
             hovertemplate="%{customdata}<extra></extra>",
             hoverongaps=True,
@@ -44,7 +45,8 @@ def heatmap(plane: Plane, name: str = "") -> go.Figure:
             zmax=1,
             xgap=2,
             ygap=2,
-            colorscale=[[0, "rgba(128,140,160,0.16)"], [1, colour]],
+            # Let through a quarter of the ground: the cells' text has the page's own colour.
+            colorscale=[[0, "rgba(128,140,160,0.16)"], [1, translucent(colour, 0.75)]],
             showscale=False,  # the figures themselves stand in the cells
         )
     )
@@ -130,8 +132,8 @@ def _line(figure: go.Figure, place: int, name: str, points: list[tuple[Any, Spre
         lower = [mean - d for mean, d in zip(means, deviations, strict=True)]
         figure.add_scatter(
             x=[*xs, *reversed(xs)], y=[*upper, *reversed(lower)], fill="toself", mode="lines",
-            fillcolor=_pale(colour), line={"width": 0}, hoverinfo="skip", showlegend=False,
-            legendgroup=name, name=f"{name} ± deviation",
+            fillcolor=translucent(colour, 0.18), line={"width": 0}, hoverinfo="skip",
+            showlegend=False, legendgroup=name, name=f"{name} ± deviation",
         )  # fmt: skip
     figure.add_scatter(
         x=xs,
@@ -168,8 +170,3 @@ def _name(value: Any) -> str:
 
 def _or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _pale(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.18)"
