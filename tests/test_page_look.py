@@ -137,7 +137,8 @@ def test_training_is_started_from_the_keyboard_alone(busy):
             way.append(page.evaluate(FOCUS))
             if way[-1][0] == "room-train-button":
                 page.keyboard.press("Enter")
-                page.locator("#train-start").wait_for()
+                for part in ("#train-preset input", "#train-pack input", "#train-start"):
+                    page.locator(part).first.wait_for()
         assert [name for name, ringed in way if not ringed] == []
         order = list(dict.fromkeys(name for name, _ in way if name.startswith("train-")))
         assert order == ["train-preset", "train-pack", "train-start"]
