@@ -138,7 +138,8 @@ class SweepRows(QueueRows):
 
         Args:
             run_id: the one that is queued; it goes.
-            made: the one that takes its name and its place; its settings and facts are the same.
+            made: the one that takes its place, and its name if it has none; its settings and facts
+                are the same.
 
         Returns:
             Whether it was done; not if one of the two is no longer what it was.
@@ -153,7 +154,8 @@ class SweepRows(QueueRows):
                 "queued", "finished", None,
             ):  # fmt: skip
                 return False
-            place = {key: queued[key] for key in ("name", "sweep_id", "sweep_position")}
+            place = {key: queued[key] for key in ("sweep_id", "sweep_position")}
+            place["name"] = other["name"] or queued["name"]
             db.execute("DELETE FROM runs WHERE id = ?", [run_id])
             db.table("runs").update(other["number"], place)
         return True
