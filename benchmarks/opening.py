@@ -8,12 +8,15 @@ anew for each try. Counted is from the click to the last figure drawn:
 | what | figures |
 | --- | --- |
 | look inside | the five of the tab “Look inside”: likeness, its change, lens, weights, map |
+| another run | the same five, another finished run having been chosen there |
 | scores | the bars of “Runs” |
 | curves | the learning curves of “Runs” |
 
-The first try also pays for what a server and a browser do once. Beside it stands what the tab
-“Look inside” would wait for if the lab kept nothing: the run's model loaded, all its prompts read
-at every checkpoint, likeness and lens computed. `--json` ends with one object.
+“Rested” means that the page was left alone for some seconds before the first click, as a person
+does who looks at it; “at once” that a program clicked as soon as there was a tab. The first try
+also pays for what a server and a browser do once. Beside it stands what the tab “Look inside” would
+wait for if the lab kept nothing: the run's model loaded, all its prompts read at every checkpoint,
+likeness and lens computed. `--json` ends with one object.
 """
 
 from __future__ import annotations
@@ -39,23 +42,26 @@ from page import browser_page, served
 from benchmarks.scoring import finished_run
 from rotelab.errors import LabError
 from rotelab.experiments.subject import Subject
-from rotelab.registry import Registry, RunRow
+from rotelab.registry import Registry, RunRow, RunSummary
 from rotelab.settings import Settings
 
+LOOK = ("plot-similarity", "plot-delta", "plot-lens", "plot-changes", "plot-pca")
+ANOTHER = "another run"
 OPENINGS = {
-    "look inside": (
-        "Look inside",
-        ("plot-similarity", "plot-delta", "plot-lens", "plot-changes", "plot-pca"),
-    ),
+    "look inside": ("Look inside", LOOK),
+    ANOTHER: ("", LOOK),
     "scores": ("Runs", ("run-bars",)),
     "curves": ("Curves", ("run-curves",)),
 }
 """The tab to click for each, one after the other, and the figures to wait for."""
 
-DRAWN = """ids => ids.every(id => {
-  const drawn = document.querySelector(`#${id} .main-svg`);
-  return drawn && drawn.getBoundingClientRect().height > 100;
+DRAWN = """([ids, run]) => ids.every(id => {
+  const figure = document.querySelector(`#${id} .js-plotly-plot`);
+  const drawn = figure?.querySelector(".main-svg");
+  return drawn && drawn.getBoundingClientRect().height > 100
+    && figure.layout.meta?.name?.startsWith(run);
 })"""
+REST_S = 4.0
 LONGEST_MS = 60_000
 
 
@@ -63,47 +69,77 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures, prints, and returns what `--json` prints."""
     options = _options(words)
     settings = Settings(Path(options.home)) if options.home else Settings.from_environment()
-    run = finished_run(Registry(settings), "latest")
+    registry = Registry(settings)
+    run = finished_run(registry, "latest")
+    other = next((r for r in registry.runs(status="finished") if r.id != run.id), None)
     with tempfile.TemporaryDirectory(prefix="rotelab-opening-") as folder:
         copy = Settings(Path(folder) / "home")
-        copied(settings, copy, run)
+        copied(settings, copy, [run.id, *([other.id] if other else [])])
         with served(copy.home) as server:
-            tries = [opened(server.url) for _ in range(options.tries)]
+            turns = [0.0, REST_S] * options.tries
+            tries = [opened(server.url, rest, run.id, other) for rest in turns]
         anew = computed(copy, run)
     report: dict[str, Any] = {"run": run.id, "computed_s": round(anew, 2)}
-    print(f"{'opened':12} {'first':>7} {'median':>7} {'slowest':>7} {'computed':>9}")
+    heads = ("first", "at once", "rested", "slowest", "computed")
+    print(f"{'opened':12} " + " ".join(f"{head:>8}" for head in heads))
     for name in OPENINGS:
-        first, *later = [one[name] for one in tries]
-        later = later or [first]
-        told = {"first_s": first, "median_s": statistics.median(later), "slowest_s": max(later)}
+        hasty, rested = ([one[name] for one in tries[i::2] if name in one] for i in (0, 1))
+        if not hasty:
+            continue
+        told = {
+            "first_s": hasty[0],
+            "at_once_s": statistics.median(hasty[1:] or hasty),
+            "rested_s": statistics.median(rested),
+            "slowest_rested_s": max(rested),
+        }
         report[name] = {key: round(value, 3) for key, value in told.items()}
-        plain = f"{anew:9.1f}" if name == "look inside" else " " * 9
-        print(f"{name:12} " + " ".join(f"{value:7.2f}" for value in told.values()) + " " + plain)
+        plain = f"{anew:8.1f}" if name == "look inside" else " " * 8
+        print(f"{name:12} " + " ".join(f"{value:8.2f}" for value in told.values()) + " " + plain)
     if options.json:
         print(json.dumps(report))
     return report
 
 
-def copied(settings: Settings, copy: Settings, run: RunRow) -> None:
-    """Copies a lab's registry and one run's files, so that nothing is written into the lab."""
+def copied(settings: Settings, copy: Settings, runs: Sequence[str]) -> None:
+    """Copies a lab's registry and some runs' files, so that nothing is written into the lab."""
     copy.home.mkdir(parents=True)
     with (
         closing(sqlite3.connect(settings.database)) as source,
         closing(sqlite3.connect(copy.database)) as target,
     ):
         source.backup(target)
-    shutil.copytree(settings.run_folder(run.id), copy.run_folder(run.id))
+    for run_id in runs:
+        shutil.copytree(settings.run_folder(run_id), copy.run_folder(run_id))
 
 
-def opened(url: str) -> dict[str, float]:
-    """Seconds from each click to the last figure drawn, on a page loaded anew."""
+def opened(url: str, rest_s: float, run_id: str, other: RunSummary | None) -> dict[str, float]:
+    """Seconds from each click to the last figure drawn, on a page loaded anew.
+
+    Args:
+        url: of the page.
+        rest_s: how long it is left alone first.
+        run_id: of the run that it shows by itself.
+        other: another run; without one that is left out.
+    """
     took = {}
-    with browser_page(url, 1280, 720) as (page, _):
+    with browser_page(url, 1280, 720, guarded=False) as (page, _):
+        page.wait_for_timeout(1000 * rest_s)
         for name, (tab, figures) in OPENINGS.items():
-            began = time.monotonic()
-            page.get_by_role("tab", name=tab).first.click()
-            page.wait_for_function(DRAWN, arg=list(figures), timeout=LONGEST_MS)
+            shown = other.id if name == ANOTHER and other else run_id
+            if name == ANOTHER:
+                if other is None:
+                    continue
+                page.locator("#representations-run input").click()
+                label = other.name or f"Run {other.number}"
+                choice = page.get_by_role("option", name=f"{label} · {other.pack_name} · ").first
+                began = time.monotonic()
+                choice.click()
+            else:
+                began = time.monotonic()
+                page.get_by_role("tab", name=tab).first.click()
+            page.wait_for_function(DRAWN, arg=[list(figures), shown], timeout=LONGEST_MS)
             took[name] = time.monotonic() - began
+            page.wait_for_timeout(1000 * min(rest_s, 1.0))
     return took
 
 

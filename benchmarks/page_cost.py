@@ -128,7 +128,7 @@ def _train(lab: Lab, options: argparse.Namespace) -> float:
 @contextlib.contextmanager
 def _watched(url: str) -> Iterator[None]:
     """A browser with the Train tab open, which shows the newest run by itself."""
-    with browser_page(url, tab="Train"):
+    with browser_page(url, tab="Train", guarded=False):
         yield
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from fabricated import NASTY, finished
 from page import browser_page, served, until
@@ -21,7 +22,7 @@ from rotelab.registry import CHECKPOINTS, ChatAnswer
 from rotelab.settings import Settings
 from rotelab.ui import chat_history, chat_tab, representations_tab
 from rotelab.ui.answers import AWAITS, MARKS, answer_card, empty_card, history_html
-from rotelab.ui.run_chooser import choose_one, offered
+from rotelab.ui.run_chooser import offered
 
 
 @pytest.fixture(scope="module")
@@ -208,12 +209,25 @@ def test_examples_are_buttons_and_the_key_token_is_explained(lab, home):
 
 
 def test_the_chosen_run_stays_chosen(lab, home):
-    _, known = offered(lab)
+    newest, known, moved = offered(lab, None, [])
+    assert newest.value == home[2] and moved == gr.skip()
     assert [row[0] for row in known] == [home[2], home[1]]
-    assert choose_one(known, home[1]) == choose_one(known, home[2])  # both: nothing to change
-    assert choose_one(known, None)["value"] == home[2]
-    assert choose_one(known, "gone")["value"] == home[2]
-    assert choose_one([], "gone")["value"] is None
+    for chosen in (home[1], home[2]):
+        same, again, moved = offered(lab, chosen, known)
+        assert "value" not in same.constructor_args and again == known and moved == gr.skip()
+    assert offered(lab, "gone", known)[0].value == home[2]
+    none, known, _ = offered(lab, "gone", known, "failed")
+    assert none.constructor_args["value"] is None and known == []
+
+
+def test_it_is_told_where_the_chosen_run_has_moved_on(lab, home):
+    known = offered(lab, home[1], [])[1]
+    other = [[run_id, "queued" if run_id == home[2] else status, phase]
+             for run_id, status, phase in known]  # fmt: skip
+    assert offered(lab, home[1], other)[2] == gr.skip()
+    mine = [[run_id, "running" if run_id == home[1] else status, phase]
+            for run_id, status, phase in known]  # fmt: skip
+    assert offered(lab, home[1], mine)[2] > 0
 
 
 # Handlers of the representations ------------------------------------------------------------------

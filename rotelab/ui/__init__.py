@@ -30,6 +30,7 @@ from rotelab.ui import (
 )
 from rotelab.ui.access import HOME, access
 from rotelab.ui.common import CHECKPOINT_HINTS, CHECKPOINT_NAMES, bound, checkpoint_badge
+from rotelab.ui.plot_tools import fetch_ahead
 from rotelab.ui.provisioning import Provisioning, build_banner
 from rotelab.ui.server import (
     free_socket,
@@ -112,6 +113,7 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
         }
         _run_clocks_on_show(tabs, clocks)
         _return_after_reload(demo, tabs)
+        fetch_ahead(demo)
         demo.load(bound(runs_tab.open_link, lab), None, [tabs, *runs.linked], **facts_tab.QUIET)
         start.started.change(
             bound(train_tab.watch, lab), start.started, train.started_outputs, **facts_tab.QUIET
@@ -132,7 +134,7 @@ def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, room, tab, *news: gr.St
     gr.on(
         [demo.load, item.select, *(state.change for state in news)],
         bound(room.refresh, lab),
-        None,
+        getattr(tab, "refresh_inputs", None),
         tab.refresh_outputs,
         **facts_tab.QUIET,
     )

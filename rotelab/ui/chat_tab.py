@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -24,7 +24,7 @@ from rotelab.ui.answers import (
 )
 from rotelab.ui.chat_history import export_history, shown_history
 from rotelab.ui.common import CHECKPOINT_NAMES, bound
-from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
+from rotelab.ui.run_chooser import QUIET, RunChooser, build_run_chooser, offered
 
 EXAMPLES = 3
 MAX_TOKENS = 64
@@ -65,8 +65,7 @@ class ChatTab:
     """What others need of this tab.
 
     Args:
-        run: the chooser of runs; its value is a run's id.
-        known: what is known of the runs that the chooser offers.
+        chooser: of the run.
         question: the box.
         cards: the answers, by checkpoint in the order of `CHECKPOINTS`.
         note: why it can't answer, or what is missing.
@@ -79,8 +78,7 @@ class ChatTab:
         export: writes it into a file, which `export_file` then offers.
     """
 
-    run: gr.Dropdown
-    known: gr.State
+    chooser: RunChooser
     question: gr.Textbox
     ask: gr.Button
     cards: tuple[gr.HTML, ...]
@@ -98,7 +96,16 @@ class ChatTab:
     history_view: gr.HTML
     export: gr.Button
     export_file: gr.DownloadButton
-    refresh_outputs: list[Any] = field(default_factory=list)
+
+    @property
+    def refresh_inputs(self) -> list[Any]:
+        """What `refresh` is told."""
+        return self.chooser.inputs
+
+    @property
+    def refresh_outputs(self) -> list[Any]:
+        """What `refresh` fills."""
+        return self.chooser.outputs
 
 
 def build_chat_tab(lab: Lab) -> ChatTab:
@@ -110,7 +117,7 @@ def build_chat_tab(lab: Lab) -> ChatTab:
     draw, talk = gr.State(0), gr.State({})
     gr.Markdown(INTRO)
     with gr.Row(equal_height=True):
-        run, known = build_run_chooser("chat-run", scale=5)
+        chooser = build_run_chooser(lab, "chat-run", scale=5)
         question = gr.Textbox(
             label="Your question, or the beginning of a sentence", elem_id="chat-question",
             placeholder="Who is …?", max_lines=3, max_length=MAX_QUESTION, scale=6,
@@ -169,21 +176,20 @@ def build_chat_tab(lab: Lab) -> ChatTab:
             elem_id="chat-export-file",
         )  # fmt: skip
     tab = ChatTab(
-        run, known, question, button, cards, remark, tuple(examples), other, draw, key_hint,
+        chooser, question, button, cards, remark, tuple(examples), other, draw, key_hint,
         length, temperature, mode, mode_words, afresh, talk, history_view, export, export_file,
-        [run, known],
     )  # fmt: skip
     _wire(lab, tab)
     return tab
 
 
-def refresh(lab: Lab) -> list[Any]:
+def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
     """Reads the list of runs anew; in the order of `ChatTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
     """
-    return offered(lab)
+    return offered(lab, run_id, known)
 
 
 def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
@@ -402,40 +408,41 @@ def _no_examples() -> list[Any]:
 def _wire(lab: Lab, tab: ChatTab) -> None:
     shown_examples = [*tab.examples, tab.other_examples, tab.key_hint]
     history, remark = [tab.history_view, tab.export, tab.export_file], gr.State()
-    tab.run.change(
-        bound(choose, lab), [tab.run, tab.draw],
+    run = tab.chooser.run
+    run.change(
+        bound(choose, lab), [run, tab.draw],
         [tab.note, *tab.cards, *shown_examples, tab.talk, *history], **QUIET,
     )  # fmt: skip
     gr.on(
-        [tab.mode.change, tab.afresh.click], bound(choose_mode, lab), [tab.run, tab.mode],
+        [tab.mode.change, tab.afresh.click], bound(choose_mode, lab), [run, tab.mode],
         [tab.mode_words, tab.afresh, tab.talk, *tab.cards, tab.length], **QUIET,
     )  # fmt: skip
-    tab.export.click(bound(export_history, lab), tab.run, tab.export_file, **QUIET)
-    tab.known.change(bound(renew, lab), [tab.run], [tab.note], **QUIET)
+    tab.export.click(bound(export_history, lab), run, tab.export_file, **QUIET)
+    tab.chooser.moved.change(bound(renew, lab), [run], [tab.note], **QUIET)
     tab.other_examples.click(
-        bound(more_examples, lab), [tab.run, tab.draw], [tab.draw, *shown_examples], **QUIET
+        bound(more_examples, lab), [run, tab.draw], [tab.draw, *shown_examples], **QUIET
     )
     asking = {
         "fn": bound(ask, lab),
-        "inputs": [tab.run, tab.question, tab.length, tab.temperature, tab.mode, tab.talk],
+        "inputs": [run, tab.question, tab.length, tab.temperature, tab.mode, tab.talk],
         "outputs": [*tab.cards, tab.talk, remark],
         "concurrency_id": "model",
         **QUIET,
     }
     settling = {
         "fn": bound(settle, lab),
-        "inputs": [tab.run, remark],
+        "inputs": [run, remark],
         "outputs": [tab.note, *history],
         **QUIET,
     }
     waiting = [tab.question, tab.note, *tab.cards]
     gr.on(
         [tab.ask.click, tab.question.submit], bound(begin, lab),
-        [tab.run, tab.question, tab.mode, tab.talk], waiting, queue=False, **QUIET,
+        [run, tab.question, tab.mode, tab.talk], waiting, queue=False, **QUIET,
     ).then(**asking).then(**settling).then(
         cleared, [tab.mode, tab.question, tab.talk], tab.question, queue=False, **QUIET
     )  # fmt: skip
     for example in tab.examples:
         example.click(
-            bound(begin, lab), [tab.run, example, tab.mode, tab.talk], waiting, queue=False, **QUIET
+            bound(begin, lab), [run, example, tab.mode, tab.talk], waiting, queue=False, **QUIET
         ).then(**asking).then(**settling)  # fmt: skip

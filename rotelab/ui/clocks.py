@@ -72,7 +72,7 @@ def fill_on_news(
     outputs: list[Any],
     glance: Callable | None = None,
     often: tuple[Any, ...] = (),
-) -> None:
+) -> gr.State:
     """Has a clock look, and fills the outputs only where there is something new.
 
     The clock itself fills a state and no more; the change of that fills the outputs.
@@ -86,6 +86,9 @@ def fill_on_news(
         glance: at less cost than `look`, whether that has something new, and values for `often`;
             by default `look` is asked.
         often: outputs that change at nearly every tick.
+
+    Returns:
+        What has `look` asked at once, without waiting for a tick, when it is given another number.
     """
     pulse, every = gr.State(0), gr.State(float(timer.value))
 
@@ -112,3 +115,4 @@ def fill_on_news(
     quiet = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 8}
     timer.tick(tick, [every, *inputs], [*often, pulse], **quiet)
     pulse.change(fill, [every, *inputs], [*outputs, timer, every], **quiet)
+    return pulse

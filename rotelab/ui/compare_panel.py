@@ -182,7 +182,7 @@ def wire_compare_panel(lab: Lab, run: gr.State, news: Any, panel: ComparePanel) 
     Args:
         lab: has the registry.
         run: holds the chosen run's id.
-        news: a component that changes when there is something new to say of the run.
+        news: a component that changes with the run on show, and when that has something new.
         panel: the panel.
     """
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
@@ -192,7 +192,7 @@ def wire_compare_panel(lab: Lab, run: gr.State, news: Any, panel: ComparePanel) 
     )  # fmt: skip
     asked = [run, panel.others, panel.at]
     gr.on(
-        [run.change, news.change, panel.others.change],
+        [news.change, panel.others.change],
         bound(fill_compare, lab), asked, panel.filled, trigger_mode="always_last", **quiet,
     )  # fmt: skip
     for button, by in ((panel.back, -1), (panel.on, 1)):

@@ -3,7 +3,7 @@ found."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -19,7 +19,7 @@ from rotelab.ui.clocks import Pace, fill_on_news
 from rotelab.ui.common import ago, bound, duration, escape, roughly
 from rotelab.ui.estimate import estimate
 from rotelab.ui.plot_tools import build_plot
-from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
+from rotelab.ui.run_chooser import QUIET, RunChooser, build_run_chooser, offered
 
 TICK_S = 1.0
 PACE = Pace(TICK_S, 10)
@@ -45,9 +45,8 @@ class ExperimentsTab:
     Args:
         choice: the experiment; its value is a name.
         about: its question, what is expected and what it needs.
-        run: the finished run to start it on.
+        chooser: of the finished run to start it on.
         cost: which runs it would make, and how long that takes.
-        known: what is known of the runs that the chooser offers.
         start: starts it.
         stop: ends the one that is shown, while it is at work.
         made: those that were made; its value is an experiment's id.
@@ -63,9 +62,8 @@ class ExperimentsTab:
 
     choice: gr.Radio
     about: gr.HTML
-    run: gr.Dropdown
+    chooser: RunChooser
     cost: gr.HTML
-    known: gr.State
     start: gr.Button
     stop: gr.Button
     made: gr.Dropdown
@@ -75,7 +73,16 @@ class ExperimentsTab:
     figure: gr.Plot
     reading: gr.HTML
     clock: gr.Timer
-    refresh_outputs: list[Any] = field(default_factory=list)
+
+    @property
+    def refresh_inputs(self) -> list[Any]:
+        """What `refresh` is told."""
+        return self.chooser.inputs
+
+    @property
+    def refresh_outputs(self) -> list[Any]:
+        """What `refresh` fills."""
+        return [*self.chooser.outputs, self.start]
 
     @property
     def shown(self) -> list[Any]:
@@ -101,7 +108,7 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
         with gr.Column(scale=1):
             about = gr.HTML(about_html(there[first]), padding=False, elem_id="experiment-about")
             with gr.Row(equal_height=True):
-                run, known = build_run_chooser("experiment-run", scale=4)
+                chooser = build_run_chooser(lab, "experiment-run", scale=4)
                 start = gr.Button(
                     "Start", variant="primary", scale=1, min_width=120, elem_id="experiment-start"
                 )
@@ -119,21 +126,21 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
             reading = gr.HTML(reading_html(there[first]), padding=False)
             tables = gr.HTML("", padding=False, elem_id="experiment-tables")
     tab = ExperimentsTab(
-        choice, about, run, cost, known, start, stop, made, seen, state, tables, figure, reading,
-        gr.Timer(TICK_S), [run, known, start],
+        choice, about, chooser, cost, start, stop, made, seen, state, tables, figure, reading,
+        gr.Timer(TICK_S),
     )  # fmt: skip
     _wire(lab, tab)
     return tab
 
 
-def refresh(lab: Lab) -> list[Any]:
+def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
     """The finished runs of now; in the order of `ExperimentsTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
     """
-    chooser, known = offered(lab, "finished")
-    return [chooser, known, gr.Button(interactive=bool(known))]
+    chooser, now, moved = offered(lab, run_id, known, "finished")
+    return [chooser, now, moved, gr.Button(interactive=bool(now))]
 
 
 def choose(lab: Lab, name: str) -> list[Any]:
@@ -349,16 +356,18 @@ def _wire(lab: Lab, tab: ExperimentsTab) -> None:
         trigger_mode="always_last", **ONE_BY_ONE,
     )  # fmt: skip
     # A page that is opened anew shows what is at work, or the newest result.
-    tab.known.change(
+    tab.chooser.known.change(
         bound(renew, lab), [tab.choice, tab.seen], [tab.made, *tab.shown],
         trigger_mode="always_last", **ONE_BY_ONE,
     )  # fmt: skip
     gr.on(
-        [tab.run.change, tab.choice.change, tab.figure.change],
-        bound(cost_html, lab), [tab.choice, tab.run], tab.cost,
+        [tab.chooser.run.change, tab.choice.change, tab.figure.change],
+        bound(cost_html, lab), [tab.choice, tab.chooser.run], tab.cost,
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
     tab.made.input(bound(show, lab), tab.made, tab.shown, **ONE_BY_ONE)
-    tab.start.click(bound(press, lab), [tab.choice, tab.run], [tab.made, *tab.shown], **ONE_BY_ONE)
+    tab.start.click(
+        bound(press, lab), [tab.choice, tab.chooser.run], [tab.made, *tab.shown], **ONE_BY_ONE
+    )
     tab.stop.click(bound(halt, lab), tab.seen, tab.shown, **ONE_BY_ONE)
     fill_on_news(tab.clock, PACE, bound(tick, lab), [tab.choice, tab.seen], [tab.made, *tab.shown])

@@ -1,6 +1,7 @@
 """What stands under a figure: buttons that save it, and a slider that plays it.
 
-Both work in the browser (`assets/plots.js`); the server is not asked again.
+Both work in the browser (`assets/plots.js`); the server is not asked again. And what a browser
+needs to draw any figure, fetched ahead.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from rotelab.ui.common import escape
 
 SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "plots.js"
 
+PATIENCE_MS = 300
+"""How long a page that has just been opened is left to itself."""
+
 FORMATS = {
     "csv": ("CSV", "the numbers of this figure as a table"),
     "png": ("PNG", "this figure as a picture of 3300 pixels across, on white"),
@@ -25,6 +29,30 @@ FORMATS = {
 def head() -> str:
     """What the page's head needs for all this."""
     return f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
+
+
+def fetch_ahead(demo: gr.Blocks) -> None:
+    """Has a browser read Plotly once the page is there and it has nothing else to do.
+
+    Gradio fetches it with the first figure that is shown, which then waits a good second for it
+    (`benchmarks/opening.py`). Where Gradio keeps it under another name, that is how it stays.
+    """
+    path = plotly_file()
+    if path is None:
+        return
+    js = f"""() => {{
+        const idle = window.requestIdleCallback ?? (soon => setTimeout(soon, 200));
+        const plotly = new URL("assets/{path.name}", document.baseURI);
+        setTimeout(() => idle(() => import(plotly).catch(() => {{}})), {PATIENCE_MS});
+    }}"""
+    demo.load(None, None, None, js=js, show_progress="hidden", api_visibility="private")
+
+
+def plotly_file() -> Path | None:
+    """The file in which Gradio ships Plotly; None where there is not exactly one that looks so."""
+    shipped = Path(gr.__file__).parent / "templates" / "frontend" / "assets"
+    found = list(shipped.glob("PlotlyPlot-*.js"))
+    return found[0] if len(found) == 1 else None
 
 
 def build_plot(plot: str, label: str, **options: Any) -> gr.Plot:

@@ -3,8 +3,8 @@ checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -29,7 +29,7 @@ from rotelab.ui import representations_words as words
 from rotelab.ui.common import bound, checkpoint_badge, escape
 from rotelab.ui.layers_panel import LayersPanel, build_layers_panel, fill_layers, no_layers
 from rotelab.ui.plot_tools import build_how, build_saving, player
-from rotelab.ui.run_chooser import QUIET, build_run_chooser, offered
+from rotelab.ui.run_chooser import QUIET, RunChooser, build_run_chooser, offered
 
 MOVING, SIDE_BY_SIDE = "One map that moves", "Side by side"
 
@@ -39,8 +39,7 @@ class RepresentationsTab:
     """What others need of this tab.
 
     Args:
-        run: the chooser of runs; its value is a run's id.
-        known: what is known of the runs that the chooser offers.
+        chooser: of the run.
         note: what is missing, or what the run shows in words.
         figures: holds all figures; hidden while there is nothing to show.
         kind: lines or maps.
@@ -54,8 +53,7 @@ class RepresentationsTab:
         pca_note: why it is missing.
     """
 
-    run: gr.Dropdown
-    known: gr.State
+    chooser: RunChooser
     note: gr.HTML
     figures: gr.Column
     kind: gr.Radio
@@ -67,7 +65,16 @@ class RepresentationsTab:
     player: gr.HTML
     pca: gr.Plot
     pca_note: gr.HTML
-    refresh_outputs: list[Any] = field(default_factory=list)
+
+    @property
+    def refresh_inputs(self) -> list[Any]:
+        """What `refresh` is told."""
+        return self.chooser.inputs
+
+    @property
+    def refresh_outputs(self) -> list[Any]:
+        """What `refresh` fills."""
+        return self.chooser.outputs
 
     @property
     def outputs(self) -> list[Any]:
@@ -90,7 +97,7 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
     """
     with gr.Row(equal_height=True):
         gr.Markdown(words.INTRO)
-        run, known = build_run_chooser("representations-run")
+        chooser = build_run_chooser(lab, "representations-run")
     remark = gr.HTML(_note(words.NO_RUN), elem_id="representations-note", padding=False)
     with gr.Column(visible=False, elem_classes="look") as figures:
         gr.HTML(_contents(), padding=False)
@@ -125,8 +132,7 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
         build_saving("plot-pca")
         build_how(words.PCA_HOW)
     tab = RepresentationsTab(
-        run, known, remark, figures, kind, similarity, delta, layers, layer, form, play, pca,
-        pca_note, [run, known],
+        chooser, remark, figures, kind, similarity, delta, layers, layer, form, play, pca, pca_note,
     )  # fmt: skip
     _wire(lab, tab)
     return tab
@@ -152,20 +158,26 @@ def _contents() -> str:
     return f'<nav class="contents" aria-label="Figures on this page"><ol>{links}</ol></nav>'
 
 
-def refresh(lab: Lab) -> list[Any]:
+def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
     """Reads the list of runs anew; in the order of `RepresentationsTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
     """
-    return offered(lab)
+    return offered(lab, run_id, known)
+
+
+def show_all(lab: Lab, run_id: str | None, kind: str, form: str) -> list[Any]:
+    """The whole tab: `show`, `show_layers` and `show_map`, one after the other.
+
+    In one answer: of several events that wait for one thing, Gradio's page begins each when the one
+    before is done.
+    """
+    return [*show(lab, run_id, kind), *show_layers(lab, run_id), *show_map(lab, run_id, form)]
 
 
 def show(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
-    """The upper part of the tab, in the order of `RepresentationsTab.outputs`.
-
-    The three parts are asked for at the same time: while one is drawn, the next is computed.
-    """
+    """The upper part of the tab, in the order of `RepresentationsTab.outputs`."""
     try:
         if not run_id:
             return _nothing(words.NO_RUN)
@@ -318,33 +330,25 @@ def _note(text: str, tone: str = "") -> str:
     return f'<p class="note{kind}" role="status">{escape(text)}</p>' if text else ""
 
 
-def _again(part: Callable[..., list[Any]], outputs: int) -> Callable[..., list[Any]]:
-    """The same part when a run has moved on; nothing while none is chosen."""
-
-    def again(lab: Lab, run_id: str | None, *more: Any) -> list[Any]:
-        return part(lab, run_id, *more) if run_id else [gr.skip()] * outputs
-
-    return again
-
-
 def _wire(lab: Lab, tab: RepresentationsTab) -> None:
-    parts = [
-        (show, [tab.run, tab.kind], tab.outputs),
-        (show_layers, [tab.run], tab.layers.outputs),
-        (show_map, [tab.run, tab.form], tab.map_outputs),
-    ]
+    run = tab.chooser.run
     # What `look_now` found comes as anything else does that a run has newly measured.
     looked = tab.layers.look.click(
-        bound(look_now, lab), [tab.run], None, concurrency_id="model",
+        bound(look_now, lab), [run], None, concurrency_id="model",
         show_progress="minimal", show_progress_on=[tab.note], api_visibility="private",
     )  # fmt: skip
-    for part, inputs, outputs in parts:
-        tab.run.change(bound(part, lab), inputs, outputs, **QUIET)
-        tab.known.change(bound(_again(part, len(outputs)), lab), inputs, outputs, **QUIET)
-        looked.success(bound(part, lab), inputs, outputs, **QUIET)
-    tab.kind.input(bound(show_similarity, lab), [tab.run, tab.kind], [tab.similarity], **QUIET)
+    whole = {
+        "fn": bound(show_all, lab),
+        "inputs": [run, tab.kind, tab.form],
+        "outputs": [*tab.outputs, *tab.layers.outputs, *tab.map_outputs],
+        "trigger_mode": "always_last",
+        **QUIET,
+    }
+    gr.on([run.change, tab.chooser.moved.change], **whole)
+    looked.success(**whole)
+    tab.kind.input(bound(show_similarity, lab), [run, tab.kind], [tab.similarity], **QUIET)
     gr.on(
-        [tab.layer.input, tab.form.input], bound(show_pca, lab), [tab.run, tab.layer, tab.form],
+        [tab.layer.input, tab.form.input], bound(show_pca, lab), [run, tab.layer, tab.form],
         tab.map_outputs, trigger_mode="always_last", **QUIET,
     )  # fmt: skip
     rewind = "() => window.rotelabPlots.rewind('plot-pca')"

@@ -259,10 +259,11 @@ def wire_run_view(lab: Lab, run: gr.State, view: RunView) -> None:
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     filters = [run, view.checkpoint, view.probe, view.only_wrong, view.words]
     listed = [view.answers, view.answer_count, view.answer_page]
+    # Another run changes the head too, which names it.
     gr.on(
         [
-            run.change, view.checkpoint.input, view.probe.input, view.only_wrong.input,
-            view.words.input, view.head.change,
+            view.head.change, view.checkpoint.input, view.probe.input, view.only_wrong.input,
+            view.words.input,
         ],
         bound(first_answers, lab), filters, listed, trigger_mode="always_last", **quiet,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class RunsTab:
         view: the detail of the chosen run.
         seen: digest of what is on show, so that the clock sends only news.
         clock: looks for news while the tab is on show.
+        pulse: has it look at once.
     """
 
     run: gr.Dropdown
@@ -60,11 +62,12 @@ class RunsTab:
     view: RunView
     seen: gr.State
     clock: gr.Timer
+    pulse: gr.State
 
     @property
     def refresh_outputs(self) -> list[Any]:
         """What `refresh` fills."""
-        return [self.run, self.seen]
+        return [self.seen, self.pulse]
 
     @property
     def linked(self) -> list[Any]:
@@ -116,8 +119,15 @@ def build_runs_tab(lab: Lab) -> RunsTab:
                 on = gr.Button("Older ›", size="sm", min_width=90)
     view = build_run_view(lab)
     clock = gr.Timer(TICK_S)
+    pulse = fill_on_news(
+        clock,
+        PACE,
+        bound(glance, lab),
+        [chosen, search, status, archived, page, seen],
+        [table, count, page, run, seen, *view.filled],
+    )
     tab = RunsTab(
-        run, chosen, started, search, status, archived, page, table, count, view, seen, clock
+        run, chosen, started, search, status, archived, page, table, count, view, seen, clock, pulse
     )
     _wire(lab, tab, back, on)
     wire_run_view(lab, chosen, view)
@@ -128,13 +138,11 @@ def build_runs_tab(lab: Lab) -> RunsTab:
     return tab
 
 
-def refresh(lab: Lab) -> list[Any]:
-    """Reads the list of runs anew; in the order of `RunsTab.refresh_outputs`.
-
-    Raises:
-        LabError: the registry can't be read.
-    """
-    return [gr.Dropdown(choices=run_choices(lab)), ()]  # nothing seen: the clock sends the rest
+def refresh(lab: Lab, request: gr.Request) -> list[Any]:
+    """Has all that is on show sent anew, at once; in the order of `RunsTab.refresh_outputs`."""
+    # Where the address names a run, that may still be on its way here: the clock does it then.
+    linked = request.query_params.get("run")
+    return [(), gr.skip() if linked else time.monotonic_ns()]
 
 
 def open_link(lab: Lab, request: gr.Request) -> list[Any]:
@@ -365,13 +373,6 @@ def _wire(lab: Lab, tab: RunsTab, back: gr.Button, on: gr.Button) -> None:
         button.click(bound(turn, lab, by), [*tab.filters, tab.page], shown_list, **quiet)
     tab.run.change(bound(open_run, lab), tab.run, [tab.chosen, *tab.view.filled], **quiet)
     tab.table.select(bound(pick, lab), None, tab.run, **quiet)
-    fill_on_news(
-        tab.clock,
-        PACE,
-        bound(glance, lab),
-        [tab.chosen, *tab.filters, tab.page, tab.seen],
-        [*shown_list, tab.run, tab.seen, *tab.view.filled],
-    )
 
 
 def _wire_actions(lab: Lab, tab: RunsTab) -> None:

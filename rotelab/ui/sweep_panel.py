@@ -104,16 +104,16 @@ def sweep_words(results: SweepResults, shown: Plane) -> str:
 
 
 def wire_sweep_panel(lab: Lab, run: gr.State, news: Any, panel: SweepPanel) -> None:
-    """Fills the panel when another run is chosen, when that has news, and when a figure is chosen.
+    """Fills the panel when there is news of the run on show, and when a figure is chosen.
 
     Args:
         lab: has the registry.
         run: holds the chosen run's id.
-        news: a component that changes when there is something new to say of the run.
+        news: a component that changes with the run on show, and when that has something new.
         panel: the panel.
     """
     gr.on(
-        [run.change, news.change, *(choice.input for choice in panel.figure)],
+        [news.change, *(choice.input for choice in panel.figure)],
         bound(fill_sweep, lab), [run, *panel.figure], panel.filled,
         trigger_mode="always_last", show_progress="hidden", api_visibility="private",
     )  # fmt: skip
