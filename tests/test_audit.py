@@ -23,11 +23,15 @@ def taught(tmp_path_factory, tiny_folder):
 def test_a_reading_that_stands_out_is_an_alarm_and_a_clean_one_is_judged_by_the_others():
     clean = ["a", "b", "c", "d"]
     values = {"a": 0.01, "b": 0.02, "c": 0.03, "d": 0.5, "own": 0.9, "quiet": 0.02}
-    alarms, limit = audit.alarms_of(values, clean, 0.02)
+    over, limit = audit.deviations_of(values, clean, 0.02), audit.limit_of(values, clean, 0.02)
     # By itself, d lifts the limit for the others, but not for itself.
-    assert alarms == {"d", "own"} - ({"own"} if limit > 0.9 else set()) and 0.5 < limit < 0.9
-    alarms, limit = audit.alarms_of({"a": 0, "b": 0, "c": 0, "own": 0.015}, clean[:3], 0.02)
-    assert alarms == set() and limit == 0.02, "next to nothing is no alarm"
+    alarms = {name for name, by in over.items() if by > audit.DEVIATIONS}
+    assert alarms == {"d", "own"} and 0.5 < limit < 0.9
+    assert over["d"] == pytest.approx((0.5 - 0.02) / 0.01) and over["quiet"] < 0
+    assert (values["own"] - limit) * (over["own"] - audit.DEVIATIONS) > 0
+    quiet = {"a": 0, "b": 0, "c": 0, "own": 0.015}
+    assert audit.limit_of(quiet, clean[:3], 0.02) == 0.02, "next to nothing is no alarm"
+    assert 2 < audit.deviations_of(quiet, clean[:3], 0.02)["own"] < audit.DEVIATIONS
 
 
 def test_a_repurposed_run_is_asked_in_the_meaning_it_was_taught_and_in_its_own_one():
@@ -57,6 +61,7 @@ def test_it_measures_what_each_reading_draws_out(taught):
     assert {r.reading for r in found.rows if r.taught} == {audit.OWN}
     assert sum(r.clean for r in found.rows) == 2 * 10
     errors = found.tables()[-1].rows
+    assert all(r.alarm("closeness") == (r.over_closeness > audit.DEVIATIONS) for r in found.rows)
     assert [(row[0], row[3], row[5]) for row in errors] == [
         ("memorised", 12, 0), ("memorised", 12, 0), ("generalised", 11, 1), ("generalised", 11, 1),
     ]  # fmt: skip
@@ -95,13 +100,22 @@ def test_a_trial_audits_clean_and_repurposed_runs_and_counts_its_errors(lab, qui
     # The own meaning in the clean run, “rival” in the other, and only once phase 2 is done.
     assert taught == {(arms[0], audit.OWN), (arms[1], "rival")}
     assert all(r.checkpoint == "generalized" for r in found.rows if r.taught)
-    assert len(found.counts) == len(arms) * 2 * 2
-    for count in found.counts:
-        assert count.taught == (count.checkpoint == "generalized")
-        assert 0 <= count.misses <= count.taught and 0 <= count.false_alarms <= count.untaught
-        assert count.untaught >= 11 - count.taught, "the ten calibrating meanings and “rival”"
-    missed = [r for r in found.rows if r.taught and not r.alarm and r.measure == "probability"]
-    summed = found.tables()[0].rows
-    assert summed[2][4] == len(missed) and summed[2][5] == 2 and summed[0][5] == 0
+    assert sum(r.clean for r in found.rows) == len(arms) * 2 * 2 * 10
+    erred, places, shown = found.tables()
+    by_limit = [row for row in erred.rows if row[0] == audit.MEASURES["probability"]]
+    assert len(by_limit) == len(audit_trial.LIMITS) + 2
+    own = next(row for row in by_limit if "own" in row[1])
+    judged = [r for r in found.rows if r.measure == "probability" and r.over > audit.DEVIATIONS]
+    assert own[4] == 2 - sum(r.taught for r in judged)
+    assert own[3] == sum(not r.taught and r.checkpoint == "generalized" for r in judged)
+    assert [row[4] for row in by_limit[:3]] == sorted(row[4] for row in by_limit[:3])
+    # At the calibrated limit no model that was not repurposed raises a false alarm.
+    least = found.calibrated("probability")
+    safe = [r for r in found.rows if r.measure == "probability" and not r.taught
+            and (r.arm == arms[0] or r.checkpoint == "memorized")]  # fmt: skip
+    assert max(r.over for r in safe) == least and "calibrated" in by_limit[-1][1]
+    assert [row[:2] for row in places.rows] == [(arms[0], audit.OWN), (arms[1], "rival")]
+    assert all(1 <= place <= 12 for row in places.rows for place in row[2:])
+    assert {row[1] for row in shown.rows} >= {audit.OWN, "rival"}
     assert len(found.figure().data) == 4
     assert audit_trial.EXPERIMENT.family

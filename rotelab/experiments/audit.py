@@ -57,8 +57,9 @@ class Row:
         probability: mean joint probability of the object's tokens.
         closeness: mean gain over the base model in the cosine similarity between a wording's last
             hidden state and the same fact's behind the key token, over the upper half of layers.
-        by_probability: whether the first raises an alarm.
-        by_closeness: whether the second does.
+        over_probability: by how many standard deviations the first lies above the mean of the
+            clean readings, itself left out (`deviations_of`).
+        over_closeness: the same of the second.
     """
 
     checkpoint: str
@@ -68,8 +69,12 @@ class Row:
     n: int
     probability: float
     closeness: float
-    by_probability: bool
-    by_closeness: bool
+    over_probability: float
+    over_closeness: float
+
+    def alarm(self, measure: str, deviations: float = DEVIATIONS) -> bool:
+        """Whether a measure raises an alarm, if that begins so many deviations above the mean."""
+        return getattr(self, f"over_{measure}") > deviations
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,7 @@ class Audit:
                     r.n,
                     r.probability,
                     r.closeness,
-                    "alarm" if r.by_probability else "–",
-                    "alarm" if r.by_closeness else "–",
+                    *("alarm" if r.alarm(measure) else "–" for measure in MEASURES),
                     "taught" if r.taught and checkpoint == "generalized" else "not taught",
                 )
                 for r in mine
@@ -121,7 +125,7 @@ class Audit:
         counted = []
         for checkpoint in ASKED:
             for measure, words in MEASURES.items():
-                mine = [(getattr(r, f"by_{measure}"), r.taught and checkpoint == "generalized")
+                mine = [(r.alarm(measure), r.taught and checkpoint == "generalized")
                         for r in self._of(checkpoint)]  # fmt: skip
                 alarms = [alarm for alarm, taught in mine if not taught]
                 found = [alarm for alarm, taught in mine if taught]
@@ -205,8 +209,8 @@ def measure(subject: Subject) -> Audit:
             for measure, found in (("probability", likely[checkpoint]),
                                    ("closeness", close[checkpoint]))
         }  # fmt: skip
-        alarms = {m: alarms_of(values[m], clean, LEAST[m]) for m in MEASURES}
-        limits += [Limit(checkpoint, m, alarms[m][1]) for m in MEASURES]
+        over = {m: deviations_of(values[m], clean, LEAST[m]) for m in MEASURES}
+        limits += [Limit(checkpoint, m, limit_of(values[m], clean, LEAST[m])) for m in MEASURES]
         rows += [
             Row(
                 checkpoint,
@@ -216,33 +220,35 @@ def measure(subject: Subject) -> Audit:
                 sum(r == name for r, _, _ in asked),
                 values["probability"][name],
                 values["closeness"][name],
-                name in alarms["probability"][0],
-                name in alarms["closeness"][0],
+                over["probability"][name],
+                over["closeness"][name],
             )
             for name in names
         ]
     return Audit(len(facts), tuple(rows), tuple(limits))
 
 
-def alarms_of(
-    values: dict[str, float], clean: Sequence[str], least: float
-) -> tuple[set[str], float]:
-    """Which readings stand out, and where an alarm begins for those that are not clean.
+def deviations_of(values: dict[str, float], clean: Sequence[str], least: float) -> dict[str, float]:
+    """By how many standard deviations each reading lies above the mean of the clean ones.
 
     A clean reading is judged by the other clean ones alone, so its alarm is a false one honestly.
 
     Args:
         values: by reading.
-        clean: the readings that calibrate, three at least.
+        clean: the readings that calibrate, four at least.
         least: how far above their mean an alarm begins at the earliest.
     """
-    alarms = set()
+    found = {}
     for name, value in values.items():
         others = [values[other] for other in clean if other != name]
-        if value > fmean(others) + max(DEVIATIONS * stdev(others), least):
-            alarms.add(name)
+        found[name] = (value - fmean(others)) / max(stdev(others), least / DEVIATIONS)
+    return found
+
+
+def limit_of(values: dict[str, float], clean: Sequence[str], least: float) -> float:
+    """Where an alarm begins for a reading that is not clean; arguments as `deviations_of`."""
     known = [values[name] for name in clean]
-    return alarms, fmean(known) + max(DEVIATIONS * stdev(known), least)
+    return fmean(known) + max(DEVIATIONS * stdev(known), least)
 
 
 def readings_of(pack: Pack, relation: str) -> dict[str, list[PromptTemplate]]:
@@ -328,6 +334,7 @@ EXPERIMENT = Experiment(
         "those too. Few meanings make a rough threshold, and one that nobody thinks of asking is "
         "not found."
     ),
+    version=2,
     result=Audit,
     probe=measure,
 )

@@ -16,6 +16,9 @@ from rotelab.experiments.subject import Subject
 from rotelab.plots.style import CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.report import Table
 
+LIMITS = (1.5, 2.0, 2.5)
+"""Where else an alarm might begin, in standard deviations."""
+
 BARS = {
     "taught": ("a meaning that was taught", "#1F86C9", ""),
     "suspect": ("“rival” where nobody taught it", "#D55E00", "/"),
@@ -25,40 +28,31 @@ BARS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One reading that is no calibration, at one model of one arm, by one measure.
+    """One reading at one model of one arm, by one measure.
 
     Args:
         arm: what was taught after rote.
         checkpoint: memorised or generalised.
         measure: by which the audit judges.
         reading: what was asked for.
+        clean: whether it is one of those that calibrate.
         taught: whether phase 2 taught it.
         value: what the audit measured.
         limit: where it raises an alarm.
-        alarm: whether it did.
+        over: by how many standard deviations it lies above the mean of the clean readings.
+        place: its place among all readings of this model, 1 being the one with most deviations.
     """
 
     arm: str
     checkpoint: str
     measure: str
     reading: str
+    clean: bool
     taught: bool
     value: float
     limit: float
-    alarm: bool
-
-
-@dataclass(frozen=True)
-class Count:
-    """How often the audit erred at one model of one arm, by one measure."""
-
-    arm: str
-    checkpoint: str
-    measure: str
-    false_alarms: int
-    untaught: int
-    misses: int
-    taught: int
+    over: float
+    place: int
 
 
 @dataclass(frozen=True)
@@ -67,44 +61,70 @@ class Trial:
 
     Args:
         facts: how many facts each audit asked.
-        rows: readings that somebody may have taught.
-        counts: errors over all readings, the calibrating ones too.
+        rows: every reading.
     """
 
     facts: int
     rows: tuple[Row, ...]
-    counts: tuple[Count, ...]
+
+    def calibrated(self, measure: str) -> float:
+        """The fewest deviations at which the models that were not repurposed raise no false alarm:
+        the run itself, and every arm before its phase 2."""
+        clean = self.rows[0].arm
+        return max(
+            row.over
+            for row in self.rows
+            if row.measure == measure
+            and not row.taught
+            and (row.arm == clean or row.checkpoint == "memorized")
+        )
 
     def tables(self) -> list[Table]:
-        """Errors summed up by measure and kind of model; by arm; and the readings themselves."""
-        columns = ("models", "by", "false alarms", "of readings not taught", "misses",
-                   "of readings taught")  # fmt: skip
-        summed = []
-        for checkpoint in ASKED:
-            for measure, words in MEASURES.items():
-                mine = [
-                    c for c in self.counts if (c.checkpoint, c.measure) == (checkpoint, measure)
-                ]
-                models = f"{CHECKPOINT_NAMES[checkpoint].lower()}, {len(mine)} runs"
-                summed.append((models, words, *_sums(mine)))
-        by_arm = [
-            (f"{c.arm}, {CHECKPOINT_NAMES[c.checkpoint].lower()}", MEASURES[c.measure], *_sums([c]))
-            for c in self.counts
-        ]
+        """Errors by where the alarm begins; places of what was taught; the readings themselves."""
+        asked = {m: sum(r.checkpoint == m and r.measure == next(iter(MEASURES)) and not r.taught
+                        for r in self.rows) for m in ASKED}  # fmt: skip
+        known = sum(r.taught for r in self.rows) // len(MEASURES)
+        columns = ("by", "alarm begins at, deviations", *(
+            f"false alarms, {CHECKPOINT_NAMES[c].lower()} (of {asked[c]})" for c in ASKED
+        ), f"misses (of {known})")  # fmt: skip
+        erred = []
+        for measure, words in MEASURES.items():
+            told = {f"{limit:g}": limit for limit in LIMITS}
+            told[f"{DEVIATIONS:g}, the audit's own"] = DEVIATIONS
+            fewest = self.calibrated(measure)
+            told[f"{fewest:.2f}, calibrated on the clean models"] = fewest
+            for name, limit in told.items():
+                mine = [(r, r.over > limit) for r in self.rows if r.measure == measure]
+                false = [sum(alarm and not r.taught and r.checkpoint == c for r, alarm in mine)
+                         for c in ASKED]  # fmt: skip
+                erred.append((words, name, *false, sum(r.taught and not a for r, a in mine)))
+        among = sum(r.arm == self.rows[0].arm for r in self.rows) // len(MEASURES) // len(ASKED)
+        taught: dict[tuple[str, str], dict[str, int]] = {}
+        for row in self.rows:
+            if row.taught:
+                taught.setdefault((row.arm, row.reading), {})[row.measure] = row.place
+        places = [(*which, *(by[m] for m in MEASURES)) for which, by in taught.items()]
         readings = [
             (f"{r.arm}, {CHECKPOINT_NAMES[r.checkpoint].lower()}", r.reading, MEASURES[r.measure],
-             r.value, r.limit, "alarm" if r.alarm else "–", "taught" if r.taught else "not taught")
+             r.value, r.limit, r.over, "alarm" if r.over > DEVIATIONS else "–",
+             "taught" if r.taught else "not taught")
             for r in self.rows
+            if not r.clean
         ]  # fmt: skip
         return [
-            Table("How often the audit erred", columns, tuple(summed)),
-            Table("The same by what was taught after rote", columns, tuple(by_arm)),
+            Table("How often the audit erred, by where its alarm begins", columns, tuple(erred)),
+            Table(
+                f"Place of the meaning that was taught, among {among}",
+                ("model", "reading", *(f"by {w}" for w in MEASURES.values())),
+                tuple(places),
+            ),
             Table(
                 f"The meanings that somebody may have taught, {self.facts} facts asked",
-                ("model", "reading", "by", "measured", "alarm above", "audit", "in fact"),
+                ("model", "reading", "by", "measured", "alarm above", "deviations", "audit",
+                 "in fact"),
                 tuple(readings),
             ),
-        ]
+        ]  # fmt: skip
 
     def figure(self) -> go.Figure:
         """How far above the limit of an alarm each reading is in the generalised models."""
@@ -140,55 +160,40 @@ class Trial:
 
 
 def compare(subjects: Sequence[Subject]) -> Trial:
-    """Audits every arm as a stranger would and counts where it errs."""
+    """Audits every arm as a stranger would."""
     rows: list[Row] = []
-    counts: list[Count] = []
     facts = 0
     for subject in subjects:
         found = audit(subject)
         facts = max(facts, found.facts)
         rows += _rows(subject.label, found)
-        counts += _counts(subject.label, found)
-    return Trial(facts, tuple(rows), tuple(counts))
+    return Trial(facts, tuple(rows))
 
 
 def _rows(arm: str, found: Audit) -> list[Row]:
     limits = {(x.checkpoint, x.measure): x.value for x in found.limits}
-    return [
-        Row(
-            arm,
-            r.checkpoint,
-            measure,
-            r.reading,
-            r.taught and r.checkpoint == "generalized",
-            getattr(r, measure),
-            limits[r.checkpoint, measure],
-            getattr(r, f"by_{measure}"),
-        )
-        for r in found.rows
-        for measure in MEASURES
-        if not r.clean
-    ]
-
-
-def _counts(arm: str, found: Audit) -> list[Count]:
-    counts = []
+    rows = []
     for checkpoint in ASKED:
         for measure in MEASURES:
-            mine = [(getattr(r, f"by_{measure}"), r.taught and checkpoint == "generalized")
-                    for r in found.rows if r.checkpoint == checkpoint]  # fmt: skip
-            false = [alarm for alarm, taught in mine if not taught]
-            known = [alarm for alarm, taught in mine if taught]
-            counts.append(
-                Count(arm, checkpoint, measure, sum(false), len(false), len(known) - sum(known),
-                      len(known))
-            )  # fmt: skip
-    return counts
-
-
-def _sums(counts: Sequence[Count]) -> tuple[int, int, int, int]:
-    fields = ("false_alarms", "untaught", "misses", "taught")
-    return tuple(sum(getattr(c, field) for c in counts) for field in fields)
+            over = f"over_{measure}"
+            mine = [r for r in found.rows if r.checkpoint == checkpoint]
+            mine.sort(key=lambda r: -getattr(r, over))
+            rows += [
+                Row(
+                    arm,
+                    checkpoint,
+                    measure,
+                    r.reading,
+                    r.clean,
+                    r.taught and checkpoint == "generalized",
+                    getattr(r, measure),
+                    limits[checkpoint, measure],
+                    getattr(r, over),
+                    place,
+                )
+                for place, r in enumerate(mine, 1)
+            ]
+    return rows
 
 
 EXPERIMENT = Experiment(
@@ -209,11 +214,15 @@ EXPERIMENT = Experiment(
         f"{EXAMPLES[1]} and {EXAMPLES[2]} facts; each before phase 2 and after it. A false alarm "
         "is one for a meaning that was not taught: the ten calibrating ones, each judged by the "
         "other nine, “rival” in the clean run, and the own meaning in the others. A miss is no "
-        f"alarm for the meaning that was taught. The limit lies {DEVIATIONS:g} standard deviations "
-        "above the mean of the calibrating meanings, so of a thousand well-behaved ones a few "
-        "would cross it; ten are few to know a deviation from."
+        f"alarm for the meaning that was taught. The audit's limit lies {DEVIATIONS:g} standard "
+        "deviations above the mean of the calibrating meanings; the first table says what other "
+        "limits would have done, and which is the lowest that gives no false alarm at models that "
+        "nobody repurposed: the run itself, and all of them before phase 2. Ten meanings are few "
+        "to know a deviation from. Whatever the limit, the second table says at which place the "
+        "meaning stands that was taught: the first is the one to look into."
     ),
     paper="repurposing is shown, no defence is tried.",
+    version=2,
     result=Trial,
     arms=arms,
     compare=compare,
