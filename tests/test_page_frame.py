@@ -279,6 +279,14 @@ def test_all_tabs_open_and_ask_nobody_else(server: Server, dark: bool):  # noqa:
 
 
 @pytest.mark.browser
+def test_plotly_is_read_before_a_figure_is_shown(server: Server):  # noqa: F811
+    with browser_page(server.url, tab="") as (page, traffic):
+        page.wait_for_function("() => Boolean(window.Plotly)", timeout=60_000)
+        assert page.locator(".js-plotly-plot").count() == 0
+        assert traffic.errors == []
+
+
+@pytest.mark.browser
 def test_from_facts_one_goes_on_to_training_with_them(server: Server):  # noqa: F811
     with browser_page(server.url) as (page, _):
         page.locator("#facts-pack input").click()

@@ -311,6 +311,13 @@ def test_a_link_opens_a_run(lab):
         runs_tab.open_link(lab, SimpleNamespace(query_params={"run": "<b>"}))
 
 
+def test_the_tab_is_filled_at_once_unless_a_link_is_on_its_way(lab):
+    plain, linked = SimpleNamespace(query_params={}), SimpleNamespace(query_params={"run": "x"})
+    first, later = (runs_tab.refresh(lab, plain)[1] for _ in range(2))
+    assert first != later, "else the page would see no change"
+    assert runs_tab.refresh(lab, linked) == [(), gr.skip()]
+
+
 def test_a_thousand_runs_open_quickly(lab):
     for _ in range(30):
         queued(lab)
