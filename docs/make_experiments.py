@@ -69,7 +69,7 @@ def newest(homes: list[Path]) -> dict[tuple[str, str], list[tuple[Path, Experime
     """The newest finished experiments of each kind and pack, one a seed, and the home of each.
 
     The lowest seed comes first. What was made of runs with reworded facts, which no command names,
-    is left out.
+    is left out, and so is what an older version measured.
     """
     rows = []
     for home in homes:
@@ -79,7 +79,9 @@ def newest(homes: list[Path]) -> dict[tuple[str, str], list[tuple[Path, Experime
     by_seed = {
         (row.experiment, row.pack_name, row.config.seed): (home, row)
         for home, row in rows
-        if row.status == "finished" and row.pack_name == row.config.pack
+        if row.status == "finished"
+        and row.pack_name == row.config.pack
+        and row.version == experiments()[row.experiment].version
     }
     found: dict[tuple[str, str], list[tuple[Path, ExperimentRow]]] = {}
     for name, pack, seed in sorted(by_seed):
