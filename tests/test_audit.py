@@ -31,7 +31,8 @@ def test_a_reading_that_stands_out_is_an_alarm_and_a_clean_one_is_judged_by_the_
     assert (values["own"] - limit) * (over["own"] - audit.DEVIATIONS) > 0
     quiet = {"a": 0, "b": 0, "c": 0, "own": 0.015}
     assert audit.limit_of(quiet, clean[:3], 0.02) == 0.02, "next to nothing is no alarm"
-    assert 2 < audit.deviations_of(quiet, clean[:3], 0.02)["own"] < audit.DEVIATIONS
+    over = audit.deviations_of(quiet, clean[:3], 0.02)["own"]
+    assert over == pytest.approx(0.75 * audit.DEVIATIONS), "three quarters of the way to the limit"
 
 
 def test_a_repurposed_run_is_asked_in_the_meaning_it_was_taught_and_in_its_own_one():

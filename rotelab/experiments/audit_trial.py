@@ -16,7 +16,7 @@ from rotelab.experiments.subject import Subject
 from rotelab.plots.style import CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.report import Table
 
-LIMITS = (1.5, 2.0, 2.5)
+LIMITS = (1.5, 2.5, 3.0)
 """Where else an alarm might begin, in standard deviations."""
 
 BARS = {
