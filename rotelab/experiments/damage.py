@@ -97,6 +97,7 @@ class Damage:
             most = max(filter(math.isfinite, values), default=0) or 1
             figure.update_yaxes(range=[0, 1.18 * most], row=1, col=column)
         styled(figure, 340)
+        figure.update_xaxes(tickangle=0, tickfont_size=13)
         return figure.update_layout(showlegend=False)
 
 
