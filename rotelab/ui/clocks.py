@@ -72,7 +72,8 @@ def fill_on_news(
     outputs: list[Any],
     glance: Callable | None = None,
     often: tuple[Any, ...] = (),
-) -> gr.State:
+    bell: gr.Number | None = None,
+) -> None:
     """Has a clock look, and fills the outputs only where there is something new.
 
     The clock itself fills a state and no more; the change of that fills the outputs.
@@ -86,9 +87,9 @@ def fill_on_news(
         glance: at less cost than `look`, whether that has something new, and values for `often`;
             by default `look` is asked.
         often: outputs that change at nearly every tick.
-
-    Returns:
-        What has `look` asked at once, without waiting for a tick, when it is given another number.
+        bell: never seen; has `look` asked at once, without waiting for a tick, when it is given
+            another number. No `gr.State`: the first time that a handler has one among its outputs,
+            Gradio's page takes it for changed even where it is skipped.
     """
     pulse, every = gr.State(0), gr.State(float(timer.value))
 
@@ -114,5 +115,5 @@ def fill_on_news(
         del handler.__signature__, handler.__wrapped__
     quiet = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 8}
     timer.tick(tick, [every, *inputs], [*often, pulse], **quiet)
-    pulse.change(fill, [every, *inputs], [*outputs, timer, every], **quiet)
-    return pulse
+    news = [pulse.change, *([bell.change] if bell else [])]
+    gr.on(news, fill, [every, *inputs], [*outputs, timer, every], **quiet)

@@ -47,7 +47,7 @@ class RunsTab:
         view: the detail of the chosen run.
         seen: digest of what is on show, so that the clock sends only news.
         clock: looks for news while the tab is on show.
-        pulse: has it look at once.
+        bell: has it look at once.
     """
 
     run: gr.Dropdown
@@ -62,12 +62,12 @@ class RunsTab:
     view: RunView
     seen: gr.State
     clock: gr.Timer
-    pulse: gr.State
+    bell: gr.Number
 
     @property
     def refresh_outputs(self) -> list[Any]:
         """What `refresh` fills."""
-        return [self.seen, self.pulse]
+        return [self.seen, self.bell]
 
     @property
     def linked(self) -> list[Any]:
@@ -119,15 +119,17 @@ def build_runs_tab(lab: Lab) -> RunsTab:
                 on = gr.Button("Older ›", size="sm", min_width=90)
     view = build_run_view(lab)
     clock = gr.Timer(TICK_S)
-    pulse = fill_on_news(
+    bell = gr.Number(0, visible=False)
+    fill_on_news(
         clock,
         PACE,
         bound(glance, lab),
         [chosen, search, status, archived, page, seen],
         [table, count, page, run, seen, *view.filled],
+        bell=bell,
     )
     tab = RunsTab(
-        run, chosen, started, search, status, archived, page, table, count, view, seen, clock, pulse
+        run, chosen, started, search, status, archived, page, table, count, view, seen, clock, bell
     )
     _wire(lab, tab, back, on)
     wire_run_view(lab, chosen, view)
@@ -142,7 +144,7 @@ def refresh(lab: Lab, request: gr.Request) -> list[Any]:
     """Has all that is on show sent anew, at once; in the order of `RunsTab.refresh_outputs`."""
     # Where the address names a run, that may still be on its way here: the clock does it then.
     linked = request.query_params.get("run")
-    return [(), gr.skip() if linked else time.monotonic_ns()]
+    return [(), gr.skip() if linked else time.monotonic()]
 
 
 def open_link(lab: Lab, request: gr.Request) -> list[Any]:
