@@ -106,7 +106,7 @@ class Crowd:
             ticks = any(event == "tick" for _, event in dependency["targets"])
             name = {
                 # What fills the chooser of runs when a browser opens the page.
-                (False, "chat-run" in filled[:1] and not asked): "open chat",
+                (False, "chat-run" in filled[:1] and "chat-run" in asked[:1]): "open chat",
                 (False, "chat-question" in asked and "chat-base" in filled[:1]): "ask",
                 (False, "chat-note" in filled[:1] and "chat-history" in filled[1:2]): "settle",
                 (False, asked == ["runs-run"] and "run-head" in filled): "open run",
@@ -128,7 +128,7 @@ class Crowd:
         asked = time.monotonic() - rng.uniform(0, ASK_EVERY_S)
         async with httpx.AsyncClient(base_url=self.url, timeout=60) as http:
             await self._timed("page", self._open(http))
-            await self._timed("open chat", self._call(http, session, "open chat", []))
+            await self._timed("open chat", self._call(http, session, "open chat", [None, None]))
             clock = "poll train" if number % 2 else "poll runs"
             shown = [None] * self.inputs[clock]
             if clock == "poll runs":

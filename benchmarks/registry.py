@@ -171,7 +171,7 @@ def _measure(settings: Settings, watched: str, polls: int, every: float) -> dict
 
 def _opened(settings: Settings) -> Lab:
     lab = Lab.open(settings)
-    runs_tab.refresh(lab)
+    run_choices(lab)
     runs_tab.list_runs(lab, "", [], False, 0)
     return lab
 

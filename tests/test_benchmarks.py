@@ -175,5 +175,6 @@ def test_opening_a_run_is_timed_beside_computing_it_anew(own_home, quick, capsys
     report = opening.main(["--tries", "1", "--json"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
     assert report["run"] == run_id and report["computed_s"] > 0
-    assert all(0 < report[name]["first_s"] < 60 for name in opening.OPENINGS)
+    told = set(opening.OPENINGS) - {opening.ANOTHER}  # there is one run only
+    assert all(0 < report[name]["first_s"] < 60 for name in told)
     assert lab.registry.runs() == there, "the lab itself is left alone"
