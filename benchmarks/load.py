@@ -86,7 +86,7 @@ class Crowd:
         """All clients at once, until it is time."""
         async with httpx.AsyncClient(base_url=self.url, timeout=60) as first:
             self._find_handlers((await first.get("/config")).json())
-            await self._call(first, "load-first", "open chat", [])
+            await self._call(first, "load-first", "open chat", [None, None])
             await self._ask(first, "load-first")  # loads the libraries and the model
         self.until = time.monotonic() + self.seconds
         savers = [threading.Thread(target=self._save, args=(i,)) for i in range(clients // 10)]

@@ -43,6 +43,7 @@ from rotelab.packs import Pack, load_pack
 from rotelab.registry import FactRecall, Metric, Prediction, Registry, Score
 from rotelab.settings import Settings
 from rotelab.ui import live_panel, runs_tab
+from rotelab.ui.common import run_choices
 
 PROBES = ("key_token", "train_prompts_heldout", "test_prompts_heldout", "unrelated")
 NAMES = ("loss", "loss/key", "loss/locality", "learning_rate")
