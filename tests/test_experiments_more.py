@@ -94,7 +94,17 @@ def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, mo
     ways = (*names[:2], "words-10 *", "published", "in-context *")
     assert found.figure().data[2].x == ways
     titles = [table.title for table in found.tables()]
-    assert len(titles) == 4, "cost, two measures, and the choice, which one way was asked for"
+    assert len(titles) == 4, "cost and three measures"
+    for arm in found.rows[:-1]:  # no run was asked to choose, so each was asked afterwards
+        assert {s.probe: s.choices for s in arm.scores} == {s.probe: s.n for s in arm.scores}
+        assert all(0 <= s.choice <= 1 for s in arm.scores)
+    monkeypatch.setattr(baselines, "RECIPES", {"two-adapter": some["two-adapter"]})
+    asking = begin(lab, "baselines", config=with_setting(base, "evaluation.candidates=100"))
+    carry_out(lab, asking)
+    (told, _) = result_of(lab.registry.experiment_row(asking)).rows
+    asked = [(s.probe, s.choice, s.choices) for s in told.scores]
+    assert asked == [(s.probe, pytest.approx(s.choice), s.choices) for s in own.scores]
+    monkeypatch.setattr(baselines, "RECIPES", some)
 
     # One whose tokens nobody counted, and one that nobody looked at for damage.
     with lab.registry.write() as db:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import plotly.graph_objects as go
@@ -55,6 +55,9 @@ MEASURES = {
     "probability": "Object probability",
     "choice": "Right object ranked first among the candidates",
 }
+CHOSEN = 100
+"""Of how many questions a probe, at most, an arm is asked to choose, where its run was not."""
+
 PHASES = {"memorize": "phase1", "generalize": "phase2"}
 """What metrics call a phase, and what the seconds do."""
 
@@ -65,13 +68,23 @@ TOLD = "* reads the held-out facts in words, too"
 
 @dataclass(frozen=True)
 class Measured:
-    """One probe after both phases: `choice` is NaN where the run did not ask for it."""
+    """One probe after both phases.
+
+    Args:
+        probe: its name.
+        n: number of questions.
+        accuracy: share answered right at once.
+        probability: mean joint probability of the object's tokens.
+        choice: share whose object is ranked first among its candidates; NaN where not asked.
+        choices: number of questions that were asked so.
+    """
 
     probe: str
     n: int
     accuracy: float
     probability: float
-    choice: float
+    choice: float = math.nan
+    choices: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,15 +154,17 @@ class Baselines:
         if any(row.told for row in self.rows):
             title += f" ({TOLD})"
         tables = [Table(title, columns, tuple(cost))]
-        heads = []
-        for probe in PROBES:
-            asked = [s.n for row in self.rows for s in row.scores if s.probe == probe]
-            heads.append(f"{PROBE_NAMES[probe]}, n = {max(asked, default=0)}")
         for measure, title in MEASURES.items():
+            count = "choices" if measure == "choice" else "n"
+            heads = [f"{PROBE_NAMES[p]}, n = {self._most(p, count)}" for p in PROBES]
             rows = [(row.label, *(row.at(probe, measure) for probe in PROBES)) for row in self.rows]
             if any(math.isfinite(value) for row in rows for value in row[1:]):
                 tables.append(Table(title, ("way", *heads), tuple(rows)))
         return tables
+
+    def _most(self, probe: str, count: str) -> int:
+        asked = [getattr(s, count) for row in self.rows for s in row.scores if s.probe == probe]
+        return max(asked, default=0)
 
     def figure(self) -> go.Figure:
         """Bars in groups: an arm a group, a probe a bar."""
@@ -178,7 +193,8 @@ def arms(base: RunConfig) -> list[Arm]:
 
 
 def compare(subjects: Sequence[Subject]) -> Baselines:
-    """The arms' own scores, costs and damage, as their runs wrote them down."""
+    """The arms' scores, costs and damage, as their runs wrote them down; where a run was not asked
+    to choose among candidates, its model is asked here."""
     registry = Registry(subjects[0].settings)
     base, rows = Beside(), []
     for subject in subjects:
@@ -188,16 +204,43 @@ def compare(subjects: Sequence[Subject]) -> Baselines:
         }
         base = found.get("base", base)
         tokens, seconds = _cost(registry, subject)
+        known = {p: s for p, s in subject.scores.get("generalized", {}).items() if p in PROBES}
+        if any(s.choice_accuracy is None for s in known.values()):
+            chosen = _choosing(subject)
+        else:
+            chosen = {probe: (s.choice_accuracy, s.n) for probe, s in known.items()}
         scores = tuple(
             Measured(probe, s.n, s.generation_accuracy, s.object_probability,
-                     math.nan if s.choice_accuracy is None else s.choice_accuracy)
-            for probe, s in subject.scores.get("generalized", {}).items() if probe in PROBES
+                     *chosen.get(probe, (math.nan, 0)))
+            for probe, s in known.items()
         )  # fmt: skip
         told = subject.config.memorize.reads == "words"
         beside = found.get("generalized", Beside())
         rows.append(Row(subject.label, told, tokens, seconds, scores, beside))
     rows += _in_context(subjects[0], base)
     return Baselines(subjects[0].config.generalize.k, tuple(rows), base)
+
+
+def _choosing(subject: Subject) -> dict[str, tuple[float, int]]:
+    """Of each probe the share whose object an arm ranks first, and of how many questions."""
+    from rotelab.evaluation import evaluate, questions
+
+    config, seed = subject.config, subject.config.seed
+    with subject.model() as model:
+        subject.watch(0.2, "choosing among candidates")
+        some = replace(config.evaluation, candidates=USUAL_CANDIDATES, normalized=False, generate=0)
+        pack = subject.pack
+        every = questions(model, pack.facts, subject.split, pack.prompts, some, seed)
+        asked = []
+        for probe in PROBES:
+            mine = [question for question in every if question.probe == probe]
+            asked += random.Random(f"choose {seed} {probe}").sample(mine, min(CHOSEN, len(mine)))
+        with model.using("generalized"):
+            found = [p for part in evaluate(model, asked, some) for p in part]
+    chosen: dict[str, list[bool]] = {}
+    for p in found:
+        chosen.setdefault(p.probe, []).append(bool(p.chosen))
+    return {probe: (fmean(values), len(values)) for probe, values in chosen.items()}
 
 
 def _in_context(subject: Subject, base: Beside) -> list[Row]:
@@ -232,7 +275,8 @@ def _in_context(subject: Subject, base: Beside) -> list[Row]:
                 chosen = fmean(bool(p.chosen) for p in found) if role == "test" else math.nan
                 right = fmean(p.correct for p in found)
                 likely = fmean(p.probability for p in found)
-                scores.append(Measured(probe, len(found), right, likely, chosen))
+                choices = len(found) if role == "test" else 0
+                scores.append(Measured(probe, len(found), right, likely, chosen, choices))
     return [Row(IN_CONTEXT, True, 0.0, 0.0, tuple(scores), base)]
 
 
@@ -287,6 +331,8 @@ EXPERIMENT = Experiment(
         "recall of what was read, only their test wordings compare, and they had the easier task. "
         f"The last way trains nothing: {in_context.FACTS} of the held-out facts are asked with "
         f"{SHOWN} facts, theirs among them, in the prompt. "
+        f"Ranked first: among {USUAL_CANDIDATES} candidates, of at most {CHOSEN} questions each "
+        "unless the runs were told to ask it of all. "
         "Without a key token in training, the key token's bar says nothing. Perplexity, quiz and "
         "KL are those of “Collateral damage”, as each run measured them at its end. "
         "One seed: differences of a few hundredths are chance."
@@ -295,7 +341,7 @@ EXPERIMENT = Experiment(
         "plain fine-tuning at the same budget of tokens reaches about 0.3 with one prompt, and "
         "takes twice the tokens to reach 0.9 with ten."
     ),
-    version=2,
+    version=3,
     result=Baselines,
     arms=arms,
     compare=compare,
