@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from taught import K, taught_pack, taught_run
 
-from rotelab import damage
+from rotelab import damage, evaluation
 from rotelab.config import with_setting
 from rotelab.errors import LabError
-from rotelab.evaluation import Prediction
+from rotelab.evaluation import Prediction, evaluate
 from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, baselines, in_context, reversal
 from rotelab.facts import Fact
@@ -98,13 +98,26 @@ def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, mo
     for arm in found.rows[:-1]:  # no run was asked to choose, so each was asked afterwards
         assert {s.probe: s.choices for s in arm.scores} == {s.probe: s.n for s in arm.scores}
         assert all(0 <= s.choice <= 1 for s in arm.scores)
-    monkeypatch.setattr(baselines, "RECIPES", {"two-adapter": some["two-adapter"]})
-    asking = begin(lab, "baselines", config=with_setting(base, "evaluation.candidates=100"))
-    carry_out(lab, asking)
-    (told, _) = result_of(lab.registry.experiment_row(asking)).rows
-    asked = [(s.probe, s.choice, s.choices) for s in told.scores]
-    assert asked == [(s.probe, pytest.approx(s.choice), s.choices) for s in own.scores]
-    monkeypatch.setattr(baselines, "RECIPES", some)
+    # A tiny model ranks hardly anything first: who is asked what is seen, and the share made up.
+    seen = set()
+
+    def half_right(model, asked, settings):
+        seen.add((model.checkpoint, settings.candidates, min(len(q.candidates) for q in asked)))
+        for some in evaluate(model, asked, settings):
+            yield [replace(p, chosen=p.fact % 2 == 0) for p in some]
+
+    real_one = baselines._in_context
+    monkeypatch.setattr(evaluation, "evaluate", half_right)
+    subject = Subject(first, lab.registry.scores(first.id), lab.settings)
+    monkeypatch.setattr(baselines, "_in_context", lambda *_: [])
+    (told,) = baselines.compare([subject]).rows
+    assert seen == {("generalized", 100, 100)}
+    asked = lab.registry.predictions(first.id, "generalized", limit=-1)
+    for s in told.scores:
+        even = [p.fact_index % 2 == 0 for p in asked if p.probe == s.probe]
+        assert (s.choice, s.choices) == (sum(even) / len(even), len(even))
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(baselines, "_in_context", real_one)
 
     # One whose tokens nobody counted, and one that nobody looked at for damage.
     with lab.registry.write() as db:
