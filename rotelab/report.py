@@ -306,15 +306,20 @@ def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
     ]
 
 
+def worded(table: Table) -> list[bool]:
+    """Of each column whether it holds words, which stand to the left, and not figures only."""
+    return [
+        any(isinstance(row[i], str) and any(map(str.isalpha, row[i])) for row in table.rows)
+        for i in range(len(table.columns))
+    ]
+
+
 def _tabulated(table: Table, style: str, escape=str) -> str:
     if not table.rows:
         return "(nothing)"
     rows = [[escape(cell_text(cell)) for cell in row] for row in table.rows]
-    # Texts to the left, figures to the right; tabulate itself would take an id for a number.
-    sides = [
-        "left" if all(isinstance(row[i], str | None) for row in table.rows) else "right"
-        for i in range(len(table.columns))
-    ]
+    # Tabulate itself would take an id for a number.
+    sides = ["left" if words else "right" for words in worded(table)]
     heads = [escape(column) for column in table.columns]
     return tabulate(rows, heads, style, colalign=sides, disable_numparse=True)
 

@@ -18,6 +18,7 @@ from rotelab.report import (
     mean_tables,
     run_tables,
     sweep_tables,
+    worded,
 )
 from rotelab.sweep_results import (
     Figure,
@@ -200,6 +201,13 @@ def test_as_text():
         "two lines   12            –",
         "*x*          0            –",
     ]
+
+
+def test_words_stand_to_the_left_and_figures_to_the_right():
+    rows = (("own", "20261126-mother-1a", 1, "12,345", None), ("rote", None, 0.5, "–", "alarm"))
+    table = Table("t", ("arm", "run", "share", "tokens", "said"), rows)
+    assert worded(table) == [True, True, False, False, True]
+    assert worded(Table("nothing", ("a", "b"), ())) == [False, False]
 
 
 def test_as_markdown():

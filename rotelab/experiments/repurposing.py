@@ -250,7 +250,7 @@ EXPERIMENT = Experiment(
     needs=(
         "a finished run of two phases with more than "
         f"{max(EXAMPLES)} facts a relation (fewer facts leave out the larger arms); as long as "
-        f"phase 1 once and phase 2 {len(EXAMPLES)} times."
+        f"one run takes, and phase 2 {len(EXAMPLES)} times more."
     ),
     reading=(
         "After the same rote, phase 2 was taught either the relation's own meaning, as in the run, "

@@ -14,7 +14,7 @@ from rotelab.experiments import Experiment, experiment, experiments
 from rotelab.lab import Lab
 from rotelab.plots.export import with_tables
 from rotelab.registry import ExperimentRow
-from rotelab.report import Table, cell_text
+from rotelab.report import Table, cell_text, worded
 from rotelab.ui.clocks import Pace, fill_on_news
 from rotelab.ui.common import ago, bound, duration, escape, roughly
 from rotelab.ui.estimate import estimate
@@ -318,18 +318,34 @@ def state_html(row: ExperimentRow) -> str:
         "finished": f"Finished in {duration(row.seconds)}.",
         "stopped": "Stopped. Press Start to make it again; runs that are done are kept.",
     }.get(row.status, f"{row.status.capitalize()}.")
-    runs = ", ".join(run_id for _, run_id in row.arms)
     said = f"{words} {row.error}".strip()
-    return note(f"{said} Measured on: {runs}.", TONES.get(row.status, ""))
+    ids = [run_id for _, run_id in row.arms]
+    if len(ids) == 1:
+        return note(f"{said} Measured on run {ids[0]}.", TONES.get(row.status, ""))
+    runs = "".join(f"<li>{escape(f'{label}: {run_id}')}</li>" for label, run_id in row.arms)
+    kind = f" note-{TONES[row.status]}" if row.status in TONES else ""
+    return (
+        f"<div class='note{kind}' role='status'>{escape(said)}<details><summary>Measured on "
+        f"{len(ids)} runs</summary><ul>{runs}</ul></details></div>"
+    )
 
 
 def tables_html(tables: list[Table]) -> str:
     """The tables of a result, as HTML."""
     parts = []
     for table in tables:
-        heads = "".join(f"<th scope='col'>{escape(name)}</th>" for name in table.columns)
+        kinds = [" class='words'" if words else "" for words in worded(table)]
+        heads = "".join(
+            f"<th scope='col'{kind}>{escape(name)}</th>"
+            for kind, name in zip(kinds, table.columns, strict=True)
+        )
         rows = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell_text(cell))}</td>" for cell in row) + "</tr>"
+            "<tr>"
+            + "".join(
+                f"<td{kind}>{escape(cell_text(cell))}</td>"
+                for kind, cell in zip(kinds, row, strict=True)
+            )
+            + "</tr>"
             for row in table.rows
         )
         parts.append(
