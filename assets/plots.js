@@ -24,7 +24,8 @@
       paper_bgcolor: "white", plot_bgcolor: "white", width: PAPER.width, autosize: false,
       font: { ...paper.font, color: INK, family: FONT },
     });
-    for (const [name, axis] of Object.entries(paper)) {
+    const house = paper.template?.layout ?? {};  // what axes look like that say nothing themselves
+    for (const [name, axis] of [...Object.entries(paper), ...Object.entries(house)]) {
       if (/^[xy]axis\d*$/.test(name)) {
         Object.assign(axis, { gridcolor: GRID, zerolinecolor: GRID, linecolor: LINE, tickcolor: LINE });
       }

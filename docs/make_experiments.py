@@ -132,7 +132,6 @@ def drawing() -> Iterator[Callable[[Path, ExperimentRow], str]]:
         def draw(home: Path, row: ExperimentRow) -> str:
             figure = result_of(Lab.open(Settings(home)).registry.experiment_row(row.id)).figure()
             # The page around it may be light or dark: it brings its own ground.
-            figure.update_layout(template="plotly_white")
             figure.update_layout(paper_bgcolor="white", plot_bgcolor="white")
             size = {"format": "svg", "width": WIDTH, "height": figure.layout.height or 400}
             made = page.evaluate(

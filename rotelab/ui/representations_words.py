@@ -64,8 +64,8 @@ CHANGES_HOW = (
     "settings name; a matrix that a phase does not train is not in its bar."
 )
 LATE = (
-    "This run was made before the lab looked at layers one by one. It can be done now, from its "
-    "adapters; it takes less than a minute on most machines, and is kept."
+    "Not all of this run was looked at layer by layer: it ended early, or is older than that. It "
+    "can be done now, from its adapters; it takes less than a minute on most machines, and is kept."
 )
 PCA = (
     "### A map of all prompts\n"
