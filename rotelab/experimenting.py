@@ -30,6 +30,7 @@ from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment, Result, Subject, experiment
 from rotelab.jobs_processes import environment, me, process_of, send_all, tree, until
 from rotelab.lab import Lab
+from rotelab.layout import has_adapters
 from rotelab.registry import ExperimentRow
 from rotelab.registry_sweeps import PlannedRun
 from rotelab.remedies import remedy
@@ -282,11 +283,15 @@ def runs_to_make(lab: Lab, name: str, run_id: str) -> tuple[list[PlannedRun], in
 
 def _arms(lab: Lab, wanted: Experiment, arms: Sequence[Arm]) -> list[tuple[str | None, PlannedRun]]:
     """Of each arm the run that is there already, finished or not, and the one to make if none."""
+
+    def usable(run_id: str) -> bool:
+        return not wanted.asks or has_adapters(lab.settings, run_id)
+
     own = [row.sweep_id for row in lab.registry.experiment_rows(wanted.name, limit=-1)]
     sweeps, found = [s for s in own if s], []
     for arm in arms:
         pack = arm.pack_of(lab.facts_for(arm.config))
-        known = lab.registry.same_run(arm.config, pack.content_hash, sweeps)
+        known = lab.registry.same_run(arm.config, pack.content_hash, sweeps, usable=usable)
         planned = PlannedRun(arm.config, pack, f"{wanted.title} {arm.label}".strip())
         found.append((known, planned))
     return found

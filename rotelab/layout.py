@@ -14,6 +14,12 @@ def adapter_folder(settings: Settings, run_id: str, checkpoint: str) -> Path:
     return settings.run_folder(run_id) / "adapters" / ADAPTER_FOLDERS[checkpoint]
 
 
+def has_adapters(settings: Settings, run_id: str) -> bool:
+    """Whether all of a run's adapters are on this machine, as far as their files are there."""
+    folders = (adapter_folder(settings, run_id, checkpoint) for checkpoint in ADAPTER_FOLDERS)
+    return all((folder / "meta.json").is_file() for folder in folders)
+
+
 def state_folder(settings: Settings, run_id: str) -> Path:
     """The folder of the training state of the last completed epoch."""
     return settings.run_folder(run_id) / "state"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -200,6 +200,7 @@ class ExperimentRows(RunRows):
         content_hash: str,
         within: Sequence[str] = (),
         free: bool = False,
+        usable: Callable[[str], bool] = lambda run_id: True,
     ) -> str | None:
         """A run with the same settings and facts: finished, or left over in one of some sweeps.
 
@@ -208,6 +209,7 @@ class ExperimentRows(RunRows):
             content_hash: of the facts and prompts.
             within: sweeps whose unfinished runs count too.
             free: only runs that belong to no sweep count.
+            usable: whether a finished run, by its id, is of use.
 
         Returns:
             Its id, the newest finished one before any other; None where there is none.
@@ -231,7 +233,7 @@ class ExperimentRows(RunRows):
                 same = read_config(text, f"run {run_id}").to_dict() | {"pack": ""} == wanted
             except LabError:  # damaged: it is not the same as anything
                 continue
-            if same:
+            if same and (status != "finished" or usable(run_id)):
                 return run_id
         return None
 

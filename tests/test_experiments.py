@@ -23,6 +23,7 @@ from rotelab.experiments import experiment, experiments
 from rotelab.experiments.depth import EPOCHS, OTHER_RATES, Depth
 from rotelab.experiments.languages import NAMES
 from rotelab.lab import Lab
+from rotelab.layout import adapter_folder
 from rotelab.packs import language_prompts, load_pack, shipped_packs
 from rotelab.prompts import SLOT
 from rotelab.settings import Settings
@@ -226,6 +227,32 @@ def test_depth_reads_the_scores_of_its_arms(lab, monkeypatch):
     assert found.rows[1].test == scores["generalized"]["test_prompts_heldout"].generation_accuracy
     assert found.rows[1].before == scores["memorized"]["test_prompts_heldout"].generation_accuracy
     assert found.figure().data[0].x == (3, 6)
+
+
+def test_a_run_without_its_adapters_is_not_asked_but_made_again(lab):
+    bare = finished(lab)
+    base = lab.registry.run(bare).config
+    lab.registry.save_fact_set("mother", lab.registry.run(bare).pack)
+
+    def arm(name: str) -> str:
+        ((_, run_id),) = lab.registry.experiment_row(begin(lab, name, config=base)).arms
+        return run_id
+
+    assert arm("damage") == bare
+    (adapter_folder(lab.settings, bare, "generalized") / "meta.json").unlink()
+    planned = arm("damage")
+    assert planned != bare and lab.registry.run(planned).status == "queued"
+    assert arm("damage") == planned
+
+
+def test_depth_takes_a_run_without_adapters(lab, monkeypatch):
+    monkeypatch.setattr("rotelab.experiments.depth.EPOCHS", (6,))
+    monkeypatch.setattr("rotelab.experiments.depth.OTHER_RATES", {})
+    run = finished(lab, memorize=replace(RunConfig().memorize, epochs=6))
+    lab.registry.save_fact_set("mother", lab.registry.run(run).pack)
+    (adapter_folder(lab.settings, run, "memorized") / "meta.json").unlink()
+    begun = begin(lab, "depth", config=lab.registry.run(run).config)
+    assert [run_id for _, run_id in lab.registry.experiment_row(begun).arms] == [run]
 
 
 def test_a_family_is_made_for_real_and_goes_on_where_it_was(lab, quick, monkeypatch):

@@ -73,6 +73,8 @@ class Experiment:
         needs: what it needs, and about how long it takes.
         reading: how its table and figure are read, and what they can't say.
         result: the dataclass that it gives.
+        asks: whether it asks the runs' models, and does not read their scores alone: then runs
+            whose adapters are elsewhere, say on the machine that they came from, are of no use.
         version: goes up when it measures otherwise; results of two versions are not compared.
         paper: what the paper reports for the same; empty where it does not.
         probe: measures one finished run.
@@ -87,6 +89,7 @@ class Experiment:
     needs: str
     reading: str
     result: type
+    asks: bool = True
     version: int = 1
     paper: str = ""
     probe: Callable[[Subject], Result] | None = None

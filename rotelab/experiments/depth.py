@@ -223,6 +223,7 @@ EXPERIMENT = Experiment(
         "where that falls, depth is paid for. One seed: differences of a few hundredths are chance."
     ),
     paper="3, 6, 10, 20 epochs with k = 50: test 0.35, 0.89, 0.98, 0.98 (Qwen2.5-1.5B).",
+    asks=False,
     version=2,
     result=Depth,
     arms=arms,
