@@ -430,6 +430,11 @@ def height(page, selector):
     return box["height"] if box else 0
 
 
+def bottom(page, selector):
+    box = page.locator(selector).bounding_box()
+    return box["y"] + box["height"] if box else math.inf
+
+
 @pytest.mark.browser
 def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_folder):  # noqa: F811
     with browser_page(server.url) as (page, traffic):
@@ -448,6 +453,18 @@ def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_fol
         assert SAFE in words(page)
         until(lambda: (registry.run(run).step or 0) > before, 60, "it went on")
         until(lambda: height(page, "#live-curves") > 150, 60, "curves are drawn")
+
+        page.locator("#live-large input").check()  # before an audience all stands on one screen
+        parts = [f"#live-{part}" for part in ("head", "spots", "curves", "facts")]
+        until(lambda: max(bottom(page, part) for part in parts) <= 720, 30, "it fits")
+        until(lambda: height(page, "#live-facts") > 50, 30, "the facts' grid is drawn")
+        assert not page.locator("#train-form").is_visible()
+        assert not page.locator(".lab-header").is_visible()
+        page.get_by_role("tab", name="Facts").click()
+        page.locator(".lab-header").wait_for()  # only where it is asked for
+        page.get_by_role("tab", name="Train").click()
+        page.locator("#live-large input").uncheck()
+        page.locator("#train-form").wait_for()
 
         page.locator("#live-stop").click()
         page.locator("#live-sure").click()

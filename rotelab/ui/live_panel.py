@@ -122,8 +122,12 @@ def build_live_panel() -> LivePanel:
             interactive=True,
             visible=False,
         )
+        large = gr.Checkbox(
+            label="For an audience", container=False, min_width=160,
+            elem_id="live-large",
+        )  # fmt: skip
         stop = gr.Button(
-            "Stop this run", variant="stop", visible=False, elem_id="live-stop", min_width=130
+            "Stop this run", variant="stop", visible=False, elem_id="live-stop", min_width=160
         )
         resume = gr.Button(
             "Resume", variant="primary", visible=False, elem_id="live-resume", min_width=130
@@ -140,6 +144,8 @@ def build_live_panel() -> LivePanel:
     spots = gr.HTML(css_template=SPOTS_CSS, elem_id="live-spots", visible=False)
     plot = gr.Plot(curves([]), label="Learning curves", show_label=False, elem_id="live-curves")
     grid = gr.Plot(label="Every fact", show_label=False, visible=False, elem_id="live-facts")
+    # Figures learn of their new room as they do of a window's.
+    large.change(None, js="() => window.dispatchEvent(new Event('resize'))")
     return LivePanel(
         watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on,
         gr.Timer(TICK_S),

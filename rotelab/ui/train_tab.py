@@ -81,9 +81,9 @@ def build_train_tab(lab: Lab) -> TrainTab:
         lab: what to start runs with.
     """
     started = gr.State("")
-    gr.Markdown(INTRO)
+    gr.Markdown(INTRO, elem_id="train-intro")
     with gr.Row():
-        with gr.Column(scale=4, min_width=330):
+        with gr.Column(scale=4, min_width=330, elem_id="train-form"):
             gr.Markdown("### A new run")
             preset, pack = build_choice(lab.pack_names())
             # Start stands above the details: who shows the lab never has to scroll for it.
@@ -100,7 +100,7 @@ def build_train_tab(lab: Lab) -> TrainTab:
                     max_length=80,
                     elem_id="train-name",
                 )
-        with gr.Column(scale=7, min_width=420):
+        with gr.Column(scale=7, min_width=420, elem_id="train-live"):
             panel = build_live_panel()
     estimated.value = _first_words(lab, pack.value)
     tab = TrainTab(pack, started, form, panel, estimated)
