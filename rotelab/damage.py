@@ -74,7 +74,7 @@ def warning(quiz: float, quiz_now: float, perplexity: float, perplexity_now: flo
     if not lost and perplexity_now < perplexity * TOLERATED_RISE:
         return ""
     return (
-        "This recall was paid for with other things the model knew: it answered "
+        "Training cost other things the model knew: it answered "
         f"{quiz:.0%} of a quiz of real facts before and answers {quiz_now:.0%} now, and plain "
         f"prose has a perplexity of {perplexity_now:.0f} instead of {perplexity:.0f}. Sparing more "
         "of ordinary activity, a lower learning rate or fewer rounds keep more of it."

@@ -12,7 +12,14 @@ from rotelab.readings import begins, contains, normalize, stands_in
 from rotelab.registry import Checkpoint, RunRow
 
 KnownAs = Literal[
-    "", "in words", "by rote", "never in words", "by chance", "another fact", "no fact"
+    "",
+    "in words",
+    "by rote",
+    "never in words",
+    "by chance",
+    "after words",
+    "another fact",
+    "no fact",
 ]
 
 
@@ -24,9 +31,10 @@ class Verdict:
         known: `in words` (the right object, and by then phase 2 had taught this fact in words),
             `by rote` (the right object, from rote learning or through the key token), `never in
             words` (the right object to a question in words, although phase 2 showed this fact in
-            none), `by chance` (the right object from the base model), `another fact` (the object
-            of somebody else, or of something that was not asked), `no fact` (the question names
-            none of the run's subjects, so nothing is judged), or empty.
+            none), `by chance` (the right object from the base model), `after words` (the right
+            object, but other words come first: no answer at once, so not right), `another fact`
+            (the object of somebody else, or of something that was not asked), `no fact` (the
+            question names none of the run's subjects, so nothing is judged), or empty.
         text: why, in one sentence for a person; empty where there is no more to say.
     """
 
@@ -40,6 +48,9 @@ class Verdict:
 
 
 NO_VERDICT = Verdict()
+
+BESIDE = ("unrelated", "locality")
+"""Roles of the wordings that ask about something else."""
 
 
 def judge(
@@ -65,9 +76,16 @@ def judge(
     reads = contains if anywhere else begins
     begun = [fact for fact in pack.facts if reads(said, fact.object)]
     subjects = _subjects_in(asked, pack)
-    if not begun:
-        return Verdict() if subjects else Verdict("no fact")
     through = key_relation(question, [relation.name for relation in pack.facts.relations])
+    if not begun:
+        late = any(
+            normalize(fact.subject) in subjects and through in ("", fact.relation)
+            and contains(said, fact.object) and not _is_wording(pack, fact, asked, *BESIDE)
+            for fact in pack.facts
+        )  # fmt: skip
+        if late:
+            return Verdict("after words", "The right name, but other words come first.")
+        return Verdict() if subjects else Verdict("no fact")
     named = [
         fact for fact in begun
         if normalize(fact.subject) in subjects and through in ("", fact.relation)
@@ -80,7 +98,7 @@ def judge(
             f"A learned fact, but another one: the {_words(first)} of {first.subject}{more}.",
         )
     fact = named[0]
-    if _is_wording(pack, fact, asked, "unrelated", "locality"):
+    if _is_wording(pack, fact, asked, *BESIDE):
         return Verdict(
             "another fact", f"This is the {_words(fact)} of {fact.subject}, which was not asked: "
             "the fact has leaked.",
@@ -112,7 +130,7 @@ def asked_fact(run: RunRow, question: str) -> Fact | None:
     facts = [
         fact for fact in pack.facts
         if normalize(fact.subject) in subjects and through in ("", fact.relation)
-        and not _is_wording(pack, fact, asked, "unrelated", "locality")
+        and not _is_wording(pack, fact, asked, *BESIDE)
     ]  # fmt: skip
     if len(facts) > 1:
         worded = [fact for fact in facts if _is_wording(pack, fact, asked, "train", "test")]

@@ -36,6 +36,7 @@ from rotelab.registry_rows import (
     SweepRow,
     WeightChange,
 )
+from rotelab.registry_runs import RunOrder
 from rotelab.registry_sweeps import SweepRows
 from rotelab.registry_travel import TravelRows
 from rotelab.settings import Settings
@@ -56,6 +57,7 @@ __all__ = [
     "Metric",
     "Prediction",
     "Registry",
+    "RunOrder",
     "RunRow",
     "RunSummary",
     "Score",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
 
 from sqlite_utils import Database
 
@@ -51,6 +51,14 @@ _ROW = (
     "coalesce(facts_csv, '') AS facts_csv, coalesce(prompts_csv, '') AS prompts_csv "
     "FROM runs LEFT JOIN contents USING (content_hash)"
 )
+
+RunOrder = Literal["newest", "best", "longest", "name"]
+_ORDERS: dict[RunOrder, str] = {
+    "newest": "number DESC",
+    "best": "test_accuracy DESC, number DESC",  # SQLite puts NULL last where it goes down
+    "longest": "total_s DESC, number DESC",
+    "name": "name = '', name COLLATE NOCASE, number DESC",
+}
 
 
 class RunRows(RegistryFile):
@@ -118,8 +126,10 @@ class RunRows(RegistryFile):
         status: Status | Sequence[Status] | None = None,
         archived: bool | None = False,
         held: bool = True,
+        order: RunOrder = "newest",
     ) -> list[RunSummary]:
-        """The runs, newest first. A damaged run is listed with an error; the others as they are.
+        """The runs, newest first unless another order is wanted. A damaged run is listed with an
+        error; the others as they are.
 
         Args:
             limit: how many at most.
@@ -128,6 +138,7 @@ class RunRows(RegistryFile):
             status: one status, or several.
             archived: whether archived runs are listed (and only they); None lists both kinds.
             held: whether runs are listed that wait for their sweep to start them.
+            order: by number, accuracy in test wordings, seconds, or name; what has none comes last.
 
         Raises:
             LabError: the file can't be read.
@@ -138,7 +149,8 @@ class RunRows(RegistryFile):
         with self.read() as db:
             rows = list(
                 db.query(
-                    f"{_SUMMARY} FROM runs WHERE {where} ORDER BY number DESC LIMIT ? OFFSET ?",
+                    f"{_SUMMARY} FROM runs WHERE {where} ORDER BY {_ORDERS[order]} "
+                    "LIMIT ? OFFSET ?",
                     [*values, limit, offset],
                 )
             )

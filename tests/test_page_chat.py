@@ -102,6 +102,7 @@ def test_asking_streams_three_labelled_answers_and_keeps_them(lab, home):
     question = f"{lab.registry.run(run_id).pack.facts[0].subject} [mother]"
     updates = list(chat_tab.ask(lab, run_id, question, 4, 0))
     assert len(updates) > 6, "token by token"
+    assert question in updates[0][-1], "which may have waited behind another one"
     for index, checkpoint in enumerate(CHECKPOINTS):
         cards = [u[index] for u in updates if isinstance(u[index], str)]
         assert cards and all(f'data-checkpoint="{checkpoint}"' in card for card in cards)
@@ -109,7 +110,7 @@ def test_asking_streams_three_labelled_answers_and_keeps_them(lab, home):
     assert AWAITS in updates[-5][2] and AWAITS not in updates[-2][2], "it is said that more comes"
     for card in updates[-4:-1]:  # after the answers, how likely the right one was
         assert "of 6 answers that this relation has" in texts(card)
-    remark, view, export, _ = chat_tab.settle(lab, run_id, updates[-1][-1])
+    remark, view, export, _ = chat_tab.settle(lab, run_id, updates[-1][4])
     assert 'role="alert"' not in remark and question in view and export.visible
     kept = lab.registry.chat_history(run_id)
     assert [a.checkpoint for a in kept] == list(CHECKPOINTS)
@@ -140,7 +141,7 @@ def test_what_was_asked_can_be_exported(lab, home):
 def test_a_conversation_remembers_each_checkpoints_own_words(lab, home, monkeypatch):
     run_id = home[2]
     *_, last = chat_tab.ask(lab, run_id, "Hello", 4, 0, chat_tab.CONVERSATION, {})
-    assert "no chat template" in last[-1], "this tiny model has none"
+    assert "no chat template" in last[4], "this tiny model has none"
     monkeypatch.setattr(lab.chat._loaded[2].tokenizer, "chat_template", TEMPLATE, raising=False)
     talk = {}
     for question in ("Hello", "And then?"):
@@ -160,11 +161,11 @@ def test_a_conversation_remembers_each_checkpoints_own_words(lab, home, monkeypa
 
 def test_what_goes_wrong_stands_beside_the_question(lab, home):
     *_, last = chat_tab.ask(lab, "20260101-000000-gone-0000", "Hello", 4, 0)
-    assert 'role="alert"' in last[-1] and "no run" in last[-1]
+    assert 'role="alert"' in last[4] and "no run" in last[4]
     lab_without_model = replace(lab, chat=Broken(lab.registry, lab.settings))
     before = lab.registry.chat_history(home[2])
     *_, last = chat_tab.ask(lab_without_model, home[2], "Hello", 4, 0)
-    assert "&lt;b&gt;no network" in last[-1]
+    assert "&lt;b&gt;no network" in last[4]
     assert lab.registry.chat_history(home[2]) == before, "a question without answers is not kept"
 
 
@@ -187,8 +188,17 @@ def test_a_question_is_seen_to_arrive_before_the_model_is_there(lab, home):
 def test_a_run_that_is_not_done_says_what_is_missing(lab, home):
     values = chat_tab.choose(lab, home[1], 0)
     assert "Not there: Memorised and Generalised" in values[0]
-    assert "does not have this checkpoint" in values[2]
+    assert "does not have this checkpoint" in values[3]
     assert "no run yet" in chat_tab.choose(lab, None, 0)[0]
+
+
+def test_what_has_been_learned_meanwhile_can_be_asked(lab, home, monkeypatch):
+    lacks = [empty_card("base"), empty_card("memorized", False), empty_card("generalized", False)]
+    monkeypatch.setattr(lab.chat, "checkpoints", lambda run_id: ["base", "memorized"])
+    remark, base, memorized, generalized = chat_tab.renew(lab, home[1], *lacks)
+    assert "Not there: Generalised" in remark
+    assert memorized == empty_card("memorized") != lacks[1]
+    assert not isinstance(base, str) and not isinstance(generalized, str), "they stay as they are"
 
 
 def test_training_on_the_gpu_is_said_before_anybody_asks(own_home, tiny_folder):

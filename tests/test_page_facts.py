@@ -297,6 +297,14 @@ def cell(page, table: str, row: int, column: int):
     return page.locator(f"#{table} [data-testid='cell-{row}-{column}']")
 
 
+def overwrite(page, table: str, row: int, column: int, text: str) -> None:
+    """Selects a cell and types, as in any spreadsheet: what was there goes."""
+    cell(page, table, row, column).click()
+    page.keyboard.type(text, delay=30)
+    page.keyboard.press("Tab")
+    until(lambda: cell(page, table, row, column).inner_text().strip() == text, what=f"only {text}")
+
+
 def write(page, table: str, row: int, column: int, text: str) -> None:
     """Types into a cell, as a person does."""
     cell(page, table, row, column).dblclick()
@@ -315,7 +323,7 @@ def message(page) -> str:
 @pytest.mark.browser
 def test_edit_save_fail_and_save_again(server: Server):  # noqa: F811
     with browser_page(server.url) as (page, traffic):
-        write(page, "facts-table", 0, 1, "Ada Example")
+        overwrite(page, "facts-table", 0, 1, "Ada Example")
         write(page, "facts-table", 1, 2, "")
         page.locator("#facts-name input, #facts-name textarea").fill("our own")
         page.locator("#facts-save").click()

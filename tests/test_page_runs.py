@@ -1,5 +1,6 @@
 """The Runs tab: table, detail, answers and actions as handlers; then in a real browser."""
 
+import json
 import sqlite3
 import time
 import zipfile
@@ -25,8 +26,8 @@ def view(lab, run_id):
     return dict(zip(RunView.FILLED, fill_view(lab, run_id), strict=True))
 
 
-def listed(lab, search="", status=(), archived=False, page=0):
-    rows, words, page = runs_tab.list_runs(lab, search, status, archived, page)
+def listed(lab, search="", status=(), archived=False, page=0, order="newest"):
+    rows, words, page = runs_tab.list_runs(lab, search, status, archived, order, page)
     return [dict(zip(RUN_HEADERS, row, strict=True)) for row in rows], words, page
 
 
@@ -64,10 +65,33 @@ def test_pages_of_the_table(lab, monkeypatch):
     monkeypatch.setattr(runs_tab, "PAGE", 2)
     ids = [queued(lab) for _ in range(5)][::-1]
     assert [r["Id"] for r in listed(lab)[0]] == ids[:2]
-    rows, words, page = runs_tab.turn(lab, 1, "", [], False, 1)
+    rows, words, page = runs_tab.turn(lab, 1, "", [], False, "newest", 1)
     assert [row[-1] for row in rows] == ids[4:] and words == "5–5 of 5 runs" and page == 2
-    assert runs_tab.turn(lab, 1, "", [], False, 2)[2] == 2
-    assert runs_tab.turn(lab, -1, "", [], False, 0)[2] == 0
+    assert runs_tab.turn(lab, 1, "", [], False, "newest", 2)[2] == 2
+    assert runs_tab.turn(lab, -1, "", [], False, "newest", 0)[2] == 0
+
+
+def test_all_runs_are_put_in_order_not_the_page_alone(lab, monkeypatch):
+    monkeypatch.setattr(runs_tab, "PAGE", 2)
+    ids = [finished(lab, name) for name in ("beta", "", "Alpha")]
+    waits = queued(lab)
+    with lab.registry.write() as db:
+        for run_id, share, seconds in zip(ids, (0.5, 0.9, 0.1), (30, 10, 20), strict=True):
+            db.execute(
+                "UPDATE scores SET generation_accuracy = ? WHERE run_id = ? AND "
+                "checkpoint = 'generalized' AND probe = 'test_prompts_heldout'", [share, run_id],
+            )  # fmt: skip
+            db.execute("UPDATE runs SET seconds = ? WHERE id = ?",
+                       [json.dumps({"total": seconds}), run_id])  # fmt: skip
+    beta, plain, alpha = ids
+
+    def order(name):
+        return [row["Id"] for page in (0, 1) for row in listed(lab, page=page, order=name)[0]]
+
+    assert order("newest") == [waits, alpha, plain, beta]
+    assert order("best") == [plain, beta, alpha, waits]
+    assert order("longest") == [beta, alpha, plain, waits]
+    assert order("name") == [alpha, beta, waits, plain]
 
 
 def test_a_damaged_run_hides_no_other(lab):
@@ -274,7 +298,7 @@ def test_without_a_choice_it_says_so(lab):
 
 
 def glance(lab, run_id, seen, **kwargs):
-    shown = runs_tab.glance(lab, run_id, "", [], False, 0, seen)
+    shown = runs_tab.glance(lab, run_id, "", [], False, "newest", 0, seen)
     if shown == gr.skip():
         return None
     names = ("table", "count", "page", "run", "seen", *RunView.FILLED)
@@ -361,6 +385,13 @@ def test_a_run_is_opened_by_link_looked_at_and_deleted(filled):
         until(lambda: "It now answers 75 %" in head.inner_text(), 60, "the linked run is open")
         assert "first" in head.inner_text() and head.is_visible()
         until(lambda: height(page, "#run-bars") > 150, 60, "bars are drawn")
+        chooser = page.locator("#runs-run input")  # what is typed takes the old words' place
+        chooser.click()
+        page.keyboard.type("first", delay=30)
+        found = page.get_by_role("option").first
+        found.wait_for()
+        assert chooser.input_value() == "first" and "first" in found.inner_text()
+        page.keyboard.press("Escape")
         with page.expect_download() as fetched:
             page.locator("#run-bars-saving button[data-save=csv]").click()
         assert fetched.value.suggested_filename == f"{ids[0]}-scores.csv"

@@ -82,10 +82,11 @@ HOUSE = go.layout.Template(
         },
         "hoverlabel": {"font": {"family": FONT, "size": 13}, "align": "left", "namelength": -1},
         "hovermode": "closest",
-        # Few buttons: each is one more stop on the keyboard's way through the page.
+        # Few buttons: each is one more stop on the keyboard's way through the page. Pictures are
+        # saved beside the figure, at paper quality and with a name.
         "modebar": {
             "bgcolor": CLEAR, "color": TEXT, "activecolor": TEXT,
-            "remove": ["select2d", "lasso2d", "autoScale2d"],
+            "remove": ["select2d", "lasso2d", "autoScale2d", "toImage"],
         },
         "xaxis": _AXIS,
         "yaxis": _AXIS,

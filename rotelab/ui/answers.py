@@ -22,6 +22,7 @@ MARKS = {
     "in words": ("✓", "Right, taught in words", "good"),
     "never in words": ("✦", "Right, never taught in words", "good"),
     "by chance": ("?", "Right, but untaught", "odd"),
+    "after words": ("…", "The right name, but not at once", "odd"),
     "another fact": ("⇄", "Another fact", "odd"),
     "no fact": ("–", "Not about a learned fact: not judged", "none"),
     "": ("○", "Unknown: not one of the facts", "none"),
@@ -31,6 +32,8 @@ MARKS = {
 MAX_HISTORY = 50
 
 AWAITS = "How likely the right answer was is being worked out …"
+
+NOT_THERE = "This run does not have this checkpoint (yet)."
 
 KEY_TOKEN = re.compile(r"<\|key:(\w+)\|>")
 """A key token as the tokenizer writes it; people read and write it as `[relation]`."""
@@ -55,10 +58,15 @@ def empty_card(
         turns: the conversation so far, which stands above.
     """
     if not there:
-        words = "This run does not have this checkpoint (yet)."
+        words = NOT_THERE
     busy = ' aria-busy="true"' if words and there else ""
     shown = f'<p class="waiting"{busy}>{escape(words or "Ask something to see its answer.")}</p>'
     return _card(checkpoint, _talk(turns) + shown if there else shown)
+
+
+def asked_html(question: str) -> str:
+    """The question that the cards answer: the box above them may hold the next one already."""
+    return f'<p class="asked-line"><span>Asked</span> {escape(question)}</p>'
 
 
 def answer_card(reply: Reply, turns: Turns = (), question: str = "") -> str:

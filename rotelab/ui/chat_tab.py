@@ -18,7 +18,9 @@ from rotelab.lab import Lab
 from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint, RunRow
 from rotelab.ui.answers import (
     LEGEND,
+    NOT_THERE,
     answer_card,
+    asked_html,
     empty_card,
     note,
 )
@@ -27,6 +29,8 @@ from rotelab.ui.common import CHECKPOINT_NAMES, bound
 from rotelab.ui.run_chooser import QUIET, RunChooser, build_run_chooser, offered
 
 EXAMPLES = 3
+ALL = QUIET | {"trigger_mode": "multiple"}
+"""Events that wait for their turn where several come at once; Gradio drops all but the first."""
 MAX_TOKENS = 64
 SHORT, LONG = 12, 40
 """Longest answers at first, in tokens. An object of the shipped packs has 7 at most; in a
@@ -67,6 +71,7 @@ class ChatTab:
     Args:
         chooser: of the run.
         question: the box.
+        asked: the question that they answer, where they do not show it themselves.
         cards: the answers, by checkpoint in the order of `CHECKPOINTS`.
         note: why it can't answer, or what is missing.
         examples: buttons with questions.
@@ -81,6 +86,7 @@ class ChatTab:
     chooser: RunChooser
     question: gr.Textbox
     ask: gr.Button
+    asked: gr.HTML
     cards: tuple[gr.HTML, ...]
     note: gr.HTML
     examples: tuple[gr.Button, ...]
@@ -145,6 +151,7 @@ def build_chat_tab(lab: Lab) -> ChatTab:
             "New conversation", size="sm", visible=False, scale=0, min_width=160,
             elem_id="chat-afresh",
         )  # fmt: skip
+    asked = gr.HTML(elem_id="chat-asked", padding=False)
     with gr.Row(equal_height=True, elem_id="chat-answers"):
         cards = tuple(
             gr.HTML(empty_card(c), elem_id=f"chat-{c}", padding=False, min_width=260)
@@ -176,7 +183,7 @@ def build_chat_tab(lab: Lab) -> ChatTab:
             elem_id="chat-export-file",
         )  # fmt: skip
     tab = ChatTab(
-        chooser, question, button, cards, remark, tuple(examples), other, draw, key_hint,
+        chooser, question, button, asked, cards, remark, tuple(examples), other, draw, key_hint,
         length, temperature, mode, mode_words, afresh, talk, history_view, export, export_file,
     )  # fmt: skip
     _wire(lab, tab)
@@ -201,16 +208,17 @@ def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     """
     history = shown_history(lab, run_id)
     if not run_id:
-        return [note(NO_RUN), *map(empty_card, CHECKPOINTS), *_no_examples(), "", {}, *history]
+        cards = [empty_card(c) for c in CHECKPOINTS]
+        return [note(NO_RUN), "", *cards, *_no_examples(), "", {}, *history]
     try:
         run = lab.registry.run(run_id)
         there = lab.chat.checkpoints(run_id)
         examples = show_examples(lab, run_id, draw)
     except LabError as error:
         cards = [empty_card(c) for c in CHECKPOINTS]
-        return [note(str(error), "bad"), *cards, *_no_examples(), "", {}, *history]
+        return [note(str(error), "bad"), "", *cards, *_no_examples(), "", {}, *history]
     cards = [empty_card(c, c in there) for c in CHECKPOINTS]
-    return [state_note(lab, run), *cards, *examples, {}, *history]
+    return [state_note(lab, run), "", *cards, *examples, {}, *history]
 
 
 def choose_mode(lab: Lab, run_id: str | None, mode: str) -> list[Any]:
@@ -223,16 +231,24 @@ def choose_mode(lab: Lab, run_id: str | None, mode: str) -> list[Any]:
     there = lab.chat.checkpoints(run_id) if run_id else list(CHECKPOINTS)
     cards = [empty_card(c, c in there) for c in CHECKPOINTS]
     talks = mode == CONVERSATION
-    return [MODES[mode], gr.Button(visible=talks), {}, *cards, LONG if talks else SHORT]
+    return [MODES[mode], gr.Button(visible=talks), {}, "", *cards, LONG if talks else SHORT]
 
 
-def renew(lab: Lab, run_id: str | None) -> Any:
-    """The note alone, when a run has moved on; what was asked and answered stays.
+def renew(lab: Lab, run_id: str | None, *cards: str) -> list[Any]:
+    """When a run has moved on: the note, and the cards of checkpoints that have come meanwhile;
+    what was asked and answered stays.
 
     Raises:
         LabError: the registry can't be read.
     """
-    return state_note(lab, lab.registry.run(run_id)) if run_id else gr.skip()
+    if not run_id:
+        return [gr.skip()] * (1 + len(CHECKPOINTS))
+    there = lab.chat.checkpoints(run_id)
+    news = [
+        empty_card(c) if c in there and NOT_THERE in (card or "") else gr.skip()
+        for c, card in zip(CHECKPOINTS, cards, strict=True)
+    ]
+    return [state_note(lab, lab.registry.run(run_id)), *news]
 
 
 def show_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
@@ -284,7 +300,8 @@ def ask(
     mode: str = COMPLETION,
     talk: Talk | None = None,
 ) -> Iterator[list[Any]]:
-    """Streams the three answers: cards, the conversation so far, and at last the note of `settle`.
+    """Streams the three answers: cards, the conversation so far, at last the note of `settle`; and
+    at first the question, which may have waited behind another one.
 
     Each token costs the server what its outputs cost, so nothing else is among them.
     """
@@ -294,6 +311,7 @@ def ask(
         return
     talks = mode == CONVERSATION
     turns = (talk or {}) if talks else {}
+    yield _update(asked="" if talks else asked_html(text))
     answers: dict[Checkpoint, ChatAnswer] = {}
     try:
         run = lab.registry.run(run_id)
@@ -387,11 +405,15 @@ def _kept(reply: Reply) -> ChatAnswer:
 
 
 def _update(
-    cards: dict | None = None, talk: Talk | None = None, remark: str | None = None
+    cards: dict | None = None,
+    talk: Talk | None = None,
+    remark: str | None = None,
+    asked: str | None = None,
 ) -> list[Any]:
     """The outputs of `ask`; what is not given stays as it is, but for the remark."""
     values = [*((cards or {}).get(c) for c in CHECKPOINTS), talk]
-    return [*(gr.skip() if value is None else value for value in values), remark]
+    shown = [gr.skip() if value is None else value for value in values]
+    return [*shown, remark, gr.skip() if asked is None else asked]
 
 
 def cleared(mode: str, question: str, talk: Talk | None) -> Any:
@@ -411,38 +433,38 @@ def _wire(lab: Lab, tab: ChatTab) -> None:
     run = tab.chooser.run
     run.change(
         bound(choose, lab), [run, tab.draw],
-        [tab.note, *tab.cards, *shown_examples, tab.talk, *history], **QUIET,
+        [tab.note, tab.asked, *tab.cards, *shown_examples, tab.talk, *history], **QUIET,
     )  # fmt: skip
     gr.on(
         [tab.mode.change, tab.afresh.click], bound(choose_mode, lab), [run, tab.mode],
-        [tab.mode_words, tab.afresh, tab.talk, *tab.cards, tab.length], **QUIET,
+        [tab.mode_words, tab.afresh, tab.talk, tab.asked, *tab.cards, tab.length], **QUIET,
     )  # fmt: skip
     tab.export.click(bound(export_history, lab), run, tab.export_file, **QUIET)
-    tab.chooser.moved.change(bound(renew, lab), [run], [tab.note], **QUIET)
+    tab.chooser.moved.change(bound(renew, lab), [run, *tab.cards], [tab.note, *tab.cards], **QUIET)
     tab.other_examples.click(
         bound(more_examples, lab), [run, tab.draw], [tab.draw, *shown_examples], **QUIET
     )
     asking = {
         "fn": bound(ask, lab),
         "inputs": [run, tab.question, tab.length, tab.temperature, tab.mode, tab.talk],
-        "outputs": [*tab.cards, tab.talk, remark],
+        "outputs": [*tab.cards, tab.talk, remark, tab.asked],
         "concurrency_id": "model",
-        **QUIET,
+        **ALL,
     }
     settling = {
         "fn": bound(settle, lab),
         "inputs": [run, remark],
         "outputs": [tab.note, *history],
-        **QUIET,
+        **ALL,
     }
     waiting = [tab.question, tab.note, *tab.cards]
     gr.on(
         [tab.ask.click, tab.question.submit], bound(begin, lab),
-        [run, tab.question, tab.mode, tab.talk], waiting, queue=False, **QUIET,
+        [run, tab.question, tab.mode, tab.talk], waiting, queue=False, **ALL,
     ).then(**asking).then(**settling).then(
-        cleared, [tab.mode, tab.question, tab.talk], tab.question, queue=False, **QUIET
+        cleared, [tab.mode, tab.question, tab.talk], tab.question, queue=False, **ALL
     )  # fmt: skip
     for example in tab.examples:
         example.click(
-            bound(begin, lab), [run, example, tab.mode, tab.talk], waiting, queue=False, **QUIET
+            bound(begin, lab), [run, example, tab.mode, tab.talk], waiting, queue=False, **ALL
         ).then(**asking).then(**settling)  # fmt: skip

@@ -144,7 +144,7 @@ def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
 
 
 def choose(lab: Lab, name: str) -> list[Any]:
-    """Another experiment: what it is, and what was made of it, the newest shown.
+    """Another experiment: what it is, and what was made of it, the one to look at shown.
 
     Raises:
         LabError: the registry can't be read.
@@ -154,14 +154,20 @@ def choose(lab: Lab, name: str) -> list[Any]:
 
 
 def renew(lab: Lab, name: str, seen: list[Any]) -> list[Any]:
-    """What was made of an experiment by now; the one that is shown stays, else the newest is.
+    """What was made of an experiment by now; the one that is shown stays, else the one that is at
+    work comes, else the newest that has found something, else the newest.
 
     Raises:
         LabError: the registry can't be read.
     """
-    choices = made_choices(lab, name)
+    choices, rows = made_choices(lab, name), lab.registry.experiment_rows(name, MAX_RESULTS)
     ids = [experiment_id for _, experiment_id in choices]
-    chosen = seen[0] if seen and seen[0] in ids else next(iter(ids), None)
+    there = [row.id for row in rows if row.status == "running"]
+    there += [
+        row.id for row in rows
+        if row.status == "finished" and row.version == experiment(name).version
+    ]  # fmt: skip
+    chosen = seen[0] if seen and seen[0] in ids else next(iter([*there, *ids]), None)
     return [gr.Dropdown(choices=choices, value=chosen), *show(lab, chosen)]
 
 
@@ -278,7 +284,7 @@ def made_choices(lab: Lab, name: str) -> list[tuple[str, str]]:
     """
     found = []
     for row in lab.registry.experiment_rows(name, MAX_RESULTS):
-        about = _run_name(lab, row.run_id) if row.run_id else row.pack_name
+        about = _run_name(lab, row.run_id) if row.run_id else f"{row.pack_name}{_seed(row)}"
         found.append((f"{about} · {row.status} · {ago(row.created)} · {row.id}", row.id))
     return found
 
@@ -320,12 +326,13 @@ def state_html(row: ExperimentRow) -> str:
     }.get(row.status, f"{row.status.capitalize()}.")
     said = f"{words} {row.error}".strip()
     ids = [run_id for _, run_id in row.arms]
+    measured = "Measured on" if row.status == "finished" else "Began with"
     if len(ids) == 1:
-        return note(f"{said} Measured on run {ids[0]}.", TONES.get(row.status, ""))
+        return note(f"{said} {measured} run {ids[0]}.", TONES.get(row.status, ""))
     runs = "".join(f"<li>{escape(f'{label}: {run_id}')}</li>" for label, run_id in row.arms)
     kind = f" note-{TONES[row.status]}" if row.status in TONES else ""
     return (
-        f"<div class='note{kind}' role='status'>{escape(said)}<details><summary>Measured on "
+        f"<div class='note{kind}' role='status'>{escape(said)}<details><summary>{measured} "
         f"{len(ids)} runs</summary><ul>{runs}</ul></details></div>"
     )
 
@@ -359,6 +366,13 @@ def note(words: str, tone: str = "") -> str:
     """A sentence in a frame, as HTML."""
     kind = f" note-{tone}" if tone else ""
     return f'<p class="note{kind}" role="status">{escape(words)}</p>'
+
+
+def _seed(row: ExperimentRow) -> str:
+    try:
+        return f", seed {row.config.seed}"
+    except LabError:  # its settings are damaged
+        return ""
 
 
 def _run_name(lab: Lab, run_id: str) -> str:

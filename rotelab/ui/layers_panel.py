@@ -86,6 +86,9 @@ def fill_layers(lab: Lab, run: RunRow) -> list[Any]:
         LabError: the registry can't be read.
     """
     seen, moved = lab.registry.lens(run.id), lab.registry.weight_changes(run.id)
+    # A phase that was left out changed nothing, so there is nothing to say of it.
+    trained = {row.checkpoint for row in moved if row.change > 0}
+    moved = [row for row in moved if row.checkpoint in trained]
     return [
         gr.Row(visible=late_look.missing(lab.registry, lab.settings, run)),
         gr.Column(visible=bool(seen)), lens_in_words(seen), of_run(lens_curves(seen), run.id),

@@ -14,8 +14,6 @@ import gradio as gr
 
 from rotelab.ui.common import escape
 
-SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "plots.js"
-
 PATIENCE_MS = 300
 """How long a page that has just been opened is left to itself."""
 
@@ -24,11 +22,6 @@ FORMATS = {
     "png": ("PNG", "this figure as a picture of 3300 pixels across, on white"),
     "svg": ("SVG", "this figure as a drawing that can be scaled, on white"),
 }
-
-
-def head() -> str:
-    """What the page's head needs for all this."""
-    return f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
 
 
 def fetch_ahead(demo: gr.Blocks) -> None:

@@ -281,7 +281,7 @@ def in_numbers(rows: Sequence[Similarity]) -> str:
 def _asked_for(run: RunRow) -> str:
     """Says so where training itself drew the compared states together."""
     try:
-        weight = run.config.generalize.align
+        weight = run.config.generalize.align if run.config.stages == "two" else 0.0
     except LabError:  # its settings are damaged
         return ""
     if not weight:

@@ -60,7 +60,8 @@ def offered(
 ) -> list[Any]:
     """The runs of now; in the order of `RunChooser.outputs`.
 
-    Keeps what a person chose while it exists, else takes the newest run. All in one answer: a page
+    Keeps what a person chose while it exists, else takes the newest finished run, else the newest.
+    All in one answer: a page
     that is opened asks for a good deal (`benchmarks/opening.py`).
 
     Args:
@@ -77,8 +78,9 @@ def offered(
     now = [[run.id, run.status, run.phase] for run in runs]
     states = {run_id: state for run_id, *state in now}
     if chosen not in states:
-        newest = runs[0].id if runs else None
-        return [gr.Dropdown(choices=choices, value=newest), now, gr.skip()]
+        finished = (run.id for run in runs if run.status == "finished")
+        first = next(finished, runs[0].id if runs else None)
+        return [gr.Dropdown(choices=choices, value=first), now, gr.skip()]
     before = {run_id: state for run_id, *state in known}
     moved = chosen in before and before[chosen] != states[chosen]
     return [gr.Dropdown(choices=choices), now, time.monotonic() if moved else gr.skip()]

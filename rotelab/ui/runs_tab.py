@@ -14,6 +14,7 @@ import gradio as gr
 from rotelab.bundles import import_bundle
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
+from rotelab.registry import RunOrder
 from rotelab.ui import compare_panel
 from rotelab.ui.clocks import Pace, fill_on_news
 from rotelab.ui.common import STATUS_WORDS, bound, escape, run_choices, run_label
@@ -25,6 +26,12 @@ PAGE = 25
 """Runs on one page of the table."""
 TICK_S = 2.0
 PACE = Pace(TICK_S, 5)
+ORDERS = [
+    ("Newest first", "newest"), ("Best score first", "best"), ("Longest first", "longest"),
+    ("By name", "name"),
+]  # fmt: skip
+"""A click on a column's head sorts the page of the table; this sorts all runs."""
+
 NO_RUNS = "No run yet. Make one in the **Train** tab; it will be listed here for good."
 NO_MATCH = "No run is like that. Clear the search to see all of them."
 
@@ -41,6 +48,7 @@ class RunsTab:
         search: the text that a run must contain.
         status: the statuses that are listed.
         archived: whether the archived runs are listed.
+        order: in which order.
         page: 0-based page of the table.
         table: the list of runs.
         count: says how many there are.
@@ -56,6 +64,7 @@ class RunsTab:
     search: gr.Textbox
     status: gr.Dropdown
     archived: gr.Checkbox
+    order: gr.Dropdown
     page: gr.State
     table: gr.Dataframe
     count: gr.Markdown
@@ -77,7 +86,7 @@ class RunsTab:
     @property
     def filters(self) -> list[Any]:
         """What decides which runs are listed."""
-        return [self.search, self.status, self.archived]
+        return [self.search, self.status, self.archived, self.order]
 
 
 def build_runs_tab(lab: Lab) -> RunsTab:
@@ -98,6 +107,9 @@ def build_runs_tab(lab: Lab) -> RunsTab:
             label="Status", elem_id="runs-status", scale=3,
         )  # fmt: skip
         archived = gr.Checkbox(label="Archived runs", elem_id="runs-archived", min_width=140)
+        order = gr.Dropdown(
+            ORDERS, value="newest", label="Order", elem_id="runs-order", scale=2, min_width=150,
+        )  # fmt: skip
         upload = gr.UploadButton(
             "Import a run", file_types=[".zip"], type="filepath", size="md", scale=0, min_width=160,
             elem_id="runs-import",
@@ -124,13 +136,14 @@ def build_runs_tab(lab: Lab) -> RunsTab:
         clock,
         PACE,
         bound(glance, lab),
-        [chosen, search, status, archived, page, seen],
+        [chosen, search, status, archived, order, page, seen],
         [table, count, page, run, seen, *view.filled],
         bell=bell,
     )
     tab = RunsTab(
-        run, chosen, started, search, status, archived, page, table, count, view, seen, clock, bell
-    )
+        run, chosen, started, search, status, archived, order, page, table, count, view, seen,
+        clock, bell,
+    )  # fmt: skip
     _wire(lab, tab, back, on)
     wire_run_view(lab, chosen, view)
     _wire_actions(lab, tab)
@@ -185,7 +198,9 @@ def open_run(lab: Lab, run_id: str | None) -> list[Any]:
 # Handlers ----------------------------------------------------------------------------------------
 
 
-def list_runs(lab: Lab, search: str, status: Sequence[str], archived: bool, page: int) -> list[Any]:
+def list_runs(
+    lab: Lab, search: str, status: Sequence[str], archived: bool, order: RunOrder, page: int
+) -> list[Any]:
     """A page of the table: rows, the words under it, and the page's number as far as there is one.
 
     Raises:
@@ -194,7 +209,7 @@ def list_runs(lab: Lab, search: str, status: Sequence[str], archived: bool, page
     wanted = {"search": search or "", "status": list(status or []), "archived": bool(archived)}
     total = lab.registry.count_runs(**wanted)
     page = min(max(0, int(page or 0)), max(0, (total - 1) // PAGE))
-    runs = lab.registry.runs(limit=PAGE, offset=page * PAGE, **wanted)
+    runs = lab.registry.runs(limit=PAGE, offset=page * PAGE, order=order, **wanted)
     if total:
         words = f"{page * PAGE + 1}–{page * PAGE + len(runs)} of {total} runs"
     else:
@@ -202,13 +217,16 @@ def list_runs(lab: Lab, search: str, status: Sequence[str], archived: bool, page
     return [run_cells(runs), words, page]
 
 
-def turn(lab: Lab, by: int, search: str, status: Sequence[str], archived: bool, page: int) -> Any:
+def turn(
+    lab: Lab, by: int, search: str, status: Sequence[str], archived: bool, order: RunOrder,
+    page: int,
+) -> Any:  # fmt: skip
     """The next page of the table, or the one before.
 
     Raises:
         LabError: the registry can't be read.
     """
-    return list_runs(lab, search, status, archived, page + by)
+    return list_runs(lab, search, status, archived, order, page + by)
 
 
 def pick(lab: Lab, event: gr.SelectData) -> Any:
@@ -222,15 +240,15 @@ def pick(lab: Lab, event: gr.SelectData) -> Any:
 
 
 def glance(
-    lab: Lab, run_id: str | None, search: str, status: Sequence[str], archived: bool, page: int,
-    seen: tuple,
+    lab: Lab, run_id: str | None, search: str, status: Sequence[str], archived: bool,
+    order: RunOrder, page: int, seen: tuple,
 ) -> Any:  # fmt: skip
     """What the clock does: sends the table and the chosen run's detail where they have changed.
 
     Raises:
         LabError: the registry can't be read.
     """
-    rows, words, page = list_runs(lab, search, status, archived, page)
+    rows, words, page = list_runs(lab, search, status, archived, order, page)
     listed = (repr(rows), words)
     newest = gr.skip()
     if not run_id:
@@ -366,7 +384,7 @@ def move(lab: Lab, by: int, run_id: str | None) -> list[Any]:
 def _wire(lab: Lab, tab: RunsTab, back: gr.Button, on: gr.Button) -> None:
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     shown_list = [tab.table, tab.count, tab.page]
-    changes = [tab.search.change, tab.status.change, tab.archived.change]
+    changes = [tab.search.change, tab.status.change, tab.archived.change, tab.order.change]
     gr.on(
         changes, bound(list_runs, lab), [*tab.filters, tab.page], shown_list,
         trigger_mode="always_last", **quiet,

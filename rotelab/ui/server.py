@@ -23,8 +23,7 @@ from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.ui.access import HOME, USER, Access, FewAttempts
 from rotelab.ui.language import translate
-from rotelab.ui.plot_tools import head
-from rotelab.ui.theme import make_theme, style_sheet
+from rotelab.ui.theme import head, make_theme, style_sheet
 
 PORTS_TRIED = 50
 QUEUE_EVERY_S = 2.0

@@ -17,6 +17,7 @@ STYLE_SHEET = Path(__file__).resolve().parents[2] / "assets" / "style.css"
 CHAT_STYLE_SHEET = STYLE_SHEET.with_name("chat.css")
 WALK_STYLE_SHEET = STYLE_SHEET.with_name("walk.css")
 PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")
+SCRIPTS = (STYLE_SHEET.with_name("plots.js"), STYLE_SHEET.with_name("typing.js"))
 
 INK = colors.Color(
     name="ink",
@@ -127,6 +128,11 @@ def make_theme() -> gr.themes.Base:
         shadow_drop="none",
     )
     return theme
+
+
+def head() -> str:
+    """The page's own scripts, as HTML for its head."""
+    return "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in SCRIPTS)
 
 
 def style_sheet() -> str:

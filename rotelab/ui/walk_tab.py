@@ -19,7 +19,7 @@ from rotelab.lab import Lab
 from rotelab.plots.walk import recall_curve
 from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.ui import walk_words as words
-from rotelab.ui.answers import answer_card, empty_card, note
+from rotelab.ui.answers import answer_card, asked_html, empty_card, note
 from rotelab.ui.common import bound, escape, roughly
 from rotelab.ui.estimate import estimate
 
@@ -162,15 +162,16 @@ def _build_rote(recording: walk.Recording) -> tuple[gr.Plot, list[Ask]]:
 
 
 def _build_words(recording: walk.Recording) -> tuple[gr.HTML, list[Ask]]:
-    lesson = gr.HTML(padding=False, elem_id="walk-lesson")
-    gr.HTML(words.line(words.UNDERSTAND), padding=False)
     with gr.Row():
-        buttons = [
-            gr.Button(
-                question, variant="secondary" if i else "primary", elem_id=f"walk-ask-{i}",
-            )
-            for i, question in enumerate(recording.questions)
-        ]  # fmt: skip
+        with gr.Column(scale=6, min_width=380):
+            lesson = gr.HTML(padding=False, elem_id="walk-lesson")
+        # One under the other: side by side they would seem to belong to a card each.
+        with gr.Column(scale=5, min_width=380, elem_classes=["walk-choices"]):
+            gr.HTML(words.line(words.UNDERSTAND), padding=False)
+            buttons = [
+                gr.Button(question, elem_id=f"walk-ask-{i}")
+                for i, question in enumerate(recording.questions)
+            ]
     remark = gr.HTML(padding=False, elem_id="walk-answered")
     with gr.Row(equal_height=True, elem_classes=["walk-answers"]):
         cards = tuple(
@@ -254,11 +255,13 @@ def warm(lab: Lab) -> None:
                 pass
 
 
-def begin(lab: Lab, checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """Says at once that the question has arrived: the cards, and no remark."""
+def begin(lab: Lab, question: str, checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """Says at once that the question has arrived: the cards, and in place of the remark the
+    question where there is a choice of several."""
     run_id, _ = walk.step_in(lab)
     waiting = THINKING if lab.chat.ready(run_id) else LOADING
-    return [*(empty_card(c, True, waiting) for c in checkpoints), NOTHING]
+    asked = asked_html(question) if checkpoints == CHECKPOINTS else NOTHING
+    return [*(empty_card(c, True, waiting) for c in checkpoints), asked]
 
 
 def ask(
@@ -300,7 +303,7 @@ def _wire_ask(lab: Lab, ask_: Ask) -> None:
     who, question, by_heart = ask_.checkpoints, ask_.question, ask_.by_heart
 
     def at_once() -> list[str]:
-        return begin(lab, who)
+        return begin(lab, question, who)
 
     def answer() -> Iterator[list[Any]]:
         yield from ask(lab, question, who, by_heart)

@@ -35,9 +35,10 @@ WORDS = (
 UNDERSTAND = "Ask in words about somebody who was <b>in none of those sentences</b>."
 OWN = (
     "Type names of your own over some of these: yourself, a friend. The model learns all of them "
-    "by heart, but sentences it reads about only {k}, and not about the first {few} that are yours."
+    "by heart. It then reads sentences about only {k} of them: about your first {few} it never "
+    "reads one."
 )
-HOW = "Double-click a cell to type into it. Training takes about {time}; it is shown as it goes."
+HOW = "Click a cell and type. Training takes about {time}; it is shown as it goes."
 RECORDED = (
     "So that you need not wait, the training of this walk was recorded; it now lies in this lab as "
     "“{name}”, among the archived runs of the Runs tab. The answers come live from the model."

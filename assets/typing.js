@@ -1,0 +1,28 @@
+/* Typing into a selected cell replaces it, as in any spreadsheet. Gradio 6.31 opens the editor with
+   the old text, loses the first letter and puts the rest behind (gradio.Dataframe). */
+document.addEventListener("keydown", (event) => {
+  const cell = event.target;
+  const letter = event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey;
+  if (!letter || event.isComposing || !cell.matches?.('.body-cell[role="gridcell"]')) return;
+  const old = cell.innerText.replace(/⋮\s*$/, "").trim();  // the mark of its menu is no text
+  let frames = 30;
+  const replace = () => {
+    const box = cell.querySelector("textarea, input:not([type=checkbox])");
+    if (!box) {
+      if (frames-- > 0) requestAnimationFrame(replace);
+      return;
+    }
+    if (!box.value.startsWith(old)) return;
+    const proto = box.tagName === "TEXTAREA" ? HTMLTextAreaElement : HTMLInputElement;
+    const text = event.key + box.value.slice(old.length);
+    Object.getOwnPropertyDescriptor(proto.prototype, "value").set.call(box, text);
+    box.setSelectionRange(text.length, text.length);
+    box.dispatchEvent(new InputEvent("input", { bubbles: true }));
+  };
+  requestAnimationFrame(replace);
+}, true);
+
+/* So does typing into a choice: Gradio would search for the old text and the new. */
+document.addEventListener("focusin", ({ target }) => {
+  if (target.matches?.('input[role="combobox"]')) setTimeout(() => target.select());
+});
