@@ -76,7 +76,11 @@ def fill_on_news(
 ) -> None:
     """Has a clock look, and fills the outputs only where there is something new.
 
-    The clock itself fills a state and no more; the change of that fills the outputs.
+    The clock itself fills a number that is never seen and no more; the change of that fills the
+    outputs. Neither goes through Gradio's queue: at each of the four or five things that a queued
+    event is told, Gradio's page looks for all its components, one by one, in all of them (a tenth
+    of a second; the page then took a third of a core, EXPERIMENTS.md). A state's change is told
+    to queued events only, hence a number.
 
     Args:
         timer: the clock.
@@ -91,7 +95,7 @@ def fill_on_news(
             another number. No `gr.State`: the first time that a handler has one among its outputs,
             Gradio's page takes it for changed even where it is skipped.
     """
-    pulse, every = gr.State(0), gr.State(float(timer.value))
+    pulse, every = gr.Number(0, visible=False), gr.State(float(timer.value))
 
     @functools.wraps(look)
     def tick(every_s, *args):
@@ -100,7 +104,7 @@ def fill_on_news(
         else:
             news, *values = glance(*args)
         changes = pace.ticked(every_s) != every_s
-        told = time.monotonic_ns() if news or changes else gr.skip()
+        told = time.monotonic() if news or changes else gr.skip()
         return [*values, told] if values else told
 
     @functools.wraps(look)
@@ -113,7 +117,7 @@ def fill_on_news(
     for handler in (tick, fill):
         handler.__signature__ = None
         del handler.__signature__, handler.__wrapped__
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 8}
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     timer.tick(tick, [every, *inputs], [*often, pulse], **quiet)
     news = [pulse.change, *([bell.change] if bell else [])]
     gr.on(news, fill, [every, *inputs], [*outputs, timer, every], **quiet)

@@ -28,12 +28,24 @@ NOTHING_YET = (
     "<p class='live-empty'>No run yet. Choose the facts on the left and press "
     "<b>Start training</b>: this panel then shows the model learning, step by step.</p>"
 )
-TICK_S = 1.0
+TICK_S = 5.0
 PACE = Pace(TICK_S, 6)
-PLOT_EVERY_S = 2.0
+PLOT_EVERY_S = 20.0
 """Curves are drawn anew at most this often, and less often where many look on: drawing costs the
-browser more than it shows."""
+browser more than it shows, half a second of a CPU that training then lacks
+(`benchmarks/page_cost.py`)."""
 MAX_WATCHED = 50
+
+# Classes, because each `:has` of a style sheet is looked up again at every change of the page.
+# Figures learn of their new room as they do of a window's.
+LARGE = """(on) => {
+    const live = document.getElementById("train-live"), body = document.body.classList;
+    live.classList.toggle("large", on);
+    body.toggle("for-audience", on);
+    live.seen ??= new ResizeObserver(() => body.toggle("elsewhere", !live.offsetParent));
+    live.seen.observe(live);
+    window.dispatchEvent(new Event("resize"));
+}"""
 DRAWINGS = Drawings()
 """Of all pages that this server has open."""
 
@@ -144,8 +156,7 @@ def build_live_panel() -> LivePanel:
     spots = gr.HTML(css_template=SPOTS_CSS, elem_id="live-spots", visible=False)
     plot = gr.Plot(curves([]), label="Learning curves", show_label=False, elem_id="live-curves")
     grid = gr.Plot(label="Every fact", show_label=False, visible=False, elem_id="live-facts")
-    # Figures learn of their new room as they do of a window's.
-    large.change(None, js="() => window.dispatchEvent(new Event('resize'))")
+    large.change(None, large, None, js=LARGE)
     return LivePanel(
         watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on,
         gr.Timer(TICK_S),
