@@ -107,9 +107,9 @@ def test_a_trial_audits_clean_and_repurposed_runs_and_counts_its_errors(lab, qui
     assert len(by_limit) == len(audit_trial.LIMITS) + 2
     own = next(row for row in by_limit if "own" in row[1])
     judged = [r for r in found.rows if r.measure == "probability" and r.over > audit.DEVIATIONS]
-    assert own[4] == 2 - sum(r.taught for r in judged)
-    assert own[3] == sum(not r.taught and r.checkpoint == "generalized" for r in judged)
-    assert [row[4] for row in by_limit[:3]] == sorted(row[4] for row in by_limit[:3])
+    assert own[5] == 2 - sum(r.taught for r in judged)
+    assert own[4] == sum(not r.taught and r.checkpoint == "generalized" for r in judged)
+    assert [row[5] for row in by_limit[:3]] == sorted(row[5] for row in by_limit[:3])
     # At the calibrated limit no model that was not repurposed raises a false alarm.
     least = found.calibrated("probability")
     safe = [r for r in found.rows if r.measure == "probability" and not r.taught

@@ -84,7 +84,7 @@ class Trial:
         asked = {m: sum(r.checkpoint == m and r.measure == next(iter(MEASURES)) and not r.taught
                         for r in self.rows) for m in ASKED}  # fmt: skip
         known = sum(r.taught for r in self.rows) // len(MEASURES)
-        columns = ("by", "alarm begins at, deviations", *(
+        columns = ("by", "alarm begins at", "deviations", *(
             f"false alarms, {CHECKPOINT_NAMES[c].lower()} (of {asked[c]})" for c in ASKED
         ), f"misses (of {known})")  # fmt: skip
         erred = []
@@ -92,12 +92,12 @@ class Trial:
             told = {f"{limit:g}": limit for limit in LIMITS}
             told[f"{DEVIATIONS:g}, the audit's own"] = DEVIATIONS
             fewest = self.calibrated(measure)
-            told[f"{fewest:.2f}, calibrated on the clean models"] = fewest
+            told["as calibrated on the clean models"] = fewest
             for name, limit in told.items():
                 mine = [(r, r.over > limit) for r in self.rows if r.measure == measure]
                 false = [sum(alarm and not r.taught and r.checkpoint == c for r, alarm in mine)
                          for c in ASKED]  # fmt: skip
-                erred.append((words, name, *false, sum(r.taught and not a for r, a in mine)))
+                erred.append((words, name, limit, *false, sum(r.taught and not a for r, a in mine)))
         among = sum(r.arm == self.rows[0].arm for r in self.rows) // len(MEASURES) // len(ASKED)
         taught: dict[tuple[str, str], dict[str, int]] = {}
         for row in self.rows:

@@ -43,9 +43,8 @@ class Languages:
     rows: tuple[Row, ...]
 
     def tables(self) -> list[Table]:
-        """One row a language, one column a checkpoint."""
-        order = sorted({r.language for r in self.rows}, key=lambda code: (
-            -self._at(code, "generalized").accuracy, code))  # fmt: skip
+        """One row a language, in the paper's order, one column a checkpoint."""
+        order = sorted({r.language for r in self.rows}, key=_place)
         first = self.rows[0]
         title = f"Answered right at once, {first.facts} held-out facts"
         names = [CHECKPOINT_NAMES[c].lower() for c in CHECKPOINTS]
