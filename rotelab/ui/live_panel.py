@@ -95,8 +95,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class LivePanel:
-    """The panel's components; `outputs` is the order in which `look` fills them, and `clock` looks
-    for news while the panel is on show."""
+    """The panel's components; `outputs` is the order in which `look` fills them, `clock` looks
+    for news while the panel is on show, and `bell` has it look at once."""
 
     watching: gr.State
     seen: gr.State
@@ -111,6 +111,7 @@ class LivePanel:
     sure: gr.Button
     go_on: gr.Button
     clock: gr.Timer
+    bell: gr.Number
 
     @property
     def outputs(self) -> list[Any]:
@@ -159,7 +160,7 @@ def build_live_panel() -> LivePanel:
     large.change(None, large, None, js=LARGE)
     return LivePanel(
         watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on,
-        gr.Timer(TICK_S),
+        gr.Timer(TICK_S), gr.Number(0, visible=False),
     )  # fmt: skip
 
 
@@ -170,7 +171,7 @@ def wire_live_panel(lab: Lab, panel: LivePanel) -> None:
     # The server itself moves the queue (`server.keep_queue_moving`); the clock only looks.
     fill_on_news(
         panel.clock, PACE, bound(look, lab), [panel.watching, panel.seen], panel.outputs,
-        glance=bound(glance, lab), often=(panel.head, panel.seen),
+        glance=bound(glance, lab), often=(panel.head, panel.seen), bell=panel.bell,
     )  # fmt: skip
     panel.watch.input(bound(choose, lab), panel.watch, **shows)
     panel.stop.click(lambda: gr.Group(visible=True), None, panel.confirm, **quiet)

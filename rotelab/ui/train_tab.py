@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +72,7 @@ class TrainTab:
     @property
     def refresh_outputs(self) -> list[Any]:
         """What `refresh` fills."""
-        return [self.pack, self.estimated]
+        return [self.pack, self.estimated, self.panel.bell]
 
 
 def build_train_tab(lab: Lab) -> TrainTab:
@@ -109,12 +110,13 @@ def build_train_tab(lab: Lab) -> TrainTab:
 
 
 def refresh(lab: Lab) -> list[Any]:
-    """Reads the fact packs anew; in the order of `TrainTab.refresh_outputs`.
+    """Reads the fact packs anew, and has the panel look at once; in the order of
+    `TrainTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
     """
-    return [gr.Dropdown(choices=lab.pack_names()), gr.skip()]
+    return [gr.Dropdown(choices=lab.pack_names()), gr.skip(), time.monotonic()]
 
 
 def start(lab: Lab, name: str, *values: Any) -> list[Any]:
