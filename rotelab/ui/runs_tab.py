@@ -209,7 +209,7 @@ def list_runs(
     wanted = {"search": search or "", "status": list(status or []), "archived": bool(archived)}
     total = lab.registry.count_runs(**wanted)
     page = min(max(0, int(page or 0)), max(0, (total - 1) // PAGE))
-    runs = lab.registry.runs(limit=PAGE, offset=page * PAGE, order=order, **wanted)
+    runs = lab.registry.runs(limit=PAGE, offset=page * PAGE, order=order or "newest", **wanted)
     if total:
         words = f"{page * PAGE + 1}–{page * PAGE + len(runs)} of {total} runs"
     else:
