@@ -22,7 +22,14 @@ document.addEventListener("keydown", (event) => {
   requestAnimationFrame(replace);
 }, true);
 
-/* So does typing into a choice: Gradio would search for the old text and the new. */
+/* So does typing into a choice: Gradio would search for the old text and the new. A click puts the
+   caret after the focus has come, so it is selected then once more. */
+let fresh = null;
+const choice = (target) => target.matches?.('input[role="combobox"]');
 document.addEventListener("focusin", ({ target }) => {
-  if (target.matches?.('input[role="combobox"]')) setTimeout(() => target.select());
+  if (choice(target)) (fresh = target).select();
+});
+document.addEventListener("click", ({ target }) => {
+  if (choice(target) && target === fresh) target.select();
+  fresh = null;
 });
