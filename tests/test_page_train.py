@@ -456,8 +456,8 @@ def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_fol
 
         page.locator("#live-large input").check()  # before an audience all stands on one screen
         parts = [f"#live-{part}" for part in ("head", "spots", "curves", "facts")]
-        until(lambda: max(bottom(page, part) for part in parts) <= 720, 30, "it fits")
-        until(lambda: height(page, "#live-facts") > 50, 30, "the facts' grid is drawn")
+        until(lambda: max(bottom(page, part) for part in parts) <= 720, 90, "it fits")  # figures come every 20 s
+        until(lambda: height(page, "#live-facts") > 50, 90, "the facts' grid is drawn")
         assert not page.locator("#train-form").is_visible()
         assert not page.locator(".lab-header").is_visible()
         page.get_by_role("tab", name="Facts").click()
@@ -476,7 +476,7 @@ def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_fol
         page.locator("#train-start").click()
         until(lambda: "It now answers" in words(page), 180, "the second run finished")
         assert "short one" in words(page)
-        until(lambda: height(page, "#live-facts") > 50, 30, "the facts' grid is drawn")
+        until(lambda: height(page, "#live-facts") > 50, 90, "the facts' grid is drawn")
         assert traffic.foreign == [] and traffic.errors == []
 
 

@@ -61,8 +61,7 @@ def offered(
     """The runs of now; in the order of `RunChooser.outputs`.
 
     Keeps what a person chose while it exists, else takes the newest finished run, else the newest.
-    All in one answer: a page
-    that is opened asks for a good deal (`benchmarks/opening.py`).
+    All in one answer: a page that is opened asks for a good deal (`benchmarks/opening.py`).
 
     Args:
         lab: has the registry.
