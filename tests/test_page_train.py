@@ -455,7 +455,7 @@ def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_fol
         until(lambda: height(page, "#live-curves") > 150, 60, "curves are drawn")
 
         page.locator("#live-large input").check()  # before an audience all stands on one screen
-        parts = [f"#live-{part}" for part in ("head", "spots", "curves", "facts")]  # come every 20 s
+        parts = [f"#live-{part}" for part in ("head", "spots", "curves", "facts")]  # every 20 s
         until(lambda: max(bottom(page, part) for part in parts) <= 720, 90, "it fits")
         until(lambda: height(page, "#live-facts") > 50, 90, "the facts' grid is drawn")
         assert not page.locator("#train-form").is_visible()
