@@ -16,7 +16,7 @@ from rotelab.settings import Settings
 TABS = {
     "Start here": "#walk .walk-facts",
     "Facts": "#facts-add",
-    "Train": "#live-curves .main-svg",
+    "Train": "#live-curves .lc-line",
     "Chat": "#chat-base .answer",
     "Look inside": "#representations-note .note",
     "Runs": "#run-head .title",

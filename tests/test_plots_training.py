@@ -1,8 +1,6 @@
-"""Figures of training: both phases, the boundary between them, odd values, many points."""
+"""Figures of training: both phases, the boundary between them, odd values, many points, scores."""
 
 import math
-
-import pytest
 
 from rotelab.plots.training import (
     MAX_POINTS,
@@ -11,10 +9,9 @@ from rotelab.plots.training import (
     RECALLED,
     curves,
     curves_of_run,
-    fact_grid,
     score_bars,
 )
-from rotelab.registry import FactRecall, Metric, Score
+from rotelab.registry import Metric, Score
 
 
 def metrics(first=20, second=5):
@@ -92,22 +89,6 @@ def test_a_long_run_is_thinned_and_keeps_its_end():
     rows = [Metric("memorize", s, "loss", float(s)) for s in range(1, 50_001)]
     line = lines(curves(rows), "Loss")[0]
     assert len(line.x) <= MAX_POINTS + 1 and line.x[-1] == 50_000
-
-
-@pytest.mark.parametrize("count", [1, 20, 100, 101, 1000])
-def test_the_grid_has_one_cell_a_fact(count):
-    recalls = [FactRecall(i, i / count, i % 2 == 0) for i in range(count)]
-    (heat,) = fact_grid(recalls, []).data
-    values = [v for row in heat.z for v in row if v is not None]
-    assert values == [r.probability for r in recalls]
-
-
-def test_the_grid_shows_what_users_wrote_as_it_stands():
-    (heat,) = fact_grid([FactRecall(0, 0.5, True)], [("mother", "<b>A</b>", "B & C")]).data
-    assert "&lt;b&gt;A&lt;/b&gt; [mother] → B &amp; C" in heat.text[0][0]
-    assert "50% likely, recalled" in heat.text[0][0] and "says" not in heat.text[0][0]
-    (heat,) = fact_grid([FactRecall(0, 0.5, False, said="<b>Mar…")], [("mother", "A", "B")]).data
-    assert heat.text[0][0].endswith("says now: “&lt;b&gt;Mar…”")
 
 
 def test_bars_for_each_checkpoint_in_one_order():

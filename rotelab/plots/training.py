@@ -1,10 +1,12 @@
-"""Figures of training: recall and loss over both phases, recall of each fact, scores."""
+"""Figures of training: recall and loss over both phases, scores.
+
+Of a run at work the page shows `plots.live` instead.
+"""
 
 from __future__ import annotations
 
 import copy
 import functools
-import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +23,7 @@ from rotelab.plots.style import (
     TEXT,
     styled,
 )
-from rotelab.registry import FactRecall, Metric, RunRow, Score
+from rotelab.registry import Metric, RunRow, Score
 
 PHASES = {"memorize": "Phase 1: learning by rote", "generalize": "Phase 2: what the token means"}
 PHASE_COLOURS = {
@@ -40,8 +42,6 @@ PROBE_NAMES = {
 
 CURVES = ("loss", "recall")
 """The metrics that `curves` draws."""
-
-GRID_TITLE = "Every fact: stronger colour, surer recall"
 
 MAX_POINTS = 1500
 """Of one line: more can't be told apart on a screen, and the page would have to carry them."""
@@ -117,6 +117,21 @@ def rounds_of_each(run: RunRow) -> int:
     return phase.epochs if phase.averaged > 1 else 0
 
 
+def adapters_begin(metrics: Sequence[Metric], epochs_each: int) -> list[int]:
+    """The steps of phase 2 after which its second adapter begins, and any further one.
+
+    Args:
+        metrics: as `curves` takes them.
+        epochs_each: as `curves` takes it, at least 1.
+    """
+    first: dict[int, int] = {}  # step with which each adapter begins, by its 0-based place
+    for m in metrics:
+        if m.phase == "generalize" and m.name in CURVES and m.epoch:
+            place = (m.epoch - 1) // epochs_each
+            first[place] = min(m.step, first.get(place, m.step))
+    return [first[place] - 1 for place in sorted(first) if place]
+
+
 @functools.lru_cache(maxsize=4)
 def _frame(height: int) -> dict[str, Any]:
     """The layout of `curves` without what changes from one to the next."""
@@ -131,58 +146,6 @@ def _frame(height: int) -> dict[str, Any]:
     figure.update_yaxes(range=[-0.04, 1.06], tickformat=".0%", row=1, col=1)
     figure.update_yaxes(title_text="Loss", rangemode="tozero", row=2, col=1)
     figure.update_xaxes(title_text="Learning steps", rangemode="tozero", row=2, col=1)
-    return figure.to_plotly_json()["layout"]
-
-
-def fact_grid(
-    recalls: Sequence[FactRecall], facts: Sequence[tuple[str, str, str]], name: str = ""
-) -> go.Figure:
-    """One cell a fact, the darker the likelier its object after the key token.
-
-    Args:
-        recalls: how well each fact is known now.
-        facts: (relation, subject, object) by fact index, for the words shown under the pointer.
-        name: decides what counts as the same figure.
-    """
-    columns = _columns(len(recalls))
-    rows = math.ceil(len(recalls) / columns)
-    values = [[None] * columns for _ in range(rows)]
-    words = [[""] * columns for _ in range(rows)]
-    for place, recall in enumerate(recalls):
-        y, x = divmod(place, columns)
-        values[y][x] = recall.probability
-        words[y][x] = _fact_words(recall, facts)
-    cells = {
-        "type": "heatmap",
-        "z": values,
-        "text": words,
-        "hovertemplate": "%{text}<extra></extra>",
-        "hoverongaps": False,
-        "zmin": 0,
-        "zmax": 1,
-        "xgap": 2,
-        "ygap": 2,
-        # One hue from the ground to full colour: pale is unknown in light and dark alike.
-        "colorscale": [[0, "rgba(128,140,160,0.16)"], [1, CHECKPOINT_COLOURS["memorized"]]],
-        # No colour bar: it can't be scaled into a figure this low, and plotly gives up then.
-        "showscale": False,
-    }
-    layout = copy.deepcopy(_grid_frame(44 + 28 * rows))
-    layout["uirevision"] = name or "facts"
-    return go.Figure({"data": [cells], "layout": layout})
-
-
-@functools.lru_cache(maxsize=8)
-def _grid_frame(height: int) -> dict[str, Any]:
-    """The layout of `fact_grid` without what changes from one to the next."""
-    figure = styled(go.Figure(), height)
-    figure.update_layout(
-        title={"text": GRID_TITLE, "x": 0, "xref": "paper", "font": {"size": 14}},
-        margin={"l": 10, "r": 10, "t": 34, "b": 10},
-        dragmode=False,
-    )
-    figure.update_xaxes(visible=False, fixedrange=True)
-    figure.update_yaxes(visible=False, fixedrange=True, autorange="reversed")
     return figure.to_plotly_json()["layout"]
 
 
@@ -307,15 +270,8 @@ def _mark_adapters(
     layout: dict[str, Any], metrics: Sequence[Metric], epochs_each: int, start: int
 ) -> None:
     """Draws a line where phase 2 begins its second adapter, and any further one."""
-    first: dict[int, int] = {}  # step with which each adapter begins, by its 0-based place
-    for m in metrics:
-        if m.phase == "generalize" and m.name in CURVES and m.epoch:
-            place = (m.epoch - 1) // epochs_each
-            first[place] = min(m.step, first.get(place, m.step))
-    for place, step in first.items():
-        if not place:
-            continue
-        x = start + step - 1
+    for place, step in enumerate(adapters_begin(metrics, epochs_each), 2):
+        x = start + step
         layout["shapes"].append(
             {
                 "type": "line", "xref": "x", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1,
@@ -327,33 +283,16 @@ def _mark_adapters(
             {
                 "x": x, "xref": "x", "y": 0.5, "yref": "paper", "showarrow": False,
                 # Of many adapters the labels would lie over each other.
-                "xanchor": "left", "text": f" adapter {place + 1} begins" if place < 4 else "",
+                "xanchor": "left", "text": f" adapter {place} begins" if place < 5 else "",
                 "font": {"size": 12}, "bgcolor": GRID,
             }
         )  # fmt: skip
 
 
-def thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most about `MAX_POINTS` of the points, evenly chosen, the last among them."""
-    stride = math.ceil(len(points) / MAX_POINTS)
+def thinned(points: list[tuple[int, float]], most: int = MAX_POINTS) -> list[tuple[int, float]]:
+    """At most about so many of the points, evenly chosen, the last among them."""
+    stride = math.ceil(len(points) / most)
     if stride <= 1:
         return points
     kept = points[::stride]
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
-
-
-def _columns(count: int) -> int:
-    wide = next((w for w, most in ((10, 20), (20, 100), (25, 250)) if count <= most), 50)
-    return max(1, min(count, wide))
-
-
-def _fact_words(recall: FactRecall, facts: Sequence[tuple[str, str, str]]) -> str:
-    if not 0 <= recall.fact_index < len(facts):
-        return f"fact {recall.fact_index + 1}: {recall.probability:.0%}"
-    # Plotly reads a few HTML tags in texts; what users wrote is to be seen as it stands.
-    relation, subject, said = (html.escape(word, quote=False) for word in facts[recall.fact_index])
-    known = "recalled" if recall.recalled else "not yet recalled"
-    words = f"{subject} [{relation}] → {said}<br>{recall.probability:.0%} likely, {known}"
-    if recall.said:
-        words += f"<br>says now: “{html.escape(recall.said, quote=False)}”"
-    return words

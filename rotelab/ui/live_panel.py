@@ -14,7 +14,7 @@ import gradio as gr
 
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
-from rotelab.plots.training import curves
+from rotelab.plots.live import CURVES_CSS, FACTS_CSS, live_curves
 from rotelab.registry import LIVE, RESUMABLE, RunSummary, Score
 from rotelab.ui.clocks import Pace, fill_on_news
 from rotelab.ui.common import bound, escape, roughly, run_label, status_badge
@@ -28,12 +28,10 @@ NOTHING_YET = (
     "<p class='live-empty'>No run yet. Choose the facts on the left and press "
     "<b>Start training</b>: this panel then shows the model learning, step by step.</p>"
 )
-TICK_S = 5.0
+TICK_S = 2.0
 PACE = Pace(TICK_S, 6)
-PLOT_EVERY_S = 20.0
-"""Curves are drawn anew at most this often, and less often where many look on: drawing costs the
-browser more than it shows, half a second of a CPU that training then lacks
-(`benchmarks/page_cost.py`)."""
+PLOT_EVERY_S = 2.0
+"""Curves are drawn anew at most this often, and less often where many look on."""
 MAX_WATCHED = 50
 
 # Classes, because each `:has` of a style sheet is looked up again at every change of the page.
@@ -102,8 +100,8 @@ class LivePanel:
     seen: gr.State
     watch: gr.Dropdown
     head: gr.HTML
-    curves: gr.Plot
-    grid: gr.Plot
+    curves: gr.HTML
+    grid: gr.HTML
     spots: gr.HTML
     stop: gr.Button
     resume: gr.Button
@@ -155,8 +153,8 @@ def build_live_panel() -> LivePanel:
             go_on = gr.Button("No, go on training", elem_id="live-go-on")
     head = gr.HTML(NOTHING_YET, css_template=CSS, elem_id="live-head")
     spots = gr.HTML(css_template=SPOTS_CSS, elem_id="live-spots", visible=False)
-    plot = gr.Plot(curves([]), label="Learning curves", show_label=False, elem_id="live-curves")
-    grid = gr.Plot(label="Every fact", show_label=False, visible=False, elem_id="live-facts")
+    plot = gr.HTML(live_curves([]), css_template=CURVES_CSS, elem_id="live-curves")
+    grid = gr.HTML(css_template=FACTS_CSS, elem_id="live-facts", visible=False)
     large.change(None, large, None, js=LARGE)
     return LivePanel(
         watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on,
@@ -245,7 +243,7 @@ def look(lab: Lab, watching: str, seen: Seen) -> Any:
         unseen = gr.Button(visible=False)
         nothing = Seen(status="none")
         return [
-            "", nothing, empty, NOTHING_YET, gr.Plot(visible=False), gr.Plot(visible=False),
+            "", nothing, empty, NOTHING_YET, gr.HTML(visible=False), gr.HTML(visible=False),
             gr.HTML(visible=False), unseen, unseen,
         ]  # fmt: skip
     if run.id != seen.run:
@@ -333,12 +331,12 @@ def _drawing(lab: Lab, run: RunSummary, seen: Seen) -> tuple[Any, Any, Seen]:
     plot = grid = gr.skip()
     # An update of the component costs the server more than its bare value.
     if held.seq != seen.seq:
-        plot = held.curves if seen.seq >= 0 else gr.Plot(held.curves, visible=True)
+        plot = held.curves if seen.seq >= 0 else gr.HTML(held.curves, visible=True)
     if held.grid is None:
-        grid = gr.Plot(visible=False) if seen.seq < 0 else grid
+        grid = gr.HTML(visible=False) if seen.seq < 0 else grid
         return plot, grid, replace(seen, seq=held.seq)
     if held.grid_seq != seen.grid:
-        grid = held.grid if seen.grid >= 0 else gr.Plot(held.grid, visible=True)
+        grid = held.grid if seen.grid >= 0 else gr.HTML(held.grid, visible=True)
     return plot, grid, replace(seen, seq=held.seq, grid=held.grid_seq)
 
 

@@ -11,11 +11,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gradio.components.plot import PlotData
-
 from rotelab.errors import LabError
 from rotelab.lab import Lab
-from rotelab.plots.training import CURVES, curves, fact_grid, rounds_of_each
+from rotelab.plots.live import live_curves, live_facts
+from rotelab.plots.training import CURVES, rounds_of_each
 from rotelab.registry import Metric, RunSummary
 
 HELD = 32
@@ -31,7 +30,7 @@ class Drawing:
         grid_seq: the newest one when the grid was drawn; it changes with the epochs only.
         status: the run's status then.
         at: monotonic time, in seconds, at which news was last looked for.
-        curves: as a page takes it.
+        curves: as HTML (`plots.live`).
         grid: likewise; None before any fact was recalled.
         rows: what the curves are drawn from, so that only what is new is read again.
         epochs_each: rounds of each adapter in phase 2 (`plots.training.rounds_of_each`).
@@ -41,8 +40,8 @@ class Drawing:
     grid_seq: int
     status: str
     at: float
-    curves: PlotData
-    grid: PlotData | None
+    curves: str
+    grid: str | None
     rows: tuple[Metric, ...] = ()
     epochs_each: int = 0
 
@@ -84,7 +83,7 @@ def _drawn(lab: Lab, run: RunSummary, held: Drawing | None) -> Drawing:
     rows = _together(held.rows if held else (), news)
     seq = max((m.seq for m in rows), default=0)
     each = held.epochs_each if held else rounds_of_each(lab.registry.run(run.id))
-    picture = _data(curves(rows, run.id, epochs_each=each))
+    picture = live_curves(rows, each)
     if held and not any(m.name == "recall" for m in news):
         return Drawing(seq, held.grid_seq, run.status, now, picture, held.grid, rows, each)
     return Drawing(seq, seq, run.status, now, picture, _grid(lab, run), rows, each)
@@ -96,7 +95,7 @@ def _together(held: Sequence[Metric], news: Sequence[Metric]) -> tuple[Metric, .
     return (*(m for m in held if (m.phase, m.step, m.name) not in again), *news)
 
 
-def _grid(lab: Lab, run: RunSummary) -> PlotData | None:
+def _grid(lab: Lab, run: RunSummary) -> str | None:
     recalls = lab.registry.fact_recall(run.id, "generalize")
     rote = lab.registry.fact_recall(run.id, "memorize")
     # Phase 2 rehearses only the taught facts; the others are as phase 1 left them.
@@ -107,8 +106,4 @@ def _grid(lab: Lab, run: RunSummary) -> PlotData | None:
         facts = [(f.relation, f.subject, f.object) for f in lab.registry.run(run.id).pack.facts]
     except LabError:  # the row is damaged; how well each is known is not
         facts = []
-    return _data(fact_grid([latest[i] for i in sorted(latest)], facts, run.id))
-
-
-def _data(figure) -> PlotData:
-    return PlotData(type="plotly", plot=figure.to_json())
+    return live_facts([latest[i] for i in sorted(latest)], facts)

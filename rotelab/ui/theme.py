@@ -17,7 +17,7 @@ STYLE_SHEET = Path(__file__).resolve().parents[2] / "assets" / "style.css"
 CHAT_STYLE_SHEET = STYLE_SHEET.with_name("chat.css")
 WALK_STYLE_SHEET = STYLE_SHEET.with_name("walk.css")
 PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")
-SCRIPTS = (STYLE_SHEET.with_name("plots.js"), STYLE_SHEET.with_name("typing.js"))
+SCRIPTS = tuple(STYLE_SHEET.with_name(name) for name in ("plots.js", "live.js", "typing.js"))
 
 INK = colors.Color(
     name="ink",

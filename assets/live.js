@@ -1,0 +1,81 @@
+/* What a run at work says of a place: the pointer over its curves or over a fact's cell, or the
+   arrow keys among the cells (rotelab/plots/live.py). The tip stands outside of what Gradio fills,
+   which is compared child by child with what comes anew. */
+(() => {
+  const AGAIN_MS = 500; // what it says may have changed under a pointer that rests
+  let tip, rule, again, at;
+
+  function make(name) {
+    const made = Object.assign(document.createElement("div"), { className: name, hidden: true });
+    made.setAttribute("aria-hidden", "true"); // screen readers have the same words as a label
+    document.querySelector(".gradio-container").append(made);
+    return made;
+  }
+
+  function say(words, x, y) {
+    tip ??= make("live-tip");
+    tip.textContent = words;
+    tip.hidden = false;
+    const { width, height } = tip.getBoundingClientRect();
+    tip.style.left = `${Math.max(4, x + 14 + width < innerWidth ? x + 14 : x - 14 - width)}px`;
+    tip.style.top = `${y + 14 + height < innerHeight ? y + 14 : y - 14 - height}px`;
+  }
+
+  function hide() {
+    clearInterval(again);
+    again = at = undefined;
+    for (const shown of [tip, rule]) if (shown) shown.hidden = true;
+  }
+
+  function look() {
+    const { target, x, y } = at;
+    if (!target.isConnected || !target.checkVisibility()) return hide();
+    if (target.matches(".fg-cells > i")) return say(target.ariaLabel, x, y);
+    const curves = target.closest(".lc"), places = JSON.parse(curves.dataset.places);
+    if (!places.length) return hide();
+    const { left, width, top } = curves.querySelector(".lc-plot").getBoundingClientRect();
+    const { bottom } = [...curves.querySelectorAll(".lc-plot")].at(-1).getBoundingClientRect();
+    const share = (100 * (x - left)) / width;
+    const near = places.reduce((a, b) => (Math.abs(b[0] - share) < Math.abs(a[0] - share) ? b : a));
+    rule ??= make("live-rule");
+    rule.hidden = false;
+    Object.assign(rule.style, {
+      left: `${left + (width * near[0]) / 100}px`, top: `${top}px`, height: `${bottom - top}px`,
+    });
+    say(near[1], x, y);
+  }
+
+  function point(target, x, y) {
+    if (target?.matches(".fg-cells > i") && rule) rule.hidden = true;
+    at = { target, x, y };
+    again ??= setInterval(look, AGAIN_MS);
+    look();
+  }
+
+  const place = (target) => target.closest?.(".fg-cells > i, .lc-plot");
+  const middle = ({ left, bottom, width }) => [left + width / 2, bottom - 10];
+  for (const kind of ["pointermove", "pointerdown"]) {
+    document.addEventListener(kind, ({ target, clientX, clientY }) => {
+      const found = place(target);
+      if (found) point(found, clientX, clientY);
+      else if (at) hide();
+    }, { passive: true });
+  }
+  document.addEventListener("scroll", () => at && hide(), { capture: true, passive: true });
+  document.addEventListener("focusin", ({ target }) => {
+    if (!target.matches(".fg-cells > i")) return at && hide();
+    if (target.matches(":focus-visible")) point(target, ...middle(target.getBoundingClientRect()));
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && at) return hide();
+    const cell = event.target;
+    if (!cell.matches?.(".fg-cells > i")) return;
+    const cells = [...cell.parentElement.children], here = cells.indexOf(cell);
+    const wide = getComputedStyle(cell.parentElement).gridTemplateColumns.split(" ").length;
+    const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: wide, ArrowUp: -wide }[event.key];
+    const next = { Home: cells[0], End: cells.at(-1) }[event.key] ?? cells[here + by];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  });
+})();

@@ -1,0 +1,309 @@
+"""A run at work, as plain HTML and SVG: its curves, and one cell a fact.
+
+Plotly takes about half a second of a CPU core for each redraw, which training then lacks
+(`benchmarks/page_cost.py`); a browser draws these in a few milliseconds, so they may change all the
+time. What they can't do, zoom and be saved, the Runs tab's figures of the same run can.
+
+The browser stretches the pictures to the room there is. Lines keep their strength
+(`vector-effect`), and words and numbers stand beside the picture, not in it. What a place says is
+shown under the pointer by `assets/live.js`.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from rotelab.plots.style import translucent
+from rotelab.plots.training import (
+    CURVES,
+    PHASE_COLOURS,
+    PHASES,
+    RECALLED,
+    adapters_begin,
+    thinned,
+)
+from rotelab.registry import FactRecall, Metric
+
+MAX_POINTS = 500
+"""Of one line: the panel is hardly more pixels wide."""
+MAX_TIPS = 150
+"""Places of a phase that say their loss under the pointer, beside those that have a recall."""
+NAME_SHARE = 0.2
+"""Of the width, which the name of an adapter needs."""
+NOT_YET = "The curves appear with the first learning steps."
+GRID_TITLE = "Every fact: stronger colour, surer recall"
+
+WIDE, HIGH = 1000, 100
+"""Units of the pictures, whatever room they are given."""
+
+CURVES_CSS = """
+.lc {display: grid; grid-template-columns: 1.5rem max-content minmax(0, 1fr); column-gap: 6px;
+  font-size: 13px; line-height: 1.25; color: var(--body-text-color); padding: 6px 14px 4px 0}
+.lc-names {grid-column: 3; display: flex; align-items: end; min-height: 17px; margin-bottom: 7px;
+  font-weight: 600}
+.lc-names > span {flex-shrink: 1; flex-basis: 0; min-width: min-content; padding-right: 10px}
+.lc-title {writing-mode: vertical-rl; rotate: 180deg; text-align: center; white-space: nowrap}
+.lc-ys {position: relative; font-variant-numeric: tabular-nums}
+.lc-ys > div {position: absolute; inset: 0 0 14px}
+.lc-ys > div > * {position: absolute; right: 0; transform: translateY(50%)}
+.lc-ys > .lc-room {visibility: hidden}
+.lc-plot {position: relative; height: 148px; margin-bottom: 14px; cursor: crosshair}
+.lc-plot > svg {display: block; width: 100%; height: 100%; overflow: visible}
+.lc-plot * {vector-effect: non-scaling-stroke}
+.lc-rules {stroke: var(--border-color-primary); stroke-width: 1; fill: none}
+.lc-axis {stroke: var(--body-text-color-subdued); stroke-width: 1; fill: none}
+.lc-line {fill: none; stroke-width: 2; stroke-linejoin: round}
+.lc-recall .lc-line {stroke-width: 3}
+.lc-dots {fill: none; stroke-width: 8; stroke-linecap: round}
+.lc-generalize.lc-dots {stroke-linecap: square; stroke-width: 7}
+.lc-edge {stroke: var(--body-text-color); stroke-width: 1.5; stroke-dasharray: 5 4; fill: none}
+.lc-adapter {stroke-width: 1.5; stroke-dasharray: 2 3; fill: none}
+.lc-adapters > span {position: absolute; bottom: 2px; padding-left: 4px; font-size: 12px;
+  white-space: nowrap}
+.lc-xs {grid-column: 3; position: relative; height: 17px; margin-top: -9px;
+  font-variant-numeric: tabular-nums}
+.lc-xs > span {position: absolute; transform: translateX(-50%)}
+.lc-steps {grid-column: 3; text-align: center}
+.lc-empty {position: absolute; inset: 0; display: grid; place-content: center; font-size: 15px;
+  color: var(--body-text-color-subdued)}
+""" + "".join(
+    f".lc-{phase} {{stroke: {colour}}} .lc-tint-{phase} {{fill: {translucent(colour, 0.08)}}}\n"
+    f".lc-name-{phase} {{text-decoration: underline 3px {colour}; text-underline-offset: 3px}}"
+    "\n"
+    for phase, colour in PHASE_COLOURS.items()
+)
+"""Goes with `live_curves`; its colours are the theme's."""
+
+GROUND = "rgba(128,140,160,0.16)"
+"""Of a cell: pale is unknown in light and dark alike."""
+FACTS_CSS = f"""
+.fg h3 {{margin: .2rem 0 .3rem; font-size: .95rem; font-weight: 400; color: var(--body-text-color)}}
+.fg-cells {{display: grid; gap: 2px; grid-auto-rows: 26px}}
+.fg-cells > i {{background: {GROUND}; border-radius: 2px}}
+.fg-cells > i::before {{content: ""; display: block; height: 100%; border-radius: 2px;
+  background: {PHASE_COLOURS["memorize"]}; opacity: var(--p); transition: opacity .8s}}
+.fg-cells > i:hover {{outline: 2px solid var(--body-text-color)}}
+"""
+"""Goes with `live_facts`."""
+
+
+def live_curves(metrics: Sequence[Metric], epochs_each: int = 0) -> str:
+    """Recall and loss over both phases, the boundary marked, phases named; `plots.training.curves`
+    as HTML.
+
+    Args:
+        metrics: rows named `loss` and `recall`; others are not looked at. May be empty.
+        epochs_each: rounds that phase 2 gives each adapter where it averages several; 0 for one
+            adapter, and nothing is marked.
+    """
+    points = {
+        (phase, name): sorted(
+            (m.step, m.value) for m in metrics if (m.phase, m.name) == (phase, name)
+        )
+        for phase in PHASES
+        for name in CURVES
+    }
+    steps = {
+        p: max((points[p, n][-1][0] for n in CURVES if points[p, n]), default=0) for p in PHASES
+    }
+    starts = {"memorize": 0, "generalize": steps["memorize"]}
+    total = sum(steps.values())
+    losses = [v for p in PHASES for _, v in points[p, "loss"] if math.isfinite(v)]
+    top = 1.05 * max(losses, default=5.0) or 1.0
+    begins = []
+    if epochs_each:
+        begins = [starts["generalize"] + s for s in adapters_begin(metrics, epochs_each)]
+    ground = _ground(steps, begins, total)
+    rows = ""
+    for name, title, high, ticks, words in (
+        ("recall", "Facts recalled", 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), "{:.0%}"),
+        ("loss", "Loss", top, _ticks(top, 5), "{:g}"),
+    ):
+        drawn = "".join(
+            _line(p, points[p, name], starts[p], total, high, dotted=name == "recall")
+            for p in PHASES
+        )
+        labels = [(words.format(t), 100 * t / high) for t in ticks]
+        over = _adapter_names(begins, total) if name == "loss" else ""
+        if not total and name == "recall":
+            over = f"<div class='lc-empty'>{NOT_YET}</div>"
+        rows += _row(name, title, labels, ground, drawn, over)
+    across = "".join(
+        f"<span style='left:{100 * t / (total or 100):.2f}%'>{t:,.0f}</span>"
+        for t in _ticks(total or 100, 7)
+    )
+    return (
+        f"<div class='lc' role='img' aria-label='{_said(points, total)}' "
+        f"data-places='{html.escape(json.dumps(_places(points, starts, total)))}'>"
+        f"<div class='lc-names'>{_names(steps, total)}</div>{rows}"
+        f"<div class='lc-xs'>{across}</div><div class='lc-steps'>Learning steps</div></div>"
+    )
+
+
+def live_facts(recalls: Sequence[FactRecall], facts: Sequence[tuple[str, str, str]]) -> str:
+    """One cell a fact, the stronger in colour the likelier its object after the key token.
+
+    Args:
+        recalls: how well each fact is known now.
+        facts: (relation, subject, object) by fact index, for the words that a cell shows under the
+            pointer, and says to screen readers.
+    """
+    known = sum(r.recalled for r in recalls)
+    cells = "".join(
+        f"<i role='img' tabindex='{0 if not place else -1}' style='--p:{recall.probability:.2f}' "
+        f"aria-label='{_attribute(_fact_words(recall, facts))}'></i>"
+        for place, recall in enumerate(recalls)
+    )
+    return (
+        f"<div class='fg'><h3>{GRID_TITLE}</h3><div class='fg-cells' role='group' "
+        f"aria-label='Every fact: {known} of {len(recalls)} recalled. Arrow keys go through them.' "
+        f"style='grid-template-columns:repeat({columns(len(recalls))},minmax(0,1fr))'>"
+        f"{cells}</div></div>"
+    )
+
+
+def columns(count: int) -> int:
+    """Cells in a row of the grid of so many facts."""
+    wide = next((w for w, most in ((10, 20), (20, 100), (25, 250)) if count <= most), 50)
+    return max(1, min(count, wide))
+
+
+# Parts of the curves -----------------------------------------------------------------------------
+
+
+def _row(
+    name: str, title: str, labels: Sequence[tuple[str, float]], ground: str, drawn: str, over: str
+) -> str:
+    """One of the two pictures with what stands beside it; `labels` are words and percent of the
+    height."""
+    longest = max((words for words, _ in labels), key=len)
+    ys = "".join(f"<span style='bottom:{at:.2f}%'>{words}</span>" for words, at in labels)
+    rules = "".join(f"M0 {HIGH - at:.2f}H{WIDE}" for _, at in labels)
+    return (
+        f"<div class='lc-title'>{title}</div>"
+        f"<div class='lc-ys'><span class='lc-room'>{longest}</span>"
+        f"<div>{ys}</div></div>"
+        f"<div class='lc-plot lc-{name}'><svg viewBox='0 0 {WIDE} {HIGH}' "
+        f"preserveAspectRatio='none' aria-hidden='true'>{ground}"
+        f"<path class='lc-rules' d='{rules}'/><path class='lc-axis' d='M0 0V{HIGH}H{WIDE}'/>"
+        f"{drawn}</svg>{over}</div>"
+    )
+
+
+def _ground(steps: Mapping[str, int], begins: Iterable[int], total: int) -> str:
+    """Each phase's part tinted, the boundary, and where further adapters begin."""
+    if not total:
+        return ""
+    edge = WIDE * steps["memorize"] / total
+    drawn = f"<path class='lc-tint-memorize' d='M0 0H{edge:.1f}V{HIGH}H0Z'/>"
+    if steps["generalize"]:
+        drawn += f"<path class='lc-tint-generalize' d='M{edge:.1f} 0H{WIDE}V{HIGH}H{edge:.1f}Z'/>"
+        if steps["memorize"]:
+            drawn += f"<path class='lc-edge' d='M{edge:.1f} 0V{HIGH}'/>"
+    for x in begins:
+        drawn += f"<path class='lc-adapter lc-generalize' d='M{WIDE * x / total:.1f} 0V{HIGH}'/>"
+    return drawn
+
+
+def _adapter_names(begins: Sequence[int], total: int) -> str:
+    named = "".join(
+        f"<span style='left:{100 * x / total:.2f}%'>adapter {place} begins</span>"
+        for place, (x, following) in enumerate(pairwise([*begins, total]), 2)
+        if following - x > NAME_SHARE * total  # else the names would lie over each other
+    )
+    return f"<div class='lc-adapters'>{named}</div>" if named else ""
+
+
+def _names(steps: Mapping[str, int], total: int) -> str:
+    """The phases' names over their parts; where one is short, the next one makes room."""
+    return "".join(
+        f"<span style='flex-grow:{length}'><span class='lc-name-{phase}'>"
+        f"{PHASES[phase].split(':')[0] if length < 0.3 * total else PHASES[phase]}</span></span>"
+        for phase, length in steps.items()
+        if length
+    )
+
+
+def _line(
+    phase: str,
+    points: list[tuple[int, float]],
+    start: int,
+    total: int,
+    high: float,
+    dotted: bool,
+) -> str:
+    places, path, pen = [], "", "M"
+    for step, value in thinned(points, MAX_POINTS):
+        if not math.isfinite(value):  # a loss that broke is a gap in the line
+            pen = "M"
+            continue
+        at = f"{WIDE * (start + step) / total:.1f} {HIGH * (1 - value / high):.2f}"
+        path += pen + at
+        pen = "L"
+        places.append(at)
+    if not places:
+        return ""
+    drawn = f"<path class='lc-line lc-{phase}' d='{path}'/>"
+    if dotted or len(places) < 3:
+        dots = "".join(f"M{at}h0" for at in places)
+        drawn += f"<path class='lc-dots lc-{phase}' d='{dots}'/>"
+    return drawn
+
+
+def _places(
+    points: Mapping[tuple[str, str], list[tuple[int, float]]], starts: Mapping[str, int], total: int
+) -> list[tuple[float, str]]:
+    """(percent of the width, words) of the places that say something, from left to right."""
+    places = []
+    for phase, start in starts.items():
+        recalls = dict(points[phase, "recall"])
+        losses = dict(thinned(points[phase, "loss"], MAX_TIPS))
+        known = ""
+        for step in sorted({*recalls, *losses}):
+            if step in recalls:
+                known = f"{RECALLED[phase]}: {recalls[step]:.0%}"
+            loss = f"Loss: {losses[step]:.3f}" if step in losses else ""
+            words = "\n".join(filter(None, (f"Step {start + step:,}", known, loss)))
+            places.append((round(100 * (start + step) / total, 2), words))
+    return places
+
+
+def _said(points: Mapping[tuple[str, str], list[tuple[int, float]]], total: int) -> str:
+    """The curves in one sentence, for who can't see them."""
+    if not total:
+        return f"Learning curves. {NOT_YET}"
+    phase = next(p for p in reversed(PHASES) if points[p, "loss"] or points[p, "recall"])
+    words = [f"Learning curves of {PHASES[phase].replace(':', ',')}, after {total:,} steps"]
+    if points[phase, "recall"]:
+        words.append(f"{RECALLED[phase].lower()} {points[phase, 'recall'][-1][1]:.0%}")
+    if points[phase, "loss"]:
+        words.append(f"loss {points[phase, 'loss'][-1][1]:.3f}")
+    return "; ".join(words) + "."
+
+
+def _ticks(top: float, most: int) -> list[float]:
+    """Round numbers from 0 up to `top`, at most so many beside 0."""
+    rough = top / most
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * m for m in (1, 2, 5, 10) if unit * m >= rough * (1 - 1e-9))
+    return [step * i for i in range(int(top / step + 1e-9) + 1)]
+
+
+# Parts of the grid -------------------------------------------------------------------------------
+
+
+def _attribute(words: str) -> str:
+    return html.escape(words).replace("\n", "&#10;")
+
+
+def _fact_words(recall: FactRecall, facts: Sequence[tuple[str, str, str]]) -> str:
+    if not 0 <= recall.fact_index < len(facts):
+        return f"fact {recall.fact_index + 1}: {recall.probability:.0%}"
+    relation, subject, said = facts[recall.fact_index]
+    known = "recalled" if recall.recalled else "not yet recalled"
+    words = f"{subject} [{relation}] → {said}\n{recall.probability:.0%} likely, {known}"
+    return words + (f"\nsays now: “{recall.said}”" if recall.said else "")
