@@ -1,3 +1,50 @@
+/* A run at work. Its words and pictures are asked for here and put in place, past Gradio's events
+   (rotelab/ui/live_panel.py). */
+(() => {
+  const parts = {}, marks = {}; // by its name, a part's Gradio props, and what it shows
+  const LOST = "The lab does not answer. Is it still running?";
+
+  function follow(element, trigger, server) {
+    let due, asking = false, every = 1;
+    const shown = () => element.querySelector(".live-head")?.dataset ?? {};
+
+    async function ask() {
+      clearTimeout(due);
+      // Asked again as soon as it is seen again.
+      if (asking || document.hidden || !element.isConnected || !element.checkVisibility()) return;
+      asking = true;
+      try {
+        const { run = "", frame = "" } = shown();
+        const told = await server.news({ run, frame, marks, every });
+        delete element.dataset.lost;
+        every = told.every;
+        if (told.ring) trigger("tick");
+        else if (run === (shown().run ?? "")) {
+          for (const [name, [mark, html]] of Object.entries(told.parts)) {
+            if (!parts[name]) continue;
+            parts[name].value = html;
+            marks[name] = mark;
+          }
+        }
+      } catch {
+        element.dataset.lost = LOST;
+      }
+      asking = false;
+      due = setTimeout(ask, 1000 * every);
+    }
+
+    new IntersectionObserver(ask).observe(element);
+    document.addEventListener("visibilitychange", ask);
+  }
+
+  function hold(name, props) {
+    parts[name] = props;
+    delete marks[name]; // it may have come back as it was long ago
+  }
+
+  window.rotelabLive = { hold, follow };
+})();
+
 /* What a run at work says of a place: the pointer over its curves or over a fact's cell, or the
    arrow keys among the cells (rotelab/plots/live.py). The tip stands outside of what Gradio fills,
    which is compared child by child with what comes anew. */

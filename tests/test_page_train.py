@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import subprocess
 import sys
 
@@ -277,7 +278,7 @@ def test_all_pages_share_one_drawing(lab, eager, monkeypatch):
     assert first["curves"].value == second["curves"].value and len(drawn) == 1
     lab.registry.add_metrics(run_id, [Metric("memorize", 25, "loss", 0.1, 13)])
     third, fourth = (parts(look(lab, run_id, shown["seen"])) for shown in (first, second))
-    assert third["curves"] == fourth["curves"] and len(drawn) == 2
+    assert third["curves"].value == fourth["curves"].value and len(drawn) == 2
 
 
 def test_a_step_learned_again_is_drawn_once(lab, eager, monkeypatch):
@@ -299,19 +300,66 @@ def test_a_step_learned_again_is_drawn_once(lab, eager, monkeypatch):
     assert len(drawn[-1]) == len(drawn[0]) + 1
 
 
-def test_the_clock_sends_the_words_alone_while_nothing_else_is_new(lab):
+def shown_by(head):
+    """What the page's script reads from the panel's head."""
+    return {
+        key: (re.search(f"data-{key}='([^']*)'", head) or [0, ""])[1] for key in ("run", "frame")
+    }
+
+
+def test_the_script_is_given_what_moves_and_no_more(lab, eager):
     run_id = running(lab)
-    fresh, head, seen = live_panel.glance(lab, run_id, Seen())
-    assert fresh and head == gr.skip() and seen == Seen(), "all of it comes at once, by `look`"
-    seen = parts(look(lab, run_id, Seen()))["seen"]
-    assert live_panel.glance(lab, run_id, seen) == [False, gr.skip(), seen]
+    asked = {"run": "", "frame": "", "marks": {}, "every": 1}
+    assert live_panel.news(lab, asked)["ring"], "all of it comes at once, by `look`"
+    asked |= shown_by(parts(look(lab, "", Seen()))["head"])
+    assert asked["run"] == run_id
+    first = live_panel.news(lab, asked)["parts"]
+    assert "round 12 of 20" in first["head"][1] and "lc-line" in first["curves"][1]
+    asked["marks"] = {name: mark for name, (mark, _) in first.items()}
+    told = live_panel.news(lab, asked)
+    assert told == {"ring": False, "parts": {}, "every": 1.0}
     lab.registry.heartbeat(run_id, message="learning by rote: round 7")
-    fresh, head, seen = live_panel.glance(lab, run_id, seen)
-    assert not fresh and "round 7" in head
-    assert live_panel.glance(lab, run_id, seen) == [False, gr.skip(), seen]
-    lab.registry.set_status(run_id, "failed", "It fell over.")
-    fresh, head, later = live_panel.glance(lab, run_id, seen)
-    assert fresh and head == gr.skip() and later == seen
+    assert list(live_panel.news(lab, asked)["parts"]) == ["head"]
+    learn(lab, run_id, 1, start=14)
+    assert set(live_panel.news(lab, asked)["parts"]) == {"head", "curves", "grid"}
+
+
+def test_what_only_look_can_change_is_told_by_a_ring(lab, eager):
+    run_id = running(lab)
+    asked = shown_by(parts(look(lab, "", Seen()))["head"])
+    assert not live_panel.news(lab, asked)["ring"]
+    answer = SpotAnswer("memorize", 2, 0, 1, "test", 3, "Question", "Mary Bahri", "Eve", False)
+    changes = (
+        lambda: lab.registry.add_spot_answers(run_id, [answer]),  # a table appears
+        lambda: queued(lab, "another"),  # one more to watch
+        lambda: lab.registry.set_status(run_id, "failed", "It fell over."),  # other buttons
+    )
+    for change in changes:
+        change()
+        assert live_panel.news(lab, asked)["ring"]
+        asked = shown_by(parts(look(lab, run_id, Seen()))["head"])
+        assert not live_panel.news(lab, asked)["ring"]
+
+
+def test_a_lab_without_runs_is_left_alone(lab):
+    nobody = {"run": "", "frame": "", "marks": {}}
+    assert live_panel.news(lab, nobody) == {"ring": False, "parts": {}, "every": 1.0}
+    assert live_panel.news(lab, {"run": "gone", "frame": "x"})["ring"], "it was deleted"
+
+
+def test_a_fault_is_left_to_look_to_say(lab, monkeypatch):
+    def broken(*args):
+        raise LabError("The registry can't be read.")
+
+    monkeypatch.setattr(live_panel, "_on_show", broken)
+    told = live_panel.news(lab, {"every": 1})
+    assert told["ring"] and told["every"] == live_panel.FAULT_S
+
+
+def test_who_asks_nonsense_is_answered(lab):
+    running(lab)
+    for odd in ({}, {"run": 5, "every": "x", "marks": None}, {"every": math.inf, "frame": []}):
+        assert live_panel.news(lab, odd)["ring"]
 
 
 def test_a_place_in_the_queue_and_out_of_it(lab):

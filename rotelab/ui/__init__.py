@@ -106,11 +106,7 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
         )
         _keep_fresh(lab, demo, runs_item, runs_tab, runs, train.started)
         _keep_fresh(lab, demo, experiments_item, experiments_tab, experiments, train.started)
-        clocks = {
-            train_item: train.panel.clock,
-            runs_item: runs.clock,
-            experiments_item: experiments.clock,
-        }
+        clocks = {runs_item: runs.clock, experiments_item: experiments.clock}
         _run_clocks_on_show(tabs, clocks)
         _return_after_reload(demo, tabs)
         fetch_ahead(demo)

@@ -70,8 +70,6 @@ def fill_on_news(
     look: Callable,
     inputs: list[Any],
     outputs: list[Any],
-    glance: Callable | None = None,
-    often: tuple[Any, ...] = (),
     bell: gr.Number | None = None,
 ) -> None:
     """Has a clock look, and fills the outputs only where there is something new.
@@ -86,11 +84,8 @@ def fill_on_news(
         timer: the clock.
         pace: how fast it goes where many pages look on.
         look: a handler; `gr.skip()` where there is nothing new.
-        inputs: of `look` and of `glance`.
+        inputs: of `look`.
         outputs: of `look`.
-        glance: at less cost than `look`, whether that has something new, and values for `often`;
-            by default `look` is asked.
-        often: outputs that change at nearly every tick.
         bell: never seen; has `look` asked at once, without waiting for a tick, when it is given
             another number. No `gr.State`: the first time that a handler has one among its outputs,
             Gradio's page takes it for changed even where it is skipped.
@@ -99,13 +94,8 @@ def fill_on_news(
 
     @functools.wraps(look)
     def tick(every_s, *args):
-        if glance is None:
-            news, values = look(*args) != gr.skip(), []
-        else:
-            news, *values = glance(*args)
         changes = pace.ticked(every_s) != every_s
-        told = time.monotonic() if news or changes else gr.skip()
-        return [*values, told] if values else told
+        return time.monotonic() if look(*args) != gr.skip() or changes else gr.skip()
 
     @functools.wraps(look)
     def fill(every_s, *args):
@@ -118,6 +108,6 @@ def fill_on_news(
         handler.__signature__ = None
         del handler.__signature__, handler.__wrapped__
     quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-    timer.tick(tick, [every, *inputs], [*often, pulse], **quiet)
+    timer.tick(tick, [every, *inputs], pulse, **quiet)
     news = [pulse.change, *([bell.change] if bell else [])]
     gr.on(news, fill, [every, *inputs], [*outputs, timer, every], **quiet)

@@ -1,13 +1,18 @@
 """The panel that watches a run: where it stands, how much it recalls, its curves; Stop and Resume.
 
 All of it is read from the registry, so any browser sees the same, and closing one changes nothing.
+
+What moves while a run learns, its words and pictures, the page's script asks for (`news`) and puts
+in place itself. Gradio's own events are for the rest, which seldom changes: at each of them its
+page looks for every component that was ever filled, one by one, in all of them, a tenth of a second
+of a CPU core that training then lacks (`benchmarks/page_cost.py`, EXPERIMENTS.md).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -16,10 +21,10 @@ from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
 from rotelab.plots.live import CURVES_CSS, FACTS_CSS, live_curves
 from rotelab.registry import LIVE, RESUMABLE, RunSummary, Score
-from rotelab.ui.clocks import Pace, fill_on_news
+from rotelab.ui.clocks import Pace
 from rotelab.ui.common import bound, escape, roughly, run_label, status_badge
 from rotelab.ui.run_words import headline, percent, status_sentence
-from rotelab.ui.shared_drawings import Drawings
+from rotelab.ui.shared_drawings import Drawing, Drawings
 from rotelab.ui.spot_panel import CSS as SPOTS_CSS
 from rotelab.ui.spot_panel import spots_html
 
@@ -28,11 +33,15 @@ NOTHING_YET = (
     "<p class='live-empty'>No run yet. Choose the facts on the left and press "
     "<b>Start training</b>: this panel then shows the model learning, step by step.</p>"
 )
-TICK_S = 2.0
-PACE = Pace(TICK_S, 6)
-PLOT_EVERY_S = 2.0
+TICK_S = 1.0
+PACE = Pace(TICK_S, 12)
+PLOT_EVERY_S = 1.0
 """Curves are drawn anew at most this often, and less often where many look on."""
+FAULT_S = 10.0
+"""When a page asks again that was told of a fault."""
 MAX_WATCHED = 50
+HOLD = "rotelabLive.hold('{}', props);"
+"""Has `assets/live.js` fill a part of the panel."""
 
 # Classes, because each `:has` of a style sheet is looked up again at every change of the page.
 # Figures learn of their new room as they do of a window's.
@@ -54,7 +63,7 @@ CSS = """
 .live-status {font-size: 1.15rem; margin: .35rem 0 .5rem; line-height: 1.35}
 .live-bar {height: 14px; border-radius: 7px; overflow: hidden;
   background: var(--border-color-primary)}
-.live-bar > div {height: 100%; background: var(--color-accent); transition: width .6s}
+.live-bar > div {height: 100%; background: var(--color-accent)}
 .live-small {color: var(--body-text-color-subdued); font-size: .92rem; margin-top: .4rem;
   overflow-wrap: anywhere}
 .live-recall {flex: 0 0 auto; min-width: 9.5rem; text-align: center; padding: .3rem .9rem;
@@ -93,8 +102,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class LivePanel:
-    """The panel's components; `outputs` is the order in which `look` fills them, `clock` looks
-    for news while the panel is on show, and `bell` has it look at once."""
+    """The panel's components; `outputs` is the order in which `look` fills them."""
 
     watching: gr.State
     seen: gr.State
@@ -108,8 +116,6 @@ class LivePanel:
     confirm: gr.Group
     sure: gr.Button
     go_on: gr.Button
-    clock: gr.Timer
-    bell: gr.Number
 
     @property
     def outputs(self) -> list[Any]:
@@ -120,7 +126,7 @@ class LivePanel:
         ]  # fmt: skip
 
 
-def build_live_panel() -> LivePanel:
+def build_live_panel(lab: Lab) -> LivePanel:
     """Lays out the panel inside the current column."""
     watching, seen = gr.State(""), gr.State(Seen())
     with gr.Row():
@@ -151,25 +157,36 @@ def build_live_panel() -> LivePanel:
         with gr.Row():
             sure = gr.Button("Yes, stop and save", variant="stop", elem_id="live-sure")
             go_on = gr.Button("No, go on training", elem_id="live-go-on")
-    head = gr.HTML(NOTHING_YET, css_template=CSS, elem_id="live-head")
-    spots = gr.HTML(css_template=SPOTS_CSS, elem_id="live-spots", visible=False)
-    plot = gr.HTML(live_curves([]), css_template=CURVES_CSS, elem_id="live-curves")
-    grid = gr.HTML(css_template=FACTS_CSS, elem_id="live-facts", visible=False)
+    head = gr.HTML(
+        NOTHING_YET, css_template=CSS, elem_id="live-head", server_functions=[bound(news, lab)],
+        js_on_load=HOLD.format("head") + "rotelabLive.follow(element, trigger, server);",
+    )  # fmt: skip
+    spots = gr.HTML(
+        css_template=SPOTS_CSS, elem_id="live-spots", visible=False,
+        js_on_load=HOLD.format("spots"),
+    )  # fmt: skip
+    plot = gr.HTML(
+        live_curves([]), css_template=CURVES_CSS, elem_id="live-curves",
+        js_on_load=HOLD.format("curves"),
+    )  # fmt: skip
+    grid = gr.HTML(
+        css_template=FACTS_CSS, elem_id="live-facts", visible=False,
+        js_on_load=HOLD.format("grid"),
+    )  # fmt: skip
     large.change(None, large, None, js=LARGE)
     return LivePanel(
-        watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on,
-        gr.Timer(TICK_S), gr.Number(0, visible=False),
-    )  # fmt: skip
+        watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on
+    )
 
 
 def wire_live_panel(lab: Lab, panel: LivePanel) -> None:
-    """Connects the panel's buttons and the clock."""
+    """Connects the panel's buttons, and what its script asks for."""
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     shows = {"outputs": panel.outputs, **quiet}
-    # The server itself moves the queue (`server.keep_queue_moving`); the clock only looks.
-    fill_on_news(
-        panel.clock, PACE, bound(look, lab), [panel.watching, panel.seen], panel.outputs,
-        glance=bound(glance, lab), often=(panel.head, panel.seen), bell=panel.bell,
+    # The server itself moves the queue (`server.keep_queue_moving`); this only looks. It goes past
+    # Gradio's queue, which would have the page look through its components twice as often.
+    panel.head.tick(
+        bound(look, lab), [panel.watching, panel.seen], queue=False, **shows
     )  # fmt: skip
     panel.watch.input(bound(choose, lab), panel.watch, **shows)
     panel.stop.click(lambda: gr.Group(visible=True), None, panel.confirm, **quiet)
@@ -212,21 +229,44 @@ def resume(lab: Lab, run_id: str) -> Any:
     return look(lab, run_id, Seen())
 
 
-def glance(lab: Lab, watching: str, seen: Seen) -> list[Any]:
-    """Whether `look` has more to fill than the words above the curves; those words, which change
-    all the time; and what has been seen with them.
+def news(lab: Lab, asked: dict[str, Any]) -> dict[str, Any]:
+    """What has changed of the run on show, for the page's script (`assets/live.js`).
 
-    Raises:
-        LabError: the registry can't be read.
+    Args:
+        lab: has the run.
+        asked: `run` and `frame` as the panel's head says them, `marks` of the parts that were
+            given last, and `every`, the seconds between two questions.
+
+    Returns:
+        `ring`, whether anything has changed that `look` must fill; else `parts`, by their names a
+        mark and HTML each; and `every`, in how many seconds to ask again.
     """
-    run, busy = _on_show(lab, watching)
-    if run is None:
-        return [seen.status != "none", gr.skip(), seen]
-    head = _head(lab, run, busy)
-    there = replace(seen, head=_digest(head))
-    if there != _news(lab, run, busy, there).seen:
-        return [True, gr.skip(), seen]  # all of it comes at once
-    return [False, gr.skip() if there.head == seen.head else head, there]
+    every = asked.get("every")
+    every = float(every) if isinstance(every, int | float) else TICK_S
+    told = {"ring": False, "parts": {}, "every": PACE.ticked(min(max(every, TICK_S), FAULT_S))}
+    try:
+        run, busy = _on_show(lab, str(asked.get("run") or ""))
+        if run is None:
+            return told | {"ring": bool(asked.get("frame"))}
+        there = _there(lab, run, busy)
+        if (run.id, there.frame) != (asked.get("run"), asked.get("frame")):
+            return told | {"ring": True}
+        head = _head(lab, run, busy, there.frame)
+        parts = {
+            "head": (_digest(head), lambda: head),
+            "curves": (f"{run.id} {there.drawing.seq}", lambda: there.drawing.curves),
+            "grid": (f"{run.id} {there.drawing.grid_seq}", lambda: there.drawing.grid),
+            "spots": (f"{run.id} {there.spots}", lambda: _spots(lab, run)),
+        }
+        marks = asked.get("marks") or {}
+        told["parts"] = {
+            name: (mark, make() or "")
+            for name, (mark, make) in parts.items()
+            if marks.get(name) != mark
+        }
+    except LabError:  # `look` meets it too, and says it on the page
+        return told | {"ring": True, "every": FAULT_S}
+    return told
 
 
 def look(lab: Lab, watching: str, seen: Seen) -> Any:
@@ -248,19 +288,25 @@ def look(lab: Lab, watching: str, seen: Seen) -> Any:
         ]  # fmt: skip
     if run.id != seen.run:
         seen = Seen(run=run.id)
-    head = _head(lab, run, busy)
-    news = _news(lab, run, busy, seen)
-    now = replace(news.seen, head=_digest(head))
+    there = _there(lab, run, busy)
+    head = _head(lab, run, busy, there.frame)
+    drawing = there.drawing
+    now = Seen(
+        run.id, _digest(head), _digest(repr(there.choices)), drawing.seq,
+        drawing.grid_seq if drawing.grid else -1, run.status, there.spots,
+    )  # fmt: skip
     if now == seen:
         return gr.skip()
     return [
         gr.skip() if run.id == watching else run.id,
         now,
-        news.choices,
+        gr.skip() if now.choices == seen.choices else _watch(run, there.choices, seen),
         gr.skip() if now.head == seen.head else head,
-        news.plot,
-        news.grid,
-        news.spots,
+        gr.skip() if now.seq == seen.seq else gr.HTML(drawing.curves, visible=True),
+        _grid(drawing, now, seen),
+        gr.skip()
+        if now.spots == seen.spots
+        else gr.HTML(_spots(lab, run), visible=bool(there.spots)),
         gr.skip() if run.status == seen.status else _stop_button(run),
         gr.skip() if run.status == seen.status else gr.Button(visible=run.status in RESUMABLE),
     ]
@@ -270,22 +316,30 @@ def look(lab: Lab, watching: str, seen: Seen) -> Any:
 
 
 @dataclass(frozen=True)
-class _News:
-    """What is new of a run beside its words, and what has been seen once that is shown."""
+class _There:
+    """What there is to show of a run beside its words.
 
-    seen: Seen
-    choices: Any
-    plot: Any
-    grid: Any
-    spots: Any
+    Args:
+        choices: of the list of runs to watch.
+        drawing: its pictures.
+        spots: how many answers to the fixed questions.
+        frame: digest of all that `look` alone can change: which parts are on show, and what the
+            panel's buttons and its list of runs are like.
+    """
+
+    choices: list[tuple[str, str]]
+    drawing: Drawing
+    spots: int
+    frame: str
 
 
-def _news(lab: Lab, run: RunSummary, busy: list[RunSummary], seen: Seen) -> _News:
-    choices, seen_choices = _choices(run, busy, seen)
-    plot, grid, drawn = _drawing(lab, run, seen)
-    spots, count = _spots(lab, run, seen)
-    now = replace(drawn, run=run.id, choices=seen_choices, status=run.status, spots=count)
-    return _News(now, choices, plot, grid, spots)
+def _there(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> _There:
+    runs = sorted({r.number: r for r in [*busy, run]}.values(), key=lambda r: -r.number)
+    choices = [(run_label(r), r.id) for r in runs]
+    drawing = DRAWINGS.of(lab, run, PLOT_EVERY_S * PACE.slower)
+    spots = lab.registry.spot_count(run.id)
+    frame = (run.id, run.status, choices, drawing.grid is None, spots > 0)
+    return _There(choices, drawing, spots, _digest(repr(frame)))
 
 
 def _on_show(lab: Lab, watching: str) -> tuple[RunSummary | None, list[RunSummary]]:
@@ -306,15 +360,16 @@ def _on_show(lab: Lab, watching: str) -> tuple[RunSummary | None, list[RunSummar
     return next(iter(found), None), busy
 
 
-def _choices(run: RunSummary, busy: list[RunSummary], seen: Seen) -> tuple[Any, str]:
-    runs = sorted({r.number: r for r in [*busy, run]}.values(), key=lambda r: -r.number)
-    choices = [(run_label(r), r.id) for r in runs]
-    digest = _digest(repr(choices))
-    if digest == seen.choices:
-        return gr.skip(), digest
-    if not seen.choices:
-        return gr.Dropdown(choices=choices, value=run.id, visible=True), digest
-    return gr.Dropdown(choices=choices), digest
+def _watch(run: RunSummary, choices: list[tuple[str, str]], seen: Seen) -> Any:
+    if seen.choices:  # what was chosen stays
+        return gr.Dropdown(choices=choices)
+    return gr.Dropdown(choices=choices, value=run.id, visible=True)
+
+
+def _grid(drawing: Drawing, now: Seen, seen: Seen) -> Any:
+    if drawing.grid is None:
+        return gr.HTML(visible=False) if seen.seq < 0 else gr.skip()
+    return gr.skip() if now.grid == seen.grid else gr.HTML(drawing.grid, visible=True)
 
 
 def _stop_button(run: RunSummary) -> Any:
@@ -325,29 +380,11 @@ def _stop_button(run: RunSummary) -> Any:
     return gr.Button(words, visible=visible, interactive=run.status != "stopping")
 
 
-def _drawing(lab: Lab, run: RunSummary, seen: Seen) -> tuple[Any, Any, Seen]:
-    """The plots where they are to change, and what has been seen then."""
-    held = DRAWINGS.of(lab, run, PLOT_EVERY_S * PACE.slower)
-    plot = grid = gr.skip()
-    # An update of the component costs the server more than its bare value.
-    if held.seq != seen.seq:
-        plot = held.curves if seen.seq >= 0 else gr.HTML(held.curves, visible=True)
-    if held.grid is None:
-        grid = gr.HTML(visible=False) if seen.seq < 0 else grid
-        return plot, grid, replace(seen, seq=held.seq)
-    if held.grid_seq != seen.grid:
-        grid = held.grid if seen.grid >= 0 else gr.HTML(held.grid, visible=True)
-    return plot, grid, replace(seen, seq=held.seq, grid=held.grid_seq)
-
-
-def _spots(lab: Lab, run: RunSummary, seen: Seen) -> tuple[Any, int]:
-    """The table of the fixed questions where it has grown, and how many answers it has."""
-    count = lab.registry.spot_count(run.id)
-    if count == seen.spots:
-        return gr.skip(), count
-    if not count:
-        return gr.HTML(visible=False), count
+def _spots(lab: Lab, run: RunSummary) -> str:
+    """The table of the fixed questions."""
     answers = lab.registry.spot_answers(run.id)
+    if not answers:
+        return ""
     try:
         full = lab.registry.run(run.id)
         facts, config = full.pack.facts, full.config
@@ -357,10 +394,11 @@ def _spots(lab: Lab, run: RunSummary, seen: Seen) -> tuple[Any, int]:
         )
     except (LabError, IndexError):  # the row is damaged; the answers are not
         held_out = False
-    return gr.HTML(spots_html(answers, held_out), visible=True), count
+    return spots_html(answers, held_out)
 
 
-def _head(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> str:
+def _head(lab: Lab, run: RunSummary, busy: list[RunSummary], frame: str) -> str:
+    """The words above the pictures, which also tell the page's script what is on show."""
     queued = [r for r in busy if r.status == "queued"]
     queued.sort(key=lambda r: (r.queue_position or 0, r.number))
     waits_here = run.status == "queued" and not run.held
@@ -388,7 +426,8 @@ def _head(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> str:
         f"<div style='width:{100 * done:.1f}%'></div></div>"
     )
     return (
-        "<div class='live-head'><div class='live-words'>"
+        f"<div class='live-head' data-run='{escape(run.id)}' data-frame='{frame}'>"
+        "<div class='live-words'>"
         f"<div class='live-title'>{title} · {escape(run.pack_name)} · {escape(run.model)} "
         f"{status_badge(run.status)}</div>"
         f"<div class='live-status' aria-live='polite'>{escape(status_sentence(run, ahead))}</div>"

@@ -15,18 +15,23 @@ from pathlib import Path
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
+from starlette.types import Message
 
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.ui.access import HOME, USER, Access, FewAttempts
 from rotelab.ui.language import translate
-from rotelab.ui.theme import head, make_theme, style_sheet
+from rotelab.ui.theme import CALM, head, make_theme, style_sheet
 
 PORTS_TRIED = 50
 QUEUE_EVERY_S = 2.0
+QUEUE_RESTS_S = 0.01
+"""How often Gradio's queue of events is looked through while nothing waits in it. Gradio does it a
+thousand times a second, which took a twentieth of a CPU core of the server that nobody looked at.
+"""
 MAX_UPLOAD = "1gb"
 """Largest file that the page takes: a run's bundle with its adapters. A table of facts has its own,
 much smaller limit (`tables.MAX_BYTES`)."""
@@ -57,6 +62,44 @@ class SameOrigin:
         await self.app(scope, receive, send)
 
 
+class FirstScript:
+    """Puts a script before Gradio's own ones: what its page takes as `head` comes after them.
+
+    Args:
+        app: the ASGI app behind it.
+        script: JavaScript.
+    """
+
+    def __init__(self, app, script: str):
+        self.app = app
+        self.script = f"<script>{script}</script>".encode()
+
+    async def __call__(self, scope, receive, send):
+        """Passes a request on, and the page back with the script in its head."""
+        if scope["type"] != "http" or scope["path"] != "/" or scope["method"] != "GET":
+            await self.app(scope, receive, send)
+            return
+        plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        begun: list[Message] = []
+
+        async def put(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                begun.append(message)  # its length is known with the body only
+                return
+            if begun:
+                start, body = begun.pop(), message.get("body", b"")
+                put_in = body.replace(b"<head>", b"<head>" + self.script, 1)
+                headers = MutableHeaders(raw=list(start["headers"]))
+                if "content-length" in headers:
+                    longer = int(headers["content-length"]) + len(put_in) - len(body)
+                    headers["content-length"] = str(longer)
+                await send({**start, "headers": headers.raw})
+                message = {**message, "body": put_in}
+            await send(message)
+
+        await self.app({**scope, "headers": plain}, receive, put)
+
+
 def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None = None) -> FastAPI:
     """The page as an ASGI app, locked to this machine unless a password opens it.
 
@@ -72,11 +115,12 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
     database = str(settings.database)
     blocked = [database, f"{database}-wal", f"{database}-shm", str(settings.runs)]
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_middleware(FirstScript, script=CALM.read_text(encoding="utf-8"))
     app.add_middleware(SameOrigin)
     app.add_middleware(FewAttempts)
     # Added last, so it is asked first.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed.names))
-    return gr.mount_gradio_app(
+    served = gr.mount_gradio_app(
         app,
         demo,
         path="/",
@@ -101,6 +145,8 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
         # The theme is the system's own unless the address says otherwise (?__theme=dark).
         app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
     )
+    demo._queue.sleep_when_free = QUEUE_RESTS_S
+    return served
 
 
 def free_socket(port: int, host: str = HOME) -> socket.socket:

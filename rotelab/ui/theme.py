@@ -17,6 +17,7 @@ STYLE_SHEET = Path(__file__).resolve().parents[2] / "assets" / "style.css"
 CHAT_STYLE_SHEET = STYLE_SHEET.with_name("chat.css")
 WALK_STYLE_SHEET = STYLE_SHEET.with_name("walk.css")
 PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")
+CALM = STYLE_SHEET.with_name("calm.js")
 SCRIPTS = tuple(STYLE_SHEET.with_name(name) for name in ("plots.js", "live.js", "typing.js"))
 
 INK = colors.Color(

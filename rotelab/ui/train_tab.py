@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +71,7 @@ class TrainTab:
     @property
     def refresh_outputs(self) -> list[Any]:
         """What `refresh` fills."""
-        return [self.pack, self.estimated, self.panel.bell]
+        return [self.pack, self.estimated]
 
 
 def build_train_tab(lab: Lab) -> TrainTab:
@@ -102,7 +101,7 @@ def build_train_tab(lab: Lab) -> TrainTab:
                     elem_id="train-name",
                 )
         with gr.Column(scale=7, min_width=420, elem_id="train-live"):
-            panel = build_live_panel()
+            panel = build_live_panel(lab)
     estimated.value = _first_words(lab, pack.value)
     tab = TrainTab(pack, started, form, panel, estimated)
     _wire(lab, tab, name, button)
@@ -110,13 +109,12 @@ def build_train_tab(lab: Lab) -> TrainTab:
 
 
 def refresh(lab: Lab) -> list[Any]:
-    """Reads the fact packs anew, and has the panel look at once; in the order of
-    `TrainTab.refresh_outputs`.
+    """Reads the fact packs anew; in the order of `TrainTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
     """
-    return [gr.Dropdown(choices=lab.pack_names()), gr.skip(), time.monotonic()]
+    return [gr.Dropdown(choices=lab.pack_names()), gr.skip()]
 
 
 def start(lab: Lab, name: str, *values: Any) -> list[Any]:
