@@ -9,8 +9,8 @@ and clients that speak HTTP as browsers do, one request after the other with a p
 | --- | --- |
 | `page`: the page itself, its layout in it | no |
 | `open chat`, `open run`: what fills the choosers, and a run's detail | no |
-| `poll train`, `poll runs`: what the clocks of the two tabs ask for, every 5 and 2 seconds, | no |
-| and what the page asks for then where there is news | |
+| `poll train`: what the live panel's script asks for every second | no |
+| `poll runs`: what the clock of Runs asks for every 2 seconds, and then where there is news | no |
 | `ask`: a question to a finished run, all three answers, by one client in ten | yes |
 | `save`: a new version of a fact set, by one client in ten, through the registry | no |
 
@@ -50,8 +50,8 @@ from rotelab.packs import Pack, load_pack
 from rotelab.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-POLL_EVERY_S = {"poll train": 5.0, "poll runs": 2.0}
-"""As the clocks of the two tabs, until they are told to go slower."""
+POLL_EVERY_S = {"poll train": 1.0, "poll runs": 2.0}
+"""As the two tabs do, until they are told to go slower."""
 ASK_EVERY_S = 8.0
 SAVE_EVERY_S = 2.0
 ARRIVE_S = 60.0
@@ -81,6 +81,7 @@ class Crowd:
         self.filled = 0
         self.every_s: dict[str, float] = {}
         self.fills: dict[str, dict[str, Any]] = {}
+        self.panel = 0  # id of the live panel's head, whose script asks
 
     async def run(self, clients: int) -> None:
         """All clients at once, until it is time."""
@@ -99,6 +100,7 @@ class Crowd:
     def _find_handlers(self, config: dict[str, Any]) -> None:
         """By what they fill and what sets them off; their names are not all different."""
         names = {c["id"]: c["props"].get("elem_id") for c in config["components"]}
+        self.panel = next(i for i, name in names.items() if name == "live-head")
         by_event = {tuple(t): d for d in config["dependencies"] for t in d["targets"]}
         for dependency in config["dependencies"]:
             filled = [names[i] for i in dependency["outputs"]]
@@ -110,14 +112,14 @@ class Crowd:
                 (False, "chat-question" in asked and "chat-base" in filled[:1]): "ask",
                 (False, "chat-note" in filled[:1] and "chat-history" in filled[1:2]): "settle",
                 (False, asked == ["runs-run"] and "run-head" in filled): "open run",
-                (True, "live-head" in filled): "poll train",
+                (True, "live-head" in filled): "look",
                 (True, "runs-search" in asked): "poll runs",
             }.get((ticks, True))
             if name is None:
                 continue
             self.handlers[name] = dependency["id"]
             self.inputs[name] = len(dependency["inputs"])
-            if ticks:  # what the change of its number sets off
+            if name == "poll runs":  # what the change of its number sets off
                 pulse = dependency["outputs"][-1]
                 self.fills[name] = by_event[pulse, "change"]
 
@@ -130,8 +132,9 @@ class Crowd:
             await self._timed("page", self._open(http))
             await self._timed("open chat", self._call(http, session, "open chat", [None, None]))
             clock = "poll train" if number % 2 else "poll runs"
-            shown = [None] * self.inputs[clock]
+            shown: Any = {"run": "", "frame": "", "marks": {}, "every": POLL_EVERY_S["poll train"]}
             if clock == "poll runs":
+                shown = [None] * self.inputs[clock]
                 await self._timed(
                     "open run", self._call(http, session, "open run", [self.asked_run])
                 )
@@ -141,6 +144,8 @@ class Crowd:
                     await self._timed("ask", self._ask(http, session))
                 elif rng.random() < 0.02:
                     await self._timed("page", self._open(http))
+                elif clock == "poll train":
+                    await self._timed(clock, self._look_on(http, session, shown))
                 else:
                     await self._timed(clock, self._poll(http, session, clock, shown))
                 every_s = self.every_s.get(session, POLL_EVERY_S[clock])
@@ -165,6 +170,26 @@ class Crowd:
             wanted = filled["data"][-2]  # the clock itself
             if isinstance(wanted, dict) and "value" in wanted:
                 self.every_s[session] = wanted["value"]
+
+    async def _look_on(self, http: httpx.AsyncClient, session: str, shown: dict[str, Any]) -> None:
+        """What is new of the run that learns, put in place as `assets/live.js` does it."""
+        answer = await http.post(
+            "/gradio_api/component_server/",
+            json={
+                "data": shown, "component_id": self.panel, "fn_name": "news",
+                "session_hash": session,
+            },
+        )  # fmt: skip
+        answer.raise_for_status()
+        told = answer.json()
+        self.every_s[session] = shown["every"] = told["every"]
+        shown["marks"] |= {name: mark for name, (mark, _) in told["parts"].items()}
+        if told["ring"] and not shown["frame"]:
+            filled = await self._call(http, session, "look", [None, None])
+            self.filled += 1
+            head = str(filled["data"][3])
+            for key in ("run", "frame"):
+                shown[key] = head.partition(f"data-{key}='")[2].partition("'")[0]
 
     async def _open(self, http: httpx.AsyncClient) -> None:
         answer = await http.get("/")

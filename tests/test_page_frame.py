@@ -217,6 +217,18 @@ def test_the_page_has_no_public_endpoint():
     assert demo.get_api_info() == {"named_endpoints": {}, "unnamed_endpoints": {}}
 
 
+def test_its_own_script_may_ask_for_one_thing():
+    """Functions that a component's script can call have no name in the list above."""
+    demo = build_app(Lab.open())
+    asked = {
+        (block.elem_id, name)
+        for block in demo.blocks.values()
+        for name in dir(block)
+        if getattr(getattr(block, name, None), "_is_server_fn", False)
+    }
+    assert asked == {("live-head", "news")}
+
+
 def test_the_page_is_built_before_torch_is_imported():
     code = (
         "import sys; from rotelab.lab import Lab; from rotelab.ui import build_app;"
@@ -256,6 +268,14 @@ def test_the_registry_is_never_served(server: Server):  # noqa: F811
         assert status(f"{server.url}/{extra}") in (403, 404), extra
 
 
+def test_a_script_stands_before_gradios_own(server: Server):  # noqa: F811
+    asked = urllib.request.Request(server.url, headers={"Accept-Encoding": "gzip, br"})
+    with urllib.request.urlopen(asked) as answer:  # fails where its length is wrong
+        page = answer.read().decode()
+    calm = (ROOT / "assets" / "calm.js").read_text(encoding="utf-8")
+    assert page.index(calm) < page.index('type="module"') and page.strip().endswith("</html>")
+
+
 def test_it_says_one_line_with_the_address(server: Server):  # noqa: F811
     said = server.said.read_text()
     assert [line for line in said.splitlines() if server.url in line] != []
@@ -276,6 +296,26 @@ def test_all_tabs_open_and_ask_nobody_else(server: Server, dark: bool):  # noqa:
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, "the page scrolls sideways"
         assert traffic.foreign == [] and traffic.errors == []
+
+
+@pytest.mark.browser
+def test_a_page_at_rest_asks_for_no_frames(server: Server):  # noqa: F811
+    """Gradio's own would, sixty times a second (`assets/calm.js`)."""
+    counted = """window.asked = 0;
+        const own = window.requestAnimationFrame.bind(window);
+        window.requestAnimationFrame = (work) => { window.asked += 1; return own(work); };"""
+    with browser_page(server.url, tab="") as (page, traffic):
+        page.add_init_script(counted)
+        page.reload()
+        page.get_by_role("tab", name="1 Facts").click()
+
+        def at_rest():
+            before = page.evaluate("window.asked")
+            page.wait_for_timeout(1000)
+            return before and page.evaluate("window.asked") - before < 10
+
+        until(at_rest, 30, "the page rests")
+        assert traffic.errors == []
 
 
 @pytest.mark.browser

@@ -529,6 +529,34 @@ def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_fol
 
 
 @pytest.mark.browser
+def test_places_say_what_they_show_and_a_lost_lab_is_said(server):  # noqa: F811
+    lab = Lab.open(Settings(server.home))
+    finished(lab, "looked at")
+    with browser_page(server.url, tab="Train") as (page, traffic):
+        until(lambda: "looked at" in words(page), 60, "it is shown")
+        tip = page.locator(".live-tip")
+        page.locator("#live-curves .lc-plot").first.hover()
+        until(lambda: "Facts recalled" in tip.inner_text(), 20, "the curves say it")
+        cells = page.locator("#live-facts .fg-cells > i")
+        assert cells.count() == 20
+        cells.nth(2).hover()
+        until(lambda: cells.nth(2).get_attribute("aria-label") == tip.inner_text(), 20, "a cell")
+        cells.first.focus()
+        for key in ("ArrowRight", "ArrowDown"):
+            page.keyboard.press(key)
+        said = cells.nth(11).get_attribute("aria-label")
+        until(lambda: tip.inner_text() == said, 20, "the keyboard goes on and down")
+        page.keyboard.press("Escape")
+        assert not tip.is_visible()
+
+        page.route("**/component_server/**", lambda route: route.abort())
+        page.locator("#live-head [data-lost*='does not answer']").wait_for(timeout=20_000)
+        page.unroute("**/component_server/**")
+        until(lambda: not page.locator("[data-lost]").count(), 20, "it answers again")
+        assert "looked at" in words(page) and traffic.foreign == []
+
+
+@pytest.mark.browser
 def test_an_error_in_the_form_is_said_at_once(server):  # noqa: F811
     with browser_page(server.url) as (page, traffic):
         open_train(page)

@@ -34,6 +34,8 @@ MAX_HISTORY = 50
 AWAITS = "How likely the right answer was is being worked out …"
 
 NOT_THERE = "This run does not have this checkpoint (yet)."
+LACKS = " data-lacks"
+"""What marks such a card, in whatever language it stands."""
 
 KEY_TOKEN = re.compile(r"<\|key:(\w+)\|>")
 """A key token as the tokenizer writes it; people read and write it as `[relation]`."""
@@ -59,8 +61,8 @@ def empty_card(
     """
     if not there:
         words = NOT_THERE
-    busy = ' aria-busy="true"' if words and there else ""
-    shown = f'<p class="waiting"{busy}>{escape(words or "Ask something to see its answer.")}</p>'
+    state = ' aria-busy="true"' if words and there else "" if there else LACKS
+    shown = f'<p class="waiting"{state}>{escape(words or "Ask something to see its answer.")}</p>'
     return _card(checkpoint, _talk(turns) + shown if there else shown)
 
 

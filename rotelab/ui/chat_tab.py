@@ -17,8 +17,8 @@ from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint, RunRow
 from rotelab.ui.answers import (
+    LACKS,
     LEGEND,
-    NOT_THERE,
     answer_card,
     asked_html,
     empty_card,
@@ -245,7 +245,7 @@ def renew(lab: Lab, run_id: str | None, *cards: str) -> list[Any]:
         return [gr.skip()] * (1 + len(CHECKPOINTS))
     there = lab.chat.checkpoints(run_id)
     news = [
-        empty_card(c) if c in there and NOT_THERE in (card or "") else gr.skip()
+        empty_card(c) if c in there and LACKS in (card or "") else gr.skip()
         for c, card in zip(CHECKPOINTS, cards, strict=True)
     ]
     return [state_note(lab, lab.registry.run(run_id)), *news]

@@ -16,6 +16,7 @@ from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.plots.style import CHECKPOINT_COLOURS
 from rotelab.registry import RunSummary, Status
+from rotelab.ui.language import said
 
 CHECKPOINT_NAMES = {"base": "Base model", "memorized": "Memorised", "generalized": "Generalised"}
 CHECKPOINT_HINTS = {
@@ -75,7 +76,8 @@ def shown(handler: Callable) -> Callable:
 
 
 def bound(handler: Callable, *first: Any) -> Callable:
-    """A `shown` handler whose first arguments are given, as `functools.partial`.
+    """A `shown` handler whose first arguments are given, as `functools.partial`, and which speaks
+    the reader's language (`language.said`).
 
     A real function, because Gradio does not see `gr.Request` or `gr.SelectData` in the annotations
     of a partial.
@@ -85,13 +87,14 @@ def bound(handler: Callable, *first: Any) -> Callable:
 
         @functools.wraps(handler)
         def given(*args):
-            yield from guarded(*first, *args)
+            for result in guarded(*first, *args):
+                yield said(result)
 
     else:
 
         @functools.wraps(handler)
         def given(*args):
-            return guarded(*first, *args)
+            return said(guarded(*first, *args))
 
     signature = inspect.signature(handler)
     given.__signature__ = signature.replace(

@@ -1,31 +1,140 @@
-"""The page in the reader's language: English stands in the code, the others in data/page-*.json.
+"""The page in the reader's language: English stands in the code, the others in data/*.json.
 
 Gradio translates in the browser, after its locale, and one marker a text. So what the page is made
-of is looked through once, when it is served; what a handler says later stays English.
+of is looked through once, when it is served (`page-*.json`). What a handler says later it can't
+translate: markup that a handler made is looked through here, sentence by sentence, when the browser
+that asked says that it reads another language (`spoken-*.json`). Errors, tables and figures stay
+English, and so does whatever people or models wrote.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import html
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
 LANGUAGES = ("de", "es", "zh")
 FOLDER = Path(__file__).resolve().parents[1] / "data"
 SLOT = re.compile(r"\{(\w+)\}")
+COUNTS, NUMBER = "nmkp", r"[\d.,]+(?: ?%)?"
+"""Slots of these names are numbers."""
+LONG = 40
+"""Texts that are longer, and just what a handler says, are nobody's own words."""
 TEXTS = ("label", "info", "placeholder")
 """What of a component is read by people, besides the value of those that only show one."""
 
 
+SEGMENT = re.compile(r"(?<=>)[^<>]*[^\W\d_][^<>]*(?=<)")
+"""What stands between two tags, and has a letter."""
+JOINS = re.compile(r"( · |(?<=[.!?…]) )")
+"""Where several sentences stand in one segment."""
+
+
 @functools.cache
-def words_of(language: str) -> dict[str, str]:
-    """The translations into a language by their English; `{name}` stands for what varies."""
-    return json.loads((FOLDER / f"page-{language}.json").read_text(encoding="utf-8"))
+def words_of(language: str, kind: str = "page") -> dict[str, str]:
+    """The translations into a language by their English; `{name}` stands for what varies.
+
+    Args:
+        language: one of `LANGUAGES`.
+        kind: `page`, what the page is made of, or `spoken`, what handlers say.
+    """
+    return json.loads((FOLDER / f"{kind}-{language}.json").read_text(encoding="utf-8"))
+
+
+def reader() -> str:
+    """Which of `LANGUAGES` the browser reads that a handler is at work for; empty for English, for
+    any other, and outside of a handler."""
+    request = LocalContext.request.get(None)
+    wanted = request.headers.get("accept-language", "") if request else ""
+    for tag in wanted.split(","):
+        language = tag.split(";")[0].split("-")[0].strip().lower()
+        if language in LANGUAGES or language == "en":
+            return language if language in LANGUAGES else ""
+    return ""
+
+
+def said(result: Any, language: str | None = None) -> Any:
+    """What a handler gives to the page, its markup and buttons in the reader's language.
+
+    Args:
+        result: a value, an update of a component, or a list of them.
+        language: of the reader; by default as the browser says it.
+    """
+    language = reader() if language is None else language
+    if not language:
+        return result
+    if isinstance(result, list | tuple):
+        return type(result)(_said_one(value, language) for value in result)
+    return _said_one(result, language)
+
+
+def _said_one(value: Any, language: str) -> Any:
+    if isinstance(value, str):
+        whole = _all_words(language).get(value, value) if len(value) > LONG else value
+        return _spoken(language, whole)
+    if isinstance(value, gr.HTML | gr.Button):
+        given = value.constructor_args
+        text = given.get("value")
+        if isinstance(text, str):
+            words = (
+                _words(language, text) if isinstance(value, gr.Button) else _spoken(language, text)
+            )
+            return type(value)(**{**given, "value": words})
+    return value
+
+
+def _spoken(language: str, page: str) -> str:
+    """Markup, in which what is known between two tags is translated."""
+    if not page.startswith("<"):
+        return page
+    return SEGMENT.sub(lambda found: _segment(language, found[0]), page)
+
+
+@functools.lru_cache(maxsize=4096)
+def _segment(language: str, text: str) -> str:
+    bare = text.strip()
+    plain = html.unescape(bare)
+    words = _all_words(language).get(plain)
+    if words is None:  # sentence by sentence, lest what varies be taken for several of them
+        parts = JOINS.split(plain)
+        parts[::2] = (_words(language, part) for part in parts[::2])
+        words = "".join(parts)
+    if words == plain:
+        words = _words(language, plain)
+    return text if words == plain else text.replace(bare, html.escape(words), 1)
+
+
+def _words(language: str, text: str) -> str:
+    known = _all_words(language)
+    if text in known:
+        return known[text]
+    for english, pattern in _spoken_patterns():
+        found = pattern.fullmatch(text)
+        if found:
+            # What varies may be words of ours: the name of a phase, how many.
+            slots = {name: _words(language, part) for name, part in found.groupdict().items()}
+            return known[english].format_map(slots)
+    return text
+
+
+@functools.cache
+def _all_words(language: str) -> dict[str, str]:
+    """Of the page's own words only those that nobody's fact or name is likely to be."""
+    page = {text: words for text, words in words_of(language).items() if " " in text}
+    return page | words_of(language, "spoken")
+
+
+@functools.cache
+def _spoken_patterns() -> list[tuple[str, re.Pattern]]:
+    return _compiled(_all_words(LANGUAGES[0]))
 
 
 def translate(demo: gr.Blocks) -> gr.I18n:
@@ -38,7 +147,6 @@ def translate(demo: gr.Blocks) -> gr.I18n:
         The dictionaries that the browser needs, for Gradio's `i18n`.
     """
     spoken = gr.I18n(en={}, **{language: {} for language in LANGUAGES})
-    written = {out for fn in demo.fns.values() for out in fn.outputs}
     for block in demo.blocks.values():
         for name in TEXTS:
             text = getattr(block, name, None)
@@ -51,11 +159,8 @@ def translate(demo: gr.Blocks) -> gr.I18n:
                 (str(_marked(spoken, name, _sentence) or name), value)
                 for name, value in block.choices
             ]
-        # What handlers write over would change its language under the reader's eyes.
-        kind = _markup if isinstance(block, gr.HTML) else _sentence
-        shows = isinstance(block, gr.Button) or (
-            isinstance(block, gr.HTML | gr.Markdown) and block not in written
-        )
+        kind = _all_markup if isinstance(block, gr.HTML) else _sentence_or_spoken
+        shows = isinstance(block, gr.Button | gr.HTML | gr.Markdown)
         if shows and isinstance(block.value, str):
             marked = _marked(spoken, block.value, kind)
             if marked is not None:
@@ -102,15 +207,29 @@ def _markup(language: str, text: str) -> str:
     return text
 
 
+def _sentence_or_spoken(language: str, text: str) -> str:
+    return words_of(language, "spoken").get(text) or _sentence(language, text)
+
+
+def _all_markup(language: str, text: str) -> str:
+    return _spoken(language, _markup(language, text))
+
+
 @functools.cache
 def _patterns(every: bool = False) -> list[tuple[str, re.Pattern]]:
-    """The English texts as patterns, the longest first; unless `every`, those with slots alone."""
-    known = sorted(words_of(LANGUAGES[0]), key=len, reverse=True)
+    """The page's English texts as patterns; unless `every`, those with slots alone."""
+    return _compiled(words_of(LANGUAGES[0]), every)
+
+
+def _compiled(known: dict[str, str], every: bool = False) -> list[tuple[str, re.Pattern]]:
+    """English texts as patterns, the longest first."""
     made = []
-    for english in known:
+    for english in sorted(known, key=len, reverse=True):
         parts = SLOT.split(english)
         if len(parts) > 1 or every:
             parts[::2] = map(re.escape, parts[::2])
-            parts[1::2] = (f"(?P<{name}>[^<>]*?)" for name in parts[1::2])
+            parts[1::2] = (
+                f"(?P<{name}>{NUMBER if name in COUNTS else '[^<>]*?'})" for name in parts[1::2]
+            )
             made.append((english, re.compile("".join(parts))))
     return made

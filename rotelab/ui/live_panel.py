@@ -23,6 +23,7 @@ from rotelab.plots.live import CURVES_CSS, FACTS_CSS, live_curves
 from rotelab.registry import LIVE, RESUMABLE, RunSummary, Score
 from rotelab.ui.clocks import Pace
 from rotelab.ui.common import bound, escape, roughly, run_label, status_badge
+from rotelab.ui.language import said
 from rotelab.ui.run_words import headline, percent, status_sentence
 from rotelab.ui.shared_drawings import Drawing, Drawings
 from rotelab.ui.spot_panel import CSS as SPOTS_CSS
@@ -260,7 +261,7 @@ def news(lab: Lab, asked: dict[str, Any]) -> dict[str, Any]:
         }
         marks = asked.get("marks") or {}
         told["parts"] = {
-            name: (mark, make() or "")
+            name: (mark, said(make() or ""))
             for name, (mark, make) in parts.items()
             if marks.get(name) != mark
         }

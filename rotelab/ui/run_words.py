@@ -95,7 +95,8 @@ def status_sentence(run: RunSummary, ahead: int = 0) -> str:
         runs = "one run is" if ahead == 1 else f"{ahead} runs are"
         return f"Waiting in the queue: {runs} before it. It starts by itself."
     if run.status == "running":
-        return phase_words(run) + "."
+        words = phase_words(run)
+        return words if words.endswith("?") else f"{words}."
     if run.status == "stopping":
         return "Stopping: finishing the step and saving…"
     return {
