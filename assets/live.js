@@ -5,7 +5,7 @@
   const LOST = "The lab does not answer. Is it still running?";
 
   function follow(element, trigger, server) {
-    let due, asking = false, every = 1;
+    let due, asking = false, every = 2;
     const shown = () => element.querySelector(".live-head")?.dataset ?? {};
 
     async function ask() {

@@ -9,7 +9,7 @@ and clients that speak HTTP as browsers do, one request after the other with a p
 | --- | --- |
 | `page`: the page itself, its layout in it | no |
 | `open chat`, `open run`: what fills the choosers, and a run's detail | no |
-| `poll train`: what the live panel's script asks for every second | no |
+| `poll train`: what the live panel's script asks for every 2 seconds | no |
 | `poll runs`: what the clock of Runs asks for every 2 seconds, and then where there is news | no |
 | `ask`: a question to a finished run, all three answers, by one client in ten | yes |
 | `save`: a new version of a fact set, by one client in ten, through the registry | no |
@@ -50,7 +50,7 @@ from rotelab.packs import Pack, load_pack
 from rotelab.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-POLL_EVERY_S = {"poll train": 1.0, "poll runs": 2.0}
+POLL_EVERY_S = {"poll train": 2.0, "poll runs": 2.0}
 """As the two tabs do, until they are told to go slower."""
 ASK_EVERY_S = 8.0
 SAVE_EVERY_S = 2.0

@@ -10,8 +10,14 @@ are the seconds of the two phases, as the worker itself writes them down: loadin
 evaluations are left out. Where there is no Chromium (`python tests/browser.py` says so),
 `--client` polls over HTTP as the page does, without drawing anything.
 
+The same run takes some percent more or less each time, so there is a steadier figure beside it: the
+CPU time that the server and the browser take while they are looked at, beyond what the server takes
+by itself, in percent of one core. Threads that train together wait for the slowest, so that is
+about what training can lose.
+
 `--json` ends with one object: `pairs` (seconds without and with), `cost_percent` (median of the
-pairs' differences) and `spread_percent` (least and most).
+pairs' differences), `spread_percent` (least and most), and `cpu_percent` and `cpu_spread_percent`
+(of one core).
 """
 
 from __future__ import annotations
@@ -32,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import httpx
+import psutil
 from page import browser_page, served
 
 from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
@@ -41,7 +48,7 @@ from rotelab.packs import Pack, load_pack
 from rotelab.settings import Settings
 
 LONGEST_S = 1800
-POLL_EVERY_S = 1.0
+POLL_EVERY_S = 2.0
 LOOK_EVERY_S = 1.0
 PHASES = ("phase1", "phase2")
 ENDED = ("finished", "failed", "stopped", "interrupted")
@@ -51,29 +58,43 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures, prints, and returns what `--json` prints."""
     options = _options(words)
     pairs: list[tuple[float, float]] = []
+    cpu: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory(prefix="rotelab-page-cost-") as folder:
         home = Path(folder) / "home"
         with served(home) as server:
             lab = Lab.open(Settings(home))
             look = _polled if options.client else _watched
-            print(f"{'pair':>4} {'no page':>9} {'one page':>9} {'difference':>11}", flush=True)
+            print(
+                f"{'pair':>4} {'no page':>9} {'one page':>9} {'difference':>11} {'CPU':>7}",
+                flush=True,
+            )
             for pair in range(options.pairs):
-                took = {}
+                took, busy = {}, {}
                 for seen in (False, True) if pair % 2 == 0 else (True, False):
                     with look(server.url) if seen else contextlib.nullcontext():
+                        began, before = time.monotonic(), _cpu_seconds()
                         took[seen] = _train(lab, options)
+                        used = _cpu_seconds() - before
+                        busy[seen] = used / (time.monotonic() - began)
                 pairs.append((took[False], took[True]))
+                cpu.append((busy[False], busy[True]))
                 percent = 100 * (took[True] / took[False] - 1)
+                more = 100 * (busy[True] - busy[False])
                 print(
-                    f"{pair + 1:4} {took[False]:8.2f}s {took[True]:8.2f}s {percent:+10.1f}%",
+                    f"{pair + 1:4} {took[False]:8.2f}s {took[True]:8.2f}s {percent:+10.1f}% "
+                    f"{more:+6.1f}%",
                     flush=True,
                 )
     report = {"facts": options.facts, "epochs": options.epochs, **compare(pairs)}
+    shares = [100 * (seen - alone) for alone, seen in cpu]
+    report["cpu_percent"] = round(statistics.median(shares), 2)
+    report["cpu_spread_percent"] = [round(min(shares), 2), round(max(shares), 2)]
     report["looked_with"] = "HTTP client" if options.client else "Chromium"
     low, high = report["spread_percent"]
     print(
         f"one page costs {report['cost_percent']:+.1f} % of training time "
-        f"({low:+.1f} to {high:+.1f} %), looked at with {report['looked_with']}"
+        f"({low:+.1f} to {high:+.1f} %) and {report['cpu_percent']:.1f} % of a core, looked at with "
+        f"{report['looked_with']}"
     )
     if options.json:
         print(json.dumps(report))
@@ -125,6 +146,17 @@ def _train(lab: Lab, options: argparse.Namespace) -> float:
     return sum(run.seconds[phase] for phase in PHASES)
 
 
+def _cpu_seconds() -> float:
+    """CPU time so far of all that this program started, but for the training itself."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended
+            if "rotelab.worker" not in process.cmdline():
+                times = process.cpu_times()
+                total += times.user + times.system
+    return total
+
+
 @contextlib.contextmanager
 def _watched(url: str) -> Iterator[None]:
     """A browser with the Train tab open, which shows the newest run by itself."""
@@ -134,7 +166,7 @@ def _watched(url: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _polled(url: str) -> Iterator[None]:
-    """A client that asks what is new on the Train tab once a second, as the page's script does."""
+    """A client that asks what is new on the Train tab every two seconds, as the page's script does."""
     ended, answered = threading.Event(), []
     asking = threading.Thread(target=_poll, args=(url, ended, answered), daemon=True)
     asking.start()

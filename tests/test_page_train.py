@@ -309,7 +309,7 @@ def shown_by(head):
 
 def test_the_script_is_given_what_moves_and_no_more(lab, eager):
     run_id = running(lab)
-    asked = {"run": "", "frame": "", "marks": {}, "every": 1}
+    asked = {"run": "", "frame": "", "marks": {}, "every": live_panel.TICK_S}
     assert live_panel.news(lab, asked)["ring"], "all of it comes at once, by `look`"
     asked |= shown_by(parts(look(lab, "", Seen()))["head"])
     assert asked["run"] == run_id
@@ -317,7 +317,7 @@ def test_the_script_is_given_what_moves_and_no_more(lab, eager):
     assert "round 12 of 20" in first["head"][1] and "lc-line" in first["curves"][1]
     asked["marks"] = {name: mark for name, (mark, _) in first.items()}
     told = live_panel.news(lab, asked)
-    assert told == {"ring": False, "parts": {}, "every": 1.0}
+    assert told == {"ring": False, "parts": {}, "every": live_panel.TICK_S}
     lab.registry.heartbeat(run_id, message="learning by rote: round 7")
     assert list(live_panel.news(lab, asked)["parts"]) == ["head"]
     learn(lab, run_id, 1, start=14)
@@ -343,7 +343,7 @@ def test_what_only_look_can_change_is_told_by_a_ring(lab, eager):
 
 def test_a_lab_without_runs_is_left_alone(lab):
     nobody = {"run": "", "frame": "", "marks": {}}
-    assert live_panel.news(lab, nobody) == {"ring": False, "parts": {}, "every": 1.0}
+    assert live_panel.news(lab, nobody) == {"ring": False, "parts": {}, "every": live_panel.TICK_S}
     assert live_panel.news(lab, {"run": "gone", "frame": "x"})["ring"], "it was deleted"
 
 

@@ -34,9 +34,11 @@ NOTHING_YET = (
     "<p class='live-empty'>No run yet. Choose the facts on the left and press "
     "<b>Start training</b>: this panel then shows the model learning, step by step.</p>"
 )
-TICK_S = 1.0
+TICK_S = 2.0
+"""Each look takes the server and the browser some 40 ms of a CPU core that training then lacks
+(`benchmarks/page_cost.py`)."""
 PACE = Pace(TICK_S, 12)
-PLOT_EVERY_S = 1.0
+PLOT_EVERY_S = 1.5
 """Curves are drawn anew at most this often, and less often where many look on."""
 FAULT_S = 10.0
 """When a page asks again that was told of a fault."""
