@@ -93,8 +93,8 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     low, high = report["spread_percent"]
     print(
         f"one page costs {report['cost_percent']:+.1f} % of training time "
-        f"({low:+.1f} to {high:+.1f} %) and {report['cpu_percent']:.1f} % of a core, looked at with "
-        f"{report['looked_with']}"
+        f"({low:+.1f} to {high:+.1f} %) and {report['cpu_percent']:.1f} % of a core, "
+        f"looked at with {report['looked_with']}"
     )
     if options.json:
         print(json.dumps(report))
@@ -166,7 +166,7 @@ def _watched(url: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _polled(url: str) -> Iterator[None]:
-    """A client that asks what is new on the Train tab every two seconds, as the page's script does."""
+    """A client that asks what is new on the Train tab as the page's script does."""
     ended, answered = threading.Event(), []
     asking = threading.Thread(target=_poll, args=(url, ended, answered), daemon=True)
     asking.start()
