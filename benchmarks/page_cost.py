@@ -72,10 +72,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
                 took, busy = {}, {}
                 for seen in (False, True) if pair % 2 == 0 else (True, False):
                     with look(server.url) if seen else contextlib.nullcontext():
-                        began, before = time.monotonic(), _cpu_seconds()
-                        took[seen] = _train(lab, options)
-                        used = _cpu_seconds() - before
-                        busy[seen] = used / (time.monotonic() - began)
+                        took[seen], busy[seen] = _train(lab, options)
                 pairs.append((took[False], took[True]))
                 cpu.append((busy[False], busy[True]))
                 percent = 100 * (took[True] / took[False] - 1)
@@ -125,8 +122,9 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _train(lab: Lab, options: argparse.Namespace) -> float:
-    """Seconds that the phases of one run take, started anew."""
+def _train(lab: Lab, options: argparse.Namespace) -> tuple[float, float]:
+    """Seconds that the phases of one run take, started anew; and what part of a core the server and
+    the browser were busy meanwhile."""
     pack = load_pack("mother")
     facts = pack.facts.take(options.facts, 0)
     config = RunConfig(
@@ -137,13 +135,17 @@ def _train(lab: Lab, options: argparse.Namespace) -> float:
     pack = Pack(pack.name, facts, pack.prompts)
     run_id = lab.jobs.enqueue(config, pack, name="page cost")
     ends = time.monotonic() + LONGEST_S
+    looks: list[tuple[float, float]] = []  # while the phases go on: the time, CPU seconds so far
     while (run := lab.registry.run(run_id)).status not in ENDED:
+        if run.phase in ("memorize", "generalize"):
+            looks.append((time.monotonic(), _cpu_seconds()))
         if time.monotonic() > ends:
             raise LabError(f"The run {run_id} has not ended within {LONGEST_S} s. Ask for less.")
         time.sleep(LOOK_EVERY_S)
     if run.status != "finished":
         raise LabError(f"The run ended as {run.status}: {run.error}")
-    return sum(run.seconds[phase] for phase in PHASES)
+    (began, before), (ended, after) = looks[0], looks[-1]
+    return sum(run.seconds[phase] for phase in PHASES), (after - before) / (ended - began)
 
 
 def _cpu_seconds() -> float:
