@@ -108,7 +108,9 @@ def shoot(home: Path, folder: Path) -> None:
                     if name == "experiments":
                         page.locator("#experiment-choice").get_by_text("Collateral damage").click()
                     if name in ("train", "representations", "runs", "experiments"):
-                        page.locator(".js-plotly-plot:visible .main-svg").first.wait_for()
+                        page.locator(
+                            ".js-plotly-plot .main-svg:visible, .lc-line:visible"
+                        ).first.wait_for()
                     page.wait_for_timeout(4000)  # fonts, tables and plotly's last labels
                     page.screenshot(path=folder / f"{name}-{'dark' if dark else 'light'}.png")
                 assert not traffic.foreign, traffic.foreign

@@ -6,7 +6,7 @@ time. What they can't do, zoom and be saved, the Runs tab's figures of the same 
 
 The browser stretches the pictures to the room there is. Lines keep their strength
 (`vector-effect`), and words and numbers stand beside the picture, not in it. What a place says is
-shown under the pointer by `assets/live.js`.
+shown under the pointer by `assets/live.js`; what it looks like stands in `assets/live.css`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from rotelab.plots.style import translucent
 from rotelab.plots.training import (
     CURVES,
-    PHASE_COLOURS,
     PHASES,
     RECALLED,
     adapters_begin,
@@ -39,56 +37,6 @@ GRID_TITLE = "Every fact: stronger colour, surer recall"
 
 WIDE, HIGH = 1000, 100
 """Units of the pictures, whatever room they are given."""
-
-CURVES_CSS = """
-.lc {display: grid; grid-template-columns: 1.5rem max-content minmax(0, 1fr); column-gap: 6px;
-  font-size: 13px; line-height: 1.25; color: var(--body-text-color); padding: 6px 14px 4px 0}
-.lc-names {grid-column: 3; display: flex; align-items: end; min-height: 17px; margin-bottom: 7px;
-  font-weight: 600}
-.lc-names > span {flex-shrink: 1; flex-basis: 0; min-width: min-content; padding-right: 10px}
-.lc-title {writing-mode: vertical-rl; rotate: 180deg; text-align: center; white-space: nowrap}
-.lc-ys {position: relative; font-variant-numeric: tabular-nums}
-.lc-ys > div {position: absolute; inset: 0 0 14px}
-.lc-ys > div > * {position: absolute; right: 0; transform: translateY(50%)}
-.lc-ys > .lc-room {visibility: hidden}
-.lc-plot {position: relative; height: 148px; margin-bottom: 14px; cursor: crosshair}
-.lc-plot > svg {display: block; width: 100%; height: 100%; overflow: visible}
-.lc-plot * {vector-effect: non-scaling-stroke}
-.lc-rules {stroke: var(--border-color-primary); stroke-width: 1; fill: none}
-.lc-axis {stroke: var(--body-text-color-subdued); stroke-width: 1; fill: none}
-.lc-line {fill: none; stroke-width: 2; stroke-linejoin: round}
-.lc-recall .lc-line {stroke-width: 3}
-.lc-dots {fill: none; stroke-width: 8; stroke-linecap: round}
-.lc-generalize.lc-dots {stroke-linecap: square; stroke-width: 7}
-.lc-edge {stroke: var(--body-text-color); stroke-width: 1.5; stroke-dasharray: 5 4; fill: none}
-.lc-adapter {stroke-width: 1.5; stroke-dasharray: 2 3; fill: none}
-.lc-adapters > span {position: absolute; bottom: 2px; padding-left: 4px; font-size: 12px;
-  white-space: nowrap}
-.lc-xs {grid-column: 3; position: relative; height: 17px; margin-top: -9px;
-  font-variant-numeric: tabular-nums}
-.lc-xs > span {position: absolute; transform: translateX(-50%)}
-.lc-steps {grid-column: 3; text-align: center}
-.lc-empty {position: absolute; inset: 0; display: grid; place-content: center; font-size: 15px;
-  color: var(--body-text-color-subdued)}
-""" + "".join(
-    f".lc-{phase} {{stroke: {colour}}} .lc-tint-{phase} {{fill: {translucent(colour, 0.08)}}}\n"
-    f".lc-name-{phase} {{text-decoration: underline 3px {colour}; text-underline-offset: 3px}}"
-    "\n"
-    for phase, colour in PHASE_COLOURS.items()
-)
-"""Goes with `live_curves`; its colours are the theme's."""
-
-GROUND = "rgba(128,140,160,0.16)"
-"""Of a cell: pale is unknown in light and dark alike."""
-FACTS_CSS = f"""
-.fg h3 {{margin: .2rem 0 .3rem; font-size: .95rem; font-weight: 400; color: var(--body-text-color)}}
-.fg-cells {{display: grid; gap: 2px; grid-auto-rows: 26px}}
-.fg-cells > i {{background: {GROUND}; border-radius: 2px}}
-.fg-cells > i::before {{content: ""; display: block; height: 100%; border-radius: 2px;
-  background: {PHASE_COLOURS["memorize"]}; opacity: var(--p); transition: opacity .8s}}
-.fg-cells > i:hover {{outline: 2px solid var(--body-text-color)}}
-"""
-"""Goes with `live_facts`."""
 
 
 def live_curves(metrics: Sequence[Metric], epochs_each: int = 0) -> str:

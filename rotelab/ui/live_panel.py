@@ -19,14 +19,13 @@ import gradio as gr
 
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
-from rotelab.plots.live import CURVES_CSS, FACTS_CSS, live_curves
+from rotelab.plots.live import live_curves
 from rotelab.registry import LIVE, RESUMABLE, RunSummary, Score
 from rotelab.ui.clocks import Pace
 from rotelab.ui.common import bound, escape, roughly, run_label, status_badge
 from rotelab.ui.language import said
 from rotelab.ui.run_words import headline, percent, status_sentence
 from rotelab.ui.shared_drawings import Drawing, Drawings
-from rotelab.ui.spot_panel import CSS as SPOTS_CSS
 from rotelab.ui.spot_panel import spots_html
 
 SAFE = "It is safe to reload or close this page: training goes on."
@@ -58,26 +57,6 @@ LARGE = """(on) => {
 }"""
 DRAWINGS = Drawings()
 """Of all pages that this server has open."""
-
-CSS = """
-.live-head {display: flex; gap: 1.2rem; align-items: stretch; flex-wrap: wrap}
-.live-words {flex: 1 1 20rem; min-width: 0}
-.live-title {font-weight: 600; overflow-wrap: anywhere}
-.live-status {font-size: 1.15rem; margin: .35rem 0 .5rem; line-height: 1.35}
-.live-bar {height: 14px; border-radius: 7px; overflow: hidden;
-  background: var(--border-color-primary)}
-.live-bar > div {height: 100%; background: var(--color-accent)}
-.live-small {color: var(--body-text-color-subdued); font-size: .92rem; margin-top: .4rem;
-  overflow-wrap: anywhere}
-.live-recall {flex: 0 0 auto; min-width: 9.5rem; text-align: center; padding: .3rem .9rem;
-  border-left: 1px solid var(--border-color-primary)}
-.live-recall b {display: block; font-size: 2.9rem; line-height: 1.1;
-  font-variant-numeric: tabular-nums}
-.note {margin-top: .6rem}
-.note p {margin: .15rem 0}
-.live-big {font-size: 1.3rem; font-weight: 600}
-.live-empty {padding: 1.2rem; color: var(--body-text-color-subdued); font-size: 1.05rem}
-"""
 
 
 @dataclass(frozen=True)
@@ -161,19 +140,19 @@ def build_live_panel(lab: Lab) -> LivePanel:
             sure = gr.Button("Yes, stop and save", variant="stop", elem_id="live-sure")
             go_on = gr.Button("No, go on training", elem_id="live-go-on")
     head = gr.HTML(
-        NOTHING_YET, css_template=CSS, elem_id="live-head", server_functions=[bound(news, lab)],
+        NOTHING_YET, elem_id="live-head", server_functions=[bound(news, lab)],
         js_on_load=HOLD.format("head") + "rotelabLive.follow(element, trigger, server);",
     )  # fmt: skip
     spots = gr.HTML(
-        css_template=SPOTS_CSS, elem_id="live-spots", visible=False,
+        elem_id="live-spots", visible=False,
         js_on_load=HOLD.format("spots"),
     )  # fmt: skip
     plot = gr.HTML(
-        live_curves([]), css_template=CURVES_CSS, elem_id="live-curves",
+        live_curves([]), elem_id="live-curves",
         js_on_load=HOLD.format("curves"),
     )  # fmt: skip
     grid = gr.HTML(
-        css_template=FACTS_CSS, elem_id="live-facts", visible=False,
+        elem_id="live-facts", visible=False,
         js_on_load=HOLD.format("grid"),
     )  # fmt: skip
     large.change(None, large, None, js=LARGE)

@@ -17,24 +17,6 @@ PHASES = {"memorize": "phase 1", "generalize": "phase 2"}
 MAX_DOTS = 30
 """Of one question: more would not be told apart."""
 
-CSS = """
-.spots h3 {margin: .2rem 0 .1rem; font-size: 1rem; font-weight: 600}
-.spots p {margin: 0 0 .3rem; color: var(--body-text-color-subdued); font-size: .92rem}
-.spots table {width: 100%; border-collapse: collapse; table-layout: fixed}
-.spots :is(table, tr) {border: 0 !important}
-.spots :is(td, th) {padding: .3rem .8rem .3rem 0; border: 0; text-align: left;
-  vertical-align: top; font-weight: 400; overflow-wrap: anywhere;
-  border-top: 1px solid var(--block-border-color) !important}
-.spots thead th {border-top: 0 !important; color: var(--body-text-color-subdued);
-  font-size: .92rem}
-.spots .way {display: block; color: var(--body-text-color-subdued); font-size: .88rem}
-.spots .says {font-weight: 600}
-.spots .dots {letter-spacing: .12em; line-height: 1.3; cursor: default}
-.spots .yes {color: var(--mark-good)}
-.spots .no {color: var(--body-text-color-subdued)}
-.spots .cut {margin: 0 .3em; border-left: 2px dashed var(--body-text-color-subdued)}
-"""
-
 
 def spots_html(answers: Sequence[SpotAnswer], held_out: bool = True) -> str:
     """The table; empty before the first answer.

@@ -17,6 +17,7 @@ STYLE_SHEET = Path(__file__).resolve().parents[2] / "assets" / "style.css"
 CHAT_STYLE_SHEET = STYLE_SHEET.with_name("chat.css")
 WALK_STYLE_SHEET = STYLE_SHEET.with_name("walk.css")
 PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")
+LIVE_STYLE_SHEET = STYLE_SHEET.with_name("live.css")
 CALM = STYLE_SHEET.with_name("calm.js")
 SCRIPTS = tuple(STYLE_SHEET.with_name(name) for name in ("plots.js", "live.js", "typing.js"))
 
@@ -139,6 +140,8 @@ def head() -> str:
 def style_sheet() -> str:
     """The page's CSS, the checkpoints' colours in front as variables."""
     variables = "".join(f"--{name}: {colour};" for name, colour in CHECKPOINT_COLOURS.items())
-    sheets = (STYLE_SHEET, CHAT_STYLE_SHEET, WALK_STYLE_SHEET, PLOTS_STYLE_SHEET)
+    sheets = (
+        STYLE_SHEET, LIVE_STYLE_SHEET, CHAT_STYLE_SHEET, WALK_STYLE_SHEET, PLOTS_STYLE_SHEET,
+    )  # fmt: skip
     own = [path.read_text(encoding="utf-8") for path in sheets]
     return "\n".join([f":root {{{variables}}}", *own, PLOT_CSS])
