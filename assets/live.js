@@ -19,7 +19,7 @@
         delete element.dataset.lost;
         every = told.every;
         if (told.ring) trigger("tick");
-        else if (run === (shown().run ?? "")) {
+        else if (run === (shown().run ?? "") && frame === (shown().frame ?? "")) { // still so
           for (const [name, [mark, html]] of Object.entries(told.parts)) {
             if (!parts[name]) continue;
             parts[name].value = html;

@@ -30,8 +30,6 @@ LONG = 40
 """Texts that are longer, and just what a handler says, are nobody's own words."""
 TEXTS = ("label", "info", "placeholder")
 """What of a component is read by people, besides the value of those that only show one."""
-
-
 SEGMENT = re.compile(r"(?<=>)[^<>]*[^\W\d_][^<>]*(?=<)")
 """What stands between two tags, and has a letter."""
 JOINS = re.compile(r"( · |(?<=[.!?…]) )")
@@ -84,10 +82,9 @@ def _said_one(value: Any, language: str) -> Any:
         given = value.constructor_args
         text = given.get("value")
         if isinstance(text, str):
-            words = (
-                _words(language, text) if isinstance(value, gr.Button) else _spoken(language, text)
-            )
-            return type(value)(**{**given, "value": words})
+            # As it stands only: a button may hold a question that somebody wrote.
+            words = _all_words(language).get(text, text)
+            return type(value)(**{**given, "value": _spoken(language, words)})
     return value
 
 
