@@ -93,6 +93,15 @@ def learn(lab: Lab, run_id: str, epochs: int, start: int = 1) -> None:
         )  # fmt: skip
 
 
+def two_phases(first: int = 20, second: int = 5) -> list[Metric]:
+    """Metrics of two phases of so many steps; recall at every fifth."""
+    rows = []
+    for phase, steps in (("memorize", first), ("generalize", second)):
+        rows += [Metric(phase, s, "loss", 1 / s) for s in range(1, steps + 1)]
+        rows += [Metric(phase, s, "recall", s / steps) for s in range(5, steps + 1, 5)]
+    return rows
+
+
 def _answers(facts: list[Fact], checkpoint: str, right: float) -> list[Prediction]:
     found = []
     for i, fact in enumerate(facts):

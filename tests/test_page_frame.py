@@ -1,5 +1,6 @@
 """The page's frame: errors as sentences, first start, serving to this machine only, all tabs."""
 
+import inspect
 import json
 import logging
 import math
@@ -18,6 +19,7 @@ from page import ROOT, Server, browser_page, served, server, until  # noqa: F401
 
 from rotelab.errors import LabError, ModelUnavailable
 from rotelab.lab import Lab
+from rotelab.settings import Settings
 from rotelab.ui import build_app, header_html
 from rotelab.ui.common import (
     CHECKPOINT_NAMES,
@@ -31,7 +33,13 @@ from rotelab.ui.common import (
     status_badge,
 )
 from rotelab.ui.provisioning import Provisioning, setup_html
-from rotelab.ui.server import free_socket, keep_queue_moving, log_to_file
+from rotelab.ui.server import (
+    QUEUE_RESTS_S,
+    free_socket,
+    keep_queue_moving,
+    log_to_file,
+    make_server_app,
+)
 
 TABS = ["Start here", "Facts", "Train", "Chat", "Look inside", "Runs", "Experiments"]
 
@@ -215,6 +223,14 @@ def test_the_page_has_no_public_endpoint():
     public = [fn.api_name for fn in demo.fns.values() if fn.api_visibility != "private"]
     assert public == []
     assert demo.get_api_info() == {"named_endpoints": {}, "unnamed_endpoints": {}}
+
+
+def test_gradios_queue_rests_while_it_is_empty(tmp_path):
+    lab = Lab.open(Settings(tmp_path / "home"))
+    demo = build_app(lab)
+    make_server_app(lab, demo, 0)
+    assert demo._queue.sleep_when_free == QUEUE_RESTS_S
+    assert "sleep_when_free" in inspect.getsource(type(demo._queue).start_processing)
 
 
 def test_its_own_script_may_ask_for_one_thing():

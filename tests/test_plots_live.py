@@ -6,19 +6,11 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from fabricated import two_phases as metrics
 
 from rotelab.plots.live import MAX_POINTS, MAX_TIPS, NOT_YET, live_curves, live_facts
 from rotelab.plots.training import PHASES
 from rotelab.registry import FactRecall, Metric
-
-
-def metrics(first=20, second=5):
-    """Two phases; recall at every fifth step."""
-    rows = []
-    for phase, steps in (("memorize", first), ("generalize", second)):
-        rows += [Metric(phase, s, "loss", 1 / s) for s in range(1, steps + 1)]
-        rows += [Metric(phase, s, "recall", s / steps) for s in range(5, steps + 1, 5)]
-    return rows
 
 
 def drawn(page):

@@ -2,6 +2,8 @@
 
 import math
 
+from fabricated import two_phases as metrics
+
 from rotelab.plots.training import (
     MAX_POINTS,
     PHASES,
@@ -12,15 +14,6 @@ from rotelab.plots.training import (
     score_bars,
 )
 from rotelab.registry import Metric, Score
-
-
-def metrics(first=20, second=5):
-    """Two phases; recall at the last step of each epoch."""
-    rows = []
-    for phase, steps in (("memorize", first), ("generalize", second)):
-        rows += [Metric(phase, s, "loss", 1 / s) for s in range(1, steps + 1)]
-        rows += [Metric(phase, s, "recall", s / steps) for s in range(5, steps + 1, 5)]
-    return rows
 
 
 def lines(figure, name):

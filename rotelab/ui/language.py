@@ -110,16 +110,10 @@ def _segment(language: str, text: str) -> str:
 
 
 def _words(language: str, text: str) -> str:
-    known = _all_words(language)
-    if text in known:
-        return known[text]
-    for english, pattern in _spoken_patterns():
-        found = pattern.fullmatch(text)
-        if found:
-            # What varies may be words of ours: the name of a phase, how many.
-            slots = {name: _words(language, part) for name, part in found.groupdict().items()}
-            return known[english].format_map(slots)
-    return text
+    # What varies may be words of ours: the name of a phase, how many.
+    return _known(
+        text, _all_words(language), _spoken_patterns(), lambda part: _words(language, part)
+    )
 
 
 @functools.cache
@@ -181,13 +175,29 @@ def _marked(spoken: gr.I18n, text: str, kind: Callable[[str, str], str]) -> gr.I
 
 def _sentence(language: str, text: str) -> str:
     """A text that is one sentence or several of those known, whole."""
-    words = words_of(language)
+    return _known(text, words_of(language), _patterns())
+
+
+def _known(
+    text: str,
+    words: dict[str, str],
+    patterns: list[tuple[str, re.Pattern]],
+    say: Callable[[str], str] = str,
+) -> str:
+    """The translation of a text as it stands, or as one of the patterns; else the text itself.
+
+    Args:
+        text: English.
+        words: translations by their English.
+        patterns: of those that have slots.
+        say: puts what stands in a slot.
+    """
     if text in words:
         return words[text]
-    for english, pattern in _patterns():
+    for english, pattern in patterns:
         found = pattern.fullmatch(text)
         if found:
-            return words[english].format_map(found.groupdict())
+            return words[english].format_map({k: say(v) for k, v in found.groupdict().items()})
     return text
 
 

@@ -34,7 +34,7 @@ NOTHING_YET = (
     "<b>Start training</b>: this panel then shows the model learning, step by step.</p>"
 )
 TICK_S = 2.0
-"""Each look takes the server and the browser some 40 ms of a CPU core that training then lacks
+"""Each look takes the server and the browser some 60 ms of a CPU core that training then lacks
 (`benchmarks/page_cost.py`)."""
 PACE = Pace(TICK_S, 12)
 PLOT_EVERY_S = 1.5
@@ -46,14 +46,12 @@ HOLD = "rotelabLive.hold('{}', props);"
 """Has `assets/live.js` fill a part of the panel."""
 
 # Classes, because each `:has` of a style sheet is looked up again at every change of the page.
-# Figures learn of their new room as they do of a window's.
 LARGE = """(on) => {
     const live = document.getElementById("train-live"), body = document.body.classList;
     live.classList.toggle("large", on);
     body.toggle("for-audience", on);
     live.seen ??= new ResizeObserver(() => body.toggle("elsewhere", !live.offsetParent));
     live.seen.observe(live);
-    window.dispatchEvent(new Event("resize"));
 }"""
 DRAWINGS = Drawings()
 """Of all pages that this server has open."""
@@ -143,18 +141,9 @@ def build_live_panel(lab: Lab) -> LivePanel:
         NOTHING_YET, elem_id="live-head", server_functions=[bound(news, lab)],
         js_on_load=HOLD.format("head") + "rotelabLive.follow(element, trigger, server);",
     )  # fmt: skip
-    spots = gr.HTML(
-        elem_id="live-spots", visible=False,
-        js_on_load=HOLD.format("spots"),
-    )  # fmt: skip
-    plot = gr.HTML(
-        live_curves([]), elem_id="live-curves",
-        js_on_load=HOLD.format("curves"),
-    )  # fmt: skip
-    grid = gr.HTML(
-        elem_id="live-facts", visible=False,
-        js_on_load=HOLD.format("grid"),
-    )  # fmt: skip
+    spots = gr.HTML(elem_id="live-spots", visible=False, js_on_load=HOLD.format("spots"))
+    plot = gr.HTML(live_curves([]), elem_id="live-curves", js_on_load=HOLD.format("curves"))
+    grid = gr.HTML(elem_id="live-facts", visible=False, js_on_load=HOLD.format("grid"))
     large.change(None, large, None, js=LARGE)
     return LivePanel(
         watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on
@@ -167,9 +156,7 @@ def wire_live_panel(lab: Lab, panel: LivePanel) -> None:
     shows = {"outputs": panel.outputs, **quiet}
     # The server itself moves the queue (`server.keep_queue_moving`); this only looks. It goes past
     # Gradio's queue, which would have the page look through its components twice as often.
-    panel.head.tick(
-        bound(look, lab), [panel.watching, panel.seen], queue=False, **shows
-    )  # fmt: skip
+    panel.head.tick(bound(look, lab), [panel.watching, panel.seen], queue=False, **shows)
     panel.watch.input(bound(choose, lab), panel.watch, **shows)
     panel.stop.click(lambda: gr.Group(visible=True), None, panel.confirm, **quiet)
     panel.go_on.click(lambda: gr.Group(visible=False), None, panel.confirm, **quiet)
