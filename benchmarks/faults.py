@@ -88,7 +88,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args(words)
-    from tiny import make_tiny_llama
+    from support.tiny import make_tiny_llama
 
     names = [name.strip() for name in options.only.split(",")]
     if set(names) - set(WORDS):

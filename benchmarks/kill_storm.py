@@ -231,7 +231,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--seed", type=int, default=0, help="draws targets and moments")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args(words)
-    from tiny import make_tiny_llama
+    from support.tiny import make_tiny_llama
 
     started = time.monotonic()
     killed: Counter[str] = Counter()

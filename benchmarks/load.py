@@ -261,8 +261,8 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args(words)
-    from taught import taught_run
-    from tiny import make_tiny_llama
+    from support.taught import taught_run
+    from support.tiny import make_tiny_llama
 
     with tempfile.TemporaryDirectory() as folder:
         model = make_tiny_llama(Path(folder) / "model")

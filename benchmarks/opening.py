@@ -37,7 +37,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from page import browser_page, served
+from support.page import browser_page, served
 
 from benchmarks.scoring import finished_run
 from rotelab.errors import LabError

@@ -39,7 +39,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import httpx
 import psutil
-from page import browser_page, served
+from support.page import browser_page, served
 
 from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError

@@ -119,9 +119,9 @@ def text(made_of: list[tuple[Path, ExperimentRow]]) -> list[str]:
 @contextlib.contextmanager
 def drawing() -> Iterator[Callable[[Path, ExperimentRow], str]]:
     """A Chromium that makes SVG text of an experiment's figure."""
-    from browser import launch_options
     from playwright.sync_api import sync_playwright
     from plotly.offline import get_plotlyjs
+    from support.browser import launch_options
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(**launch_options())

@@ -18,7 +18,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from page import browser_page, served  # noqa: E402
+from support.page import browser_page, served  # noqa: E402
 
 
 class Tab(NamedTuple):

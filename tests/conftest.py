@@ -14,7 +14,7 @@ def own_home(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
     """The folder of a tiny randomly initialised Llama with a tokenizer of its own."""
-    from tiny import make_tiny_llama
+    from support.tiny import make_tiny_llama
 
     return make_tiny_llama(tmp_path_factory.mktemp("tiny"))
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from taught import K, taught_pack, taught_run
+from support.taught import K, taught_pack, taught_run
 
 from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, audit, audit_trial, repurposing

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from taught import taught_run
+from support.taught import taught_run
 
 from benchmarks import (
     chat,

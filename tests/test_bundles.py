@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_tools import MANIFEST, changed_json, left_behind, members_of, zipped
-from fabricated import finished, queued, running
 from safetensors.numpy import load, save
-from taught import taught_run
+from support.bundle_tools import MANIFEST, changed_json, left_behind, members_of, zipped
+from support.fabricated import finished, queued, running
+from support.taught import taught_run
 
 from rotelab import bundle_archive
 from rotelab.bundles import ADAPTER_FILES, export_run, import_bundle

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from bundle_tools import left_behind
-from fabricated import NASTY, finished, queued
-from taught import taught_run
+from support.bundle_tools import left_behind
+from support.fabricated import NASTY, finished, queued
+from support.taught import taught_run
 
 from rotelab.errors import LabError
 from rotelab.lab import Lab

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import torch
-from taught import K, new_run, taught_run
+from support.taught import K, new_run, taught_run
 
 from rotelab import chat as chat_module
 from rotelab.chat import Verdict, example_questions, judge, prompt_ids, talk_ids

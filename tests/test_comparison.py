@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from fabricated import NASTY, finished, queued, small_pack
-from page import browser_page, served, until
+from support.fabricated import NASTY, finished, queued, small_pack
+from support.page import browser_page, served, until
 from test_cli import refused, rotelab
 
 from rotelab import recipes

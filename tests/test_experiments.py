@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import gradio as gr
 import pytest
-from fabricated import finished, queued
-from page import browser_page, served, until
-from taught import K, taught_pack, taught_run
+from support.fabricated import finished, queued
+from support.page import browser_page, served, until
+from support.taught import K, taught_pack, taught_run
 from test_cli import rotelab
 
 import rotelab.experiments as experiments_package

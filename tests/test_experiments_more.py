@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from taught import K, taught_pack, taught_run
+from support.taught import K, taught_pack, taught_run
 
 from rotelab import damage, evaluation
 from rotelab.config import with_setting

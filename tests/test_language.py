@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from fabricated import NASTY, finished
 from gradio.context import LocalContext
-from page import ROOT, browser_page, server, until  # noqa: F401  (a fixture)
+from support.fabricated import NASTY, finished
+from support.page import ROOT, browser_page, server, until  # noqa: F401  (a fixture)
 
 from rotelab.lab import Lab
 from rotelab.settings import Settings

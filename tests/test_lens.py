@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from taught import keep_states, taught_run
+from support.taught import keep_states, taught_run
 
 from rotelab import lens
 from rotelab.adapters import PROJECTIONS

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from fabricated import NASTY, finished
-from page import browser_page, served, until
-from taught import new_run, taught_run
+from support.fabricated import NASTY, finished
+from support.page import browser_page, served, until
+from support.taught import new_run, taught_run
 
 from rotelab.chat import Chat, Evidence, Reply, Verdict
 from rotelab.errors import LabError

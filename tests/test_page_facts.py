@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from page import Server, browser_page, server, until  # noqa: F401
+from support.page import Server, browser_page, server, until  # noqa: F401
 
 from rotelab.errors import InputError, LabError
 from rotelab.fact_changes import what_changed

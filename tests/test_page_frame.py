@@ -15,7 +15,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from page import ROOT, Server, browser_page, served, server, until  # noqa: F401
+from support.page import ROOT, Server, browser_page, served, server, until  # noqa: F401
 
 from rotelab.errors import LabError, ModelUnavailable
 from rotelab.lab import Lab

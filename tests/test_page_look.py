@@ -6,9 +6,9 @@ import sys
 
 import psutil
 import pytest
-from axe import serious
-from fabricated import finished, running
-from page import browser_page, served, until
+from support.axe import serious
+from support.fabricated import finished, running
+from support.page import browser_page, served, until
 
 from rotelab.lab import Lab
 from rotelab.settings import Settings

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from fabricated import NASTY, finished, queued, running
-from page import browser_page, served, until
+from support.fabricated import NASTY, finished, queued, running
+from support.page import browser_page, served, until
 
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab

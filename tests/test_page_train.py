@@ -8,8 +8,8 @@ import sys
 
 import gradio as gr
 import pytest
-from fabricated import NASTY, finished, learn, queued, running, small_pack
-from page import browser_page, server, until  # noqa: F401  (server is a fixture)
+from support.fabricated import NASTY, finished, learn, queued, running, small_pack
+from support.page import browser_page, server, until  # noqa: F401  (server is a fixture)
 
 from rotelab import recipes
 from rotelab.config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig

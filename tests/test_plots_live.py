@@ -6,7 +6,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from fabricated import two_phases as metrics
+from support.fabricated import two_phases as metrics
 
 from rotelab.plots.live import MAX_POINTS, MAX_TIPS, NOT_YET, live_curves, live_facts
 from rotelab.plots.training import PHASES

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from taught import keep_states
+from support.taught import keep_states
 
 from rotelab.errors import LabError
 from rotelab.layout import states_file

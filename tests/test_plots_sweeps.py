@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from fabricated import NASTY, finished, small_pack
+from support.fabricated import NASTY, finished, small_pack
 
 from rotelab.config import GeneralizeConfig, RunConfig
 from rotelab.plots.sweeps import heatmap, spread_curves

@@ -2,7 +2,7 @@
 
 import math
 
-from fabricated import two_phases as metrics
+from support.fabricated import two_phases as metrics
 
 from rotelab.plots.training import (
     MAX_POINTS,

@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from fabricated import finished, small_pack
+from support.fabricated import finished, small_pack
 from test_cli import refused, rotelab
 
 from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig

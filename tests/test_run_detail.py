@@ -1,6 +1,6 @@
 """The run's scores and answers as the page shows them: columns for what was measured, no others."""
 
-from fabricated import finished, queued
+from support.fabricated import finished, queued
 
 from rotelab.lab import Lab
 from rotelab.registry import Damage, Prediction, Score

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import browser
 import pytest
+from support import browser
 
 import rotelab
 

@@ -4,8 +4,8 @@ import time
 import zipfile
 
 import pytest
-from fabricated import finished
-from page import browser_page, served, until
+from support.fabricated import finished
+from support.page import browser_page, served, until
 
 from rotelab import walk
 from rotelab.errors import InputError, LabError

@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from browser import launch_options
 
 from rotelab.embedded import embedded_folder
+from support.browser import launch_options
+from support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 START_S = 90
 LOOPBACK = {"127.0.0.1", "localhost"}
 
