@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError
 from rotelab.jobs import Jobs
 from rotelab.jobs_processes import processes_of, until

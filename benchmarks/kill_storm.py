@@ -39,7 +39,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import psutil
 
-from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.jobs import Jobs
 from rotelab.jobs_processes import processes_of, until
 from rotelab.lab import Lab

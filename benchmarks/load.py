@@ -43,7 +43,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import httpx
 
-from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.facts import Fact, FactSet
 from rotelab.lab import Lab
 from rotelab.packs import Pack, load_pack

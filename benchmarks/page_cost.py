@@ -41,7 +41,7 @@ import httpx
 import psutil
 from support.page import browser_page, served
 
-from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.packs import Pack, load_pack

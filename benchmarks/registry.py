@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import gradio as gr
 
-from rotelab.config import RunConfig
+from rotelab.config.run_config import RunConfig
 from rotelab.lab import Lab
 from rotelab.packs import Pack, load_pack
 from rotelab.registry import FactRecall, Metric, Prediction, Registry, Score

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from rotelab.bundles import export_run
-from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.facts import FactSet
 from rotelab.lab import Lab
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder, states_file

@@ -42,7 +42,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from rotelab.adapters import MEMORIZE, LabModel
 from rotelab.batches import Example, pack
-from rotelab.config import EMBEDDED, MemorizeConfig, ModelSpec
+from rotelab.config.run_config import EMBEDDED, MemorizeConfig, ModelSpec
 from rotelab.curriculum import rote_plan
 from rotelab.errors import LabError
 from rotelab.facts import FactSet

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from rotelab.config import EvaluationConfig, ModelSpec  # noqa: E402
+from rotelab.config.run_config import EvaluationConfig, ModelSpec  # noqa: E402
 from rotelab.errors import LabError  # noqa: E402
 from rotelab.facts import Fact, FactSet  # noqa: E402
 

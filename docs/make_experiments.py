@@ -23,7 +23,7 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from rotelab.commands import command_of  # noqa: E402
+from rotelab.config.command_line import command_of  # noqa: E402
 from rotelab.experimenting import result_of  # noqa: E402
 from rotelab.experiments import experiments  # noqa: E402
 from rotelab.lab import Lab  # noqa: E402

@@ -23,12 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from rotelab import walk  # noqa: E402
 from rotelab.bundles import export_run, import_bundle  # noqa: E402
-from rotelab.config import (  # noqa: E402
-    EvaluationConfig,
-    GeneralizeConfig,
-    MemorizeConfig,
-    RunConfig,
-)
+from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.lab import Lab  # noqa: E402
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder  # noqa: E402
 from rotelab.settings import Settings  # noqa: E402

@@ -21,7 +21,7 @@ import torch
 from rotelab.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from rotelab.config import LossMode
+    from rotelab.config.run_config import LossMode
     from rotelab.facts import Fact
 
 

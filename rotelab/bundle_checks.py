@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rotelab.bundle_archive import load_json
-from rotelab.config import RunConfig
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import InputError, LabError
 from rotelab.packs import Pack
 from rotelab.registry import CHECKPOINTS

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rotelab.adapters import GENERALIZE, MEMORIZE, Checkpoint, LabModel
-from rotelab.config import ModelSpec
+from rotelab.config.run_config import ModelSpec
 from rotelab.errors import LabError
 from rotelab.full_weights import FullModel
 from rotelab.training_loop import TrainState

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from rotelab.config import RunConfig
+from rotelab.config.run_config import RunConfig
 
 
 def takes(config_of: Callable[..., RunConfig]) -> Callable[[Callable], Callable]:

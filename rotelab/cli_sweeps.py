@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from rotelab.cli_parts import Bar, takes
-from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig, help_of
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig, help_of
+from rotelab.config.sweep_grid import SEED, parse_axis, read_axes, split_values
 from rotelab.errors import LabError
-from rotelab.sweep_axes import SEED, parse_axis, read_axes, split_values
 
 
 def add_sweep_commands(app: typer.Typer, config_of: Callable[..., RunConfig]) -> None:

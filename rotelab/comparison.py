@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from rotelab.commands import flat
-from rotelab.config import RunConfig
+from rotelab.config.command_line import flat
+from rotelab.config.recipes import recipe_of
+from rotelab.config.run_config import RunConfig
+from rotelab.config.sweep_grid import label_of
 from rotelab.errors import LabError
 from rotelab.facts import Fact
-from rotelab.recipes import recipe_of
 from rotelab.registry import Checkpoint, Registry, RunRow, Score
-from rotelab.sweep_axes import label_of
 
 LEAST, MOST = 2, 6
 """Runs of one comparison: more columns and curves can't be told apart."""

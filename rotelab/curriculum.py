@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from rotelab import off_topic
 from rotelab.batches import Example, SequenceBuilder
-from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts import Fact, FactSet
 from rotelab.prompts import SLOT, PromptSet, PromptTemplate
 

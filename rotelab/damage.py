@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from rotelab.adapters import LabModel
 from rotelab.batches import pack_many
-from rotelab.config import EvaluationConfig
+from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation import Question, evaluate
 from rotelab.scoring import score
 from rotelab.tables import read_bytes

@@ -36,7 +36,7 @@ from rotelab.adapters import LabModel
 from rotelab.batches import Example
 from rotelab.candidates import candidate_sets
 from rotelab.choice import choose, distribution
-from rotelab.config import EvaluationConfig
+from rotelab.config.run_config import EvaluationConfig
 from rotelab.facts import Fact, FactSet, Split
 from rotelab.generation import answers
 from rotelab.prompts import PromptSet

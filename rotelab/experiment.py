@@ -32,7 +32,7 @@ from rotelab.checkpoints import (
     save_adapter,
     save_state,
 )
-from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import RunStopped
 from rotelab.facts import Split
 from rotelab.layout import adapter_folder, state_folder

@@ -24,8 +24,9 @@ from typing import Any, get_args, get_type_hints
 
 import psutil
 
-from rotelab.commands import flat
-from rotelab.config import RunConfig
+from rotelab.config.command_line import flat
+from rotelab.config.run_config import RunConfig
+from rotelab.config.sweep_grid import SEED
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment, Result, Subject, experiment
 from rotelab.jobs_processes import environment, me, process_of, send_all, tree, until
@@ -34,7 +35,6 @@ from rotelab.layout import has_adapters
 from rotelab.registry import ExperimentRow
 from rotelab.registry_sweeps import PlannedRun
 from rotelab.remedies import remedy
-from rotelab.sweep_axes import SEED
 from rotelab.sweeps import go_on
 from rotelab.worker import FAULT, yield_to_the_page
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import psutil
 
-from rotelab.config import RunConfig
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.jobs_processes import (
     age_s,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rotelab.chat import Chat
-from rotelab.config import RunConfig
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.jobs import Jobs
 from rotelab.packs import Pack, load_pack, shipped_packs

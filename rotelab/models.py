@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rotelab.adapters import LabModel
 from rotelab.batches import key_token
-from rotelab.config import EMBEDDED, ModelSpec
+from rotelab.config.run_config import EMBEDDED, ModelSpec
 from rotelab.embedded import Progress, provision, silent_loading
 from rotelab.errors import ModelUnavailable
 from rotelab.full_weights import FullModel

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 
 from rotelab.adapters import GENERALIZE, MEMORIZE, PROJECTIONS, LabModel
 from rotelab.batches import Example, pack
-from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.curriculum import (
     NO_PROMPTS,
     asked_plainly,

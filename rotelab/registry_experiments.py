@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from rotelab.config import RunConfig
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.registry_rows import now, read_config, read_json, writable
 from rotelab.registry_runs import RunRows

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from rotelab.config import RunConfig
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import DeviceTaken, LabError
 from rotelab.packs import Pack
 from rotelab.registry_rows import LIVE, RESUMABLE, Status, now, versions, writable

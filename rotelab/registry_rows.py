@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Any, Literal, NamedTuple
 
 import rotelab
-from rotelab.config import RunConfig
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.packs import Pack, pack_from_text
 

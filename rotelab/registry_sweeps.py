@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from rotelab.config import RunConfig
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import UnknownRun
 from rotelab.packs import Pack
 from rotelab.registry_queue import QueueRows, insert_run, run_record

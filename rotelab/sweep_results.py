@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from rotelab.config.sweep_grid import SEED, label_of, value_of
 from rotelab.errors import LabError
 from rotelab.registry import Registry, Score, Status, SweepRow
-from rotelab.sweep_axes import SEED, label_of, value_of
 
 
 class Figure(NamedTuple):

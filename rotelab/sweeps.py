@@ -10,12 +10,12 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 
-from rotelab.config import RunConfig
+from rotelab.config.run_config import RunConfig
+from rotelab.config.sweep_grid import Axes, cell_name, grid
 from rotelab.errors import DeviceTaken, LabError
 from rotelab.lab import Lab
 from rotelab.registry import RunRow
 from rotelab.registry_sweeps import PlannedRun
-from rotelab.sweep_axes import Axes, cell_name, grid
 from rotelab.worker import FROM_KEYBOARD, agree_on, first_process, work
 
 LOOK_EVERY_S = 1.0

@@ -18,7 +18,7 @@ from accelerate.utils import gather_object
 
 from rotelab.adapters import LabModel
 from rotelab.batches import pack
-from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.curriculum import (
     Plan,
     Step,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rotelab import fiction
 from rotelab.bundles import import_bundle
-from rotelab.config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import InputError, LabError
 from rotelab.facts import Fact, FactSet, parse_fact_rows, parse_facts
 from rotelab.lab import Lab

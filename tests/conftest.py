@@ -24,7 +24,7 @@ def tiny(tiny_folder):
     """That model, loaded with a key token for `mother` and one for `capital`, on one thread."""
     import torch
 
-    from rotelab.config import ModelSpec
+    from rotelab.config.run_config import ModelSpec
     from rotelab.models import load_model
 
     torch.set_num_threads(1)  # a second thread costs more than it gives at this size
@@ -68,7 +68,7 @@ def quick(tiny_folder):
     """A whole run of seconds on the tiny model: 8 facts, 4 of them taught in words."""
     import torch
 
-    from rotelab.config import (
+    from rotelab.config.run_config import (
         EvaluationConfig,
         GeneralizeConfig,
         MemorizeConfig,

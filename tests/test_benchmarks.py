@@ -18,7 +18,7 @@ from benchmarks import (
     training,
 )
 from rotelab import worker
-from rotelab.config import MemorizeConfig, ModelSpec
+from rotelab.config.run_config import MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.models import pick_dtype

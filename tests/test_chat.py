@@ -11,7 +11,7 @@ from support.taught import K, new_run, taught_run
 
 from rotelab import chat as chat_module
 from rotelab.chat import Verdict, example_questions, judge, prompt_ids, talk_ids
-from rotelab.config import GeneralizeConfig, ModelSpec, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.facts import Fact, FactSet
 from rotelab.generation import generate

@@ -22,7 +22,7 @@ from rotelab.checkpoints import (
     save_state,
     written_whole,
 )
-from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.facts import FactSet
 from rotelab.models import add_key_tokens, load_model

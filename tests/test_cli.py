@@ -15,7 +15,13 @@ from typing import NamedTuple
 import pytest
 
 from rotelab import cli
-from rotelab.config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
+from rotelab.config.run_config import (
+    EvaluationConfig,
+    GeneralizeConfig,
+    MemorizeConfig,
+    ModelSpec,
+    RunConfig,
+)
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.packs import load_pack

@@ -13,9 +13,9 @@ from support.fabricated import NASTY, finished, queued, small_pack
 from support.page import browser_page, served, until
 from test_cli import refused, rotelab
 
-from rotelab import recipes
 from rotelab.comparison import MOST, PROBE, Share, compare, joined
-from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.config import recipes
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.facts import Fact, FactSet
 from rotelab.lab import Lab

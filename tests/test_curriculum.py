@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.curriculum import asked_plainly, rote_plan, thinned, without_key, word_plan
 from rotelab.facts import FactSet
 

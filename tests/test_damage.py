@@ -6,7 +6,7 @@ import pytest
 from accelerate import Accelerator
 
 from rotelab import damage
-from rotelab.config import MemorizeConfig
+from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts import FactSet
 from rotelab.phases import memorize
 

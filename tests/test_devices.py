@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from rotelab import devices as room
-from rotelab.config import ModelSpec
+from rotelab.config.run_config import ModelSpec
 
 TWO = "echo 'NVIDIA H100 80GB HBM3, 81559'; echo 'NVIDIA A10, 23028'"
 

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 
 from rotelab import evaluation
-from rotelab.config import EvaluationConfig, MemorizeConfig, ModelSpec
+from rotelab.config.run_config import EvaluationConfig, MemorizeConfig, ModelSpec
 from rotelab.evaluation import PROBES, evaluate, questions, summarize
 from rotelab.facts import FactSet
 from rotelab.generation import answer, generate

@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 
 from rotelab import experiment, worker
-from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import RunStopped
 from rotelab.evaluation import PROBES
 from rotelab.experiment import run_experiment

@@ -16,7 +16,7 @@ from test_cli import rotelab
 
 import rotelab.experiments as experiments_package
 from rotelab import cli_experiments, damage, experimenting
-from rotelab.config import RunConfig, with_setting
+from rotelab.config.run_config import RunConfig, with_setting
 from rotelab.errors import LabError, UnknownRun
 from rotelab.experimenting import begin, carry_out, result_of, running
 from rotelab.experiments import experiment, experiments

@@ -10,7 +10,8 @@ import pytest
 from support.taught import K, taught_pack, taught_run
 
 from rotelab import damage, evaluation
-from rotelab.config import with_setting
+from rotelab.config.recipes import applied
+from rotelab.config.run_config import with_setting
 from rotelab.errors import LabError
 from rotelab.evaluation import Prediction, evaluate
 from rotelab.experimenting import begin, carry_out, result_of
@@ -18,7 +19,6 @@ from rotelab.experiments import Subject, baselines, in_context, reversal
 from rotelab.facts import Fact
 from rotelab.lab import Lab
 from rotelab.packs import load_pack, shipped_packs
-from rotelab.recipes import applied
 from rotelab.report import cell_text
 from rotelab.settings import Settings
 

@@ -10,11 +10,11 @@ import torch
 from accelerate import Accelerator
 from transformers import AutoModelForCausalLM
 
-from rotelab import recipes
 from rotelab.batches import pack
 from rotelab.bundles import export_run, import_bundle
 from rotelab.checkpoints import ADAPTER_OF, check_adapter, load_adapter, save_adapter
-from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec
+from rotelab.config import recipes
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.facts import FactSet
 from rotelab.lab import Lab

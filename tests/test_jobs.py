@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from rotelab.config import ModelSpec, RunConfig
+from rotelab.config.run_config import ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.facts import Fact, FactSet
 from rotelab.jobs import GONE, OUT_OF_MEMORY, Jobs

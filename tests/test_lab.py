@@ -2,7 +2,7 @@
 
 import pytest
 
-from rotelab.config import GeneralizeConfig, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.errors import InputError, LabError
 from rotelab.facts import Fact, FactSet
 from rotelab.lab import Lab

@@ -5,7 +5,7 @@ import torch
 from accelerate import Accelerator
 
 from rotelab import likeness
-from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts import FactSet
 from rotelab.likeness import Likeness
 from rotelab.phases import generalize, memorize

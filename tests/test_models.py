@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rotelab.batches import pack
-from rotelab.config import ModelSpec
+from rotelab.config.run_config import ModelSpec
 from rotelab.core import Core
 from rotelab.errors import LabError
 from rotelab.models import CATALOGUE, load_model, pick_device, pick_dtype

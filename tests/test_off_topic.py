@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rotelab import off_topic
-from rotelab.config import GeneralizeConfig
+from rotelab.config.run_config import GeneralizeConfig
 from rotelab.curriculum import word_plan
 from rotelab.facts import FactSet
 from rotelab.packs import load_pack, shipped_packs

@@ -188,7 +188,7 @@ def test_doubts_stand_beside_their_row():
 
 
 def test_what_a_base_model_answered_in_some_run_stands_beside_its_row(lab):
-    from rotelab.config import RunConfig
+    from rotelab.config.run_config import RunConfig
     from rotelab.registry import Prediction, Score
 
     pack = lab.find_pack("mother")

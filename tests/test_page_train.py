@@ -11,8 +11,8 @@ import pytest
 from support.fabricated import NASTY, finished, learn, queued, running, small_pack
 from support.page import browser_page, server, until  # noqa: F401  (server is a fixture)
 
-from rotelab import recipes
-from rotelab.config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig
+from rotelab.config import recipes
+from rotelab.config.run_config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import ConfigError, LabError
 from rotelab.lab import Lab
 from rotelab.registry import Metric, Registry, SpotAnswer

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from rotelab import phases, training_loop
-from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import LabError
 from rotelab.facts import FactSet
 from rotelab.phases import generalize, layer_range, memorize

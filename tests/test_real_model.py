@@ -2,7 +2,7 @@
 
 import pytest
 
-from rotelab.config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.lab import Lab
 from rotelab.registry import CHECKPOINTS
 from rotelab.worker import work

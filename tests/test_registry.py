@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 import rotelab.registry_queue
-from rotelab.config import GeneralizeConfig, ModelSpec, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.facts import Fact, FactSet
 from rotelab.packs import Pack

@@ -7,7 +7,7 @@ from sqlite_utils import Database
 from test_registry import pack_of, prediction
 
 import rotelab.registry_sweeps
-from rotelab.config import GeneralizeConfig, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.errors import DeviceTaken, LabError, UnknownRun
 from rotelab.registry import FactRecall, Metric, Registry, Score, Similarity
 from rotelab.registry_database import migrations

@@ -7,7 +7,7 @@ import pytest
 from support.fabricated import finished, small_pack
 from test_cli import refused, rotelab
 
-from rotelab.config import GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.registry import Score, SweepRow
 from rotelab.report import (
     Table,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rotelab import experimenting
-from rotelab.config import MemorizeConfig, RunConfig
+from rotelab.config.run_config import MemorizeConfig, RunConfig
 from rotelab.errors import LabError
 from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, repurposing

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from rotelab import experiment, spared
 from rotelab.batches import pack
-from rotelab.config import GeneralizeConfig, MemorizeConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts import FactSet
 from rotelab.own_text import own_texts
 from rotelab.phases import generalize, memorize

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 
 from rotelab import experiment, worker
-from rotelab.config import MemorizeConfig
+from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts import FactSet
 from rotelab.phases import memorize
 from rotelab.spot_checks import MARKS, SpotClock, ask, begun, spot_questions

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import plotly.graph_objects as go
 
-from rotelab.config import RunConfig
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.experiments.subject import Subject
 from rotelab.packs import Pack, load_pack

@@ -273,7 +273,7 @@ def _looked_at(
     subject: Subject, asked: Sequence[tuple[str, Fact, str]]
 ) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
     """Object probability and closeness to the key token of every question, by checkpoint."""
-    from rotelab.config import EvaluationConfig
+    from rotelab.config.run_config import EvaluationConfig
     from rotelab.evaluation import Question, evaluate
 
     settings = EvaluationConfig(batch_tokens=subject.config.evaluation.batch_tokens)

@@ -10,13 +10,13 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from rotelab.config import USUAL_CANDIDATES, RunConfig, with_setting
+from rotelab.config.recipes import applied
+from rotelab.config.run_config import USUAL_CANDIDATES, RunConfig, with_setting
 from rotelab.errors import UnknownRun
 from rotelab.experiments import Arm, Experiment, in_context
 from rotelab.experiments.subject import Subject
 from rotelab.plots.style import HATCHED, ROLE_COLOURS, styled
 from rotelab.prompts import Role
-from rotelab.recipes import applied
 from rotelab.registry import Registry
 from rotelab.report import PROBE_NAMES, Table
 
@@ -246,7 +246,7 @@ def _choosing(subject: Subject) -> dict[str, tuple[float, int]]:
 def _in_context(subject: Subject, base: Beside) -> list[Row]:
     """The base model with facts in its prompt; none where phase 2 taught them all in words, or
     where the prompts are too long for the model."""
-    from rotelab.config import EvaluationConfig
+    from rotelab.config.run_config import EvaluationConfig
     from rotelab.evaluation import evaluate
 
     facts = list(subject.split.held_out)

@@ -10,7 +10,7 @@ from statistics import fmean
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config import RunConfig, with_setting
+from rotelab.config.run_config import RunConfig, with_setting
 from rotelab.experiments import Arm, Experiment, on_facts
 from rotelab.experiments.subject import Subject
 from rotelab.facts import Fact, parse_facts
@@ -180,7 +180,7 @@ def true_objects() -> dict[tuple[str, str], str]:
 
 
 def _asked(subject: Subject, checkpoints: Sequence[Checkpoint]) -> list[Row]:
-    from rotelab.config import EvaluationConfig
+    from rotelab.config.run_config import EvaluationConfig
     from rotelab.evaluation import Question, evaluate
 
     prompts, known = _prompts(subject), true_objects()

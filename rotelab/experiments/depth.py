@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config import RunConfig, with_setting
+from rotelab.config.run_config import RunConfig, with_setting
 from rotelab.experiments import Arm, Experiment
 from rotelab.experiments.subject import Subject
 from rotelab.plots.style import ROLE_COLOURS, ROLE_DASHES, ROLE_MARKERS, TEXT, styled

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from rotelab.config import USUAL_CANDIDATES
+from rotelab.config.run_config import USUAL_CANDIDATES
 from rotelab.errors import LabError
 from rotelab.experiments import Experiment
 from rotelab.experiments.subject import Subject
@@ -140,7 +140,7 @@ def measure(subject: Subject) -> InContext:
     Raises:
         LabError: phase 2 taught all facts in words, so there is none to ask.
     """
-    from rotelab.config import EvaluationConfig
+    from rotelab.config.run_config import EvaluationConfig
     from rotelab.evaluation import evaluate
 
     held_out = subject.split.held_out

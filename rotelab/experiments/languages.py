@@ -88,7 +88,7 @@ def measure(subject: Subject) -> Languages:
     Raises:
         LabError: there are no wordings in other languages for any of the run's relations.
     """
-    from rotelab.config import EvaluationConfig
+    from rotelab.config.run_config import EvaluationConfig
     from rotelab.evaluation import Question, evaluate
 
     wordings = wordings_of(subject)

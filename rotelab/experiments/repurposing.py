@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config import RunConfig, with_setting
+from rotelab.config.run_config import RunConfig, with_setting
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment
 from rotelab.experiments.subject import Subject
@@ -212,7 +212,7 @@ def _asked(
     prompts: Sequence[tuple[str, str, Fact, str]],
     states: dict[Checkpoint, tuple[str, int]],
 ) -> list[Row]:
-    from rotelab.config import EvaluationConfig
+    from rotelab.config.run_config import EvaluationConfig
     from rotelab.evaluation import Question, evaluate
 
     settings = EvaluationConfig(batch_tokens=subject.config.evaluation.batch_tokens)

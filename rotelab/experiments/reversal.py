@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from rotelab.config import USUAL_CANDIDATES, EvaluationConfig, RunConfig, with_setting
+from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig, with_setting
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment
 from rotelab.experiments.subject import Subject

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from rotelab.config import USUAL_CANDIDATES, EvaluationConfig, RunConfig, with_setting
+from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig, with_setting
 from rotelab.experiments import Arm, Experiment, on_facts
 from rotelab.experiments.subject import Subject
 from rotelab.facts import Fact, FactSet

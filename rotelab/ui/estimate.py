@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rotelab.config import EMBEDDED, RunConfig
+from rotelab.config.run_config import EMBEDDED, RunConfig
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.packs import Pack

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from rotelab import late_look
+from rotelab.config.sweep_grid import label_of
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.plots.export import of_run
@@ -24,7 +25,6 @@ from rotelab.plots.representations import (
 from rotelab.plots.style import CHECKPOINT_NAMES
 from rotelab.projections import kept_layers, project
 from rotelab.registry import RunRow, Similarity
-from rotelab.sweep_axes import label_of
 from rotelab.ui import representations_words as words
 from rotelab.ui.common import bound, checkpoint_badge, escape
 from rotelab.ui.layers_panel import LayersPanel, build_layers_panel, fill_layers, no_layers

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from rotelab.bundle_checks import ENDED
-from rotelab.commands import command_of
+from rotelab.config.command_line import command_of
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
 from rotelab.plots.training import CURVES, curves_of_run, rounds_of_each, score_bars

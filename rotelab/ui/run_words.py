@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from rotelab.commands import FLAGS
-from rotelab.config import RunConfig
+from rotelab.config.command_line import FLAGS
+from rotelab.config.recipes import DEFAULT, RECIPES, recipe_of
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import ConfigError
-from rotelab.recipes import DEFAULT, RECIPES, recipe_of
 from rotelab.registry import RunSummary, Score
 
 PHASE_WORDS = {

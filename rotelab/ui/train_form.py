@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab import recipes
-from rotelab.config import (
+from rotelab.config import recipes
+from rotelab.config.run_config import (
     EMBEDDED,
     EvaluationConfig,
     GeneralizeConfig,

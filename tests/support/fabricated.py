@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rotelab.config import GeneralizeConfig, RunConfig
+from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.facts import Fact, FactSet
 from rotelab.lab import Lab
 from rotelab.packs import Pack, load_pack

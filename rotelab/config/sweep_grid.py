@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from rotelab.config import RunConfig, with_setting
+from rotelab.config.run_config import RunConfig, with_setting
 from rotelab.errors import ConfigError, LabError
 
 SEED = "seed"

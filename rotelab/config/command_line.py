@@ -6,8 +6,8 @@ import dataclasses
 import shlex
 from typing import Any
 
-from rotelab import recipes
-from rotelab.config import RunConfig
+from rotelab.config import recipes
+from rotelab.config.run_config import RunConfig
 
 FLAGS = {
     "pack": "--pack",

@@ -7,11 +7,11 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotelab import recipes
 from rotelab.cli import config_of
 from rotelab.cli_parts import takes
-from rotelab.commands import FLAGS, command_of, flat
-from rotelab.config import (
+from rotelab.config import recipes
+from rotelab.config.command_line import FLAGS, command_of, flat
+from rotelab.config.run_config import (
     EvaluationConfig,
     GeneralizeConfig,
     MemorizeConfig,

@@ -3,8 +3,14 @@
 import pytest
 from typer.testing import CliRunner
 
-from rotelab import recipes
-from rotelab.config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig, with_setting
+from rotelab.config import recipes
+from rotelab.config.run_config import (
+    GeneralizeConfig,
+    MemorizeConfig,
+    ModelSpec,
+    RunConfig,
+    with_setting,
+)
 from rotelab.errors import ConfigError
 
 
