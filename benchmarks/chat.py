@@ -38,7 +38,7 @@ from rotelab.chat import example_questions, prompt_ids
 from rotelab.errors import LabError
 from rotelab.generation import generate
 from rotelab.lab import Lab
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui.chat_tab import SHORT
 
 Answers = dict[Checkpoint, list[int]]

@@ -23,7 +23,7 @@ from rotelab.jobs import Jobs
 from rotelab.jobs_processes import processes_of, until
 from rotelab.lab import Lab
 from rotelab.registry import Registry
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 RUN_WITHIN_S = 180.0
 FACTS, EPOCHS = 20, 20

@@ -32,7 +32,7 @@ from benchmarks.page_cost import ENDED
 from rotelab import fiction, walk
 from rotelab.errors import LabError
 from rotelab.lab import Lab
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 TYPED = 4
 LONGEST_S = 900

@@ -37,7 +37,7 @@ from rotelab.facts import COLUMNS, FactSet  # noqa: E402
 from rotelab.lab import Lab  # noqa: E402
 from rotelab.packs import Pack, load_pack  # noqa: E402
 from rotelab.prompts import parse_prompts  # noqa: E402
-from rotelab.settings import Settings  # noqa: E402
+from rotelab.storage import Settings  # noqa: E402
 from rotelab.ui.draft import Draft, fact_rows, import_file  # noqa: E402
 from rotelab.ui.facts_words import example_lines, note, saved_note  # noqa: E402
 from rotelab.ui.run_actions import delete  # noqa: E402

@@ -44,7 +44,7 @@ from rotelab.jobs import Jobs
 from rotelab.jobs_processes import processes_of, until
 from rotelab.lab import Lab
 from rotelab.registry import Registry
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ("worker", "page", "both")

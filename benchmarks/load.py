@@ -47,7 +47,7 @@ from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpe
 from rotelab.facts import Fact, FactSet
 from rotelab.lab import Lab
 from rotelab.packs import Pack, load_pack
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL_EVERY_S = {"poll train": 2.0, "poll runs": 2.0}

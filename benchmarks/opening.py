@@ -43,7 +43,7 @@ from benchmarks.scoring import finished_run
 from rotelab.errors import LabError
 from rotelab.experiments.subject import Subject
 from rotelab.registry import Registry, RunRow, RunSummary
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 LOOK = ("plot-similarity", "plot-delta", "plot-lens", "plot-changes", "plot-pca")
 ANOTHER = "another run"

@@ -45,7 +45,7 @@ from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpe
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.packs import Pack, load_pack
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 LONGEST_S = 1800
 POLL_EVERY_S = 2.0

@@ -41,7 +41,7 @@ from rotelab.config.run_config import RunConfig
 from rotelab.lab import Lab
 from rotelab.packs import Pack, load_pack
 from rotelab.registry import FactRecall, Metric, Prediction, Registry, Score
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui import live_panel, runs_tab
 from rotelab.ui.common import run_choices
 

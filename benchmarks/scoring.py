@@ -45,7 +45,7 @@ from rotelab.errors import LabError
 from rotelab.layout import adapter_folder
 from rotelab.models import load_model
 from rotelab.registry import Registry, RunRow
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 BATCH_TOKENS = 512
 TOLERANCE = 1e-3

@@ -19,7 +19,7 @@ from rotelab.lab import Lab
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder, states_file
 from rotelab.packs import Pack, load_pack
 from rotelab.registry import CHECKPOINTS, FactRecall, Metric, Prediction, Score, Similarity
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 FACTS, RANK = 4, 2
 

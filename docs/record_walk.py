@@ -26,7 +26,7 @@ from rotelab.bundles import export_run, import_bundle  # noqa: E402
 from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.lab import Lab  # noqa: E402
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder  # noqa: E402
-from rotelab.settings import Settings  # noqa: E402
+from rotelab.storage import Settings  # noqa: E402
 
 # Small adapters, so that the bundle is small; they need more rounds than the usual ones.
 CONFIG = RunConfig(

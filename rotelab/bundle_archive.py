@@ -23,7 +23,7 @@ from typing import IO, Any, NamedTuple
 
 import rotelab
 from rotelab.errors import InputError, LabError
-from rotelab.settings import RUN_ID
+from rotelab.storage import RUN_ID
 from rotelab.tables import UNPRINTABLE
 
 FORMAT = 1

@@ -20,7 +20,7 @@ from rotelab.errors import InputError, LabError
 from rotelab.packs import Pack
 from rotelab.registry import CHECKPOINTS
 from rotelab.registry_travel import Column
-from rotelab.settings import RUN_ID
+from rotelab.storage import RUN_ID
 from rotelab.tables import UNPRINTABLE
 
 ENDED = ("finished", "stopped", "failed", "interrupted")

@@ -41,7 +41,7 @@ from rotelab.packs import Pack
 from rotelab.prompts import parse_prompts
 from rotelab.registry import CHECKPOINTS, Registry, RunRow
 from rotelab.registry_travel import Table
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 SUFFIX = ".rotelab.zip"
 TABLES = ("metrics", "fact_recall", "scores", "predictions", "similarities")

@@ -17,7 +17,7 @@ from rotelab.errors import LabError
 from rotelab.judging import NO_VERDICT, Verdict, asked_fact, judge, key_relation
 from rotelab.layout import adapter_folder
 from rotelab.registry import CHECKPOINTS, Checkpoint, Registry, RunRow
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 if TYPE_CHECKING:
     from rotelab.adapters import LabModel

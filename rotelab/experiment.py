@@ -42,9 +42,9 @@ from rotelab.phases import generalize, leave_out, memorize
 from rotelab.registry import Registry
 from rotelab.remedies import LOCKED, LONG_WAIT_S
 from rotelab.saving import SAVE_EVERY_S, SAVE_SHARE, STATE_DAMAGED, SavingClock
-from rotelab.settings import Settings
 from rotelab.spared import WIDEST, directions, too_wide
 from rotelab.spot_checks import begun
+from rotelab.storage import Settings
 from rotelab.training_loop import EpochEvent, StepEvent
 
 RECORD_EVERY_S = 0.7

@@ -21,7 +21,7 @@ from rotelab.facts import FactSet
 from rotelab.layout import states_file
 from rotelab.registry import LensReading, Registry, Similarity, WeightChange
 from rotelab.representations import Viewpoint
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 LAYER = re.compile(r"\.(\d+)\.")
 

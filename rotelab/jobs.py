@@ -27,7 +27,7 @@ from rotelab.jobs_processes import (
 from rotelab.packs import Pack
 from rotelab.registry import LiveRun, Registry, RunSummary, Status
 from rotelab.remedies import smells_of_memory
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 CLAIM_S = 60.0
 """How long a claimed run may be without a process before its starter counts as dead, in seconds."""

@@ -10,7 +10,7 @@ from rotelab.errors import LabError
 from rotelab.jobs import Jobs
 from rotelab.packs import Pack, load_pack, shipped_packs
 from rotelab.registry import Registry
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rotelab.errors import LabError
 from rotelab.layout import adapter_folder
 from rotelab.projections import kept_states
 from rotelab.registry import CHECKPOINTS, Checkpoint, Registry, RunRow
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 if TYPE_CHECKING:
     from rotelab.adapters import LabModel

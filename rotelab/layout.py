@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 ADAPTER_FOLDERS = {"memorized": "memorize", "generalized": "generalize"}
 

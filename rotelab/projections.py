@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from rotelab.errors import LabError
 from rotelab.layout import states_file
 from rotelab.registry import CHECKPOINTS
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 
 class View(NamedTuple):

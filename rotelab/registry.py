@@ -39,7 +39,7 @@ from rotelab.registry_rows import (
 from rotelab.registry_runs import RunOrder
 from rotelab.registry_sweeps import SweepRows
 from rotelab.registry_travel import TravelRows
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 __all__ = [
     "CHECKPOINTS",

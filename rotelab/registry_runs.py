@@ -23,7 +23,7 @@ from rotelab.registry_rows import (
     read_json,
     writable,
 )
-from rotelab.settings import RUN_ID
+from rotelab.storage import RUN_ID
 
 CHANGEABLE = {
     "name": str, "note": str, "tags": list, "archived": bool, "error": str, "device_used": str,

@@ -19,7 +19,7 @@ from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfi
 from rotelab.errors import LabError
 from rotelab.layout import adapter_folder, states_file
 from rotelab.registry import Checkpoint, Registry, RunRow
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 log = logging.getLogger("rotelab.sharing")
 

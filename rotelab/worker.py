@@ -19,7 +19,7 @@ from rotelab.jobs import LAST_WORDS, Jobs
 from rotelab.registry import Registry, Status
 from rotelab.remedies import remedy
 from rotelab.reserve import Reserve
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 NICE = 5
 """The worker yields to the page: training takes all cores, and a click must not wait for it."""

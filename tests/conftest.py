@@ -42,7 +42,7 @@ def mother():
 @pytest.fixture
 def settings(own_home):
     """The settings of that home."""
-    from rotelab.settings import Settings
+    from rotelab.storage import Settings
 
     return Settings(own_home)
 

@@ -10,7 +10,7 @@ from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, audit, audit_trial, repurposing
 from rotelab.lab import Lab
 from rotelab.packs import load_pack, shipped_packs
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 
 @pytest.fixture(scope="module")

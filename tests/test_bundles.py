@@ -23,7 +23,7 @@ from rotelab.layout import adapter_folder
 from rotelab.projections import project
 from rotelab.registry import FactRecall, Metric, Prediction, Score, Similarity
 from rotelab.registry_database import migrations
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 QUESTION = "Who is the mother of Mary Bahri?"
 METRICS, RUN = "tables/metrics.jsonl", "run.json"

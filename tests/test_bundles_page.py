@@ -10,7 +10,7 @@ from support.taught import taught_run
 
 from rotelab.errors import LabError
 from rotelab.lab import Lab
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui import runs_tab
 from rotelab.ui.run_actions import bundle_path, delete, make_bundle
 from rotelab.ui.run_detail import head_html, settings_html

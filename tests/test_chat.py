@@ -22,7 +22,7 @@ from rotelab.models import load_model
 from rotelab.packs import Pack
 from rotelab.prompts import PromptSet, PromptTemplate
 from rotelab.scoring import score
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 CHECKPOINTS = ("base", "memorized", "generalized")
 

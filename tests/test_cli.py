@@ -26,7 +26,7 @@ from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.packs import load_pack
 from rotelab.registry import Score
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = ["base", "memorized", "generalized"]

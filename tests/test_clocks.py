@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from rotelab.lab import Lab
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui import build_app, clocks
 from rotelab.ui.clocks import STEPS, Pace, fill_on_news
 from rotelab.ui.server import free_socket

@@ -23,7 +23,7 @@ from rotelab.packs import Pack
 from rotelab.plots.comparison import LONGEST_NAME, overlaid
 from rotelab.plots.style import RELATION_COLOURS, SERIES_DASHES, SERIES_MARKERS
 from rotelab.registry import Metric, Prediction, Score
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui import compare_panel, runs_tab
 from rotelab.ui.compare_panel import FACT_PAGE, fill_compare, linked, offer, turn_facts
 

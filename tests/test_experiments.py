@@ -26,7 +26,7 @@ from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
 from rotelab.packs import language_prompts, load_pack, shipped_packs
 from rotelab.prompts import SLOT
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui import experiments_tab
 
 TINY = '''

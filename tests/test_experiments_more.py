@@ -20,7 +20,7 @@ from rotelab.facts import Fact
 from rotelab.lab import Lab
 from rotelab.packs import load_pack, shipped_packs
 from rotelab.report import cell_text
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 HELD_OUT = len(taught_pack().facts) - K

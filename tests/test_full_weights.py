@@ -22,7 +22,7 @@ from rotelab.layout import adapter_folder
 from rotelab.model_export import export_model
 from rotelab.models import load_model
 from rotelab.phases import generalize, memorize
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.training_loop import EpochEvent
 from rotelab.worker import work
 

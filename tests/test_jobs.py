@@ -20,7 +20,7 @@ from rotelab.jobs_processes import RUN_VARIABLE, age_s, processes_of
 from rotelab.packs import Pack
 from rotelab.prompts import PromptSet, PromptTemplate
 from rotelab.registry import Registry
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 PACK = Pack(
     "mother",
@@ -33,7 +33,7 @@ WORKER = """
     sys.modules["pandas"] = sys.modules["numpy"] = None  # sqlite-utils imports them if it can
     from rotelab.jobs import Jobs
     from rotelab.registry import Registry
-    from rotelab.settings import Settings
+    from rotelab.storage import Settings
 
     mode, run_id = sys.argv[1:]
     settings = Settings.from_environment()

@@ -8,7 +8,7 @@ from rotelab.facts import Fact, FactSet
 from rotelab.lab import Lab
 from rotelab.packs import Pack, load_pack, shipped_packs
 from rotelab.prompts import PromptSet
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 
 def small(n, relation="mother"):

@@ -11,7 +11,7 @@ from support.fabricated import NASTY, finished
 from support.page import ROOT, browser_page, server, until  # noqa: F401  (a fixture)
 
 from rotelab.lab import Lab
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui import build_app
 from rotelab.ui.common import bound
 from rotelab.ui.language import (

@@ -19,7 +19,7 @@ from rotelab.generation import Token
 from rotelab.lab import Lab
 from rotelab.layout import states_file
 from rotelab.registry import CHECKPOINTS, ChatAnswer
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui import chat_history, chat_tab, representations_tab
 from rotelab.ui.answers import AWAITS, MARKS, answer_card, empty_card, history_html
 from rotelab.ui.run_chooser import offered

@@ -372,7 +372,7 @@ def test_add_and_delete_rows_import_and_export(server: Server, tmp_path: Path): 
 
 
 def _saved(server: Server, name: str):  # noqa: F811
-    from rotelab.settings import Settings
+    from rotelab.storage import Settings
 
     return Lab.open(Settings(server.home)).registry.fact_set(name)
 

@@ -19,7 +19,7 @@ from support.page import ROOT, Server, browser_page, served, server, until  # no
 
 from rotelab.errors import LabError, ModelUnavailable
 from rotelab.lab import Lab
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui import build_app, header_html
 from rotelab.ui.common import (
     CHECKPOINT_NAMES,

@@ -11,7 +11,7 @@ from support.fabricated import finished, running
 from support.page import browser_page, served, until
 
 from rotelab.lab import Lab
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 TABS = {
     "Start here": "#walk .walk-facts",

@@ -14,7 +14,7 @@ from support.page import browser_page, served, until
 from rotelab.errors import LabError, UnknownRun
 from rotelab.lab import Lab
 from rotelab.registry import Score
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui import runs_tab
 from rotelab.ui.run_actions import bytes_of, delete, rename, run_again, size_words, zip_adapters
 from rotelab.ui.run_detail import RUN_HEADERS, log_tail, scores_html, settings_html

@@ -16,7 +16,7 @@ from rotelab.config.run_config import EMBEDDED, GeneralizeConfig, ModelSpec, Run
 from rotelab.errors import ConfigError, LabError
 from rotelab.lab import Lab
 from rotelab.registry import Metric, Registry, SpotAnswer
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui import live_panel, shared_drawings, train_tab
 from rotelab.ui.estimate import estimate, tokens_to_read
 from rotelab.ui.live_panel import SAFE, Seen, choose, look, stop

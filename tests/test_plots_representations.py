@@ -23,7 +23,7 @@ from rotelab.plots.representations import (
 from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, ROLE_COLOURS, TEXT
 from rotelab.projections import kept_layers, project
 from rotelab.registry import LensReading, Similarity, WeightChange
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 CHECKPOINTS = ("base", "memorized", "generalized")
 ROLES = ("key", "train", "test", "unrelated")

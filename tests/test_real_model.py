@@ -13,7 +13,7 @@ pytestmark = pytest.mark.embedded
 @pytest.fixture(scope="module")
 def short_run(tmp_path_factory):
     from rotelab import spared
-    from rotelab.settings import Settings
+    from rotelab.storage import Settings
 
     lab = Lab.open(Settings(tmp_path_factory.mktemp("real")))
     config = RunConfig(

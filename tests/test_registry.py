@@ -34,7 +34,7 @@ from rotelab.registry import (
     Similarity,
 )
 from rotelab.registry_database import migrations
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 PROMPTS = PromptSet([PromptTemplate("mother", "train", "en", "The mother of {subject} is")])
 SLOW = hypothesis_settings(
@@ -73,7 +73,7 @@ def child(code: str, settings, *arguments: str) -> subprocess.Popen:
         sys.modules["pandas"] = sys.modules["numpy"] = None  # for speed: sqlite-utils wants them
         from pathlib import Path
         from rotelab.registry import Metric, Registry
-        from rotelab.settings import Settings
+        from rotelab.storage import Settings
         settings = Settings(Path(sys.argv[1]))
     """
     return subprocess.Popen(
@@ -121,7 +121,7 @@ def test_a_run_folder_is_no_path(text, settings):
 
 def test_no_heavy_imports():
     code = (
-        "import sys, rotelab.jobs, rotelab.registry, rotelab.settings\n"
+        "import sys, rotelab.jobs, rotelab.registry, rotelab.storage\n"
         "print([m for m in ('torch', 'gradio', 'transformers', 'peft') if m in sys.modules])"
     )
     root = Path(__file__).parent.parent

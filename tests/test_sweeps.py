@@ -20,7 +20,7 @@ from rotelab.config.sweep_grid import MAX_RUNS, cell_name, grid, label_of, parse
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder, states_file
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.sweep_results import read_sweep
 
 

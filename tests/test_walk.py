@@ -11,7 +11,7 @@ from rotelab import walk
 from rotelab.errors import InputError, LabError
 from rotelab.lab import Lab
 from rotelab.registry import CHECKPOINTS
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 from rotelab.ui import _first_tab, walk_tab
 
 MAX_BYTES = 6_000_000

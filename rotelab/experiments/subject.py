@@ -14,7 +14,7 @@ from rotelab.facts import Split
 from rotelab.layout import adapter_folder
 from rotelab.packs import Pack
 from rotelab.registry import CHECKPOINTS, Checkpoint, RunRow, Score
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 if TYPE_CHECKING:
     from rotelab.adapters import LabModel

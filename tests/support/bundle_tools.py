@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from rotelab.settings import Settings
+from rotelab.storage import Settings
 
 MANIFEST = "manifest.json"
 Members = dict[str, bytes]
