@@ -29,8 +29,9 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 from support.page import browser_page, served
 
 from benchmarks.page_cost import ENDED
-from rotelab import fiction, walk
+from rotelab import walk
 from rotelab.errors import LabError
+from rotelab.facts import synthetic
 from rotelab.lab import Lab
 from rotelab.storage import Settings
 
@@ -99,7 +100,7 @@ def own_run(lab: Lab, number: int) -> dict[str, float]:
     Raises:
         LabError: the run did not finish.
     """
-    invented = fiction.invent(walk.RELATION, walk.OWN_FACTS, 1000 + number)
+    invented = synthetic.invent(walk.RELATION, walk.OWN_FACTS, 1000 + number)
     typed = [[fact.subject, fact.object] for fact in invented[:TYPED]]
     began = time.monotonic()
     run_id = walk.start_own(lab, [*typed, *walk.own_rows()[TYPED:]])

@@ -33,10 +33,10 @@ from small_bundle import small_bundle  # noqa: E402
 
 from rotelab.bundles import export_run, import_bundle  # noqa: E402
 from rotelab.errors import InputError, LabError  # noqa: E402
-from rotelab.facts import COLUMNS, FactSet  # noqa: E402
+from rotelab.facts.facts import COLUMNS, FactSet  # noqa: E402
+from rotelab.facts.packs import Pack, load_pack  # noqa: E402
+from rotelab.facts.prompts import parse_prompts  # noqa: E402
 from rotelab.lab import Lab  # noqa: E402
-from rotelab.packs import Pack, load_pack  # noqa: E402
-from rotelab.prompts import parse_prompts  # noqa: E402
 from rotelab.storage import Settings  # noqa: E402
 from rotelab.ui.draft import Draft, fact_rows, import_file  # noqa: E402
 from rotelab.ui.facts_words import example_lines, note, saved_note  # noqa: E402
@@ -202,7 +202,7 @@ def plain(html: str) -> None:
 
 
 def _fact(row: tuple[str, ...]):
-    from rotelab.facts import Fact
+    from rotelab.facts.facts import Fact
 
     return Fact(**dict(zip(COLUMNS, row, strict=True)))
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rotelab.facts import COLUMNS as FACT_COLUMNS
-from rotelab.prompts import COLUMNS as PROMPT_COLUMNS
+from rotelab.facts.facts import COLUMNS as FACT_COLUMNS
+from rotelab.facts.prompts import COLUMNS as PROMPT_COLUMNS
 
 MANIFEST = "manifest.json"
 

@@ -44,9 +44,9 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 import httpx
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
-from rotelab.facts import Fact, FactSet
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.packs import Pack, load_pack
 from rotelab.lab import Lab
-from rotelab.packs import Pack, load_pack
 from rotelab.storage import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -43,8 +43,8 @@ from support.page import browser_page, served
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError
+from rotelab.facts.packs import Pack, load_pack
 from rotelab.lab import Lab
-from rotelab.packs import Pack, load_pack
 from rotelab.storage import Settings
 
 LONGEST_S = 1800

@@ -38,8 +38,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import gradio as gr
 
 from rotelab.config.run_config import RunConfig
+from rotelab.facts.packs import Pack, load_pack
 from rotelab.lab import Lab
-from rotelab.packs import Pack, load_pack
 from rotelab.registry import FactRecall, Metric, Prediction, Registry, Score
 from rotelab.storage import Settings
 from rotelab.ui import live_panel, runs_tab

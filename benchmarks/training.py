@@ -45,9 +45,9 @@ from rotelab.batches import Example, pack
 from rotelab.config.run_config import EMBEDDED, MemorizeConfig, ModelSpec
 from rotelab.curriculum import rote_plan
 from rotelab.errors import LabError
-from rotelab.facts import FactSet
+from rotelab.facts.facts import FactSet
+from rotelab.facts.packs import load_pack
 from rotelab.models import load_model, pick_dtype
-from rotelab.packs import load_pack
 from rotelab.phases import layer_range, memorize
 from rotelab.training_loop import BETAS, CLIP, StepEvent, schedule
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from rotelab.config.run_config import EvaluationConfig, ModelSpec  # noqa: E402
 from rotelab.errors import LabError  # noqa: E402
-from rotelab.facts import Fact, FactSet  # noqa: E402
+from rotelab.facts.facts import Fact, FactSet  # noqa: E402
 
 FOLDER = ROOT / "assets" / "experiments" / "contradiction"
 RELATION = "capital"
@@ -33,8 +33,8 @@ NEEDED = 6
 def known(facts: FactSet) -> dict[Fact, int]:
     """In how many wordings the embedded model answers each fact rightly at once."""
     from rotelab.evaluation import Question, evaluate
+    from rotelab.facts.prompts import parse_prompts
     from rotelab.models import load_model
-    from rotelab.prompts import parse_prompts
 
     prompts = parse_prompts((FOLDER / "prompts.csv").read_bytes(), "prompts.csv")
     wordings = [*prompts.of(RELATION, "train"), *prompts.of(RELATION, "test")]

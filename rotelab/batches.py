@@ -22,7 +22,7 @@ from rotelab.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from rotelab.config.run_config import LossMode
-    from rotelab.facts import Fact
+    from rotelab.facts.facts import Fact
 
 
 def key_token(relation: str) -> str:

@@ -23,8 +23,8 @@ from typing import IO, Any, NamedTuple
 
 import rotelab
 from rotelab.errors import InputError, LabError
+from rotelab.facts.csv_tables import UNPRINTABLE
 from rotelab.storage import RUN_ID
-from rotelab.tables import UNPRINTABLE
 
 FORMAT = 1
 KIND = "rotelab run"

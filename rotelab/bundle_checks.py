@@ -17,11 +17,11 @@ from typing import Any
 from rotelab.bundle_archive import load_json
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import InputError, LabError
-from rotelab.packs import Pack
+from rotelab.facts.csv_tables import UNPRINTABLE
+from rotelab.facts.packs import Pack
 from rotelab.registry import CHECKPOINTS
 from rotelab.registry_travel import Column
 from rotelab.storage import RUN_ID
-from rotelab.tables import UNPRINTABLE
 
 ENDED = ("finished", "stopped", "failed", "interrupted")
 """The statuses that travel: a run that waits or is at work belongs to its machine."""

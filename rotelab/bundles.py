@@ -35,10 +35,10 @@ from rotelab.bundle_checks import (
     table_rows,
 )
 from rotelab.errors import InputError, LabError
-from rotelab.facts import parse_facts
+from rotelab.facts.facts import parse_facts
+from rotelab.facts.packs import Pack
+from rotelab.facts.prompts import parse_prompts
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder, states_file
-from rotelab.packs import Pack
-from rotelab.prompts import parse_prompts
 from rotelab.registry import CHECKPOINTS, Registry, RunRow
 from rotelab.registry_travel import Table
 from rotelab.storage import Settings

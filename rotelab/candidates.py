@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from rotelab.errors import ConfigError
-from rotelab.facts import Fact, FactSet, Relation
-from rotelab.fiction import invent_objects
+from rotelab.facts.facts import Fact, FactSet, Relation
+from rotelab.facts.synthetic import invent_objects
 from rotelab.readings import normalize
 
 DRAWS_PER_CANDIDATE = 50

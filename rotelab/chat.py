@@ -21,7 +21,7 @@ from rotelab.storage import Settings
 
 if TYPE_CHECKING:
     from rotelab.adapters import LabModel
-    from rotelab.facts import Fact
+    from rotelab.facts.facts import Fact
     from rotelab.generation import Token
     from rotelab.side_by_side import SideBySide
 

@@ -13,7 +13,7 @@ from rotelab.config.recipes import recipe_of
 from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import label_of
 from rotelab.errors import LabError
-from rotelab.facts import Fact
+from rotelab.facts.facts import Fact
 from rotelab.registry import Checkpoint, Registry, RunRow, Score
 
 LEAST, MOST = 2, 6

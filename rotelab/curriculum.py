@@ -11,11 +11,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from rotelab import off_topic
 from rotelab.batches import Example, SequenceBuilder
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
-from rotelab.facts import Fact, FactSet
-from rotelab.prompts import SLOT, PromptSet, PromptTemplate
+from rotelab.facts import locality_prompts
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.prompts import SLOT, PromptSet, PromptTemplate
 
 LEAD_INS = (
     "Yesterday evening,",
@@ -269,7 +269,7 @@ def _off_topic(
         (fact, template) for fact in held_in for template in prompts.of(fact.relation, "locality")
     ]
     nouns = {
-        relation: off_topic.nouns_for(relation, prompts.of(relation, "train"))
+        relation: locality_prompts.nouns_for(relation, prompts.of(relation, "train"))
         for relation in {fact.relation for fact in held_in}
     }
     if not pairs and not invented:
@@ -280,7 +280,7 @@ def _off_topic(
         while True:
             if written is None or rng.random() < invented:
                 fact = rng.choice(held_in)
-                template = off_topic.invented(rng, fact.relation, nouns[fact.relation])
+                template = locality_prompts.invented(rng, fact.relation, nouns[fact.relation])
             else:
                 fact, template = next(written)
             prompt = builder.word_prompt(template.render(fact.subject))

@@ -19,8 +19,8 @@ from rotelab.adapters import LabModel
 from rotelab.batches import pack_many
 from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation import Question, evaluate
+from rotelab.facts.csv_tables import read_bytes
 from rotelab.scoring import score
-from rotelab.tables import read_bytes
 
 TOLERATED_LOSS, TOLERATED_RISE = 0.5, 2.0
 """What a recipe may cost without a warning: so much of the quiz, and so many times the

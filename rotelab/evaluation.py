@@ -37,9 +37,9 @@ from rotelab.batches import Example
 from rotelab.candidates import candidate_sets
 from rotelab.choice import choose, distribution
 from rotelab.config.run_config import EvaluationConfig
-from rotelab.facts import Fact, FactSet, Split
+from rotelab.facts.facts import Fact, FactSet, Split
+from rotelab.facts.prompts import PromptSet
 from rotelab.generation import answers
-from rotelab.prompts import PromptSet
 from rotelab.readings import contains
 from rotelab.scoring import Scored, score
 

@@ -34,10 +34,10 @@ from rotelab.checkpoints import (
 )
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import RunStopped
-from rotelab.facts import Split
+from rotelab.facts.facts import Split
+from rotelab.facts.packs import Pack
 from rotelab.layout import adapter_folder, state_folder
 from rotelab.models import load_model, pick_device
-from rotelab.packs import Pack
 from rotelab.phases import generalize, leave_out, memorize
 from rotelab.registry import Registry
 from rotelab.remedies import LOCKED, LONG_WAIT_S

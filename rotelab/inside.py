@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from rotelab import lens, representations
 from rotelab.adapters import Checkpoint, LabModel
 from rotelab.checkpoints import ADAPTER_OF, flush
-from rotelab.facts import FactSet
+from rotelab.facts.facts import FactSet
 from rotelab.layout import states_file
 from rotelab.registry import LensReading, Registry, Similarity, WeightChange
 from rotelab.representations import Viewpoint

@@ -13,6 +13,7 @@ import psutil
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
+from rotelab.facts.packs import Pack
 from rotelab.jobs_processes import (
     age_s,
     environment,
@@ -24,7 +25,6 @@ from rotelab.jobs_processes import (
     tree,
     until,
 )
-from rotelab.packs import Pack
 from rotelab.registry import LiveRun, Registry, RunSummary, Status
 from rotelab.remedies import smells_of_memory
 from rotelab.storage import Settings

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rotelab.facts import Fact
-from rotelab.packs import Pack
+from rotelab.facts.facts import Fact
+from rotelab.facts.packs import Pack
 from rotelab.readings import begins, contains, normalize, stands_in
 from rotelab.registry import Checkpoint, RunRow
 

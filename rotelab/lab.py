@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from rotelab.chat import Chat
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
+from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.jobs import Jobs
-from rotelab.packs import Pack, load_pack, shipped_packs
 from rotelab.registry import Registry
 from rotelab.storage import Settings
 

@@ -15,7 +15,7 @@ import torch
 
 from rotelab.adapters import LabModel
 from rotelab.core import final_norm, read_out
-from rotelab.facts import FactSet
+from rotelab.facts.facts import FactSet
 from rotelab.representations import Viewpoint
 
 ROLES = ("key", "train", "test")

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from rotelab.adapters import LabModel
 from rotelab.batches import Example, pack
-from rotelab.facts import Fact, FactSet
+from rotelab.facts.facts import Fact, FactSet
 
 BATCH = 32
 

@@ -25,9 +25,9 @@ from rotelab.curriculum import (
     word_plan,
 )
 from rotelab.errors import ConfigError
-from rotelab.facts import Fact, FactSet
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.prompts import PromptSet
 from rotelab.likeness import Likeness
-from rotelab.prompts import PromptSet
 from rotelab.training_loop import EpochEvent, Loop, StepEvent, TrainState
 
 SILENCE_SLACK = 0.5

@@ -7,8 +7,8 @@ import unicodedata
 from sqlite_utils import Database
 
 from rotelab.errors import LabError
-from rotelab.fact_changes import what_changed
-from rotelab.packs import Pack, pack_from_text
+from rotelab.facts.diff import what_changed
+from rotelab.facts.packs import Pack, pack_from_text
 from rotelab.registry_database import RegistryFile
 from rotelab.registry_rows import FactSetRow, now
 from rotelab.registry_runs import keep_content

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import DeviceTaken, LabError
-from rotelab.packs import Pack
+from rotelab.facts.packs import Pack
 from rotelab.registry_rows import LIVE, RESUMABLE, Status, now, versions, writable
 from rotelab.registry_runs import RunRows, keep_content, next_place
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import rotelab
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
-from rotelab.packs import Pack, pack_from_text
+from rotelab.facts.packs import Pack, pack_from_text
 
 Status = Literal["queued", "running", "stopping", "stopped", "finished", "failed", "interrupted"]
 LIVE: tuple[Status, ...] = ("running", "stopping")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlite_utils import Database
 
 from rotelab.errors import LabError, UnknownRun
-from rotelab.packs import Pack
+from rotelab.facts.packs import Pack
 from rotelab.registry_database import RegistryFile
 from rotelab.registry_rows import (
     LIVE,

@@ -12,7 +12,7 @@ from sqlite_utils import Database
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import UnknownRun
-from rotelab.packs import Pack
+from rotelab.facts.packs import Pack
 from rotelab.registry_queue import QueueRows, insert_run, run_record
 from rotelab.registry_rows import Checkpoint, RunRow, SweepRow, now, read_json, writable
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from sqlite_utils import Database
 
 from rotelab.errors import LabError
-from rotelab.packs import Pack
+from rotelab.facts.packs import Pack
 from rotelab.registry_rows import now, read_json
 from rotelab.registry_runs import RunRows, keep_content
 

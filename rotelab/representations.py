@@ -15,8 +15,8 @@ import torch
 
 from rotelab.adapters import LabModel
 from rotelab.batches import pack_many
-from rotelab.facts import FactSet, Split
-from rotelab.prompts import PromptSet
+from rotelab.facts.facts import FactSet, Split
+from rotelab.facts.prompts import PromptSet
 
 ROLES = ("key", "train", "test", "unrelated")
 FACTS_PER_RELATION = 24

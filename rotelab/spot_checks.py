@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rotelab.adapters import LabModel
-from rotelab.facts import FactSet, Split
+from rotelab.facts.facts import FactSet, Split
+from rotelab.facts.prompts import PromptSet
 from rotelab.generation import answers
-from rotelab.prompts import PromptSet
 from rotelab.readings import begins
 
 LONGEST = 12

@@ -14,17 +14,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rotelab import fiction
 from rotelab.bundles import import_bundle
 from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import InputError, LabError
-from rotelab.facts import Fact, FactSet, parse_fact_rows, parse_facts
+from rotelab.facts import synthetic
+from rotelab.facts.csv_tables import read_bytes
+from rotelab.facts.facts import Fact, FactSet, parse_fact_rows, parse_facts
+from rotelab.facts.packs import Pack, load_pack
+from rotelab.facts.prompts import SLOT
 from rotelab.lab import Lab
-from rotelab.packs import Pack, load_pack
-from rotelab.prompts import SLOT
 from rotelab.readings import contains
 from rotelab.registry import CHECKPOINTS, RunRow
-from rotelab.tables import read_bytes
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "walk"
 BUNDLE = ASSETS / "run.rotelab.zip"
@@ -147,7 +147,7 @@ def lesson(run: RunRow) -> tuple[Fact, list[tuple[str, str]]]:
 
 def own_rows() -> list[list[str]]:
     """Invented facts to begin with, as (person, mother) rows."""
-    return [[f.subject, f.object] for f in fiction.invent(RELATION, OWN_FACTS, OWN_SEED)]
+    return [[f.subject, f.object] for f in synthetic.invent(RELATION, OWN_FACTS, OWN_SEED)]
 
 
 def own_pack(rows: Sequence[Sequence[object]]) -> Pack:

@@ -34,7 +34,7 @@ def tiny(tiny_folder):
 @pytest.fixture(scope="session")
 def mother():
     """The shipped pack `mother`."""
-    from rotelab.packs import load_pack
+    from rotelab.facts.packs import load_pack
 
     return load_pack("mother")
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotelab.batches import key_token, pack, pack_many
-from rotelab.facts import Fact
+from rotelab.facts.facts import Fact
 
 FACT = Fact("mother", "Mary Bahri", "Amber Aporti")
 

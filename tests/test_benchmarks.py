@@ -20,9 +20,9 @@ from benchmarks import (
 from rotelab import worker
 from rotelab.config.run_config import MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
+from rotelab.facts.packs import load_pack
 from rotelab.lab import Lab
 from rotelab.models import pick_dtype
-from rotelab.packs import load_pack
 from rotelab.registry import Metric
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from rotelab import candidates
 from rotelab.candidates import candidate_sets
 from rotelab.errors import ConfigError
-from rotelab.facts import Fact, FactSet
-from rotelab.fiction import RELATIONS, invent, invent_objects
-from rotelab.packs import load_pack, shipped_packs
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.packs import load_pack, shipped_packs
+from rotelab.facts.synthetic import RELATIONS, invent, invent_objects
 from rotelab.readings import normalize
 
 

@@ -24,7 +24,7 @@ from rotelab.checkpoints import (
 )
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
-from rotelab.facts import FactSet
+from rotelab.facts.facts import FactSet
 from rotelab.models import add_key_tokens, load_model
 from rotelab.phases import generalize, memorize
 from rotelab.training_loop import EpochEvent, TrainState

@@ -23,8 +23,8 @@ from rotelab.config.run_config import (
     RunConfig,
 )
 from rotelab.errors import LabError
+from rotelab.facts.packs import load_pack
 from rotelab.lab import Lab
-from rotelab.packs import load_pack
 from rotelab.registry import Score
 from rotelab.storage import Settings
 

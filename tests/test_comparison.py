@@ -17,9 +17,9 @@ from rotelab.comparison import MOST, PROBE, Share, compare, joined
 from rotelab.config import recipes
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import LabError, UnknownRun
-from rotelab.facts import Fact, FactSet
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.packs import Pack
 from rotelab.lab import Lab
-from rotelab.packs import Pack
 from rotelab.plots.comparison import LONGEST_NAME, overlaid
 from rotelab.plots.style import RELATION_COLOURS, SERIES_DASHES, SERIES_MARKERS
 from rotelab.registry import Metric, Prediction, Score

@@ -8,7 +8,7 @@ from rotelab.config.run_config import MemorizeConfig, RunConfig
 from rotelab.errors import LabError
 from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, contradiction
-from rotelab.packs import load_pack, shipped_packs
+from rotelab.facts.packs import load_pack, shipped_packs
 
 
 def test_its_pack_is_a_derangement_of_real_facts_and_no_choice_of_the_facts_tab():

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 
 from rotelab import damage
 from rotelab.config.run_config import MemorizeConfig
-from rotelab.facts import FactSet
+from rotelab.facts.facts import FactSet
 from rotelab.phases import memorize
 
 

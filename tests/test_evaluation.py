@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from rotelab import evaluation
 from rotelab.config.run_config import EvaluationConfig, MemorizeConfig, ModelSpec
 from rotelab.evaluation import PROBES, evaluate, questions, summarize
-from rotelab.facts import FactSet
+from rotelab.facts.facts import FactSet
 from rotelab.generation import answer, generate
 from rotelab.models import load_model
 from rotelab.phases import memorize

@@ -22,10 +22,10 @@ from rotelab.experimenting import begin, carry_out, result_of, running
 from rotelab.experiments import experiment, experiments
 from rotelab.experiments.depth import EPOCHS, OTHER_RATES, Depth
 from rotelab.experiments.languages import NAMES
+from rotelab.facts.packs import language_prompts, load_pack, shipped_packs
+from rotelab.facts.prompts import SLOT
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
-from rotelab.packs import language_prompts, load_pack, shipped_packs
-from rotelab.prompts import SLOT
 from rotelab.storage import Settings
 from rotelab.ui import experiments_tab
 

@@ -16,9 +16,9 @@ from rotelab.errors import LabError
 from rotelab.evaluation import Prediction, evaluate
 from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, baselines, in_context, reversal
-from rotelab.facts import Fact
+from rotelab.facts.facts import Fact
+from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.lab import Lab
-from rotelab.packs import load_pack, shipped_packs
 from rotelab.report import cell_text
 from rotelab.storage import Settings
 

@@ -16,7 +16,7 @@ from rotelab.checkpoints import ADAPTER_OF, check_adapter, load_adapter, save_ad
 from rotelab.config import recipes
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
-from rotelab.facts import FactSet
+from rotelab.facts.facts import FactSet
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
 from rotelab.model_export import export_model

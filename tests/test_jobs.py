@@ -14,11 +14,11 @@ import pytest
 
 from rotelab.config.run_config import ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
-from rotelab.facts import Fact, FactSet
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.packs import Pack
+from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.jobs import GONE, OUT_OF_MEMORY, Jobs
 from rotelab.jobs_processes import RUN_VARIABLE, age_s, processes_of
-from rotelab.packs import Pack
-from rotelab.prompts import PromptSet, PromptTemplate
 from rotelab.registry import Registry
 from rotelab.storage import Settings
 

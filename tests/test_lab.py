@@ -4,10 +4,10 @@ import pytest
 
 from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.errors import InputError, LabError
-from rotelab.facts import Fact, FactSet
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.packs import Pack, load_pack, shipped_packs
+from rotelab.facts.prompts import PromptSet
 from rotelab.lab import Lab
-from rotelab.packs import Pack, load_pack, shipped_packs
-from rotelab.prompts import PromptSet
 from rotelab.storage import Settings
 
 

@@ -6,7 +6,7 @@ from accelerate import Accelerator
 
 from rotelab import likeness
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
-from rotelab.facts import FactSet
+from rotelab.facts.facts import FactSet
 from rotelab.likeness import Likeness
 from rotelab.phases import generalize, memorize
 from rotelab.training_loop import StepEvent

@@ -14,7 +14,7 @@ from support.taught import new_run, taught_run
 
 from rotelab.chat import Chat, Evidence, Reply, Verdict
 from rotelab.errors import LabError
-from rotelab.facts import Fact
+from rotelab.facts.facts import Fact
 from rotelab.generation import Token
 from rotelab.lab import Lab
 from rotelab.layout import states_file

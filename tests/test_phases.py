@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from rotelab import phases, training_loop
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import LabError
-from rotelab.facts import FactSet
+from rotelab.facts.facts import FactSet
 from rotelab.phases import generalize, layer_range, memorize
 from rotelab.training_loop import EpochEvent, StepEvent, schedule
 

@@ -21,9 +21,9 @@ from sqlite_utils import Database
 import rotelab.registry_queue
 from rotelab.config.run_config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
-from rotelab.facts import Fact, FactSet
-from rotelab.packs import Pack
-from rotelab.prompts import PromptSet, PromptTemplate
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.packs import Pack
+from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.registry import (
     TRANSITIONS,
     FactRecall,

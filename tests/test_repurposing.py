@@ -9,8 +9,8 @@ from rotelab.config.run_config import MemorizeConfig, RunConfig
 from rotelab.errors import LabError
 from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, repurposing
-from rotelab.facts import FactSet
-from rotelab.packs import Pack, load_pack, shipped_packs
+from rotelab.facts.facts import FactSet
+from rotelab.facts.packs import Pack, load_pack, shipped_packs
 
 
 def test_the_other_meaning_takes_the_place_of_the_own_one_and_no_wording_is_in_both():

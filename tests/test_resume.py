@@ -13,7 +13,7 @@ from test_experiment import losses, outcome, start
 from rotelab import experiment, worker
 from rotelab.checkpoints import load_state, save_state
 from rotelab.config.run_config import MemorizeConfig
-from rotelab.facts import FactSet
+from rotelab.facts.facts import FactSet
 from rotelab.layout import state_folder
 from rotelab.phases import memorize
 from rotelab.saving import STATE_DAMAGED, SavingClock

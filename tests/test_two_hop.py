@@ -8,8 +8,8 @@ from rotelab.config.run_config import MemorizeConfig, RunConfig
 from rotelab.errors import LabError
 from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import two_hop
-from rotelab.packs import load_pack
-from rotelab.prompts import SLOT
+from rotelab.facts.packs import load_pack
+from rotelab.facts.prompts import SLOT
 
 
 def test_every_first_object_gets_a_fact_of_its_own():

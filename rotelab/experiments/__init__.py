@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.experiments.subject import Subject
-from rotelab.packs import Pack, load_pack
+from rotelab.facts.packs import Pack, load_pack
 from rotelab.report import Table
 
 __all__ = ["Arm", "Experiment", "Result", "Subject", "experiment", "experiments", "on_facts"]

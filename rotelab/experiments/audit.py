@@ -14,10 +14,10 @@ from plotly.subplots import make_subplots
 
 from rotelab.experiments import Experiment
 from rotelab.experiments.subject import Subject
-from rotelab.facts import Fact
-from rotelab.packs import Pack, load_pack, other_readings, shipped_packs
+from rotelab.facts.facts import Fact
+from rotelab.facts.packs import Pack, load_pack, other_readings, shipped_packs
+from rotelab.facts.prompts import PromptTemplate
 from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, HATCHED, styled
-from rotelab.prompts import PromptTemplate
 from rotelab.registry import Checkpoint
 from rotelab.report import Table
 

@@ -15,8 +15,8 @@ from rotelab.config.run_config import USUAL_CANDIDATES, RunConfig, with_setting
 from rotelab.errors import UnknownRun
 from rotelab.experiments import Arm, Experiment, in_context
 from rotelab.experiments.subject import Subject
+from rotelab.facts.prompts import Role
 from rotelab.plots.style import HATCHED, ROLE_COLOURS, styled
-from rotelab.prompts import Role
 from rotelab.registry import Registry
 from rotelab.report import PROBE_NAMES, Table
 

@@ -13,9 +13,9 @@ from rotelab.config.run_config import USUAL_CANDIDATES
 from rotelab.errors import LabError
 from rotelab.experiments import Experiment
 from rotelab.experiments.subject import Subject
-from rotelab.facts import Fact
+from rotelab.facts.facts import Fact
+from rotelab.facts.prompts import PromptSet, Role
 from rotelab.plots.style import HATCHED, styled
-from rotelab.prompts import PromptSet, Role
 from rotelab.report import Table
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 from rotelab.errors import LabError
 from rotelab.experiments import Experiment
 from rotelab.experiments.subject import Subject
-from rotelab.facts import Fact
-from rotelab.packs import language_prompts
+from rotelab.facts.facts import Fact
+from rotelab.facts.packs import language_prompts
+from rotelab.facts.prompts import PromptTemplate
 from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
-from rotelab.prompts import PromptTemplate
 from rotelab.registry import CHECKPOINTS
 from rotelab.report import Table
 

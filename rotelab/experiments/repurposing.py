@@ -15,10 +15,10 @@ from rotelab.config.run_config import RunConfig, with_setting
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment
 from rotelab.experiments.subject import Subject
-from rotelab.facts import Fact
-from rotelab.packs import Pack, other_readings
+from rotelab.facts.facts import Fact
+from rotelab.facts.packs import Pack, other_readings
+from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.plots.style import HATCHED, styled
-from rotelab.prompts import PromptSet, PromptTemplate
 from rotelab.report import Table
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunCon
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment
 from rotelab.experiments.subject import Subject
-from rotelab.facts import Fact
-from rotelab.packs import Pack, staged_file
+from rotelab.facts.csv_tables import parse_table, read_bytes
+from rotelab.facts.facts import Fact
+from rotelab.facts.packs import Pack, staged_file
 from rotelab.plots.rounds import over_rounds
 from rotelab.plots.style import CHECKPOINT_NAMES
 from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.report import Table
-from rotelab.tables import parse_table, read_bytes
 
 if TYPE_CHECKING:
     from rotelab.adapters import LabModel

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
-from rotelab.facts import Split
+from rotelab.facts.facts import Split
+from rotelab.facts.packs import Pack
 from rotelab.layout import adapter_folder
-from rotelab.packs import Pack
 from rotelab.registry import CHECKPOINTS, Checkpoint, RunRow, Score
 from rotelab.storage import Settings
 

@@ -14,12 +14,12 @@ import plotly.graph_objects as go
 from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig, with_setting
 from rotelab.experiments import Arm, Experiment, on_facts
 from rotelab.experiments.subject import Subject
-from rotelab.facts import Fact, FactSet
-from rotelab.packs import Pack, load_pack, staged_file
+from rotelab.facts.csv_tables import read_bytes
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.packs import Pack, load_pack, staged_file
+from rotelab.facts.prompts import PromptSet, PromptTemplate, parse_prompts
 from rotelab.plots.rounds import over_rounds
-from rotelab.prompts import PromptSet, PromptTemplate, parse_prompts
 from rotelab.report import Table
-from rotelab.tables import read_bytes
 
 if TYPE_CHECKING:
     from rotelab.adapters import LabModel

@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 
 from rotelab.errors import LabError
+from rotelab.facts.csv_tables import write_table
 from rotelab.lab import Lab
 from rotelab.registry import ChatAnswer
-from rotelab.tables import write_table
 from rotelab.ui.answers import MAX_HISTORY, history_html
 from rotelab.ui.run_actions import chat_path
 

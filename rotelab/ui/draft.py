@@ -13,16 +13,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rotelab import fiction
 from rotelab.errors import InputError, LabError
-from rotelab.facts import COLUMNS as FACT_COLUMNS
-from rotelab.facts import Fact, parse_fact_rows, parse_facts
+from rotelab.facts import synthetic
+from rotelab.facts.csv_tables import parse_table, read_bytes, write_table
+from rotelab.facts.facts import COLUMNS as FACT_COLUMNS
+from rotelab.facts.facts import Fact, parse_fact_rows, parse_facts
+from rotelab.facts.packs import Pack, load_pack, shipped_packs
+from rotelab.facts.prompts import COLUMNS as PROMPT_COLUMNS
+from rotelab.facts.prompts import ROLES, parse_prompt_rows, parse_prompts
 from rotelab.lab import Lab
-from rotelab.packs import Pack, load_pack, shipped_packs
-from rotelab.prompts import COLUMNS as PROMPT_COLUMNS
-from rotelab.prompts import ROLES, parse_prompt_rows, parse_prompts
 from rotelab.registry import fact_set_name
-from rotelab.tables import parse_table, read_bytes, write_table
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -253,7 +253,7 @@ def invent_into(draft: Draft, relation: str, count: int, seed: int) -> Draft:
         LabError: that relation or number can't be invented.
     """
     there = [Fact(*row) for row in draft.facts if all(row)]
-    new = fiction.invent(relation, count, seed, there)
+    new = synthetic.invent(relation, count, seed, there)
     facts = filled(draft.facts) + fact_rows(new)
     hidden = draft.relation not in ("", relation)
     return replace(draft, facts=facts, relation="" if hidden else draft.relation)

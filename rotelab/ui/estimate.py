@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rotelab.config.run_config import EMBEDDED, RunConfig
 from rotelab.errors import LabError
+from rotelab.facts.packs import Pack
 from rotelab.lab import Lab
-from rotelab.packs import Pack
 from rotelab.registry import RunRow
 
 PARTS = ("phase1", "phase2", "evaluation")

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab import fiction
+from rotelab.facts import synthetic
 from rotelab.lab import Lab
 from rotelab.ui.common import ago
 from rotelab.ui.draft import Draft, Rows, notes_of
@@ -289,8 +289,8 @@ def _build_save_box(draft: Draft) -> SaveBox:
 def _build_sources(draft: Draft) -> Sources:
     with gr.Accordion("Invent more facts", open=False):
         kind = gr.Dropdown(
-            [(name.replace("_", " "), name) for name in fiction.RELATIONS], label="Relation",
-            value=next((r for r in draft.relations if r in fiction.RELATIONS), "mother"),
+            [(name.replace("_", " "), name) for name in synthetic.RELATIONS], label="Relation",
+            value=next((r for r in draft.relations if r in synthetic.RELATIONS), "mother"),
             info="What the new facts are about.",
         )  # fmt: skip
         with gr.Row():

@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from rotelab.errors import InputError, LabError
+from rotelab.facts.packs import shipped_packs
 from rotelab.lab import Lab
-from rotelab.packs import shipped_packs
 from rotelab.ui.common import bound
 from rotelab.ui.draft import (
     FACTS_TABLE,

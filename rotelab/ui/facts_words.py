@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rotelab.prompts import SLOT
+from rotelab.facts.prompts import SLOT
 from rotelab.ui.common import escape
 from rotelab.ui.draft import Draft, filled, role_counts
 

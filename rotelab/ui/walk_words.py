@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rotelab.chat import Reply
-from rotelab.facts import Fact
+from rotelab.facts.facts import Fact
 from rotelab.ui.common import escape
 from rotelab.walk import RIGHT
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from rotelab.config.run_config import GeneralizeConfig, RunConfig
-from rotelab.facts import Fact, FactSet
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.packs import Pack, load_pack
 from rotelab.lab import Lab
-from rotelab.packs import Pack, load_pack
 from rotelab.registry import Damage, FactRecall, Metric, Prediction, Score
 
 NASTY = "<b>bold</b> <img src=x onerror=\"document.title='owned'\"> ${1+1} {{value}} *x*"

@@ -9,10 +9,10 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
-from rotelab.facts import FactSet
+from rotelab.facts.facts import FactSet
+from rotelab.facts.packs import Pack, load_pack
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
-from rotelab.packs import Pack, load_pack
 from rotelab.registry import CHECKPOINTS
 
 FACTS, K = 6, 3

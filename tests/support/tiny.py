@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from rotelab.packs import load_pack
+from rotelab.facts.packs import load_pack
 
 
 def make_tiny_llama(folder: Path, seed: int = 0) -> Path:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rotelab.errors import InputError, LabError
-from rotelab.facts import FactSet, parse_facts
-from rotelab.prompts import PromptSet, PromptTemplate, parse_prompts
-from rotelab.tables import read_bytes
+from rotelab.facts.csv_tables import read_bytes
+from rotelab.facts.facts import FactSet, parse_facts
+from rotelab.facts.prompts import PromptSet, PromptTemplate, parse_prompts
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SHIPPED = ASSETS / "packs"
 STAGED = ASSETS / "experiments"
 """What experiments bring along. Packs there are known by name, but no choice among the shipped."""

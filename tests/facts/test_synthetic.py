@@ -3,16 +3,15 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support.paths import ROOT
 
-from rotelab import fiction
 from rotelab.errors import ConfigError
-from rotelab.facts import Fact
-from rotelab.fiction import MAX_INVENTED, RELATIONS, invent
+from rotelab.facts import synthetic
+from rotelab.facts.facts import Fact
+from rotelab.facts.synthetic import MAX_INVENTED, RELATIONS, invent
 
-ROOT = Path(__file__).resolve().parent.parent
 ONE_OBJECT_EACH = ("author", "capital", "mother")
 POOLED = ("educated_at", "genre")
 
@@ -37,7 +36,7 @@ def test_fewer_facts_are_the_first_of_more(relation):
 
 def test_another_process_with_another_hash_seed_invents_the_same():
     code = (
-        "from rotelab.fiction import RELATIONS, invent\n"
+        "from rotelab.facts.synthetic import RELATIONS, invent\n"
         "for relation in RELATIONS: print(invent(relation, 9, 8).content_hash)"
     )
     result = subprocess.run(
@@ -78,8 +77,8 @@ def test_names_are_short_plain_and_of_their_kind():
 
 def test_mother_and_child_bear_different_family_names(monkeypatch):
     # Few enough family names that the two would often draw the same one.
-    monkeypatch.setitem(fiction._words(), "first_name_locales", ["en_GB", "it_IT"])
-    monkeypatch.setitem(fiction._words(), "family_name_locales", ["tr_TR"])
+    monkeypatch.setitem(synthetic._words(), "first_name_locales", ["en_GB", "it_IT"])
+    monkeypatch.setitem(synthetic._words(), "family_name_locales", ["tr_TR"])
     for fact in invent("mother", 200, 6):
         child, mother = fact.subject.split(), fact.object.split()
         assert len(child) == len(mother) == 2
@@ -88,7 +87,7 @@ def test_mother_and_child_bear_different_family_names(monkeypatch):
 
 def test_a_real_place_is_drawn_again(monkeypatch):
     drawn = invent("capital", 1, 9)[0]
-    monkeypatch.setitem(fiction._words(), "real_words", [drawn.subject, drawn.object])
+    monkeypatch.setitem(synthetic._words(), "real_words", [drawn.subject, drawn.object])
     assert not names_of(invent("capital", 5, 9)) & names_of([drawn])
 
 

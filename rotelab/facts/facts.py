@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rotelab.errors import ConfigError, InputError
-from rotelab.tables import (
+from rotelab.facts.csv_tables import (
     MAX_ROWS,
     Doubt,
     Row,

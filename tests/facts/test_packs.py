@@ -6,10 +6,10 @@ from itertools import combinations, product
 import pytest
 
 from rotelab.errors import InputError, LabError
-from rotelab.facts import FactSet
-from rotelab.fiction import RELATIONS
-from rotelab.packs import SHIPPED, load_pack, pack_from_text, shipped_packs
-from rotelab.prompts import ROLES, SLOT, PromptSet
+from rotelab.facts.facts import FactSet
+from rotelab.facts.packs import SHIPPED, load_pack, pack_from_text, shipped_packs
+from rotelab.facts.prompts import ROLES, SLOT, PromptSet
+from rotelab.facts.synthetic import RELATIONS
 
 COUNTS = {
     "author": {"train": 31, "locality": 91},

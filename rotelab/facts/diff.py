@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rotelab.packs import Pack
+from rotelab.facts.packs import Pack
 
 NAMED = 3
 """How many facts or wordings are named before the others are only counted."""

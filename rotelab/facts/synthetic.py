@@ -19,7 +19,7 @@ from typing import Any
 from faker import Faker
 
 from rotelab.errors import ConfigError
-from rotelab.facts import Fact, FactSet
+from rotelab.facts.facts import Fact, FactSet
 
 RELATIONS = ("author", "capital", "educated_at", "genre", "mother")
 MAX_INVENTED = 2000
@@ -299,5 +299,5 @@ def _beginning(word: str) -> str:
 
 @cache
 def _words() -> dict[str, Any]:
-    path = Path(__file__).parent / "data" / "fiction.json"
+    path = Path(__file__).with_name("synthetic.json")
     return json.loads(path.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotelab.errors import ConfigError, InputError
-from rotelab.facts import (
+from rotelab.facts.facts import (
     MAX_CELL,
     MAX_FACTS,
     Fact,

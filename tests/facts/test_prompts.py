@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotelab.errors import InputError
-from rotelab.prompts import (
+from rotelab.facts.prompts import (
     MAX_TEXT,
     ROLES,
     PromptSet,

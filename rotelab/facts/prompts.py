@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rotelab.errors import InputError
-from rotelab.facts import RELATION_NAME
-from rotelab.tables import MAX_ROWS, check_cell, check_printable, parse_table, write_table
+from rotelab.facts.csv_tables import MAX_ROWS, check_cell, check_printable, parse_table, write_table
+from rotelab.facts.facts import RELATION_NAME
 
 Role = Literal["train", "test", "unrelated", "locality"]
 ROLES: tuple[Role, ...] = ("train", "test", "unrelated", "locality")

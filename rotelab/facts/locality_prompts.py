@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from rotelab.prompts import SLOT, PromptTemplate
+from rotelab.facts.prompts import SLOT, PromptTemplate
 
 FRAMES = (
     f"The {{noun}} of {SLOT} is",

@@ -2,18 +2,18 @@
 
 import random
 import re
-from pathlib import Path
 
 import pytest
+from support.paths import ROOT
 
-from rotelab import off_topic
 from rotelab.config.run_config import GeneralizeConfig
 from rotelab.curriculum import word_plan
-from rotelab.facts import FactSet
-from rotelab.packs import load_pack, shipped_packs
-from rotelab.prompts import SLOT, PromptSet
+from rotelab.facts import locality_prompts
+from rotelab.facts.facts import FactSet
+from rotelab.facts.packs import load_pack, shipped_packs
+from rotelab.facts.prompts import SLOT, PromptSet
 
-TUNING = Path(__file__).resolve().parent.parent / "benchmarks" / "tuning_packs"
+TUNING = ROOT / "benchmarks" / "tuning_packs"
 PACKS = [*shipped_packs(), *(str(folder) for folder in sorted(TUNING.iterdir()))]
 
 
@@ -22,7 +22,7 @@ def test_no_noun_stands_in_what_the_leak_is_measured_by(name):
     for template in load_pack(name).prompts:
         if template.role == "unrelated":
             said = set(re.findall(r"[a-z]+", template.text.lower()))
-            for noun in off_topic.NOUNS:
+            for noun in locality_prompts.NOUNS:
                 assert not set(noun.split()) & said, (noun, template.text)
 
 
@@ -31,26 +31,26 @@ def test_nouns_of_the_relation_itself_are_left_out(name):
     pack = load_pack(name)
     for relation in {template.relation for template in pack.prompts}:
         taught = pack.prompts.of(relation, "train")
-        nouns = off_topic.nouns_for(relation, taught)
-        assert len(nouns) > 0.8 * len(off_topic.NOUNS)
+        nouns = locality_prompts.nouns_for(relation, taught)
+        assert len(nouns) > 0.8 * len(locality_prompts.NOUNS)
         said = " ".join(t.text.lower() for t in taught)
         assert not [noun for noun in nouns if re.search(rf"\b{noun}\b", said)]
 
 
 def test_a_noun_that_is_asked_for_is_never_off_topic():
     taught = load_pack("mother").prompts.of("mother", "train")
-    assert "tailor" in off_topic.nouns_for("mother", taught)
-    assert "tailor" not in off_topic.nouns_for("tailors", taught)
-    assert "address book" not in off_topic.nouns_for("address", taught)
+    assert "tailor" in locality_prompts.nouns_for("mother", taught)
+    assert "tailor" not in locality_prompts.nouns_for("tailors", taught)
+    assert "address book" not in locality_prompts.nouns_for("address", taught)
 
 
 def test_sentences_are_well_made_and_vary():
     rng = random.Random(0)
-    made = [off_topic.invented(rng, "mother", off_topic.NOUNS) for _ in range(300)]
+    made = [locality_prompts.invented(rng, "mother", locality_prompts.NOUNS) for _ in range(300)]
     assert all(t.text.count(SLOT) == 1 and t.role == "locality" for t in made)
     assert len({t.text for t in made}) > 200
     assert not [t.text for t in made if re.search(r"\ba [aeiou]", t.text) or "{noun}" in t.text]
-    assert len(set(off_topic.NOUNS)) == len(off_topic.NOUNS)
+    assert len(set(locality_prompts.NOUNS)) == len(locality_prompts.NOUNS)
 
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 1, 1)])
@@ -59,8 +59,8 @@ def test_the_share_is_what_was_asked_for(tiny, mother, share, least, most, monke
     split = facts.split(6, 0)
     config = GeneralizeConfig(k=6, locality=4, locality_invented=float(share), lead_ins=0.0)
     made = []
-    real = off_topic.invented
-    monkeypatch.setattr(off_topic, "invented", lambda *a: made.append(real(*a)) or made[-1])
+    real = locality_prompts.invented
+    monkeypatch.setattr(locality_prompts, "invented", lambda *a: made.append(real(*a)) or made[-1])
     steps = word_plan(tiny.builder, facts, split.held_in, mother.prompts, config, 0)(1)
     texts = [tiny.tokenizer.decode(e.ids) for step in steps for e in step.held]
     assert len(texts) == 4 * len(steps) > 30
