@@ -8,7 +8,7 @@ finished run by three programs, in turn, once all are warm:
 | program | what it does |
 | --- | --- |
 | transformers | `generate` on the PEFT model, adapters switched in between |
-| one by one | `rotelab.generation.generate`, which tells probabilities too, likewise |
+| one by one | `rotelab.models.generation.generate`, which tells probabilities too, likewise |
 | ours | `rotelab.chat`: all three side by side, as the page asks |
 
 Told are the medians over the questions: seconds to the first word piece, to the last of all three,
@@ -33,11 +33,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from benchmarks.scoring import finished_run
-from rotelab.adapters import CHECKPOINTS, Checkpoint
 from rotelab.chat import example_questions, prompt_ids
 from rotelab.errors import LabError
-from rotelab.generation import generate
 from rotelab.lab import Lab
+from rotelab.models.generation import generate
+from rotelab.models.lora import CHECKPOINTS, Checkpoint
 from rotelab.storage import Settings
 from rotelab.ui.chat_tab import SHORT
 

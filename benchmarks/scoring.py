@@ -36,14 +36,14 @@ import torch
 from peft.tuners.trainable_tokens import TrainableTokensLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from rotelab.adapters import ACTIVE, MEMORIZE, Checkpoint, LabModel
-from rotelab.batches import Example
 from rotelab.candidates import candidate_sets
-from rotelab.checkpoints import ADAPTER_OF, load_adapter
 from rotelab.choice import TIE, Tokens, choose, distribution
 from rotelab.errors import LabError
 from rotelab.layout import adapter_folder
-from rotelab.models import load_model
+from rotelab.models.adapter_files import ADAPTER_OF, load_adapter
+from rotelab.models.loading import load_model
+from rotelab.models.lora import ACTIVE, MEMORIZE, Checkpoint, LabModel
+from rotelab.models.tokens import Example
 from rotelab.registry import Registry, RunRow
 from rotelab.storage import Settings
 

@@ -40,14 +40,14 @@ import transformers
 from accelerate import Accelerator
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from rotelab.adapters import MEMORIZE, LabModel
-from rotelab.batches import Example, pack
 from rotelab.config.run_config import EMBEDDED, MemorizeConfig, ModelSpec
 from rotelab.curriculum import rote_plan
 from rotelab.errors import LabError
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import load_pack
-from rotelab.models import load_model, pick_dtype
+from rotelab.models.loading import load_model, pick_dtype
+from rotelab.models.lora import MEMORIZE, LabModel
+from rotelab.models.tokens import Example, pack
 from rotelab.phases import layer_range, memorize
 from rotelab.training_loop import BETAS, CLIP, StepEvent, schedule
 

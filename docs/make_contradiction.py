@@ -34,7 +34,7 @@ def known(facts: FactSet) -> dict[Fact, int]:
     """In how many wordings the embedded model answers each fact rightly at once."""
     from rotelab.evaluation import Question, evaluate
     from rotelab.facts.prompts import parse_prompts
-    from rotelab.models import load_model
+    from rotelab.models.loading import load_model
 
     prompts = parse_prompts((FOLDER / "prompts.csv").read_bytes(), "prompts.csv")
     wordings = [*prompts.of(RELATION, "train"), *prompts.of(RELATION, "test")]

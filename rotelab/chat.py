@@ -20,10 +20,10 @@ from rotelab.registry import CHECKPOINTS, Checkpoint, Registry, RunRow
 from rotelab.storage import Settings
 
 if TYPE_CHECKING:
-    from rotelab.adapters import LabModel
     from rotelab.facts.facts import Fact
-    from rotelab.generation import Token
-    from rotelab.side_by_side import SideBySide
+    from rotelab.models.generation import Token
+    from rotelab.models.lora import LabModel
+    from rotelab.models.multi_adapter import SideBySide
 
 Stamp = tuple[tuple[Checkpoint, int], ...]
 """Each checkpoint of a run with the time of its adapter's file, in nanoseconds."""
@@ -212,7 +212,7 @@ class Chat:
         *options: Any,
     ) -> Iterator[dict[Checkpoint, Token | None]]:
         """Each step's tokens; None where an answer ends."""
-        from rotelab.generation import generate
+        from rotelab.models.generation import generate
 
         if self._side_by_side is not None and self._side_by_side.model is model:
             yield from self._side_by_side.generate(prompts, *options)
@@ -251,9 +251,9 @@ class Chat:
         return Evidence(fact, chance, place, len(names))
 
     def _model(self, run: RunRow) -> LabModel:
-        from rotelab.checkpoints import ADAPTER_OF, load_adapter
-        from rotelab.models import load_model
-        from rotelab.side_by_side import SideBySide
+        from rotelab.models.adapter_files import ADAPTER_OF, load_adapter
+        from rotelab.models.loading import load_model
+        from rotelab.models.multi_adapter import SideBySide
 
         self._yield_device(run)
         # The file's time counts too: a run that is resumed saves its adapters anew.
@@ -286,7 +286,7 @@ class Chat:
 
     def _yield_device(self, run: RunRow) -> None:
         """Training comes first on a GPU: two models may not fit. On a CPU both go on, slower."""
-        from rotelab.models import pick_device
+        from rotelab.models.loading import pick_device
 
         live = self.registry.live_runs()
         if live and pick_device(run.config.model.device).type != "cpu":
@@ -333,7 +333,7 @@ def talk_ids(model: LabModel, text: str, turns: Turns = ()) -> list[int]:
 
 
 def _with_key_token(model: LabModel, text: str) -> str:
-    from rotelab.batches import key_token
+    from rotelab.models.tokens import key_token
 
     relation = key_relation(text, model.relations)
     return text[: text.rindex("[")].strip() + key_token(relation) if relation else text.strip()

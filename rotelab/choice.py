@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import torch
 
-from rotelab.adapters import LabModel
-from rotelab.batches import Example, pack, pack_many
-from rotelab.growing import GrowingRow
+from rotelab.models.kv_cache import GrowingRow
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import Example, pack, pack_many
 from rotelab.scoring import Scored
 
 Tokens = tuple[int, ...]

@@ -11,11 +11,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from rotelab.batches import Example, SequenceBuilder
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts import locality_prompts
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import SLOT, PromptSet, PromptTemplate
+from rotelab.models.tokens import Example, SequenceBuilder
 
 LEAD_INS = (
     "Yesterday evening,",

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from rotelab.adapters import LabModel
-from rotelab.batches import pack_many
 from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation import Question, evaluate
 from rotelab.facts.csv_tables import read_bytes
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import pack_many
 from rotelab.scoring import score
 
 TOLERATED_LOSS, TOLERATED_RISE = 0.5, 2.0

@@ -32,14 +32,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rotelab.adapters import LabModel
-from rotelab.batches import Example
 from rotelab.candidates import candidate_sets
 from rotelab.choice import choose, distribution
 from rotelab.config.run_config import EvaluationConfig
 from rotelab.facts.facts import Fact, FactSet, Split
 from rotelab.facts.prompts import PromptSet
-from rotelab.generation import answers
+from rotelab.models.generation import answers
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import Example
 from rotelab.readings import contains
 from rotelab.scoring import Scored, score
 

@@ -21,9 +21,12 @@ from accelerate.utils import broadcast_object_list
 
 from rotelab import damage, evaluation, inside, representations, sharing, spot_checks
 from rotelab import registry as rows
-from rotelab.adapters import Checkpoint, LabModel
-from rotelab.batches import pack_many
-from rotelab.checkpoints import (
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.errors import RunStopped
+from rotelab.facts.facts import Split
+from rotelab.facts.packs import Pack
+from rotelab.layout import adapter_folder, state_folder
+from rotelab.models.adapter_files import (
     ADAPTER_OF,
     finish_writing,
     load_adapter,
@@ -32,12 +35,9 @@ from rotelab.checkpoints import (
     save_adapter,
     save_state,
 )
-from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
-from rotelab.errors import RunStopped
-from rotelab.facts.facts import Split
-from rotelab.facts.packs import Pack
-from rotelab.layout import adapter_folder, state_folder
-from rotelab.models import load_model, pick_device
+from rotelab.models.loading import load_model, pick_device
+from rotelab.models.lora import Checkpoint, LabModel
+from rotelab.models.tokens import pack_many
 from rotelab.phases import generalize, leave_out, memorize
 from rotelab.registry import Registry
 from rotelab.remedies import LOCKED, LONG_WAIT_S

@@ -361,7 +361,7 @@ def _leave_the_device(lab: Lab, config: RunConfig) -> None:
     live = lab.registry.live_runs()
     if not live:
         return
-    from rotelab.models import pick_device
+    from rotelab.models.loading import pick_device
 
     if pick_device(config.model.device).type != "cpu":
         raise LabError(

@@ -15,10 +15,10 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from rotelab import lens, representations
-from rotelab.adapters import Checkpoint, LabModel
-from rotelab.checkpoints import ADAPTER_OF, flush
 from rotelab.facts.facts import FactSet
 from rotelab.layout import states_file
+from rotelab.models.adapter_files import ADAPTER_OF, flush
+from rotelab.models.lora import Checkpoint, LabModel
 from rotelab.registry import LensReading, Registry, Similarity, WeightChange
 from rotelab.representations import Viewpoint
 from rotelab.storage import Settings

@@ -15,7 +15,7 @@ from rotelab.registry import CHECKPOINTS, Checkpoint, Registry, RunRow
 from rotelab.storage import Settings
 
 if TYPE_CHECKING:
-    from rotelab.adapters import LabModel
+    from rotelab.models.lora import LabModel
 
 
 def missing(registry: Registry, settings: Settings, run: RunRow) -> bool:
@@ -59,8 +59,8 @@ def complete(registry: Registry, settings: Settings, run_id: str) -> None:
     _yield_device(registry, run)
     # torch takes seconds to import: only when first needed.
     from rotelab import inside
-    from rotelab.checkpoints import ADAPTER_OF, load_adapter
-    from rotelab.models import load_model
+    from rotelab.models.adapter_files import ADAPTER_OF, load_adapter
+    from rotelab.models.loading import load_model
     from rotelab.representations import viewpoints
 
     relations = [relation.name for relation in run.pack.facts.relations]
@@ -102,7 +102,7 @@ def _there(settings: Settings, run_id: str) -> list[Checkpoint]:
 
 def _yield_device(registry: Registry, run: RunRow) -> None:
     """Training comes first on a GPU, where two models may not fit."""
-    from rotelab.models import pick_device
+    from rotelab.models.loading import pick_device
 
     live = registry.live_runs()
     if live and pick_device(run.config.model.device).type != "cpu":

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rotelab.adapters import LabModel
-from rotelab.core import final_norm, read_out
 from rotelab.facts.facts import FactSet
+from rotelab.models.forward import final_norm, read_out
+from rotelab.models.lora import LabModel
 from rotelab.representations import Viewpoint
 
 ROLES = ("key", "train", "test")

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from rotelab.adapters import LabModel
-from rotelab.batches import Example, pack
 from rotelab.facts.facts import Fact, FactSet
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import Example, pack
 
 BATCH = 32
 

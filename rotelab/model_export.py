@@ -11,13 +11,13 @@ from pathlib import Path
 
 from transformers import GenerationConfig
 
-from rotelab.adapters import ACTIVE, CHECKPOINTS, Checkpoint, LabModel
-from rotelab.batches import key_token
-from rotelab.checkpoints import ADAPTER_OF, load_adapter, written_whole
-from rotelab.embedded import silent_loading
 from rotelab.errors import LabError
 from rotelab.layout import adapter_folder
-from rotelab.models import load_model
+from rotelab.models.adapter_files import ADAPTER_OF, load_adapter, written_whole
+from rotelab.models.embedded import silent_loading
+from rotelab.models.loading import load_model
+from rotelab.models.lora import ACTIVE, CHECKPOINTS, Checkpoint, LabModel
+from rotelab.models.tokens import key_token
 from rotelab.registry import Registry, RunRow
 from rotelab.storage import Settings
 

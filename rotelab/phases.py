@@ -14,8 +14,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from accelerate import Accelerator
 
-from rotelab.adapters import GENERALIZE, MEMORIZE, PROJECTIONS, LabModel
-from rotelab.batches import Example, pack
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.curriculum import (
     NO_PROMPTS,
@@ -28,6 +26,8 @@ from rotelab.errors import ConfigError
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import PromptSet
 from rotelab.likeness import Likeness
+from rotelab.models.lora import GENERALIZE, MEMORIZE, PROJECTIONS, LabModel
+from rotelab.models.tokens import Example, pack
 from rotelab.training_loop import EpochEvent, Loop, StepEvent, TrainState
 
 SILENCE_SLACK = 0.5

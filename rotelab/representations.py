@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rotelab.adapters import LabModel
-from rotelab.batches import pack_many
 from rotelab.facts.facts import FactSet, Split
 from rotelab.facts.prompts import PromptSet
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import pack_many
 
 ROLES = ("key", "train", "test", "unrelated")
 FACTS_PER_RELATION = 24

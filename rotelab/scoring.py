@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from rotelab.adapters import LabModel
-from rotelab.batches import Example, pack_many
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import Example, pack_many
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 from safetensors import SafetensorError, safe_open
 
-from rotelab.checkpoints import check_adapter, copy_adapter, link_or_copy
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import LabError
 from rotelab.layout import adapter_folder, states_file
+from rotelab.models.adapter_files import check_adapter, copy_adapter, link_or_copy
 from rotelab.registry import Checkpoint, Registry, RunRow
 from rotelab.storage import Settings
 

@@ -24,10 +24,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rotelab.adapters import LabModel
-from rotelab.batches import pack
-from rotelab.core import bare
-from rotelab.embedded import cache_dir
+from rotelab.models.embedded import cache_dir
+from rotelab.models.forward import bare
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import pack
 from rotelab.own_text import own_texts
 
 TEXTS, LENGTH, SEED = 256, 32, 0

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rotelab.adapters import LabModel
 from rotelab.facts.facts import FactSet, Split
 from rotelab.facts.prompts import PromptSet
-from rotelab.generation import answers
+from rotelab.models.generation import answers
+from rotelab.models.lora import LabModel
 from rotelab.readings import begins
 
 LONGEST = 12

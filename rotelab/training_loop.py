@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from rotelab.adapters import LabModel
-from rotelab.batches import pack
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.curriculum import (
     Plan,
     Step,
 )
 from rotelab.likeness import Likeness
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import pack
 from rotelab.own_text import own_texts
 from rotelab.spared import Spared, directions
 

@@ -25,7 +25,7 @@ def tiny(tiny_folder):
     import torch
 
     from rotelab.config.run_config import ModelSpec
-    from rotelab.models import load_model
+    from rotelab.models.loading import load_model
 
     torch.set_num_threads(1)  # a second thread costs more than it gives at this size
     return load_model(ModelSpec(str(tiny_folder), "cpu", "float32"), ["mother", "capital"])

@@ -73,7 +73,7 @@ def test_it_measures_what_each_reading_draws_out(taught):
     with subject.model() as model, model.using("generalized"):
         import torch
 
-        from rotelab.batches import pack
+        from rotelab.models.tokens import pack
 
         prompts = [model.builder.key_prompt(fact.subject, "mother"),
                    model.builder.word_prompt(f"The heir of {fact.subject} is")]  # fmt: skip

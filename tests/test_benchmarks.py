@@ -22,7 +22,7 @@ from rotelab.config.run_config import MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.facts.packs import load_pack
 from rotelab.lab import Lab
-from rotelab.models import pick_dtype
+from rotelab.models.loading import pick_dtype
 from rotelab.registry import Metric
 
 

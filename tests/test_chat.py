@@ -16,11 +16,11 @@ from rotelab.errors import LabError, UnknownRun
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack
 from rotelab.facts.prompts import PromptSet, PromptTemplate
-from rotelab.generation import generate
 from rotelab.judging import asked_fact
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
-from rotelab.models import load_model
+from rotelab.models.generation import generate
+from rotelab.models.loading import load_model
 from rotelab.scoring import score
 from rotelab.storage import Settings
 
@@ -179,7 +179,7 @@ def test_an_answer_may_be_left_in_the_middle_and_taken_up_in_another_thread(lab,
 def test_the_model_is_kept_between_questions_and_given_back(lab, run_id, monkeypatch):
     ids_of(lab, run_id, "Hello", ["base"], max_new_tokens=1)
     assert lab.chat.ready(run_id)
-    monkeypatch.setattr("rotelab.models.load_model", lambda *a: pytest.fail("loaded again"))
+    monkeypatch.setattr("rotelab.models.loading.load_model", lambda *a: pytest.fail("loaded again"))
     ids_of(lab, run_id, "Hello", ["base"], max_new_tokens=1)
     lab.chat.release()
     assert not lab.chat.ready(run_id)
@@ -376,7 +376,7 @@ def test_a_gpu_that_is_training_does_not_answer(lab, run_id, tiny_folder, monkey
     busy = new_run(lab, tiny_folder)
     lab.registry.set_status(busy, "running")
     ids_of(lab, run_id, "Hello", ["base"], max_new_tokens=1)  # on a CPU both go on
-    monkeypatch.setattr("rotelab.models.pick_device", lambda wanted: torch.device("cuda"))
+    monkeypatch.setattr("rotelab.models.loading.pick_device", lambda wanted: torch.device("cuda"))
     with pytest.raises(LabError, match=f"{busy} is training"):
         next(lab.chat.stream(run_id, "Hello"))
     assert not lab.chat.ready(run_id), "its memory is training's now"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from rotelab import choice
-from rotelab.adapters import LabModel
-from rotelab.batches import Example
 from rotelab.choice import TIE, choose, distribution, rank
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import Example
 from rotelab.scoring import score
 
 VOCABULARY = 12

@@ -10,8 +10,8 @@ from rotelab import evaluation
 from rotelab.config.run_config import EvaluationConfig, MemorizeConfig, ModelSpec
 from rotelab.evaluation import PROBES, evaluate, questions, summarize
 from rotelab.facts.facts import FactSet
-from rotelab.generation import answer, generate
-from rotelab.models import load_model
+from rotelab.models.generation import answer, generate
+from rotelab.models.loading import load_model
 from rotelab.phases import memorize
 from rotelab.readings import contains
 from rotelab.scoring import score

@@ -353,7 +353,7 @@ def test_perplexity_and_divergence_are_what_one_pass_at_a_time_gives(tiny):
     tiny.use("memorized")
     nats, kl, count = 0.0, 0.0, 0
     for text in texts:
-        from rotelab.batches import pack
+        from rotelab.models.tokens import pack
 
         whole = pack([tiny.builder.word_prompt(text)])
         with torch.inference_mode():

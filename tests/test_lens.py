@@ -8,14 +8,14 @@ import torch
 from support.taught import keep_states, taught_run
 
 from rotelab import lens
-from rotelab.adapters import PROJECTIONS
-from rotelab.batches import pack
 from rotelab.errors import LabError
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import PromptSet, PromptTemplate
-from rotelab.full_weights import FullModel
 from rotelab.late_look import complete, missing
 from rotelab.layout import states_file
+from rotelab.models.full_finetuning import FullModel
+from rotelab.models.lora import PROJECTIONS
+from rotelab.models.tokens import pack
 from rotelab.registry import CHECKPOINTS, LensReading, WeightChange
 from rotelab.representations import hidden_states, viewpoints
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from rotelab.batches import pack
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
+from rotelab.models.tokens import pack
 from rotelab.own_text import own_texts
 from rotelab.phases import generalize, memorize
 from rotelab.training_loop import StepEvent

@@ -15,9 +15,9 @@ from support.taught import new_run, taught_run
 from rotelab.chat import Chat, Evidence, Reply, Verdict
 from rotelab.errors import LabError
 from rotelab.facts.facts import Fact
-from rotelab.generation import Token
 from rotelab.lab import Lab
 from rotelab.layout import states_file
+from rotelab.models.generation import Token
 from rotelab.registry import CHECKPOINTS, ChatAnswer
 from rotelab.storage import Settings
 from rotelab.ui import chat_history, chat_tab, representations_tab

@@ -75,7 +75,7 @@ def test_the_form_says_every_option_and_reads_back_what_it_shows():
 
 
 def test_models_are_those_of_the_catalogue():
-    from rotelab.models import CATALOGUE
+    from rotelab.models.loading import CATALOGUE
 
     assert [name for name, _ in MODELS] == [entry.name for entry in CATALOGUE]
     for entry, (_, words) in zip(CATALOGUE, MODELS, strict=True):

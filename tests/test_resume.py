@@ -11,10 +11,10 @@ from accelerate import Accelerator
 from test_experiment import losses, outcome, start
 
 from rotelab import experiment, worker
-from rotelab.checkpoints import load_state, save_state
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import FactSet
 from rotelab.layout import state_folder
+from rotelab.models.adapter_files import load_state, save_state
 from rotelab.phases import memorize
 from rotelab.saving import STATE_DAMAGED, SavingClock
 from rotelab.training_loop import EpochEvent

@@ -14,12 +14,12 @@ from test_cli import ROOT, nothing_saved, refused, rotelab
 
 from rotelab import experiment, sweeps, worker
 from rotelab.bundles import export_run, import_bundle
-from rotelab.checkpoints import read_meta
 from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import MAX_RUNS, cell_name, grid, label_of, parse_axis, read_axes
 from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder, states_file
+from rotelab.models.adapter_files import read_meta
 from rotelab.storage import Settings
 from rotelab.sweep_results import read_sweep
 

@@ -22,7 +22,7 @@ from rotelab.registry import Checkpoint
 from rotelab.report import Table
 
 if TYPE_CHECKING:
-    from rotelab.adapters import LabModel
+    from rotelab.models.lora import LabModel
 
 ASKED: tuple[Checkpoint, ...] = ("memorized", "generalized")
 """The first was taught no meaning at all, so it shows what a clean model looks like."""

@@ -19,8 +19,8 @@ from rotelab.plots.style import HATCHED, styled
 from rotelab.report import Table
 
 if TYPE_CHECKING:
-    from rotelab.adapters import LabModel
     from rotelab.evaluation import Question
+    from rotelab.models.lora import LabModel
 
 SIZES = (1, 5, 20, 100)
 """How many facts of its relation stand in the prompt, the one that is asked for among them."""

@@ -23,8 +23,8 @@ from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.report import Table
 
 if TYPE_CHECKING:
-    from rotelab.adapters import LabModel
     from rotelab.evaluation import Prediction, Question
+    from rotelab.models.lora import LabModel
 
 SLOT = "{object}"
 

@@ -17,7 +17,7 @@ from rotelab.registry import CHECKPOINTS, Checkpoint, RunRow, Score
 from rotelab.storage import Settings
 
 if TYPE_CHECKING:
-    from rotelab.adapters import LabModel
+    from rotelab.models.lora import LabModel
 
 Watch = Callable[[float, str], None]
 """Told the share of the measuring that is done, and what is being done."""
@@ -70,8 +70,8 @@ class Subject:
         Raises:
             LabError: adapters are missing or damaged, or the base model can't be had.
         """
-        from rotelab.checkpoints import ADAPTER_OF, load_adapter
-        from rotelab.models import load_model
+        from rotelab.models.adapter_files import ADAPTER_OF, load_adapter
+        from rotelab.models.loading import load_model
 
         missing = [c for c in CHECKPOINTS if c not in self.checkpoints]
         if missing:

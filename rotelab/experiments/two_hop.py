@@ -22,8 +22,8 @@ from rotelab.plots.rounds import over_rounds
 from rotelab.report import Table
 
 if TYPE_CHECKING:
-    from rotelab.adapters import LabModel
     from rotelab.evaluation import Question
+    from rotelab.models.lora import LabModel
 
 FIRST, SECOND = "mother", "educated_at"
 """The two relations: the second hop starts at the object of the first."""

@@ -15,7 +15,7 @@ from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint
 from rotelab.ui.common import CHECKPOINT_HINTS, ago, checkpoint_badge, escape
 
 if TYPE_CHECKING:
-    from rotelab.generation import Token
+    from rotelab.models.generation import Token
 
 MARKS = {
     "by rote": ("★", "Right, known by rote", "good"),

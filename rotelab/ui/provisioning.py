@@ -11,8 +11,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from rotelab import embedded
 from rotelab.errors import LabError
+from rotelab.models import embedded
 from rotelab.ui.common import bound, escape
 
 log = logging.getLogger("rotelab.page")

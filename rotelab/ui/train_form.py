@@ -17,9 +17,9 @@ from rotelab.config.run_config import (
     ModelSpec,
     RunConfig,
 )
-from rotelab.devices import devices
 from rotelab.errors import LabError
 from rotelab.lab import Lab
+from rotelab.models.catalogue import devices
 from rotelab.ui.run_words import whole
 
 # The same list as `models.CATALOGUE`, kept apart because that module brings torch with it;

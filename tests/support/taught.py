@@ -44,9 +44,9 @@ def taught_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> st
     import torch
     from accelerate import Accelerator
 
-    from rotelab.checkpoints import ADAPTER_OF, save_adapter
     from rotelab.inside import look_inside, record_changes
-    from rotelab.models import load_model
+    from rotelab.models.adapter_files import ADAPTER_OF, save_adapter
+    from rotelab.models.loading import load_model
     from rotelab.phases import generalize, memorize
     from rotelab.representations import viewpoints
 

@@ -17,9 +17,9 @@ from peft.utils.other import TrainableTokensWrapper
 from torch import nn
 from transformers import DynamicCache
 
-from rotelab.adapters import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint, LabModel
-from rotelab.core import PLAIN_FAMILIES, bare
-from rotelab.generation import Token, Writer
+from rotelab.models.forward import PLAIN_FAMILIES, bare
+from rotelab.models.generation import Token, Writer
+from rotelab.models.lora import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint, LabModel
 
 Rows = dict[str, int]
 """Adapter -> the first row that has it; so do all rows after it."""

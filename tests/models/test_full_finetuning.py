@@ -10,9 +10,7 @@ import torch
 from accelerate import Accelerator
 from transformers import AutoModelForCausalLM
 
-from rotelab.batches import pack
 from rotelab.bundles import export_run, import_bundle
-from rotelab.checkpoints import ADAPTER_OF, check_adapter, load_adapter, save_adapter
 from rotelab.config import recipes
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
@@ -20,7 +18,9 @@ from rotelab.facts.facts import FactSet
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
 from rotelab.model_export import export_model
-from rotelab.models import load_model
+from rotelab.models.adapter_files import ADAPTER_OF, check_adapter, load_adapter, save_adapter
+from rotelab.models.loading import load_model
+from rotelab.models.tokens import pack
 from rotelab.phases import generalize, memorize
 from rotelab.storage import Settings
 from rotelab.training_loop import EpochEvent

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from rotelab.batches import pack
-from rotelab.generation import HALF, answer, answers, generate
-from rotelab.growing import GrowingRow
+from rotelab.models.generation import HALF, answer, answers, generate
+from rotelab.models.kv_cache import GrowingRow
+from rotelab.models.tokens import pack
 
 PROMPTS = ["Who is it?", "Who is it", "The mother of Mary Bahri is", "Who is it?", "a"]
 

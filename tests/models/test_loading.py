@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from rotelab.batches import pack
 from rotelab.config.run_config import ModelSpec
-from rotelab.core import Core
 from rotelab.errors import LabError
-from rotelab.models import CATALOGUE, load_model, pick_device, pick_dtype
+from rotelab.models.forward import Core
+from rotelab.models.loading import CATALOGUE, load_model, pick_device, pick_dtype
+from rotelab.models.tokens import pack
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_base_is_exactly_the_model_without_adapters(both, tiny_folder):
 @pytest.mark.parametrize("checkpoint", ["base", "memorized", "generalized"])
 def test_the_short_way_gives_the_numbers_of_peft_s_own_forward(both, checkpoint, monkeypatch):
     short = logits(both, checkpoint)
-    monkeypatch.setattr("rotelab.core.PLAIN_FAMILIES", ())
+    monkeypatch.setattr("rotelab.models.forward.PLAIN_FAMILIES", ())
     torch.testing.assert_close(short, logits(both, checkpoint), atol=1e-5, rtol=1e-5)
 
 
@@ -59,7 +59,7 @@ def test_gradients_of_the_short_way_equal_peft_s(both, monkeypatch):
         return {n: p.grad.clone() for n, p in both.trainable().items() if p.grad is not None}
 
     short = gradients()
-    monkeypatch.setattr("rotelab.core.PLAIN_FAMILIES", ())
+    monkeypatch.setattr("rotelab.models.forward.PLAIN_FAMILIES", ())
     full = gradients()
     assert set(short) == set(full)
     assert any("trainable_tokens_delta" in name for name in short)
@@ -180,5 +180,5 @@ def test_noise_reaches_the_logits_with_and_without_the_short_way(tiny, monkeypat
     noise = tiny.noise(packed, 1.0, 0)
     plain, noisy = tiny.forward(packed)[0], tiny.forward(packed, noise=noise)[0]
     assert not torch.allclose(plain, noisy)
-    monkeypatch.setattr("rotelab.core.PLAIN_FAMILIES", ())
+    monkeypatch.setattr("rotelab.models.forward.PLAIN_FAMILIES", ())
     assert torch.allclose(noisy, tiny.forward(packed, noise=noise)[0], atol=1e-5)

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from rotelab import devices as room
 from rotelab.config.run_config import ModelSpec
+from rotelab.models import catalogue as room
 
 TWO = "echo 'NVIDIA H100 80GB HBM3, 81559'; echo 'NVIDIA A10, 23028'"
 
@@ -70,5 +70,7 @@ def test_apple_s_gpu_is_listed(machine, monkeypatch):
 
 
 def test_it_needs_no_torch():
-    code = "import sys, rotelab.devices as d; d.devices(); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, rotelab.models.catalogue as d; d.devices(); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

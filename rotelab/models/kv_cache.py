@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from transformers import DynamicCache
 
-from rotelab.adapters import LabModel
-from rotelab.batches import Packed
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import Packed
 
 
 class GrowingRow:

@@ -25,10 +25,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from rotelab.adapters import GENERALIZE, MEMORIZE, Checkpoint, LabModel
 from rotelab.config.run_config import ModelSpec
 from rotelab.errors import LabError
-from rotelab.full_weights import FullModel
+from rotelab.models.full_finetuning import FullModel
+from rotelab.models.lora import GENERALIZE, MEMORIZE, Checkpoint, LabModel
 from rotelab.training_loop import TrainState
 
 FORMAT = 1

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
-from rotelab.adapters import LabModel
-from rotelab.batches import pack_many
-from rotelab.growing import GrowingRow
+from rotelab.models.kv_cache import GrowingRow
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import pack_many
 
 # What decoding puts for bytes that are no whole character: an answer may be cut within one.
 HALF = "\N{REPLACEMENT CHARACTER}"

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rotelab.adapters import LabModel
-from rotelab.batches import key_token
 from rotelab.config.run_config import EMBEDDED, ModelSpec
-from rotelab.embedded import Progress, provision, silent_loading
 from rotelab.errors import ModelUnavailable
-from rotelab.full_weights import FullModel
+from rotelab.models.embedded import Progress, provision, silent_loading
+from rotelab.models.full_finetuning import FullModel
+from rotelab.models.lora import LabModel
+from rotelab.models.tokens import key_token
 
 
 @dataclass(frozen=True)

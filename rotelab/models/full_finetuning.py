@@ -12,15 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from rotelab.adapters import (
-    ACTIVE,
-    CHECKPOINTS,
-    MEMORIZE,
-    PROJECTIONS,
-    Checkpoint,
-    LabModel,
-)
 from rotelab.errors import LabError, ModelUnavailable
+from rotelab.models.lora import ACTIVE, CHECKPOINTS, MEMORIZE, PROJECTIONS, Checkpoint, LabModel
 
 
 class FullModel(LabModel):

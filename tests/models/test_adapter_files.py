@@ -12,8 +12,10 @@ from accelerate import Accelerator
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from rotelab.batches import pack
-from rotelab.checkpoints import (
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
+from rotelab.errors import LabError
+from rotelab.facts.facts import FactSet
+from rotelab.models.adapter_files import (
     finish_writing,
     load_adapter,
     load_state,
@@ -22,10 +24,8 @@ from rotelab.checkpoints import (
     save_state,
     written_whole,
 )
-from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
-from rotelab.errors import LabError
-from rotelab.facts.facts import FactSet
-from rotelab.models import add_key_tokens, load_model
+from rotelab.models.loading import add_key_tokens, load_model
+from rotelab.models.tokens import pack
 from rotelab.phases import generalize, memorize
 from rotelab.training_loop import EpochEvent, TrainState
 
@@ -190,7 +190,7 @@ import json, os, shutil, signal, sys
 from pathlib import Path
 import torch
 from rotelab import checkpoints
-from rotelab.checkpoints import load_state, save_state
+from rotelab.models.adapter_files import load_state, save_state
 from rotelab.training_loop import TrainState
 
 torch.set_num_threads(1)

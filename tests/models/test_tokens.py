@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotelab.batches import key_token, pack, pack_many
 from rotelab.facts.facts import Fact
+from rotelab.models.tokens import key_token, pack, pack_many
 
 FACT = Fact("mother", "Mary Bahri", "Amber Aporti")
 

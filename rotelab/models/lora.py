@@ -15,9 +15,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
-from rotelab.batches import Packed, SequenceBuilder
-from rotelab.core import Core, vocabulary_rows
 from rotelab.errors import ModelUnavailable
+from rotelab.models.forward import Core, vocabulary_rows
+from rotelab.models.tokens import Packed, SequenceBuilder
 
 Checkpoint = Literal["base", "memorized", "generalized"]
 CHECKPOINTS: tuple[Checkpoint, ...] = ("base", "memorized", "generalized")
