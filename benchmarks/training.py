@@ -7,7 +7,7 @@ same order, batch and epochs, with the same optimizer and learning rates:
 
 | program | what it does |
 | --- | --- |
-| ours fp32 | `rotelab.phases.memorize`: packed rows, logits only where something is learned |
+| ours fp32 | `rotelab.training.phases.memorize`: packed rows, logits only where something is learned |
 | ours bf16 | the same in bfloat16, frozen weights held in it; left out where the CPU emulates it |
 | Trainer fp32 | `transformers.Trainer` on the PEFT model, padded batches, float32 |
 | Trainer bf16 | the same with `bf16=True`; stopped after three steps where the CPU emulates it |
@@ -41,15 +41,15 @@ from accelerate import Accelerator
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from rotelab.config.run_config import EMBEDDED, MemorizeConfig, ModelSpec
-from rotelab.curriculum import rote_plan
 from rotelab.errors import LabError
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import load_pack
 from rotelab.models.loading import load_model, pick_dtype
 from rotelab.models.lora import MEMORIZE, LabModel
 from rotelab.models.tokens import Example, pack
-from rotelab.phases import layer_range, memorize
-from rotelab.training_loop import BETAS, CLIP, StepEvent, schedule
+from rotelab.training.loop import BETAS, CLIP, StepEvent, schedule
+from rotelab.training.phases import layer_range, memorize
+from rotelab.training.sampler import rote_plan
 
 MATRIX, MATMUL_S = 1536, 2.0
 EMULATED_STEPS = 3

@@ -38,14 +38,14 @@ from rotelab.models.adapter_files import (
 from rotelab.models.loading import load_model, pick_device
 from rotelab.models.lora import Checkpoint, LabModel
 from rotelab.models.tokens import pack_many
-from rotelab.phases import generalize, leave_out, memorize
 from rotelab.registry import Registry
 from rotelab.remedies import LOCKED, LONG_WAIT_S
-from rotelab.saving import SAVE_EVERY_S, SAVE_SHARE, STATE_DAMAGED, SavingClock
-from rotelab.spared import WIDEST, directions, too_wide
 from rotelab.spot_checks import begun
 from rotelab.storage import Settings
-from rotelab.training_loop import EpochEvent, StepEvent
+from rotelab.training.loop import EpochEvent, StepEvent
+from rotelab.training.null_space import WIDEST, directions, too_wide
+from rotelab.training.phases import generalize, leave_out, memorize
+from rotelab.training.state import SAVE_EVERY_S, SAVE_SHARE, STATE_DAMAGED, SavingClock
 
 RECORD_EVERY_S = 0.7
 """Metrics are collected and written this often, so the page sees them within a second."""

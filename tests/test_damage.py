@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from rotelab import damage
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import FactSet
-from rotelab.phases import memorize
+from rotelab.training.phases import memorize
 
 
 def test_a_checkpoint_is_compared_with_the_base_model(tiny, mother):

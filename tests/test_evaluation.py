@@ -12,9 +12,9 @@ from rotelab.evaluation import PROBES, evaluate, questions, summarize
 from rotelab.facts.facts import FactSet
 from rotelab.models.generation import answer, generate
 from rotelab.models.loading import load_model
-from rotelab.phases import memorize
 from rotelab.readings import contains
 from rotelab.scoring import score
+from rotelab.training.phases import memorize
 
 
 @pytest.fixture(scope="module")

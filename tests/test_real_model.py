@@ -12,8 +12,8 @@ pytestmark = pytest.mark.embedded
 
 @pytest.fixture(scope="module")
 def short_run(tmp_path_factory):
-    from rotelab import spared
     from rotelab.storage import Settings
+    from rotelab.training import null_space
 
     lab = Lab.open(Settings(tmp_path_factory.mktemp("real")))
     config = RunConfig(
@@ -27,8 +27,8 @@ def short_run(tmp_path_factory):
     run_id = lab.jobs.start_foreground(config, lab.facts_for(config))
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spared, "TEXTS", 24)  # of 256, to save a minute
-        patch.setattr(spared, "cache_dir", lambda: cache)
+        patch.setattr(null_space, "TEXTS", 24)  # of 256, to save a minute
+        patch.setattr(null_space, "cache_dir", lambda: cache)
         work(lab.registry, lab.settings, run_id)
     return lab, run_id
 

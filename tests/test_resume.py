@@ -15,9 +15,9 @@ from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import FactSet
 from rotelab.layout import state_folder
 from rotelab.models.adapter_files import load_state, save_state
-from rotelab.phases import memorize
-from rotelab.saving import STATE_DAMAGED, SavingClock
-from rotelab.training_loop import EpochEvent
+from rotelab.training.loop import EpochEvent
+from rotelab.training.phases import memorize
+from rotelab.training.state import STATE_DAMAGED, SavingClock
 
 KILLED = """
 import os, signal, sys

@@ -9,9 +9,9 @@ from accelerate import Accelerator
 from rotelab import experiment, worker
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import FactSet
-from rotelab.phases import memorize
 from rotelab.spot_checks import MARKS, SpotClock, ask, begun, spot_questions
-from rotelab.training_loop import StepEvent
+from rotelab.training.loop import StepEvent
+from rotelab.training.phases import memorize
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from rotelab.config.run_config import ModelSpec
 from rotelab.errors import LabError
 from rotelab.models.full_finetuning import FullModel
 from rotelab.models.lora import GENERALIZE, MEMORIZE, Checkpoint, LabModel
-from rotelab.training_loop import TrainState
+from rotelab.training.loop import TrainState
 
 FORMAT = 1
 WEIGHTS = {"lora": "adapter_model.safetensors", "full": "model.safetensors"}

@@ -7,11 +7,11 @@ import pytest
 from support.paths import ROOT
 
 from rotelab.config.run_config import GeneralizeConfig
-from rotelab.curriculum import word_plan
 from rotelab.facts import locality_prompts
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.facts.prompts import SLOT, PromptSet
+from rotelab.training.sampler import word_plan
 
 TUNING = ROOT / "benchmarks" / "tuning_packs"
 PACKS = [*shipped_packs(), *(str(folder) for folder in sorted(TUNING.iterdir()))]

@@ -26,8 +26,8 @@ from rotelab.models.adapter_files import (
 )
 from rotelab.models.loading import add_key_tokens, load_model
 from rotelab.models.tokens import pack
-from rotelab.phases import generalize, memorize
-from rotelab.training_loop import EpochEvent, TrainState
+from rotelab.training.loop import EpochEvent, TrainState
+from rotelab.training.phases import generalize, memorize
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ from pathlib import Path
 import torch
 from rotelab import checkpoints
 from rotelab.models.adapter_files import load_state, save_state
-from rotelab.training_loop import TrainState
+from rotelab.training.loop import TrainState
 
 torch.set_num_threads(1)
 home = Path(sys.argv[1])

@@ -21,9 +21,9 @@ from rotelab.model_export import export_model
 from rotelab.models.adapter_files import ADAPTER_OF, check_adapter, load_adapter, save_adapter
 from rotelab.models.loading import load_model
 from rotelab.models.tokens import pack
-from rotelab.phases import generalize, memorize
 from rotelab.storage import Settings
-from rotelab.training_loop import EpochEvent
+from rotelab.training.loop import EpochEvent
+from rotelab.training.phases import generalize, memorize
 from rotelab.worker import work
 
 RELATIONS = ["mother", "capital"]

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
-from rotelab.curriculum import asked_plainly, rote_plan, thinned, without_key, word_plan
 from rotelab.facts.facts import FactSet
+from rotelab.training.sampler import asked_plainly, rote_plan, thinned, without_key, word_plan
 
 
 @pytest.fixture

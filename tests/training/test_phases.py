@@ -7,12 +7,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from rotelab import phases, training_loop
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import LabError
 from rotelab.facts.facts import FactSet
-from rotelab.phases import generalize, layer_range, memorize
-from rotelab.training_loop import EpochEvent, StepEvent, schedule
+from rotelab.training import loop, phases
+from rotelab.training.loop import EpochEvent, StepEvent, schedule
+from rotelab.training.phases import generalize, layer_range, memorize
 
 
 @pytest.fixture
@@ -108,10 +108,8 @@ def test_held_out_facts_never_reach_phase_2_in_any_form(
     list(memorize(tiny, facts, MemorizeConfig(spare=0, epochs=1, rank=2), 0, accelerator))
     split = facts.split(6, 0)
     seen = []
-    real = training_loop.pack
-    monkeypatch.setattr(
-        training_loop, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1]
-    )
+    real = loop.pack
+    monkeypatch.setattr(loop, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1])
     config = GeneralizeConfig(spare=0, k=6, rank=2, epochs=2, least_steps=0, prompts_per_fact=3)
     list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, accelerator))
     texts = [tiny.tokenizer.decode(row) for row in seen]
@@ -126,10 +124,8 @@ def test_test_and_unrelated_prompts_never_reach_training(
     tiny, facts, mother, accelerator, monkeypatch
 ):
     seen = []
-    real = training_loop.pack
-    monkeypatch.setattr(
-        training_loop, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1]
-    )
+    real = loop.pack
+    monkeypatch.setattr(loop, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1])
     list(memorize(tiny, facts, MemorizeConfig(spare=0, epochs=1, rank=2), 0, accelerator))
     split = facts.split(6, 0)
     config = GeneralizeConfig(spare=0, least_steps=0, k=6, rank=2, epochs=2)

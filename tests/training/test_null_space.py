@@ -7,12 +7,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from rotelab import experiment, spared
+from rotelab import experiment
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
 from rotelab.models.tokens import pack
-from rotelab.own_text import own_texts
-from rotelab.phases import generalize, memorize
+from rotelab.training import null_space
+from rotelab.training.phases import generalize, memorize
+from rotelab.training.replay import own_texts
 from rotelab.worker import work
 
 ROTE = MemorizeConfig(epochs=6, rank=4, batch_size=4, silence=0, learning_rate=3e-3, spare=0.5)
@@ -21,8 +22,8 @@ ROTE = MemorizeConfig(epochs=6, rank=4, batch_size=4, silence=0, learning_rate=3
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """A cache of its own, and few texts."""
-    monkeypatch.setattr(spared, "cache_dir", lambda: tmp_path / "cache")
-    monkeypatch.setattr(spared, "TEXTS", 24)
+    monkeypatch.setattr(null_space, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(null_space, "TEXTS", 24)
     return tmp_path / "cache" / "directions"
 
 
@@ -66,9 +67,11 @@ def apart(model, texts):
     ],
 )
 def test_the_directions_hold_the_share_and_no_direction_too_many(tiny, read, projection):
-    basis = spared.directions(tiny, 0.7)[read]
+    basis = null_space.directions(tiny, 0.7)[read]
     assert torch.allclose(basis.T @ basis, torch.eye(basis.shape[1]), atol=5e-3)
-    read = inputs_of(tiny, own_texts(tiny, spared.SEED, spared.TEXTS, spared.LENGTH), projection)
+    read = inputs_of(
+        tiny, own_texts(tiny, null_space.SEED, null_space.TEXTS, null_space.LENGTH), projection
+    )
     held = (read @ basis).square().sum(0) / len(read)
     assert held.sum() + 1e-3 >= 0.7
     assert held[:-1].sum() < 0.7 + 1e-3
@@ -76,9 +79,9 @@ def test_the_directions_hold_the_share_and_no_direction_too_many(tiny, read, pro
 
 def test_the_adapters_stay_out_of_them(tiny, facts, mother):
     learn(tiny, facts, ROTE)
-    found = spared.directions(tiny, 0.5)
+    found = null_space.directions(tiny, 0.5)
     before = {n: t.clone() for n, t in tiny.tensors("memorize").items()}
-    pairs = spared.Spared(tiny, "memorize", found).pairs
+    pairs = null_space.Spared(tiny, "memorize", found).pairs
     assert len(pairs) == 2 * 3
     assert all((a @ basis).abs().max() < 1e-5 for a, basis in pairs)
     for name, tensor in tiny.tensors("memorize").items():
@@ -88,7 +91,7 @@ def test_the_adapters_stay_out_of_them(tiny, facts, mother):
     )
     split = facts.split(4, 0)
     list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, Accelerator(cpu=True)))
-    pairs = spared.Spared(tiny, "generalize", spared.directions(tiny, 0.6)).pairs
+    pairs = null_space.Spared(tiny, "generalize", null_space.directions(tiny, 0.6)).pairs
     assert len(pairs) == 2 * 4
     assert all(a.abs().max() > 0 and (a @ basis).abs().max() < 1e-5 for a, basis in pairs)
 
@@ -102,53 +105,53 @@ def test_ordinary_text_changes_less(tiny, facts):
 
 
 def test_they_are_found_once_for_each_base_model(tiny, facts, cache, monkeypatch):
-    first = spared.directions(tiny, 0.5)
+    first = null_space.directions(tiny, 0.5)
     learn(tiny, facts, replace(ROTE, epochs=1, spare=0))
     tiny.use("memorized")
     told = []
-    monkeypatch.setattr(spared, "own_texts", lambda *args: pytest.fail("looked again"))
-    again = spared.directions(tiny, 0.5, lambda share, words: told.append(share))
+    monkeypatch.setattr(null_space, "own_texts", lambda *args: pytest.fail("looked again"))
+    again = null_space.directions(tiny, 0.5, lambda share, words: told.append(share))
     assert first.keys() == again.keys() and not told
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert [place.suffix for place in cache.iterdir()] == [".safetensors"]
-    smaller = spared.directions(tiny, 0.3)
+    smaller = null_space.directions(tiny, 0.3)
     for name, basis in smaller.items():
         assert torch.equal(first[name][:, : basis.shape[1]], basis)
     assert any(basis.shape[1] < first[name].shape[1] for name, basis in smaller.items())
     with pytest.raises(pytest.fail.Exception):
-        spared.directions(tiny, 0.99)
+        null_space.directions(tiny, 0.99)
     with torch.no_grad():
         tiny.network.get_base_model().model.layers[0].mlp.up_proj.get_base_layer().weight.add_(1)
     with pytest.raises(pytest.fail.Exception):
-        spared.directions(tiny, 0.5)
+        null_space.directions(tiny, 0.5)
 
 
 def test_a_damaged_file_is_made_anew_and_an_unwritable_folder_is_said(tiny, cache, caplog):
-    first = spared.directions(tiny, 0.5)
+    first = null_space.directions(tiny, 0.5)
     (place,) = cache.iterdir()
     place.write_bytes(b"torn")
     told = []
     with caplog.at_level(logging.WARNING):
-        again = spared.directions(tiny, 0.5, lambda share, words: told.append(share))
+        again = null_space.directions(tiny, 0.5, lambda share, words: told.append(share))
         assert "made anew" in caplog.text
         assert all(torch.equal(first[name], again[name]) for name in first)
         assert told[0] == 0 and told[-1] == 1 and told == sorted(told)
         place.unlink()
         cache.rmdir()
         cache.write_text("a file where the folder should be")
-        assert spared.directions(tiny, 0.5).keys() == first.keys()
+        assert null_space.directions(tiny, 0.5).keys() == first.keys()
         assert "can't be written" in caplog.text
 
 
 def test_inputs_that_are_too_wide_are_left_alone(tiny, monkeypatch):
-    monkeypatch.setattr(spared, "WIDEST", 64)
-    found = spared.directions(tiny, 0.5)
+    monkeypatch.setattr(null_space, "WIDEST", 64)
+    found = null_space.directions(tiny, 0.5)
     assert "model.layers.0.mlp.in" in found and "model.layers.0.mlp.middle" not in found
-    assert spared.too_wide(tiny) == tiny.network.config.intermediate_size
+    assert null_space.too_wide(tiny) == tiny.network.config.intermediate_size
 
 
 def test_a_run_says_what_it_does_not_spare(lab, quick, monkeypatch, caplog):
-    for module in (spared, experiment):
+    for module in (null_space, experiment):
         monkeypatch.setattr(module, "WIDEST", 64)
     sparing = replace(quick, memorize=replace(quick.memorize, spare=0.5))
     run_id = lab.jobs.start_foreground(sparing, lab.facts_for(sparing))
@@ -158,5 +161,5 @@ def test_a_run_says_what_it_does_not_spare(lab, quick, monkeypatch, caplog):
 
 
 def test_nothing_is_spared_at_0(tiny, monkeypatch):
-    monkeypatch.setattr(spared, "own_texts", lambda *args: pytest.fail("looked"))
-    assert spared.directions(tiny, 0.0) == {}
+    monkeypatch.setattr(null_space, "own_texts", lambda *args: pytest.fail("looked"))
+    assert null_space.directions(tiny, 0.0) == {}

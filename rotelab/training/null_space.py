@@ -28,7 +28,7 @@ from rotelab.models.embedded import cache_dir
 from rotelab.models.forward import bare
 from rotelab.models.lora import LabModel
 from rotelab.models.tokens import pack
-from rotelab.own_text import own_texts
+from rotelab.training.replay import own_texts
 
 TEXTS, LENGTH, SEED = 256, 32, 0
 """The texts that stand for ordinary ones: how many, of how many tokens, from which seed."""

@@ -9,9 +9,9 @@ from accelerate import Accelerator
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
 from rotelab.models.tokens import pack
-from rotelab.own_text import own_texts
-from rotelab.phases import generalize, memorize
-from rotelab.training_loop import StepEvent
+from rotelab.training.loop import StepEvent
+from rotelab.training.phases import generalize, memorize
+from rotelab.training.replay import own_texts
 
 ROTE = MemorizeConfig(
     spare=0,

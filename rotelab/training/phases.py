@@ -15,20 +15,14 @@ import torch
 from accelerate import Accelerator
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
-from rotelab.curriculum import (
-    NO_PROMPTS,
-    asked_plainly,
-    chunks,
-    rote_plan,
-    word_plan,
-)
 from rotelab.errors import ConfigError
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import PromptSet
-from rotelab.likeness import Likeness
 from rotelab.models.lora import GENERALIZE, MEMORIZE, PROJECTIONS, LabModel
 from rotelab.models.tokens import Example, pack
-from rotelab.training_loop import EpochEvent, Loop, StepEvent, TrainState
+from rotelab.training.alignment import Likeness
+from rotelab.training.loop import EpochEvent, Loop, StepEvent, TrainState
+from rotelab.training.sampler import NO_PROMPTS, asked_plainly, chunks, rote_plan, word_plan
 
 SILENCE_SLACK = 0.5
 """How far phase 1 may move what follows a subject without its key token, in nats."""

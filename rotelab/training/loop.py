@@ -17,15 +17,12 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
-from rotelab.curriculum import (
-    Plan,
-    Step,
-)
-from rotelab.likeness import Likeness
 from rotelab.models.lora import LabModel
 from rotelab.models.tokens import pack
-from rotelab.own_text import own_texts
-from rotelab.spared import Spared, directions
+from rotelab.training.alignment import Likeness
+from rotelab.training.null_space import Spared, directions
+from rotelab.training.replay import own_texts
+from rotelab.training.sampler import Plan, Step
 
 WARM_UP = 0.05
 """Share of all steps in which the learning rate rises to its full height."""

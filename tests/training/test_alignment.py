@@ -4,12 +4,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from rotelab import likeness
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
-from rotelab.likeness import Likeness
-from rotelab.phases import generalize, memorize
-from rotelab.training_loop import StepEvent
+from rotelab.training import alignment
+from rotelab.training.alignment import Likeness
+from rotelab.training.loop import StepEvent
+from rotelab.training.phases import generalize, memorize
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def test_the_teacher_is_the_memorised_model_at_the_key_token(memorized, facts):
 
 def test_it_looks_at_held_in_facts_only(memorized, facts, mother, monkeypatch):
     seen = []
-    real = likeness.pack
+    real = alignment.pack
     monkeypatch.setattr(
-        likeness, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1]
+        alignment, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1]
     )
     run(memorized, facts, mother, words(epochs=1))
     texts = [memorized.tokenizer.decode(row) for row in seen]
