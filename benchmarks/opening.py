@@ -149,7 +149,7 @@ def computed(settings: Settings, run: RunRow) -> float:
     Raises:
         LabError: the run's adapters are missing or damaged.
     """
-    from rotelab import lens, representations
+    from rotelab.evaluation import logit_lens, representations
 
     began = time.monotonic()
     subject = Subject(run, {}, settings)
@@ -161,7 +161,7 @@ def computed(settings: Settings, run: RunRow) -> float:
             with model.using(checkpoint):
                 states = representations.hidden_states(model, views)
                 representations.similarities(states, views)
-                lens.readings(model, states, views, subject.pack.facts)
+                logit_lens.readings(model, states, views, subject.pack.facts)
     return time.monotonic() - began
 
 

@@ -9,7 +9,7 @@ is ranked among its candidates, by three programs that are given the same tokens
 | --- | --- |
 | naive | one forward pass of prompt + candidate for each candidate, batch of one |
 | padded | one forward pass for each fact, all its candidates in one padded batch |
-| ours | `rotelab.choice`: `choose` for the verdict alone, `distribution` for every sum |
+| ours | `rotelab.evaluation.multiple_choice`: `choose` for the verdict alone, `distribution` for every sum |
 
 The two plain ones are spared what plain code would often pay: adapters are merged into the weights,
 and logits are computed only where the candidate's tokens are predicted. The base model is where
@@ -36,9 +36,9 @@ import torch
 from peft.tuners.trainable_tokens import TrainableTokensLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from rotelab.candidates import candidate_sets
-from rotelab.choice import TIE, Tokens, choose, distribution
 from rotelab.errors import LabError
+from rotelab.evaluation.candidates import candidate_sets
+from rotelab.evaluation.multiple_choice import TIE, Tokens, choose, distribution
 from rotelab.layout import adapter_folder
 from rotelab.models.adapter_files import ADAPTER_OF, load_adapter
 from rotelab.models.loading import load_model

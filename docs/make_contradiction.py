@@ -32,7 +32,7 @@ NEEDED = 6
 
 def known(facts: FactSet) -> dict[Fact, int]:
     """In how many wordings the embedded model answers each fact rightly at once."""
-    from rotelab.evaluation import Question, evaluate
+    from rotelab.evaluation.probes import Question, evaluate
     from rotelab.facts.prompts import parse_prompts
     from rotelab.models.loading import load_model
 

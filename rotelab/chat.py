@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from rotelab.errors import LabError
-from rotelab.judging import NO_VERDICT, Verdict, asked_fact, judge, key_relation
+from rotelab.evaluation.grading import NO_VERDICT, Verdict, asked_fact, judge, key_relation
 from rotelab.layout import adapter_folder
 from rotelab.registry import CHECKPOINTS, Checkpoint, Registry, RunRow
 from rotelab.storage import Settings
@@ -234,7 +234,7 @@ class Chat:
     def _evidence(
         self, run: RunRow, model: LabModel, checkpoint: Checkpoint, text: str, fact: Fact
     ) -> Evidence:
-        from rotelab.choice import rank
+        from rotelab.evaluation.multiple_choice import rank
 
         objects = list(dict.fromkeys(f.object for f in run.pack.facts
                                      if f.relation == fact.relation and f.object != fact.object)

@@ -19,10 +19,12 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from rotelab import damage, evaluation, inside, representations, sharing, spot_checks
+from rotelab import inside, sharing
 from rotelab import registry as rows
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import RunStopped
+from rotelab.evaluation import forgetting, probes, representations, spot_checks
+from rotelab.evaluation.spot_checks import begun
 from rotelab.facts.facts import Split
 from rotelab.facts.packs import Pack
 from rotelab.layout import adapter_folder, state_folder
@@ -40,7 +42,6 @@ from rotelab.models.lora import Checkpoint, LabModel
 from rotelab.models.tokens import pack_many
 from rotelab.registry import Registry
 from rotelab.remedies import LOCKED, LONG_WAIT_S
-from rotelab.spot_checks import begun
 from rotelab.storage import Settings
 from rotelab.training.loop import EpochEvent, StepEvent
 from rotelab.training.null_space import WIDEST, directions, too_wide
@@ -169,7 +170,7 @@ class _Experiment:
         with self.accelerator.main_process_first():  # the others find the model in the cache
             self.model = load_model(spec, relations, seed, self._provisioning, self.config.method)
         about = (self.model, self.facts, self.split, self.pack.prompts)
-        self.asked = evaluation.questions(*about, self.config.evaluation, seed)
+        self.asked = probes.questions(*about, self.config.evaluation, seed)
         self.views = representations.viewpoints(*about, seed)
         self.spots = spot_checks.spot_questions(*about, seed)
         if self.accelerator.is_main_process:
@@ -299,11 +300,11 @@ class _Experiment:
             message = f"Asking the model {words.get(checkpoint, 'after both phases')}"
             phase = f"evaluate {checkpoint}"
             self.recorder.say(message, force=True, phase=phase, epoch=None, epochs=None)
-            found: list[evaluation.Prediction] = []
+            found: list[probes.Prediction] = []
             settings = self.config.evaluation
             share = self._evaluation_cost / max(1, len(self.asked))
             with self.model.using(checkpoint):
-                for predictions in evaluation.evaluate(self.model, self.asked, settings):
+                for predictions in probes.evaluate(self.model, self.asked, settings):
                     found += predictions
                     self.recorder.say(message, cost=share * len(predictions), phase=phase)
                     if self.recorder.stop:
@@ -366,10 +367,9 @@ class _Experiment:
         self.registry.add_spot_answers(self.run_id, answers)
         self.recorder.metric(event, "spot_seconds", asking.spent)
 
-    def _record_evaluation(self, checkpoint, found: list[evaluation.Prediction]) -> None:
+    def _record_evaluation(self, checkpoint, found: list[probes.Prediction]) -> None:
         scores = {
-            probe: rows.Score(**asdict(score))
-            for probe, score in evaluation.summarize(found).items()
+            probe: rows.Score(**asdict(score)) for probe, score in probes.summarize(found).items()
         }
         predictions = [
             rows.Prediction(
@@ -388,14 +388,14 @@ class _Experiment:
                 contains=p.contains,
                 generated=p.generated,
             )
-            for p in sorted(found, key=lambda p: (evaluation.PROBES.index(p.probe), p.fact))
+            for p in sorted(found, key=lambda p: (probes.PROBES.index(p.probe), p.fact))
         ]
         self.registry.add_evaluation(self.run_id, checkpoint, scores, predictions)
         if checkpoint == "base":
             self._warn_of_known(predictions)
 
     def _look_at_damage(self, checkpoint: Checkpoint) -> None:
-        found = damage.measure(self.model)
+        found = forgetting.measure(self.model)
         quiz = sum(found.right) / len(found.right)
         row = rows.Damage(
             checkpoint, found.perplexity, found.tokens, quiz, len(found.right), found.divergence,
@@ -406,7 +406,7 @@ class _Experiment:
             return
         before = self.registry.damage(self.run_id).get("base")
         if before and (
-            words := damage.warning(before.quiz, quiz, before.perplexity, found.perplexity)
+            words := forgetting.warning(before.quiz, quiz, before.perplexity, found.perplexity)
         ):
             self.registry.add_warning(self.run_id, words)
 
@@ -452,7 +452,7 @@ class _Experiment:
         """What is left of the run costs, in scored tokens; for the progress bar."""
         ids = [question.example.ids for question in self.asked]
         packed = pack_many(ids, self.config.evaluation.batch_tokens)
-        more = evaluation.reading_cost(self.asked, self.config.evaluation) * len(self.asked)
+        more = probes.reading_cost(self.asked, self.config.evaluation) * len(self.asked)
         self._evaluation_cost = sum(row.ids.shape[1] for _, row in packed) + more
         rote = sum(len(self.model.builder.rote(f, 0).ids) for f in self.facts)
         words, key = 21.0, rote / len(self.facts)

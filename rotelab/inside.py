@@ -14,13 +14,13 @@ from dataclasses import astuple
 import numpy as np
 from safetensors.numpy import save_file
 
-from rotelab import lens, representations
+from rotelab.evaluation import logit_lens, representations
+from rotelab.evaluation.representations import Viewpoint
 from rotelab.facts.facts import FactSet
 from rotelab.layout import states_file
 from rotelab.models.adapter_files import ADAPTER_OF, flush
 from rotelab.models.lora import Checkpoint, LabModel
 from rotelab.registry import LensReading, Registry, Similarity, WeightChange
-from rotelab.representations import Viewpoint
 from rotelab.storage import Settings
 
 LAYER = re.compile(r"\.(\d+)\.")
@@ -79,7 +79,7 @@ def record_lens(
         UnknownRun: there is no such run.
         LabError: the registry can't be written.
     """
-    seen = lens.readings(model, states, views, facts)
+    seen = logit_lens.readings(model, states, views, facts)
     registry.add_lens(run_id, [LensReading(checkpoint, *astuple(reading)) for reading in seen])
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rotelab.errors import LabError
+from rotelab.evaluation.pca import kept_states
 from rotelab.layout import adapter_folder
-from rotelab.projections import kept_states
 from rotelab.registry import CHECKPOINTS, Checkpoint, Registry, RunRow
 from rotelab.storage import Settings
 
@@ -59,9 +59,9 @@ def complete(registry: Registry, settings: Settings, run_id: str) -> None:
     _yield_device(registry, run)
     # torch takes seconds to import: only when first needed.
     from rotelab import inside
+    from rotelab.evaluation.representations import viewpoints
     from rotelab.models.adapter_files import ADAPTER_OF, load_adapter
     from rotelab.models.loading import load_model
-    from rotelab.representations import viewpoints
 
     relations = [relation.name for relation in run.pack.facts.relations]
     model = load_model(run.config.model, relations, run.config.seed, method=run.config.method)

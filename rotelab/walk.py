@@ -17,13 +17,13 @@ from pathlib import Path
 from rotelab.bundles import import_bundle
 from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import InputError, LabError
+from rotelab.evaluation.answer_match import contains
 from rotelab.facts import synthetic
 from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, FactSet, parse_fact_rows, parse_facts
 from rotelab.facts.packs import Pack, load_pack
 from rotelab.facts.prompts import SLOT
 from rotelab.lab import Lab
-from rotelab.readings import contains
 from rotelab.registry import CHECKPOINTS, RunRow
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "walk"

@@ -18,9 +18,9 @@ from support.taught import taught_run
 from rotelab import bundle_archive
 from rotelab.bundles import ADAPTER_FILES, export_run, import_bundle
 from rotelab.errors import InputError, LabError, UnknownRun
+from rotelab.evaluation.pca import project
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
-from rotelab.projections import project
 from rotelab.registry import FactRecall, Metric, Prediction, Score, Similarity
 from rotelab.registry_database import migrations
 from rotelab.storage import Settings

@@ -13,15 +13,15 @@ from rotelab import chat as chat_module
 from rotelab.chat import Verdict, example_questions, judge, prompt_ids, talk_ids
 from rotelab.config.run_config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
+from rotelab.evaluation.grading import asked_fact
+from rotelab.evaluation.loglikelihood import score
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack
 from rotelab.facts.prompts import PromptSet, PromptTemplate
-from rotelab.judging import asked_fact
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
 from rotelab.models.generation import generate
 from rotelab.models.loading import load_model
-from rotelab.scoring import score
 from rotelab.storage import Settings
 
 CHECKPOINTS = ("base", "memorized", "generalized")

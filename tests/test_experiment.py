@@ -12,7 +12,7 @@ from safetensors import safe_open
 from rotelab import experiment, worker
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import RunStopped
-from rotelab.evaluation import PROBES
+from rotelab.evaluation.probes import PROBES
 from rotelab.experiment import run_experiment
 from rotelab.jobs_processes import until
 from rotelab.layout import adapter_folder, state_folder, states_file

@@ -15,9 +15,10 @@ from support.taught import K, taught_pack, taught_run
 from test_cli import rotelab
 
 import rotelab.experiments as experiments_package
-from rotelab import cli_experiments, damage, experimenting
+from rotelab import cli_experiments, experimenting
 from rotelab.config.run_config import RunConfig, with_setting
 from rotelab.errors import LabError, UnknownRun
+from rotelab.evaluation import forgetting
 from rotelab.experimenting import begin, carry_out, result_of, running
 from rotelab.experiments import experiment, experiments
 from rotelab.experiments.depth import EPOCHS, OTHER_RATES, Depth
@@ -320,15 +321,15 @@ def test_languages_asks_the_same_facts_in_all_of_them(taught):
 
 def test_damage_counts_what_the_base_model_loses(taught, monkeypatch):
     lab, run_id = taught
-    prose, asked, neutral = damage.texts()
+    prose, asked, neutral = forgetting.texts()
     assert 500 < sum(len(p.split()) for p in prose) < 700 and len(prose) == 6
     assert len(asked) > 50 and len(neutral) == 40
     assert len({prompt for prompt, _ in asked}) == len(asked)
     few = (prose[:1], asked[:4], neutral[:3])
-    monkeypatch.setattr(damage, "texts", lambda: few)
+    monkeypatch.setattr(forgetting, "texts", lambda: few)
     # The tiny model knows nothing; so that something can be lost, the base is made to know two.
     told = iter([[True, True, False, False], [True] * 4, [False, True, True, False]])
-    monkeypatch.setattr(damage, "answered", lambda model, asked: next(told))
+    monkeypatch.setattr(forgetting, "answered", lambda model, asked: next(told))
     experiment_id = begin(lab, "damage", run_id)
     carry_out(lab, experiment_id)
     found = result_of(lab.registry.experiment_row(experiment_id))
@@ -363,13 +364,13 @@ def test_perplexity_and_divergence_are_what_one_pass_at_a_time_gives(tiny):
         nats -= float(ours[:-1].gather(1, ids[1:, None]).sum())
         kl += float((base.exp() * (base - ours)).sum(-1)[1:].sum())
         count += len(ids) - 1
-    perplexity, tokens = damage.perplexity_of(tiny, texts)
+    perplexity, tokens = forgetting.perplexity_of(tiny, texts)
     assert tokens == count and perplexity == pytest.approx(math.exp(nats / count), rel=1e-4)
     # What two prompts begin with alike is one place, looked at once.
-    alone = [damage.divergence_of(tiny, [text]) for text in texts]
+    alone = [forgetting.divergence_of(tiny, [text]) for text in texts]
     assert sum(n for _, n in alone) == count
     assert sum(mean * n for mean, n in alone) == pytest.approx(kl, rel=1e-3)
-    assert damage.divergence_of(tiny, texts)[1] < count
+    assert forgetting.divergence_of(tiny, texts)[1] < count
 
 
 def test_a_setting_beside_a_run_is_refused(lab):

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from support.taught import K, taught_pack, taught_run
 
-from rotelab import damage, evaluation
 from rotelab.config.recipes import applied
 from rotelab.config.run_config import with_setting
 from rotelab.errors import LabError
-from rotelab.evaluation import Prediction, evaluate
+from rotelab.evaluation import forgetting, probes
+from rotelab.evaluation.probes import Prediction, evaluate
 from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, baselines, in_context, reversal
 from rotelab.facts.facts import Fact
@@ -50,8 +50,8 @@ def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, mo
     some = {name: baselines.RECIPES[name] for name in names}
     assert len(baselines.RECIPES) == 8
     monkeypatch.setattr(baselines, "RECIPES", some)
-    prose, asked, neutral = damage.texts()
-    monkeypatch.setattr(damage, "texts", lambda: (prose[:1], asked[:3], neutral[:2]))
+    prose, asked, neutral = forgetting.texts()
+    monkeypatch.setattr(forgetting, "texts", lambda: (prose[:1], asked[:3], neutral[:2]))
     base = replace(quick, generalize=replace(quick.generalize, learning_rate=0.5))
     arms = baselines.arms(base)
     looking = with_setting(base, "evaluation.damage=true")
@@ -107,7 +107,7 @@ def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, mo
             yield [replace(p, chosen=p.fact % 2 == 0) for p in some]
 
     real_one = baselines._in_context
-    monkeypatch.setattr(evaluation, "evaluate", half_right)
+    monkeypatch.setattr(probes, "evaluate", half_right)
     subject = Subject(first, lab.registry.scores(first.id), lab.settings)
     monkeypatch.setattr(baselines, "_in_context", lambda *_: [])
     (told,) = baselines.compare([subject]).rows
@@ -116,7 +116,7 @@ def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, mo
     for s in told.scores:
         even = [p.fact_index % 2 == 0 for p in asked if p.probe == s.probe]
         assert (s.choice, s.choices) == (sum(even) / len(even), len(even))
-    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(probes, "evaluate", evaluate)
     monkeypatch.setattr(baselines, "_in_context", real_one)
 
     # One whose tokens nobody counted, and one that nobody looked at for damage.

@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 from support.taught import keep_states
 
 from rotelab.errors import LabError
+from rotelab.evaluation.pca import kept_layers, project
 from rotelab.layout import states_file
 from rotelab.plots.export import of_run
 from rotelab.plots.lens import change_bars, first_layer, lens_curves, most_changed
@@ -21,7 +22,6 @@ from rotelab.plots.representations import (
     similarity_heatmap,
 )
 from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, ROLE_COLOURS, TEXT
-from rotelab.projections import kept_layers, project
 from rotelab.registry import LensReading, Similarity, WeightChange
 from rotelab.storage import Settings
 

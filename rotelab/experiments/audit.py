@@ -274,7 +274,7 @@ def _looked_at(
 ) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
     """Object probability and closeness to the key token of every question, by checkpoint."""
     from rotelab.config.run_config import EvaluationConfig
-    from rotelab.evaluation import Question, evaluate
+    from rotelab.evaluation.probes import Question, evaluate
 
     settings = EvaluationConfig(batch_tokens=subject.config.evaluation.batch_tokens)
     likely: dict[str, list[float]] = {}
@@ -299,7 +299,7 @@ def _looked_at(
 
 def _cosines(model: LabModel, asked: Sequence[tuple[str, Fact, str]]) -> np.ndarray:
     """Each question's likeness to its fact behind the key token, mean over the upper layers."""
-    from rotelab.representations import Viewpoint, hidden_states
+    from rotelab.evaluation.representations import Viewpoint, hidden_states
 
     build = model.builder
     facts = list(dict.fromkeys(fact for _, fact, _ in asked))

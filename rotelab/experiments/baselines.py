@@ -223,7 +223,7 @@ def compare(subjects: Sequence[Subject]) -> Baselines:
 
 def _choosing(subject: Subject) -> dict[str, tuple[float, int]]:
     """Of each probe the share whose object an arm ranks first, and of how many questions."""
-    from rotelab.evaluation import evaluate, questions
+    from rotelab.evaluation.probes import evaluate, questions
 
     config, seed = subject.config, subject.config.seed
     with subject.model() as model:
@@ -247,7 +247,7 @@ def _in_context(subject: Subject, base: Beside) -> list[Row]:
     """The base model with facts in its prompt; none where phase 2 taught them all in words, or
     where the prompts are too long for the model."""
     from rotelab.config.run_config import EvaluationConfig
-    from rotelab.evaluation import evaluate
+    from rotelab.evaluation.probes import evaluate
 
     facts = list(subject.split.held_out)
     if not facts:

@@ -181,7 +181,7 @@ def true_objects() -> dict[tuple[str, str], str]:
 
 def _asked(subject: Subject, checkpoints: Sequence[Checkpoint]) -> list[Row]:
     from rotelab.config.run_config import EvaluationConfig
-    from rotelab.evaluation import Question, evaluate
+    from rotelab.evaluation.probes import Question, evaluate
 
     prompts, known = _prompts(subject), true_objects()
     names = [fact.object for fact in subject.pack.facts]

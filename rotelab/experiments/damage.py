@@ -103,7 +103,7 @@ class Damage:
 
 def measure(subject: Subject) -> Damage:
     """Reads the text, asks the quiz and compares with the base model, at each checkpoint."""
-    from rotelab import damage
+    from rotelab.evaluation import forgetting
 
     found = []
     with subject.model() as model:
@@ -111,7 +111,7 @@ def measure(subject: Subject) -> Damage:
             name = CHECKPOINT_NAMES[checkpoint].lower()
             subject.watch(place / 3, f"reading with the {name} model")
             with model.using(checkpoint):
-                found.append(damage.measure(model))
+                found.append(forgetting.measure(model))
     rows = [
         Row(checkpoint, m.perplexity, sum(m.right) / len(m.right), m.divergence)
         for checkpoint, m in zip(CHECKPOINTS, found, strict=True)
@@ -119,7 +119,7 @@ def measure(subject: Subject) -> Damage:
     lost = [
         prompt
         for (prompt, _), before, after in zip(
-            damage.texts()[1], found[0].right, found[-1].right, strict=True
+            forgetting.texts()[1], found[0].right, found[-1].right, strict=True
         )
         if before and not after
     ]

@@ -19,7 +19,7 @@ from rotelab.plots.style import HATCHED, styled
 from rotelab.report import Table
 
 if TYPE_CHECKING:
-    from rotelab.evaluation import Question
+    from rotelab.evaluation.probes import Question
     from rotelab.models.lora import LabModel
 
 SIZES = (1, 5, 20, 100)
@@ -141,7 +141,7 @@ def measure(subject: Subject) -> InContext:
         LabError: phase 2 taught all facts in words, so there is none to ask.
     """
     from rotelab.config.run_config import EvaluationConfig
-    from rotelab.evaluation import evaluate
+    from rotelab.evaluation.probes import evaluate
 
     held_out = subject.split.held_out
     if not held_out:
@@ -201,8 +201,8 @@ def asked_with(
     Raises:
         ConfigError: not enough candidates can be found for a relation.
     """
-    from rotelab.candidates import candidate_sets
-    from rotelab.evaluation import Question
+    from rotelab.evaluation.candidates import candidate_sets
+    from rotelab.evaluation.probes import Question
 
     builder, prompts, seed = model.builder, subject.pack.prompts, subject.config.seed
     known = list(subject.pack.facts)

@@ -89,7 +89,7 @@ def measure(subject: Subject) -> Languages:
         LabError: there are no wordings in other languages for any of the run's relations.
     """
     from rotelab.config.run_config import EvaluationConfig
-    from rotelab.evaluation import Question, evaluate
+    from rotelab.evaluation.probes import Question, evaluate
 
     wordings = wordings_of(subject)
     facts = [f for f in subject.split.held_out or subject.split.held_in if f.relation in wordings]

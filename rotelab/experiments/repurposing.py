@@ -213,7 +213,7 @@ def _asked(
     states: dict[Checkpoint, tuple[str, int]],
 ) -> list[Row]:
     from rotelab.config.run_config import EvaluationConfig
-    from rotelab.evaluation import Question, evaluate
+    from rotelab.evaluation.probes import Question, evaluate
 
     settings = EvaluationConfig(batch_tokens=subject.config.evaluation.batch_tokens)
     rows, done = [], 0

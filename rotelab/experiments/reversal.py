@@ -23,7 +23,7 @@ from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.report import Table
 
 if TYPE_CHECKING:
-    from rotelab.evaluation import Prediction, Question
+    from rotelab.evaluation.probes import Prediction, Question
     from rotelab.models.lora import LabModel
 
 SLOT = "{object}"
@@ -158,7 +158,7 @@ def _facts(subject: Subject) -> list[Fact]:
 
 def _asked(subject: Subject, checkpoints: Sequence[Checkpoint]) -> list[Row]:
     """One arm at some checkpoints."""
-    from rotelab.evaluation import evaluate
+    from rotelab.evaluation.probes import evaluate
 
     config = EvaluationConfig(candidates=USUAL_CANDIDATES)
     epochs, rows = subject.config.memorize.epochs, []
@@ -209,7 +209,7 @@ def questions(
     An object may have several subjects: each stands among the wrong ones alone, so whichever the
     model prefers, it is never counted as beaten by another right one.
     """
-    from rotelab.evaluation import Question
+    from rotelab.evaluation.probes import Question
 
     builder, asked = model.builder, []
     for relation, name in dict.fromkeys((fact.relation, fact.object) for fact in facts):

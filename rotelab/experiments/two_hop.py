@@ -22,7 +22,7 @@ from rotelab.plots.rounds import over_rounds
 from rotelab.report import Table
 
 if TYPE_CHECKING:
-    from rotelab.evaluation import Question
+    from rotelab.evaluation.probes import Question
     from rotelab.models.lora import LabModel
 
 FIRST, SECOND = "mother", "educated_at"
@@ -184,7 +184,7 @@ def compare(subjects: Sequence[Subject]) -> TwoHop:
 
 
 def _asked(subject: Subject) -> list[Row]:
-    from rotelab.evaluation import evaluate
+    from rotelab.evaluation.probes import evaluate
 
     known, rounds = chains(subject), subject.config.memorize.epochs
     plain = EvaluationConfig(batch_tokens=subject.config.evaluation.batch_tokens)
@@ -229,8 +229,8 @@ def questions(model: LabModel, subject: Subject, known: Sequence[Chain]) -> list
     Raises:
         ConfigError: not so many candidates can be found.
     """
-    from rotelab.candidates import candidate_sets
-    from rotelab.evaluation import Question
+    from rotelab.evaluation.candidates import candidate_sets
+    from rotelab.evaluation.probes import Question
 
     build, pack, seed = model.builder, subject.pack, subject.config.seed
     facts = FactSet(two.second for two in known)

@@ -7,6 +7,7 @@ import html
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rotelab.evaluation.pca import Projection
 from rotelab.plots.export import with_table
 from rotelab.plots.representations import titles_apart
 from rotelab.plots.style import (
@@ -18,7 +19,6 @@ from rotelab.plots.style import (
     ROLE_NAMES,
     styled,
 )
-from rotelab.projections import Projection
 
 
 def pca_panels(projection: Projection) -> go.Figure:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rotelab.chat import Reply, Turns
-from rotelab.judging import Verdict
+from rotelab.evaluation.grading import Verdict
 from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint
 from rotelab.ui.common import CHECKPOINT_HINTS, ago, checkpoint_badge, escape
 

@@ -12,6 +12,7 @@ import gradio as gr
 from rotelab import late_look
 from rotelab.config.sweep_grid import label_of
 from rotelab.errors import LabError
+from rotelab.evaluation.pca import kept_layers, project
 from rotelab.lab import Lab
 from rotelab.plots.export import of_run
 from rotelab.plots.pca import pca_moving, pca_panels
@@ -23,7 +24,6 @@ from rotelab.plots.representations import (
     similarity_heatmap,
 )
 from rotelab.plots.style import CHECKPOINT_NAMES
-from rotelab.projections import kept_layers, project
 from rotelab.registry import RunRow, Similarity
 from rotelab.ui import representations_words as words
 from rotelab.ui.common import bound, checkpoint_badge, escape

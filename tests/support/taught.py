@@ -44,10 +44,10 @@ def taught_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> st
     import torch
     from accelerate import Accelerator
 
+    from rotelab.evaluation.representations import viewpoints
     from rotelab.inside import look_inside, record_changes
     from rotelab.models.adapter_files import ADAPTER_OF, save_adapter
     from rotelab.models.loading import load_model
-    from rotelab.representations import viewpoints
     from rotelab.training.phases import generalize, memorize
 
     torch.set_num_threads(1)

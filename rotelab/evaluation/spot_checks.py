@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rotelab.evaluation.answer_match import begins
 from rotelab.facts.facts import FactSet, Split
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.generation import answers
 from rotelab.models.lora import LabModel
-from rotelab.readings import begins
 
 LONGEST = 12
 """Most tokens of an answer."""

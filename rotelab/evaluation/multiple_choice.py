@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import torch
 
+from rotelab.evaluation.loglikelihood import Scored
 from rotelab.models.kv_cache import GrowingRow
 from rotelab.models.lora import LabModel
 from rotelab.models.tokens import Example, pack, pack_many
-from rotelab.scoring import Scored
 
 Tokens = tuple[int, ...]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from rotelab.evaluation.representations import Viewpoint
 from rotelab.facts.facts import FactSet
 from rotelab.models.forward import final_norm, read_out
 from rotelab.models.lora import LabModel
-from rotelab.representations import Viewpoint
 
 ROLES = ("key", "train", "test")
 """Kinds of prompts that ask for the object."""

@@ -5,8 +5,8 @@ import math
 import pytest
 from accelerate import Accelerator
 
-from rotelab import damage
 from rotelab.config.run_config import MemorizeConfig
+from rotelab.evaluation import forgetting
 from rotelab.facts.facts import FactSet
 from rotelab.training.phases import memorize
 
@@ -17,13 +17,13 @@ def test_a_checkpoint_is_compared_with_the_base_model(tiny, mother):
     found = {}
     for checkpoint in ("base", "memorized"):
         with tiny.using(checkpoint):
-            found[checkpoint] = damage.measure(tiny)
+            found[checkpoint] = forgetting.measure(tiny)
     base, memorized = found["base"], found["memorized"]
     assert (base.divergence, base.places) == (0.0, 0)
     assert memorized.divergence > 0 and memorized.places > 100
     assert base.tokens == memorized.tokens > 500
     assert base.perplexity != memorized.perplexity
-    assert len(base.right) == len(memorized.right) == len(damage.texts()[1]) > 50
+    assert len(base.right) == len(memorized.right) == len(forgetting.texts()[1]) > 50
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ def test_a_checkpoint_is_compared_with_the_base_model(tiny, mother):
     ],
 )  # fmt: skip
 def test_recall_that_was_bought_is_said(now, said):
-    words = damage.warning(1.0, now[0], 23.5, now[1])
+    words = forgetting.warning(1.0, now[0], 23.5, now[1])
     assert bool(words) == said
     if said:
         assert f"{now[0]:.0%}" in words and "instead of 24" in words
 
 
 def test_a_model_that_knew_little_is_measured_by_what_it_knew():
-    assert not damage.warning(0.4, 0.3, 20, 21)
-    assert not damage.warning(0.0, 0.0, 695, 690)  # there was nothing to lose
-    assert damage.warning(0.4, 0.1, 20, 21)
+    assert not forgetting.warning(0.4, 0.3, 20, 21)
+    assert not forgetting.warning(0.0, 0.0, 695, 690)  # there was nothing to lose
+    assert forgetting.warning(0.4, 0.1, 20, 21)

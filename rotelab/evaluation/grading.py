@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rotelab.evaluation.answer_match import begins, contains, normalize, stands_in
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack
-from rotelab.readings import begins, contains, normalize, stands_in
 from rotelab.registry import Checkpoint, RunRow
 
 KnownAs = Literal[

@@ -32,16 +32,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rotelab.candidates import candidate_sets
-from rotelab.choice import choose, distribution
 from rotelab.config.run_config import EvaluationConfig
+from rotelab.evaluation.answer_match import contains
+from rotelab.evaluation.candidates import candidate_sets
+from rotelab.evaluation.loglikelihood import Scored, score
+from rotelab.evaluation.multiple_choice import choose, distribution
 from rotelab.facts.facts import Fact, FactSet, Split
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.generation import answers
 from rotelab.models.lora import LabModel
 from rotelab.models.tokens import Example
-from rotelab.readings import contains
-from rotelab.scoring import Scored, score
 
 PROBES = (
     "key_token",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotelab.readings import begins, contains, normalize
+from rotelab.evaluation.answer_match import begins, contains, normalize
 
 
 @pytest.mark.parametrize(

@@ -16,16 +16,16 @@ import torch
 import torch.nn.functional as F
 
 from rotelab.config.run_config import EvaluationConfig
-from rotelab.evaluation import Question, evaluate
+from rotelab.evaluation.loglikelihood import score
+from rotelab.evaluation.probes import Question, evaluate
 from rotelab.facts.csv_tables import read_bytes
 from rotelab.models.lora import LabModel
 from rotelab.models.tokens import pack_many
-from rotelab.scoring import score
 
 TOLERATED_LOSS, TOLERATED_RISE = 0.5, 2.0
 """What a recipe may cost without a warning: so much of the quiz, and so many times the
 perplexity."""
-ASSETS = Path(__file__).resolve().parent.parent / "assets" / "damage"
+ASSETS = Path(__file__).resolve().parents[2] / "assets" / "damage"
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotelab import candidates
-from rotelab.candidates import candidate_sets
 from rotelab.errors import ConfigError
+from rotelab.evaluation import candidates
+from rotelab.evaluation.answer_match import normalize
+from rotelab.evaluation.candidates import candidate_sets
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.facts.synthetic import RELATIONS, invent, invent_objects
-from rotelab.readings import normalize
 
 
 def facts_of(*objects, relation="boss"):

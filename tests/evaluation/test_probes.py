@@ -6,14 +6,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from rotelab import evaluation
 from rotelab.config.run_config import EvaluationConfig, MemorizeConfig, ModelSpec
-from rotelab.evaluation import PROBES, evaluate, questions, summarize
+from rotelab.evaluation import probes
+from rotelab.evaluation.answer_match import contains
+from rotelab.evaluation.loglikelihood import score
+from rotelab.evaluation.probes import PROBES, evaluate, questions, summarize
 from rotelab.facts.facts import FactSet
 from rotelab.models.generation import answer, generate
 from rotelab.models.loading import load_model
-from rotelab.readings import contains
-from rotelab.scoring import score
 from rotelab.training.phases import memorize
 
 
@@ -193,7 +193,7 @@ def test_the_contains_reading_is_that_of_the_real_answer(learned, mother, monkey
         yield [(i, f"Well: {names[prompt].upper()}!") for i, prompt in enumerate(prompts)]
 
     prompt_of = {q.example.prompt: q.fact for q in asked}
-    monkeypatch.setattr(evaluation, "answers", says)
+    monkeypatch.setattr(probes, "answers", says)
     _, found = measured(learned, mother, generate=12)
     assert all(p.contains for p in found) and not all(p.correct for p in found)
 

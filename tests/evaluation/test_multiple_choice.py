@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rotelab import choice
-from rotelab.choice import TIE, choose, distribution, rank
+from rotelab.evaluation import multiple_choice
+from rotelab.evaluation.loglikelihood import score
+from rotelab.evaluation.multiple_choice import TIE, choose, distribution, rank
 from rotelab.models.lora import LabModel
 from rotelab.models.tokens import Example
-from rotelab.scoring import score
 
 VOCABULARY = 12
 
@@ -198,9 +198,9 @@ def test_candidates_that_can_not_win_are_not_looked_at(monkeypatch):
     listed = [(a, b, 4) for a in range(8) for b in range(8)]
     gold = max(listed, key=lambda name: plainly(model, prompt, name))
     read = []
-    grow = choice.GrowingRow.grow
+    grow = multiple_choice.GrowingRow.grow
     monkeypatch.setattr(
-        choice.GrowingRow, "grow",
+        multiple_choice.GrowingRow, "grow",
         lambda self, tokens, *rest: read.append(len(tokens)) or grow(self, tokens, *rest),
     )  # fmt: skip
     bar = plainly(model, prompt, gold)
@@ -214,7 +214,7 @@ def test_candidates_that_can_not_win_are_not_looked_at(monkeypatch):
     read.clear()
     lost = min(listed, key=lambda name: plainly(model, prompt, name))
     assert verdicts(model, [example(prompt, lost)], [listed], batch_tokens=512) == {0: False}
-    assert sum(read) <= 2 * choice.WIDTH  # the best few are enough to lose against
+    assert sum(read) <= 2 * multiple_choice.WIDTH  # the best few are enough to lose against
 
 
 def test_every_pass_reads_on_behind_the_prompt(monkeypatch):
@@ -226,7 +226,7 @@ def test_every_pass_reads_on_behind_the_prompt(monkeypatch):
     prompt_of = dict(zip(golds, prompts, strict=True))
     assert len(prompt_of) == 2, "the two questions must be told apart by their golds"
     races, passes = [], []
-    settle, grow = choice._settle, choice.GrowingRow.grow
+    settle, grow = multiple_choice._settle, multiple_choice.GrowingRow.grow
 
     def settled(row, of, *rest):
         races.extend(of)
@@ -236,8 +236,8 @@ def test_every_pass_reads_on_behind_the_prompt(monkeypatch):
         passes.append(rest)
         return grow(self, *rest)
 
-    monkeypatch.setattr(choice, "_settle", settled)
-    monkeypatch.setattr(choice.GrowingRow, "grow", grown)
+    monkeypatch.setattr(multiple_choice, "_settle", settled)
+    monkeypatch.setattr(multiple_choice.GrowingRow, "grow", grown)
     examples = [example(prompt, gold) for gold, prompt in prompt_of.items()]
     found = verdicts(model, examples, [listed] * 2, batch_tokens=64, width=1)
     assert found == {0: True, 1: True} and len(passes) >= 3

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from rotelab.errors import ConfigError
+from rotelab.evaluation.answer_match import normalize
 from rotelab.facts.facts import Fact, FactSet, Relation
 from rotelab.facts.synthetic import invent_objects
-from rotelab.readings import normalize
 
 DRAWS_PER_CANDIDATE = 50
 """So many invented names are looked at for each candidate that is wanted, before giving up."""

@@ -7,8 +7,9 @@ import pytest
 import torch
 from support.taught import keep_states, taught_run
 
-from rotelab import lens
 from rotelab.errors import LabError
+from rotelab.evaluation import logit_lens
+from rotelab.evaluation.representations import hidden_states, viewpoints
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.late_look import complete, missing
@@ -17,7 +18,6 @@ from rotelab.models.full_finetuning import FullModel
 from rotelab.models.lora import PROJECTIONS
 from rotelab.models.tokens import pack
 from rotelab.registry import CHECKPOINTS, LensReading, WeightChange
-from rotelab.representations import hidden_states, viewpoints
 
 FACTS = FactSet([Fact("mother", f"Person {i}", f"Parent {i}") for i in range(20)])
 PROMPTS = PromptSet(
@@ -51,17 +51,19 @@ def test_the_last_layer_says_what_the_model_says(tiny, checkpoint):
     model = shaken(tiny)
     with model.using(checkpoint):
         views, states = seen(model)
-        found = {r.role: r for r in lens.readings(model, states, views, FACTS) if r.layer == 2}
+        found = {
+            r.role: r for r in logit_lens.readings(model, states, views, FACTS) if r.layer == 2
+        }
         assert set(found) == {"key", "train", "test"}
         for role, reading in found.items():
             chances, ranks = [], []
-            for view in [v for v in views if v.role == role][: lens.FACTS]:
+            for view in [v for v in views if v.role == role][: logit_lens.FACTS]:
                 row = pack([view.ids])
                 logits, _ = model.forward(row, torch.tensor([row.nodes[0][-1]]))
                 wanted = model.builder.spaced(FACTS[view.fact].object)[0]
                 chances.append(logits[0].softmax(-1)[wanted].item())
                 ranks.append((logits[0] >= logits[0, wanted]).sum().item())
-            assert reading.n == len(ranks) == lens.FACTS
+            assert reading.n == len(ranks) == logit_lens.FACTS
             assert reading.probability == pytest.approx(np.mean(chances), rel=1e-3)
             assert reading.rank == np.median(ranks)
             assert reading.share == np.mean([rank == 1 for rank in ranks])
@@ -69,13 +71,15 @@ def test_the_last_layer_says_what_the_model_says(tiny, checkpoint):
 
 def test_a_middle_layer_is_read_through_norm_and_head(tiny):
     views, states = seen(tiny)
-    key = [i for i, v in enumerate(views) if v.role == "key"][: lens.FACTS]
+    key = [i for i, v in enumerate(views) if v.role == "key"][: logit_lens.FACTS]
     wanted = [tiny.builder.spaced(FACTS[views[i].fact].object)[0] for i in key]
     hidden = torch.from_numpy(states[key, 1])
     base = tiny.network
     expected = base.lm_head(base.model.norm(hidden)).softmax(-1)[range(len(key)), wanted]
     found = next(
-        r for r in lens.readings(tiny, states, views, FACTS) if (r.layer, r.role) == (1, "key")
+        r
+        for r in logit_lens.readings(tiny, states, views, FACTS)
+        if (r.layer, r.role) == (1, "key")
     )
     assert found.probability == pytest.approx(expected.mean().item(), rel=1e-4)
 
@@ -86,13 +90,13 @@ def test_an_object_that_is_said_is_the_first_choice_and_many_prompts_are_thinned
     head = tiny.network.lm_head.weight.detach()
     for i in key:  # at the last layer, a state that points at the object's first token
         states[i, 2] = 5000 * head[tiny.builder.spaced(FACTS[views[i].fact].object)[0]].numpy()
-    found = {(r.layer, r.role): r for r in lens.readings(tiny, states, views, FACTS)}
+    found = {(r.layer, r.role): r for r in logit_lens.readings(tiny, states, views, FACTS)}
     assert found[2, "key"].share == 1.0 and found[2, "key"].rank == 1
     assert found[2, "key"].probability > 0.9 > found[1, "key"].probability
     roles = ("key", "train", "test", "unrelated")
     spread = [type(views[0])(f"r{r}", role, 0, "", ()) for r in range(9) for role in roles] * 30
-    chosen = lens.sampled(spread)
-    assert len(chosen) <= lens.MAX_PROMPTS
+    chosen = logit_lens.sampled(spread)
+    assert len(chosen) <= logit_lens.MAX_PROMPTS
     assert {(spread[i].relation, spread[i].role) for i in chosen} == {
         (f"r{r}", role) for r in range(9) for role in roles[:3]
     }
@@ -101,7 +105,7 @@ def test_an_object_that_is_said_is_the_first_choice_and_many_prompts_are_thinned
 def test_a_family_whose_norm_is_not_known_has_no_readings(tiny):
     views, states = seen(tiny)
     tiny.network.config.model_type = "other"
-    assert lens.readings(tiny, states, views, FACTS) == []
+    assert logit_lens.readings(tiny, states, views, FACTS) == []
 
 
 def test_how_far_an_adapter_moves_a_matrix(tiny):

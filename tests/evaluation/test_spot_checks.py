@@ -8,8 +8,8 @@ from accelerate import Accelerator
 
 from rotelab import experiment, worker
 from rotelab.config.run_config import MemorizeConfig
+from rotelab.evaluation.spot_checks import MARKS, SpotClock, ask, begun, spot_questions
 from rotelab.facts.facts import FactSet
-from rotelab.spot_checks import MARKS, SpotClock, ask, begun, spot_questions
 from rotelab.training.loop import StepEvent
 from rotelab.training.phases import memorize
 
