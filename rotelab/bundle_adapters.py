@@ -18,7 +18,7 @@ from rotelab.bundle_archive import load_json
 from rotelab.bundle_checks import Arrived, check_id, check_line, check_value
 from rotelab.errors import InputError
 from rotelab.layout import ADAPTER_FOLDERS
-from rotelab.registry_travel import Column
+from rotelab.registry.transfer import Column
 
 STRONGEST = 1000
 """Largest `lora_alpha`, in ranks: more is no adapter but an attempt to break something."""

@@ -20,7 +20,7 @@ from rotelab.errors import InputError, LabError
 from rotelab.facts.csv_tables import UNPRINTABLE
 from rotelab.facts.packs import Pack
 from rotelab.registry import CHECKPOINTS
-from rotelab.registry_travel import Column
+from rotelab.registry.transfer import Column
 from rotelab.storage import RUN_ID
 
 ENDED = ("finished", "stopped", "failed", "interrupted")

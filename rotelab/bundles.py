@@ -40,7 +40,7 @@ from rotelab.facts.packs import Pack
 from rotelab.facts.prompts import parse_prompts
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder, states_file
 from rotelab.registry import CHECKPOINTS, Registry, RunRow
-from rotelab.registry_travel import Table
+from rotelab.registry.transfer import Table
 from rotelab.storage import Settings
 
 SUFFIX = ".rotelab.zip"

@@ -129,7 +129,7 @@ def report(
     """Print the tables of a run, of a sweep or of an experiment."""
     from rotelab.cli_experiments import print_experiment
     from rotelab.lab import Lab
-    from rotelab.registry_experiments import PREFIX as EXPERIMENT_PREFIX
+    from rotelab.registry.experiments import PREFIX as EXPERIMENT_PREFIX
     from rotelab.report import MEASURES, as_json, as_markdown, as_text, run_tables, sweep_tables
     from rotelab.sweep_results import read_sweep
 

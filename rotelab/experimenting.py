@@ -33,7 +33,7 @@ from rotelab.jobs_processes import environment, me, process_of, send_all, tree, 
 from rotelab.lab import Lab
 from rotelab.layout import has_adapters
 from rotelab.registry import ExperimentRow
-from rotelab.registry_sweeps import PlannedRun
+from rotelab.registry.sweeps import PlannedRun
 from rotelab.remedies import remedy
 from rotelab.sweeps import go_on
 from rotelab.worker import FAULT, yield_to_the_page

@@ -15,7 +15,7 @@ from rotelab.config.sweep_grid import Axes, cell_name, grid
 from rotelab.errors import DeviceTaken, LabError
 from rotelab.lab import Lab
 from rotelab.registry import RunRow
-from rotelab.registry_sweeps import PlannedRun
+from rotelab.registry.sweeps import PlannedRun
 from rotelab.worker import FROM_KEYBOARD, agree_on, first_process, work
 
 LOOK_EVERY_S = 1.0

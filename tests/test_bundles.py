@@ -22,7 +22,7 @@ from rotelab.evaluation.pca import project
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
 from rotelab.registry import FactRecall, Metric, Prediction, Score, Similarity
-from rotelab.registry_database import migrations
+from rotelab.registry.database import migrations
 from rotelab.storage import Settings
 
 QUESTION = "Who is the mother of Mary Bahri?"

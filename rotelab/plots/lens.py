@@ -19,7 +19,7 @@ from rotelab.plots.style import (
     ROLE_MARKERS,
     styled,
 )
-from rotelab.registry_rows import LensReading, WeightChange
+from rotelab.registry.rows import LensReading, WeightChange
 
 ASKED = {
     "key": "asked through the key token",

@@ -15,7 +15,7 @@ from rotelab.plots.style import (
     CHECKPOINT_NAMES,
     styled,
 )
-from rotelab.registry_rows import Similarity
+from rotelab.registry.rows import Similarity
 
 OTHERS = ("train", "test", "unrelated")
 PANELS = {

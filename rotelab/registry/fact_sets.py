@@ -9,9 +9,9 @@ from sqlite_utils import Database
 from rotelab.errors import LabError
 from rotelab.facts.diff import what_changed
 from rotelab.facts.packs import Pack, pack_from_text
-from rotelab.registry_database import RegistryFile
-from rotelab.registry_rows import FactSetRow, now
-from rotelab.registry_runs import keep_content
+from rotelab.registry.database import RegistryFile
+from rotelab.registry.rows import FactSetRow, now
+from rotelab.registry.runs import keep_content
 
 MAX_NAME = 60
 

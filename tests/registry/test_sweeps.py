@@ -3,15 +3,15 @@
 import sqlite3
 
 import pytest
+import rotelab.registry_sweeps
 from sqlite_utils import Database
 from test_registry import pack_of, prediction
 
-import rotelab.registry_sweeps
 from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.errors import DeviceTaken, LabError, UnknownRun
 from rotelab.registry import FactRecall, Metric, Registry, Score, Similarity
-from rotelab.registry_database import migrations
-from rotelab.registry_sweeps import PlannedRun
+from rotelab.registry.database import migrations
+from rotelab.registry.sweeps import PlannedRun
 
 AXES = {"generalize.k": [1, 2], "seed": [0]}
 PLAN = [PlannedRun(RunConfig(generalize=GeneralizeConfig(k=k)), pack_of(), f"k={k}") for k in AXES[
@@ -50,7 +50,7 @@ def test_sweeps_are_listed_and_found(registry, monkeypatch):
     with pytest.raises(UnknownRun, match="no sweep yet"):
         registry.resolve_sweep("latest")
     drawn = iter(["sweep-1", "sweep-1", "sweep-2"])
-    monkeypatch.setattr(rotelab.registry_sweeps, "_new_id", lambda: next(drawn))
+    monkeypatch.setattr(rotelab.registry.sweeps, "_new_id", lambda: next(drawn))
     ids = [registry.create_sweep(AXES, RunConfig(), PLAN[:n]) for n in (1, 2)]
     assert ids == ["sweep-1", "sweep-2"]
     assert [row.id for row in registry.sweeps()] == ids[::-1]

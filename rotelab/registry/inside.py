@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rotelab.registry_rows import (
+from rotelab.registry.rows import (
     CHECKPOINT_ORDER,
     Damage,
     LensReading,
@@ -12,7 +12,7 @@ from rotelab.registry_rows import (
     WeightChange,
     number,
 )
-from rotelab.registry_runs import RunRows
+from rotelab.registry.runs import RunRows
 
 
 class InsideRows(RunRows):

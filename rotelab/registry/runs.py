@@ -11,8 +11,8 @@ from sqlite_utils import Database
 
 from rotelab.errors import LabError, UnknownRun
 from rotelab.facts.packs import Pack
-from rotelab.registry_database import RegistryFile
-from rotelab.registry_rows import (
+from rotelab.registry.database import RegistryFile
+from rotelab.registry.rows import (
     LIVE,
     TRANSITIONS,
     RunRow,

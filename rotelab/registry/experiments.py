@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError, UnknownRun
-from rotelab.registry_rows import now, read_config, read_json, writable
-from rotelab.registry_runs import RunRows
+from rotelab.registry.rows import now, read_config, read_json, writable
+from rotelab.registry.runs import RunRows
 
 PREFIX = "exp-"
 """What an experiment's id begins with, so that nobody takes it for a run's."""

@@ -14,8 +14,8 @@ from sqlite_utils import Database
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import DeviceTaken, LabError
 from rotelab.facts.packs import Pack
-from rotelab.registry_rows import LIVE, RESUMABLE, Status, now, versions, writable
-from rotelab.registry_runs import RunRows, keep_content, next_place
+from rotelab.registry.rows import LIVE, RESUMABLE, Status, now, versions, writable
+from rotelab.registry.runs import RunRows, keep_content, next_place
 
 
 class LiveRun(NamedTuple):

@@ -17,8 +17,8 @@ from sqlite_utils import Database
 
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack
-from rotelab.registry_rows import now, read_json
-from rotelab.registry_runs import RunRows, keep_content
+from rotelab.registry.rows import now, read_json
+from rotelab.registry.runs import RunRows, keep_content
 
 LOCAL = frozenset({
     "number", "run_id", "id", "pid", "pid_started", "claimed", "heartbeat", "stop_requested",

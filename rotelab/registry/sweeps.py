@@ -13,8 +13,8 @@ from sqlite_utils import Database
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import UnknownRun
 from rotelab.facts.packs import Pack
-from rotelab.registry_queue import QueueRows, insert_run, run_record
-from rotelab.registry_rows import Checkpoint, RunRow, SweepRow, now, read_json, writable
+from rotelab.registry.queue import QueueRows, insert_run, run_record
+from rotelab.registry.rows import Checkpoint, RunRow, SweepRow, now, read_json, writable
 
 PREFIX = "sweep-"
 """What a sweep's id begins with, so that nobody takes it for a run's."""

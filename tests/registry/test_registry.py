@@ -10,15 +10,15 @@ import sys
 import textwrap
 import threading
 import time
-from pathlib import Path
 
 import pytest
+import rotelab.registry_queue
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
+from support.paths import ROOT
 
-import rotelab.registry_queue
 from rotelab.config.run_config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.facts.facts import Fact, FactSet
@@ -33,7 +33,7 @@ from rotelab.registry import (
     Score,
     Similarity,
 )
-from rotelab.registry_database import migrations
+from rotelab.registry.database import migrations
 from rotelab.storage import Settings
 
 PROMPTS = PromptSet([PromptTemplate("mother", "train", "en", "The mother of {subject} is")])
@@ -79,7 +79,7 @@ def child(code: str, settings, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(code),
          str(settings.home), *arguments],
-        cwd=Path(__file__).parent.parent,
+        cwd=ROOT,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
@@ -110,7 +110,7 @@ def test_home(monkeypatch, tmp_path):
     monkeypatch.setenv("ROTELAB_HOME", str(tmp_path))
     assert Settings.from_environment().database == tmp_path / "runs.db"
     monkeypatch.delenv("ROTELAB_HOME")
-    assert Settings.from_environment().home == Path(__file__).resolve().parent.parent
+    assert Settings.from_environment().home == ROOT
 
 
 @pytest.mark.parametrize("text", ["..", "a/b", "../x", "", "A", "a\n", "x" * 90, "a\\b"])
@@ -124,7 +124,7 @@ def test_no_heavy_imports():
         "import sys, rotelab.jobs, rotelab.registry, rotelab.storage\n"
         "print([m for m in ('torch', 'gradio', 'transformers', 'peft') if m in sys.modules])"
     )
-    root = Path(__file__).parent.parent
+    root = ROOT
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert out.stdout.strip() == "[]", out.stderr
 
@@ -148,7 +148,7 @@ def test_a_run_comes_back_whole(registry):
 
 def test_ids_sort_and_never_clash(registry, monkeypatch):
     draws = iter(["2026-a", "2026-a", "2026-b", "2026-b", "2026-c"])
-    monkeypatch.setattr(rotelab.registry_queue, "_new_id", lambda _: next(draws))
+    monkeypatch.setattr(rotelab.registry.queue, "_new_id", lambda _: next(draws))
     ids = [registry.create_run(RunConfig(), pack_of()) for _ in range(3)]
     assert ids == ["2026-a", "2026-b", "2026-c"]
     assert ids == sorted(ids) and registry.resolve("latest") == ids[-1]

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from rotelab.errors import UnknownRun
-from rotelab.registry_database import RegistryFile
-from rotelab.registry_rows import Checkpoint, now, writable
+from rotelab.registry.database import RegistryFile
+from rotelab.registry.rows import Checkpoint, now, writable
 
 
 class ChatAnswer(NamedTuple):

@@ -8,14 +8,14 @@ processes can use the file at once.
 
 from __future__ import annotations
 
-from rotelab.registry_chat import ChatAnswer, ChatRows
-from rotelab.registry_database import BUSY_S
-from rotelab.registry_experiments import ExperimentRow, ExperimentRows
-from rotelab.registry_fact_sets import FactSetRows, fact_set_name
-from rotelab.registry_inside import InsideRows
-from rotelab.registry_queue import LiveRun
-from rotelab.registry_results import ResultRows
-from rotelab.registry_rows import (
+from rotelab.registry.chat import ChatAnswer, ChatRows
+from rotelab.registry.database import BUSY_S
+from rotelab.registry.experiments import ExperimentRow, ExperimentRows
+from rotelab.registry.fact_sets import FactSetRows, fact_set_name
+from rotelab.registry.inside import InsideRows
+from rotelab.registry.measurements import ResultRows
+from rotelab.registry.queue import LiveRun
+from rotelab.registry.rows import (
     CHECKPOINTS,
     LIVE,
     RESUMABLE,
@@ -36,9 +36,9 @@ from rotelab.registry_rows import (
     SweepRow,
     WeightChange,
 )
-from rotelab.registry_runs import RunOrder
-from rotelab.registry_sweeps import SweepRows
-from rotelab.registry_travel import TravelRows
+from rotelab.registry.runs import RunOrder
+from rotelab.registry.sweeps import SweepRows
+from rotelab.registry.transfer import TravelRows
 from rotelab.storage import Settings
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from sqlite_utils import Database
 
 from rotelab.errors import UnknownRun
-from rotelab.registry_database import RegistryFile
-from rotelab.registry_rows import (
+from rotelab.registry.database import RegistryFile
+from rotelab.registry.rows import (
     CHECKPOINT_ORDER,
     Checkpoint,
     FactRecall,
