@@ -191,8 +191,8 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def _figures(registry: Registry, run: RunRow) -> dict[str, Any]:
-    from rotelab.plots.representations import similarity_curves
-    from rotelab.plots.training import CURVES, curves, rounds_of_each, score_bars
+    from rotelab.reports.figures.representations import similarity_curves
+    from rotelab.reports.figures.training import CURVES, curves, rounds_of_each, score_bars
 
     scores = registry.scores(run.id)
     metrics = registry.metrics(run.id, CURVES)

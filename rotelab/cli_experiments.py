@@ -111,7 +111,7 @@ def print_experiment(
     """
     from rotelab.experimenting import result_of
     from rotelab.experiments import experiment as named
-    from rotelab.report import as_json, as_markdown, as_text, no_markup
+    from rotelab.reports.tables import as_json, as_markdown, as_text, no_markup
 
     row = lab.registry.experiment_row(experiment_id)
     found, about = result_of(row), named(row.experiment)
@@ -141,7 +141,7 @@ def print_experiment(
 
 def _means(rows: Sequence[Any]) -> list[Any]:
     from rotelab.experimenting import result_of
-    from rotelab.report import mean_tables
+    from rotelab.reports.tables import mean_tables
 
     kinds = {(row.experiment, row.version, row.pack_name) for row in rows}
     seeds = [row.config.seed for row in rows]

@@ -130,8 +130,15 @@ def report(
     from rotelab.cli_experiments import print_experiment
     from rotelab.lab import Lab
     from rotelab.registry.experiments import PREFIX as EXPERIMENT_PREFIX
-    from rotelab.report import MEASURES, as_json, as_markdown, as_text, run_tables, sweep_tables
-    from rotelab.sweep_results import read_sweep
+    from rotelab.reports.sweep_results import read_sweep
+    from rotelab.reports.tables import (
+        MEASURES,
+        as_json,
+        as_markdown,
+        as_text,
+        run_tables,
+        sweep_tables,
+    )
 
     if measure not in MEASURES:
         raise LabError(f"{measure!r} is no measure. Use {' or '.join(MEASURES)}.")
@@ -167,8 +174,8 @@ def _runs(count: int) -> str:
 
 
 def _print_sweep(lab: Any, sweep_id: str, json_output: bool) -> None:
-    from rotelab.report import as_json, as_text, sweep_tables
-    from rotelab.sweep_results import read_sweep
+    from rotelab.reports.sweep_results import read_sweep
+    from rotelab.reports.tables import as_json, as_text, sweep_tables
 
     results = read_sweep(lab.registry, sweep_id)
     tables = sweep_tables(results)

@@ -35,7 +35,7 @@ TINY = '''
 from dataclasses import dataclass
 import plotly.graph_objects as go
 from rotelab.experiments import Experiment
-from rotelab.report import Table
+from rotelab.reports.tables import Table
 
 @dataclass(frozen=True)
 class Count:

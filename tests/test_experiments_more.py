@@ -19,7 +19,7 @@ from rotelab.experiments import Subject, baselines, in_context, reversal
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.lab import Lab
-from rotelab.report import cell_text
+from rotelab.reports.tables import cell_text
 from rotelab.storage import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

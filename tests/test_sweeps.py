@@ -20,8 +20,8 @@ from rotelab.errors import LabError
 from rotelab.lab import Lab
 from rotelab.layout import adapter_folder, states_file
 from rotelab.models.adapter_files import read_meta
+from rotelab.reports.sweep_results import read_sweep
 from rotelab.storage import Settings
-from rotelab.sweep_results import read_sweep
 
 
 @pytest.fixture

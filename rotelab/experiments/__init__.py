@@ -21,7 +21,7 @@ from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.experiments.subject import Subject
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.report import Table
+from rotelab.reports.tables import Table
 
 __all__ = ["Arm", "Experiment", "Result", "Subject", "experiment", "experiments", "on_facts"]
 

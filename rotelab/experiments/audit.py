@@ -17,9 +17,9 @@ from rotelab.experiments.subject import Subject
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, load_pack, other_readings, shipped_packs
 from rotelab.facts.prompts import PromptTemplate
-from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.registry import Checkpoint
-from rotelab.report import Table
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, HATCHED, styled
+from rotelab.reports.tables import Table
 
 if TYPE_CHECKING:
     from rotelab.models.lora import LabModel

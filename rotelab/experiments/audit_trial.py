@@ -13,8 +13,8 @@ from rotelab.experiments.audit import ASKED, DEVIATIONS, MEASURES, SUSPECTS, Aud
 from rotelab.experiments.audit import measure as audit
 from rotelab.experiments.repurposing import EXAMPLES, arms
 from rotelab.experiments.subject import Subject
-from rotelab.plots.style import CHECKPOINT_NAMES, HATCHED, styled
-from rotelab.report import Table
+from rotelab.reports.figures.style import CHECKPOINT_NAMES, HATCHED, styled
+from rotelab.reports.tables import Table
 
 LIMITS = (1.5, 2.5, 3.0)
 """Where else an alarm might begin, in standard deviations."""

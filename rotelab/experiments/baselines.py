@@ -16,9 +16,9 @@ from rotelab.errors import UnknownRun
 from rotelab.experiments import Arm, Experiment, in_context
 from rotelab.experiments.subject import Subject
 from rotelab.facts.prompts import Role
-from rotelab.plots.style import HATCHED, ROLE_COLOURS, styled
 from rotelab.registry import Registry
-from rotelab.report import PROBE_NAMES, Table
+from rotelab.reports.figures.style import HATCHED, ROLE_COLOURS, styled
+from rotelab.reports.tables import PROBE_NAMES, Table
 
 RECIPES = {
     "two-adapter": "the lab's own two phases",

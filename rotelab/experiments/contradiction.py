@@ -16,9 +16,9 @@ from rotelab.experiments.subject import Subject
 from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, parse_facts
 from rotelab.facts.packs import staged_file
-from rotelab.plots.style import CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.registry import CHECKPOINTS, Checkpoint
-from rotelab.report import Table
+from rotelab.reports.figures.style import CHECKPOINT_NAMES, HATCHED, styled
+from rotelab.reports.tables import Table
 
 PACK = "contradiction"
 

@@ -10,9 +10,9 @@ from plotly.subplots import make_subplots
 
 from rotelab.experiments import Experiment
 from rotelab.experiments.subject import Subject
-from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
 from rotelab.registry import CHECKPOINTS
-from rotelab.report import Table
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
+from rotelab.reports.tables import Table
 
 LISTED = 12
 """How many lost facts the table names at most; all are stored."""

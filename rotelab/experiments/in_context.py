@@ -15,8 +15,8 @@ from rotelab.experiments import Experiment
 from rotelab.experiments.subject import Subject
 from rotelab.facts.facts import Fact
 from rotelab.facts.prompts import PromptSet, Role
-from rotelab.plots.style import HATCHED, styled
-from rotelab.report import Table
+from rotelab.reports.figures.style import HATCHED, styled
+from rotelab.reports.tables import Table
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question

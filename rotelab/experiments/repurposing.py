@@ -18,8 +18,8 @@ from rotelab.experiments.subject import Subject
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, other_readings
 from rotelab.facts.prompts import PromptSet, PromptTemplate
-from rotelab.plots.style import HATCHED, styled
-from rotelab.report import Table
+from rotelab.reports.figures.style import HATCHED, styled
+from rotelab.reports.tables import Table
 
 if TYPE_CHECKING:
     from rotelab.registry import Checkpoint

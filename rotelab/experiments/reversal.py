@@ -17,10 +17,10 @@ from rotelab.experiments.subject import Subject
 from rotelab.facts.csv_tables import parse_table, read_bytes
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, staged_file
-from rotelab.plots.rounds import over_rounds
-from rotelab.plots.style import CHECKPOINT_NAMES
 from rotelab.registry import CHECKPOINTS, Checkpoint
-from rotelab.report import Table
+from rotelab.reports.figures.epochs import over_rounds
+from rotelab.reports.figures.style import CHECKPOINT_NAMES
+from rotelab.reports.tables import Table
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Prediction, Question

@@ -18,8 +18,8 @@ from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack, staged_file
 from rotelab.facts.prompts import PromptSet, PromptTemplate, parse_prompts
-from rotelab.plots.rounds import over_rounds
-from rotelab.report import Table
+from rotelab.reports.figures.epochs import over_rounds
+from rotelab.reports.tables import Table
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question

@@ -14,8 +14,8 @@ import gradio as gr
 
 from rotelab.errors import LabError
 from rotelab.lab import Lab
-from rotelab.plots.style import CHECKPOINT_COLOURS
 from rotelab.registry import RunSummary, Status
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS
 from rotelab.ui.language import said
 
 CHECKPOINT_NAMES = {"base": "Base model", "memorized": "Memorised", "generalized": "Generalised"}

@@ -10,15 +10,15 @@ import gradio as gr
 
 from rotelab import late_look
 from rotelab.lab import Lab
-from rotelab.plots.export import of_run
-from rotelab.plots.lens import (
+from rotelab.registry import LensReading, RunRow, WeightChange
+from rotelab.reports.figures.export import of_run
+from rotelab.reports.figures.logit_lens import (
     ADAPTERS,
     change_bars,
     first_layer,
     lens_curves,
     most_changed,
 )
-from rotelab.registry import LensReading, RunRow, WeightChange
 from rotelab.ui import representations_words as words
 from rotelab.ui.common import checkpoint_badge
 from rotelab.ui.plot_tools import build_how, build_saving

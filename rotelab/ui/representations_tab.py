@@ -14,17 +14,17 @@ from rotelab.config.sweep_grid import label_of
 from rotelab.errors import LabError
 from rotelab.evaluation.pca import kept_layers, project
 from rotelab.lab import Lab
-from rotelab.plots.export import of_run
-from rotelab.plots.pca import pca_moving, pca_panels
-from rotelab.plots.representations import (
+from rotelab.registry import RunRow, Similarity
+from rotelab.reports.figures.export import of_run
+from rotelab.reports.figures.pca import pca_moving, pca_panels
+from rotelab.reports.figures.representations import (
     deep_layer,
     delta_curves,
     series_of,
     similarity_curves,
     similarity_heatmap,
 )
-from rotelab.plots.style import CHECKPOINT_NAMES
-from rotelab.registry import RunRow, Similarity
+from rotelab.reports.figures.style import CHECKPOINT_NAMES
 from rotelab.ui import representations_words as words
 from rotelab.ui.common import bound, checkpoint_badge, escape
 from rotelab.ui.layers_panel import LayersPanel, build_layers_panel, fill_layers, no_layers

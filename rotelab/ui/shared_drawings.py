@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from rotelab.errors import LabError
 from rotelab.lab import Lab
-from rotelab.plots.live import live_curves, live_facts
-from rotelab.plots.training import CURVES, rounds_of_each
 from rotelab.registry import Metric, RunSummary
+from rotelab.reports.figures.live import live_curves, live_facts
+from rotelab.reports.figures.training import CURVES, rounds_of_each
 
 HELD = 32
 """Runs whose pictures are held; the one that was looked at longest ago goes first."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.themes.utils import colors, fonts, sizes
 
-from rotelab.plots.style import CHECKPOINT_COLOURS, PLOT_CSS
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, PLOT_CSS
 
 STYLE_SHEET = Path(__file__).resolve().parents[2] / "assets" / "style.css"
 CHAT_STYLE_SHEET = STYLE_SHEET.with_name("chat.css")

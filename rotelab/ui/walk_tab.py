@@ -16,8 +16,8 @@ import gradio as gr
 from rotelab import walk
 from rotelab.errors import LabError
 from rotelab.lab import Lab
-from rotelab.plots.walk import recall_curve
 from rotelab.registry import CHECKPOINTS, Checkpoint
+from rotelab.reports.figures.demo import recall_curve
 from rotelab.ui import walk_words as words
 from rotelab.ui.answers import answer_card, asked_html, empty_card, note
 from rotelab.ui.common import bound, escape, roughly

@@ -9,7 +9,17 @@ from test_cli import refused, rotelab
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.registry import Score, SweepRow
-from rotelab.report import (
+from rotelab.reports.sweep_results import (
+    Figure,
+    Outcome,
+    Spread,
+    SweepResults,
+    cells,
+    measured,
+    plane,
+    spread,
+)
+from rotelab.reports.tables import (
     Table,
     as_json,
     as_markdown,
@@ -19,16 +29,6 @@ from rotelab.report import (
     run_tables,
     sweep_tables,
     worded,
-)
-from rotelab.sweep_results import (
-    Figure,
-    Outcome,
-    Spread,
-    SweepResults,
-    cells,
-    measured,
-    plane,
-    spread,
 )
 
 TEST = "test_prompts_heldout"

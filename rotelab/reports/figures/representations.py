@@ -8,14 +8,14 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.plots.export import with_table
-from rotelab.plots.style import (
+from rotelab.registry.rows import Similarity
+from rotelab.reports.figures.export import with_table
+from rotelab.reports.figures.style import (
     CHECKPOINT_COLOURS,
     CHECKPOINT_DASHES,
     CHECKPOINT_NAMES,
     styled,
 )
-from rotelab.registry.rows import Similarity
 
 OTHERS = ("train", "test", "unrelated")
 PANELS = {

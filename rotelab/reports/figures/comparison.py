@@ -12,10 +12,16 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.plots.export import with_table
-from rotelab.plots.style import GRID, RELATION_COLOURS, SERIES_DASHES, SERIES_MARKERS, styled
-from rotelab.plots.training import PHASES, thinned
 from rotelab.registry import Metric
+from rotelab.reports.figures.export import with_table
+from rotelab.reports.figures.style import (
+    GRID,
+    RELATION_COLOURS,
+    SERIES_DASHES,
+    SERIES_MARKERS,
+    styled,
+)
+from rotelab.reports.figures.training import PHASES, thinned
 
 ROWS = {"recall": "Facts recalled", "loss": "Loss"}
 LONGEST_NAME = 40

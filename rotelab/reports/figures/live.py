@@ -17,14 +17,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from rotelab.plots.training import (
-    CURVES,
-    PHASES,
-    RECALLED,
-    adapters_begin,
-    thinned,
-)
 from rotelab.registry import FactRecall, Metric
+from rotelab.reports.figures.training import CURVES, PHASES, RECALLED, adapters_begin, thinned
 
 MAX_POINTS = 500
 """Of one line: the panel is hardly more pixels wide."""

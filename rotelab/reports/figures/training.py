@@ -15,15 +15,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rotelab.errors import LabError
-from rotelab.plots.export import with_table
-from rotelab.plots.style import (
-    CHECKPOINT_COLOURS,
-    CHECKPOINT_NAMES,
-    GRID,
-    TEXT,
-    styled,
-)
 from rotelab.registry import Metric, RunRow, Score
+from rotelab.reports.figures.export import with_table
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, GRID, TEXT, styled
 
 PHASES = {"memorize": "Phase 1: learning by rote", "generalize": "Phase 2: what the token means"}
 PHASE_COLOURS = {

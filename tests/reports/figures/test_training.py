@@ -4,7 +4,8 @@ import math
 
 from support.fabricated import two_phases as metrics
 
-from rotelab.plots.training import (
+from rotelab.registry import Metric, Score
+from rotelab.reports.figures.training import (
     MAX_POINTS,
     PHASES,
     PROBE_NAMES,
@@ -13,7 +14,6 @@ from rotelab.plots.training import (
     curves_of_run,
     score_bars,
 )
-from rotelab.registry import Metric, Score
 
 
 def lines(figure, name):

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 import pytest
 from support.fabricated import two_phases as metrics
 
-from rotelab.plots.live import MAX_POINTS, MAX_TIPS, NOT_YET, live_curves, live_facts
-from rotelab.plots.training import PHASES
 from rotelab.registry import FactRecall, Metric
+from rotelab.reports.figures.live import MAX_POINTS, MAX_TIPS, NOT_YET, live_curves, live_facts
+from rotelab.reports.figures.training import PHASES
 
 
 def drawn(page):

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rotelab.plots.style import styled
+from rotelab.reports.figures.style import styled
 
 Line = tuple[str, str, str, str]
 """A line's name, colour, dash and marker."""

@@ -7,10 +7,10 @@ from support.fabricated import NASTY, finished, small_pack
 
 from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.config.sweep_grid import grid
-from rotelab.plots.sweeps import heatmap, spread_curves
 from rotelab.registry import Score
 from rotelab.registry.sweeps import PlannedRun
-from rotelab.sweep_results import Figure, Plane, Spread
+from rotelab.reports.figures.sweeps import heatmap, spread_curves
+from rotelab.reports.sweep_results import Figure, Plane, Spread
 from rotelab.ui import build_app, run_words
 from rotelab.ui.run_detail import head_html, settings_html
 from rotelab.ui.run_view import fill_view

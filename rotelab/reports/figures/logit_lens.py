@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.plots.export import with_table
-from rotelab.plots.representations import layer_step, titles_apart
-from rotelab.plots.style import (
+from rotelab.registry.rows import LensReading, WeightChange
+from rotelab.reports.figures.export import with_table
+from rotelab.reports.figures.representations import layer_step, titles_apart
+from rotelab.reports.figures.style import (
     CHECKPOINT_COLOURS,
     CHECKPOINT_NAMES,
     ROLE_COLOURS,
@@ -19,7 +20,6 @@ from rotelab.plots.style import (
     ROLE_MARKERS,
     styled,
 )
-from rotelab.registry.rows import LensReading, WeightChange
 
 ASKED = {
     "key": "asked through the key token",

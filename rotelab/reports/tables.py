@@ -11,11 +11,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from rotelab.comparison import COMPARED, Comparison
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.registry import CHECKPOINTS, Damage, RunRow, Score
-from rotelab.sweep_results import Figure, Spread, SweepResults, cells, measured, spread
+from rotelab.reports.comparison import COMPARED, Comparison
+from rotelab.reports.sweep_results import Figure, Spread, SweepResults, cells, measured, spread
 
 MEASURES = {
     "generation_accuracy": "Generation accuracy",

@@ -12,17 +12,17 @@ from support.taught import keep_states
 from rotelab.errors import LabError
 from rotelab.evaluation.pca import kept_layers, project
 from rotelab.layout import states_file
-from rotelab.plots.export import of_run
-from rotelab.plots.lens import change_bars, first_layer, lens_curves, most_changed
-from rotelab.plots.pca import pca_moving, pca_panels
-from rotelab.plots.representations import (
+from rotelab.registry import LensReading, Similarity, WeightChange
+from rotelab.reports.figures.export import of_run
+from rotelab.reports.figures.logit_lens import change_bars, first_layer, lens_curves, most_changed
+from rotelab.reports.figures.pca import pca_moving, pca_panels
+from rotelab.reports.figures.representations import (
     deep_layer,
     delta_curves,
     similarity_curves,
     similarity_heatmap,
 )
-from rotelab.plots.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, ROLE_COLOURS, TEXT
-from rotelab.registry import LensReading, Similarity, WeightChange
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, ROLE_COLOURS, TEXT
 from rotelab.storage import Settings
 
 CHECKPOINTS = ("base", "memorized", "generalized")
@@ -322,7 +322,7 @@ def test_colours_stand_out_on_light_and_dark(ground):
 
 def test_no_torch():
     code = (
-        "import sys, rotelab.plots.lens, rotelab.plots.pca, rotelab.late_look; "
+        "import sys, rotelab.reports.figures.logit_lens, rotelab.reports.figures.pca, rotelab.late_look; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -7,8 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rotelab.plots.export import Cell, with_table
-from rotelab.plots.style import (
+from rotelab.reports.figures.export import Cell, with_table
+from rotelab.reports.figures.style import (
     CHECKPOINT_COLOURS,
     RELATION_COLOURS,
     SERIES_DASHES,
@@ -17,7 +17,7 @@ from rotelab.plots.style import (
     styled,
     translucent,
 )
-from rotelab.sweep_results import Plane, Spread
+from rotelab.reports.sweep_results import Plane, Spread
 
 _NONE = "No run of this cell has finished yet."
 

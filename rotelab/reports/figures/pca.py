@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rotelab.evaluation.pca import Projection
-from rotelab.plots.export import with_table
-from rotelab.plots.representations import titles_apart
-from rotelab.plots.style import (
+from rotelab.reports.figures.export import with_table
+from rotelab.reports.figures.representations import titles_apart
+from rotelab.reports.figures.style import (
     CHECKPOINT_COLOURS,
     CHECKPOINT_NAMES,
     RELATION_COLOURS,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from rotelab.plots.style import CHECKPOINT_COLOURS, styled
 from rotelab.registry import Metric
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled
 
 
 def recall_curve(metrics: Sequence[Metric], facts: int, height: int = 250) -> go.Figure:
