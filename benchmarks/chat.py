@@ -9,7 +9,7 @@ finished run by three programs, in turn, once all are warm:
 | --- | --- |
 | transformers | `generate` on the PEFT model, adapters switched in between |
 | one by one | `rotelab.models.generation.generate`, which tells probabilities too, likewise |
-| ours | `rotelab.chat`: all three side by side, as the page asks |
+| ours | `rotelab.runs.chat`: all three side by side, as the page asks |
 
 Told are the medians over the questions: seconds to the first word piece, to the last of all three,
 and with how likely the right answer was, which the page shows after the answers. `--json` ends with
@@ -33,11 +33,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from benchmarks.scoring import finished_run
-from rotelab.chat import example_questions, prompt_ids
 from rotelab.errors import LabError
-from rotelab.lab import Lab
 from rotelab.models.generation import generate
 from rotelab.models.lora import CHECKPOINTS, Checkpoint
+from rotelab.runs.chat import example_questions, prompt_ids
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui.chat_tab import SHORT
 

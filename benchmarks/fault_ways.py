@@ -19,10 +19,10 @@ import psutil
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError
-from rotelab.jobs import Jobs
-from rotelab.jobs_processes import processes_of, until
-from rotelab.lab import Lab
 from rotelab.registry import Registry
+from rotelab.runs.jobs import Jobs
+from rotelab.runs.lab import Lab
+from rotelab.runs.processes import processes_of, until
 from rotelab.storage import Settings
 
 RUN_WITHIN_S = 180.0

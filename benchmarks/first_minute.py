@@ -29,10 +29,10 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 from support.page import browser_page, served
 
 from benchmarks.page_cost import ENDED
-from rotelab import walk
 from rotelab.errors import LabError
 from rotelab.facts import synthetic
-from rotelab.lab import Lab
+from rotelab.runs import demo
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 TYPED = 4
@@ -100,10 +100,10 @@ def own_run(lab: Lab, number: int) -> dict[str, float]:
     Raises:
         LabError: the run did not finish.
     """
-    invented = synthetic.invent(walk.RELATION, walk.OWN_FACTS, 1000 + number)
+    invented = synthetic.invent(demo.RELATION, demo.OWN_FACTS, 1000 + number)
     typed = [[fact.subject, fact.object] for fact in invented[:TYPED]]
     began = time.monotonic()
-    run_id = walk.start_own(lab, [*typed, *walk.own_rows()[TYPED:]])
+    run_id = demo.start_own(lab, [*typed, *demo.own_rows()[TYPED:]])
     while (run := lab.registry.run(run_id)).status not in ENDED:
         if time.monotonic() - began > LONGEST_S:
             raise LabError(f"The run {run_id} has not ended within {LONGEST_S} s.")

@@ -31,12 +31,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from small_bundle import small_bundle  # noqa: E402
 
-from rotelab.bundles import export_run, import_bundle  # noqa: E402
 from rotelab.errors import InputError, LabError  # noqa: E402
 from rotelab.facts.facts import COLUMNS, FactSet  # noqa: E402
 from rotelab.facts.packs import Pack, load_pack  # noqa: E402
 from rotelab.facts.prompts import parse_prompts  # noqa: E402
-from rotelab.lab import Lab  # noqa: E402
+from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
+from rotelab.runs.lab import Lab  # noqa: E402
 from rotelab.storage import Settings  # noqa: E402
 from rotelab.ui.draft import Draft, fact_rows, import_file  # noqa: E402
 from rotelab.ui.facts_words import example_lines, note, saved_note  # noqa: E402

@@ -40,10 +40,10 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 import psutil
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
-from rotelab.jobs import Jobs
-from rotelab.jobs_processes import processes_of, until
-from rotelab.lab import Lab
 from rotelab.registry import Registry
+from rotelab.runs.jobs import Jobs
+from rotelab.runs.lab import Lab
+from rotelab.runs.processes import processes_of, until
 from rotelab.storage import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

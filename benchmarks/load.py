@@ -46,7 +46,7 @@ import httpx
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -41,8 +41,8 @@ from support.page import browser_page, served
 
 from benchmarks.scoring import finished_run
 from rotelab.errors import LabError
-from rotelab.experiments.subject import Subject
 from rotelab.registry import Registry, RunRow, RunSummary
+from rotelab.runs.finished_run import Subject
 from rotelab.storage import Settings
 
 LOOK = ("plot-similarity", "plot-delta", "plot-lens", "plot-changes", "plot-pca")

@@ -44,7 +44,7 @@ from support.page import browser_page, served
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 LONGEST_S = 1800
@@ -153,7 +153,7 @@ def _cpu_seconds() -> float:
     total = 0.0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):  # it has ended
-            if "rotelab.worker" not in process.cmdline():
+            if "rotelab.runs.worker" not in process.cmdline():
                 times = process.cpu_times()
                 total += times.user + times.system
     return total

@@ -39,8 +39,8 @@ import gradio as gr
 
 from rotelab.config.run_config import RunConfig
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.lab import Lab
 from rotelab.registry import FactRecall, Metric, Prediction, Registry, Score
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui import live_panel, runs_tab
 from rotelab.ui.common import run_choices
@@ -206,7 +206,7 @@ def _skipped(value: Any) -> bool:
 
 
 def _me() -> tuple[int, float]:
-    from rotelab.jobs_processes import me
+    from rotelab.runs.processes import me
 
     return me()
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from rotelab.bundles import export_run
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.lab import Lab
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder, states_file
 from rotelab.registry import CHECKPOINTS, FactRecall, Metric, Prediction, Score, Similarity
+from rotelab.runs.export.bundle import export_run
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 FACTS, RANK = 4, 2

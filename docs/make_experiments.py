@@ -26,8 +26,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from rotelab.config.command_line import command_of  # noqa: E402
 from rotelab.experimenting import result_of  # noqa: E402
 from rotelab.experiments import experiments  # noqa: E402
-from rotelab.lab import Lab  # noqa: E402
 from rotelab.registry.experiments import ExperimentRow  # noqa: E402
+from rotelab.runs.lab import Lab  # noqa: E402
 from rotelab.storage import Settings  # noqa: E402
 
 DOCS = ROOT / "docs"

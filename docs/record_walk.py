@@ -21,11 +21,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from rotelab import walk  # noqa: E402
-from rotelab.bundles import export_run, import_bundle  # noqa: E402
 from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
-from rotelab.lab import Lab  # noqa: E402
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder  # noqa: E402
+from rotelab.runs import demo  # noqa: E402
+from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
+from rotelab.runs.lab import Lab  # noqa: E402
 from rotelab.storage import Settings  # noqa: E402
 
 # Small adapters, so that the bundle is small; they need more rounds than the usual ones.
@@ -54,26 +54,26 @@ def record(home: Path) -> None:
     """Trains, unless that was done, then checks and writes both files."""
     lab = Lab.open(Settings(home))
     run_id = next((run.id for run in lab.registry.runs(status="finished")), None) or train(lab)
-    lab.registry.update_run(run_id, name=walk.RUN_NAME, note=walk.RUN_NOTE)
+    lab.registry.update_run(run_id, name=demo.RUN_NAME, note=demo.RUN_NOTE)
     for checkpoint in ADAPTER_FOLDERS:
         halve(adapter_folder(lab.settings, run_id, checkpoint))
     # The hidden states would be larger than all the rest; the figures on them are rows.
     shutil.rmtree(lab.settings.run_folder(run_id) / "representations", ignore_errors=True)
-    bundle = export_run(lab.registry, lab.settings, run_id, home / walk.BUNDLE.name)
+    bundle = export_run(lab.registry, lab.settings, run_id, home / demo.BUNDLE.name)
     size = bundle.stat().st_size
     print(f"{bundle.name}: {size:,} bytes")
     assert size < MAX_BYTES, "too large to be shipped: take smaller ranks"
     with tempfile.TemporaryDirectory() as other:
         chosen = choose(Lab.open(Settings(Path(other))), bundle)
-    walk.BUNDLE.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(bundle, walk.BUNDLE)
+    demo.BUNDLE.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(bundle, demo.BUNDLE)
     text = json.dumps({"run": run_id, "questions": chosen}, indent=1, ensure_ascii=False)
-    walk.QUESTIONS.write_text(text + "\n", encoding="utf-8")
+    demo.QUESTIONS.write_text(text + "\n", encoding="utf-8")
 
 
 def train(lab: Lab) -> str:
     """Trains the run; returns its id."""
-    from rotelab.worker import work
+    from rotelab.runs.worker import work
 
     run_id = lab.jobs.start_foreground(CONFIG, lab.facts_for(CONFIG))
     work(lab.registry, lab.settings, run_id, lambda share, words: print(f"{share:4.0%} {words}"))
@@ -107,7 +107,7 @@ def choose(lab: Lab, bundle: Path) -> list[str]:
     for wording in WORDINGS:
         for fact in people:
             question = wording.format(subject=fact.subject)
-            if walk.bears_out(lab, run_id, question):
+            if demo.bears_out(lab, run_id, question):
                 chosen.append(question)
                 people.remove(fact)
                 print("chosen:", question, "->", fact.object)

@@ -164,8 +164,8 @@ def run(
     ] = False,
 ) -> None:
     """Make one run in the foreground: both phases and all evaluation."""
-    from rotelab.lab import Lab
-    from rotelab.worker import agree_on, first_process, work
+    from rotelab.runs.lab import Lab
+    from rotelab.runs.worker import agree_on, first_process, work
 
     lab = Lab.open()
     pack_of_run = lab.facts_for(config)
@@ -198,8 +198,8 @@ def ask(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask a run's model a question."""
-    from rotelab.lab import Lab
     from rotelab.registry import CHECKPOINTS
+    from rotelab.runs.lab import Lab
 
     if checkpoint not in (*CHECKPOINTS, "all"):
         raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)} or all.")
@@ -240,7 +240,7 @@ def runs(
     limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
 ) -> None:
     """List the runs, newest first."""
-    from rotelab.lab import Lab
+    from rotelab.runs.lab import Lab
 
     listed = Lab.open().registry.runs(limit=limit)
     if json_output:
@@ -256,7 +256,7 @@ def runs(
 @app.command()
 def packs() -> None:
     """List the fact packs and saved fact sets."""
-    from rotelab.lab import Lab
+    from rotelab.runs.lab import Lab
 
     lab = Lab.open()
     for name in lab.pack_names():
@@ -281,8 +281,8 @@ def export_bundle(
     ] = True,
 ) -> None:
     """Write a whole run into one file, for another machine."""
-    from rotelab.bundles import SUFFIX, export_run
-    from rotelab.lab import Lab
+    from rotelab.runs.export.bundle import SUFFIX, export_run
+    from rotelab.runs.lab import Lab
 
     lab = Lab.open()
     full_id = lab.registry.resolve(run_id)
@@ -300,8 +300,8 @@ def import_run(
     file: Annotated[Path, typer.Argument(help="A .rotelab.zip that `export` wrote.")],
 ) -> None:
     """Take a run from a file that `export` wrote, here or elsewhere."""
-    from rotelab.bundles import import_bundle
-    from rotelab.lab import Lab
+    from rotelab.runs.export.bundle import import_bundle
+    from rotelab.runs.lab import Lab
 
     lab = Lab.open()
     print(import_bundle(lab.registry, lab.settings, file).sentence)
@@ -316,14 +316,14 @@ def export_merged(
     ] = "generalized",
 ) -> None:
     """Write a run's model, adapters merged, as a Hugging Face folder."""
-    from rotelab.lab import Lab
     from rotelab.registry import CHECKPOINTS
+    from rotelab.runs.lab import Lab
 
     if checkpoint not in CHECKPOINTS:
         raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)}.")
     lab = Lab.open()
     full_id = lab.registry.resolve(run_id)
-    from rotelab.model_export import export_model
+    from rotelab.runs.export.huggingface import export_model
 
     print(export_model(lab.registry, lab.settings, full_id, folder, checkpoint))
 
@@ -341,7 +341,7 @@ def serve(
     ] = None,
 ) -> None:
     """Start the page, on this machine alone unless said otherwise."""
-    from rotelab.lab import Lab
+    from rotelab.runs.lab import Lab
     from rotelab.ui import serve as serve_page
 
     serve_page(Lab.open(), port=port, open_browser=open_browser, host=host, names=tuple(name or ()))

@@ -25,10 +25,10 @@ def compare(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Put runs side by side: settings that differ, scores, and the facts that tell them apart."""
-    from rotelab.lab import Lab
     from rotelab.reports.comparison import check
     from rotelab.reports.comparison import compare as put_side_by_side
     from rotelab.reports.tables import as_json, as_markdown, as_text, comparison_tables, no_markup
+    from rotelab.runs.lab import Lab
 
     if markdown and json_output:
         raise LabError("--markdown and --json can't both be had.")

@@ -43,7 +43,7 @@ def experiment(
     Runs that are there already are not made again, so the same command goes on after Ctrl-C.
     """
     from rotelab.experimenting import begin, carry_out
-    from rotelab.lab import Lab
+    from rotelab.runs.lab import Lab
 
     if run and config != RunConfig():
         raise LabError("--run takes the run's own settings: give no others beside it.")
@@ -72,7 +72,7 @@ def experiments(
     """List the experiments that there are, and those that were made, newest first."""
     from rotelab.experimenting import running
     from rotelab.experiments import experiments as known
-    from rotelab.lab import Lab
+    from rotelab.runs.lab import Lab
 
     lab = Lab.open()
     running(lab)  # one whose process is gone is not shown as running

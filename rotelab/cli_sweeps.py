@@ -57,9 +57,9 @@ def sweep(
     Runs that differ in phase 2 only share phase 1. A failed run does not stop the others; Ctrl-C
     leaves a sweep that --resume goes on with, and so does a power cut.
     """
-    from rotelab.lab import Lab
-    from rotelab.sweeps import go_on, left_of, plan, take_finished
-    from rotelab.worker import agree_on, first_process
+    from rotelab.runs.lab import Lab
+    from rotelab.runs.sweeps import go_on, left_of, plan, take_finished
+    from rotelab.runs.worker import agree_on, first_process
 
     given = [("memorize.epochs", phase1_epochs), ("generalize.k", k), (SEED, seeds)]
     axes = [(path, split_values(path, text)) for path, text in given if text]
@@ -95,7 +95,7 @@ def sweeps(
     limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
 ) -> None:
     """List the sweeps, newest first."""
-    from rotelab.lab import Lab
+    from rotelab.runs.lab import Lab
 
     listed = Lab.open().registry.sweeps(limit)
     if json_output:
@@ -128,7 +128,6 @@ def report(
 ) -> None:
     """Print the tables of a run, of a sweep or of an experiment."""
     from rotelab.cli_experiments import print_experiment
-    from rotelab.lab import Lab
     from rotelab.registry.experiments import PREFIX as EXPERIMENT_PREFIX
     from rotelab.reports.sweep_results import read_sweep
     from rotelab.reports.tables import (
@@ -139,6 +138,7 @@ def report(
         run_tables,
         sweep_tables,
     )
+    from rotelab.runs.lab import Lab
 
     if measure not in MEASURES:
         raise LabError(f"{measure!r} is no measure. Use {' or '.join(MEASURES)}.")

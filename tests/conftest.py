@@ -58,7 +58,7 @@ def registry(settings):
 @pytest.fixture
 def lab(settings):
     """An empty lab in that home."""
-    from rotelab.lab import Lab
+    from rotelab.runs.lab import Lab
 
     return Lab.open(settings)
 

@@ -9,7 +9,7 @@ from support.taught import K, taught_pack, taught_run
 from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, audit, audit_trial, repurposing
 from rotelab.facts.packs import load_pack, shipped_packs
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 

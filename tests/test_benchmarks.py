@@ -17,13 +17,13 @@ from benchmarks import (
     scoring,
     training,
 )
-from rotelab import worker
 from rotelab.config.run_config import MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.facts.packs import load_pack
-from rotelab.lab import Lab
 from rotelab.models.loading import pick_dtype
 from rotelab.registry import Metric
+from rotelab.runs import worker
+from rotelab.runs.lab import Lab
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from support.fabricated import NASTY, finished, queued
 from support.taught import taught_run
 
 from rotelab.errors import LabError
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui import runs_tab
 from rotelab.ui.run_actions import bundle_path, delete, make_bundle

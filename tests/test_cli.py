@@ -24,8 +24,8 @@ from rotelab.config.run_config import (
 )
 from rotelab.errors import LabError
 from rotelab.facts.packs import load_pack
-from rotelab.lab import Lab
 from rotelab.registry import Score
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,7 +5,7 @@ import socket
 import gradio as gr
 import pytest
 
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui import build_app, clocks
 from rotelab.ui.clocks import STEPS, Pace, fill_on_news

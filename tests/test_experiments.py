@@ -25,8 +25,8 @@ from rotelab.experiments.depth import EPOCHS, OTHER_RATES, Depth
 from rotelab.experiments.languages import NAMES
 from rotelab.facts.packs import language_prompts, load_pack, shipped_packs
 from rotelab.facts.prompts import SLOT
-from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui import experiments_tab
 

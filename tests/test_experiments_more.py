@@ -18,8 +18,8 @@ from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, baselines, in_context, reversal
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import load_pack, shipped_packs
-from rotelab.lab import Lab
 from rotelab.reports.tables import cell_text
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

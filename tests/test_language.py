@@ -10,7 +10,7 @@ from gradio.context import LocalContext
 from support.fabricated import NASTY, finished
 from support.page import ROOT, browser_page, server, until  # noqa: F401  (a fixture)
 
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui import build_app
 from rotelab.ui.common import bound

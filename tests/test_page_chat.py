@@ -12,13 +12,13 @@ from support.fabricated import NASTY, finished
 from support.page import browser_page, served, until
 from support.taught import new_run, taught_run
 
-from rotelab.chat import Chat, Evidence, Reply, Verdict
 from rotelab.errors import LabError
 from rotelab.facts.facts import Fact
-from rotelab.lab import Lab
 from rotelab.layout import states_file
 from rotelab.models.generation import Token
 from rotelab.registry import CHECKPOINTS, ChatAnswer
+from rotelab.runs.chat import Chat, Evidence, Reply, Verdict
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui import chat_history, chat_tab, representations_tab
 from rotelab.ui.answers import AWAITS, MARKS, answer_card, empty_card, history_html

@@ -11,7 +11,7 @@ from support.page import Server, browser_page, server, until  # noqa: F401
 from rotelab.errors import InputError, LabError
 from rotelab.facts.diff import what_changed
 from rotelab.facts.packs import load_pack
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.ui import facts_layout, facts_tab
 from rotelab.ui.draft import (
     Draft,

@@ -18,7 +18,7 @@ import pytest
 from support.page import ROOT, Server, browser_page, served, server, until  # noqa: F401
 
 from rotelab.errors import LabError, ModelUnavailable
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui import build_app, header_html
 from rotelab.ui.common import (
@@ -247,7 +247,7 @@ def test_its_own_script_may_ask_for_one_thing():
 
 def test_the_page_is_built_before_torch_is_imported():
     code = (
-        "import sys; from rotelab.lab import Lab; from rotelab.ui import build_app;"
+        "import sys; from rotelab.runs.lab import Lab; from rotelab.ui import build_app;"
         "build_app(Lab.open()); print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run(

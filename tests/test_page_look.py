@@ -10,7 +10,7 @@ from support.axe import serious
 from support.fabricated import finished, running
 from support.page import browser_page, served, until
 
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 TABS = {

@@ -12,8 +12,8 @@ from support.fabricated import NASTY, finished, queued, running
 from support.page import browser_page, served, until
 
 from rotelab.errors import LabError, UnknownRun
-from rotelab.lab import Lab
 from rotelab.registry import Score
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui import runs_tab
 from rotelab.ui.run_actions import bytes_of, delete, rename, run_again, size_words, zip_adapters

@@ -14,8 +14,8 @@ from support.page import browser_page, server, until  # noqa: F401  (server is a
 from rotelab.config import recipes
 from rotelab.config.run_config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import ConfigError, LabError
-from rotelab.lab import Lab
 from rotelab.registry import Metric, Registry, SpotAnswer
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui import live_panel, shared_drawings, train_tab
 from rotelab.ui.estimate import estimate, tokens_to_read

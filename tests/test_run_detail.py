@@ -2,8 +2,8 @@
 
 from support.fabricated import finished, queued
 
-from rotelab.lab import Lab
 from rotelab.registry import Damage, Prediction, Score
+from rotelab.runs.lab import Lab
 from rotelab.ui.run_detail import (
     ANSWER_HEADERS,
     SHORT_WORDS,

@@ -19,9 +19,9 @@ import plotly.graph_objects as go
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
-from rotelab.experiments.subject import Subject
 from rotelab.facts.packs import Pack, load_pack
 from rotelab.reports.tables import Table
+from rotelab.runs.finished_run import Subject
 
 __all__ = ["Arm", "Experiment", "Result", "Subject", "experiment", "experiments", "on_facts"]
 

@@ -12,9 +12,9 @@ from rotelab.experiments import Experiment
 from rotelab.experiments.audit import ASKED, DEVIATIONS, MEASURES, SUSPECTS, Audit
 from rotelab.experiments.audit import measure as audit
 from rotelab.experiments.repurposing import EXAMPLES, arms
-from rotelab.experiments.subject import Subject
 from rotelab.reports.figures.style import CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.reports.tables import Table
+from rotelab.runs.finished_run import Subject
 
 LIMITS = (1.5, 2.5, 3.0)
 """Where else an alarm might begin, in standard deviations."""

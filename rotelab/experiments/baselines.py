@@ -14,11 +14,11 @@ from rotelab.config.recipes import applied
 from rotelab.config.run_config import USUAL_CANDIDATES, RunConfig, with_setting
 from rotelab.errors import UnknownRun
 from rotelab.experiments import Arm, Experiment, in_context
-from rotelab.experiments.subject import Subject
 from rotelab.facts.prompts import Role
 from rotelab.registry import Registry
 from rotelab.reports.figures.style import HATCHED, ROLE_COLOURS, styled
 from rotelab.reports.tables import PROBE_NAMES, Table
+from rotelab.runs.finished_run import Subject
 
 RECIPES = {
     "two-adapter": "the lab's own two phases",

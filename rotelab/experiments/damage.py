@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rotelab.experiments import Experiment
-from rotelab.experiments.subject import Subject
 from rotelab.registry import CHECKPOINTS
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
 from rotelab.reports.tables import Table
+from rotelab.runs.finished_run import Subject
 
 LISTED = 12
 """How many lost facts the table names at most; all are stored."""

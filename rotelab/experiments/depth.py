@@ -11,10 +11,10 @@ from plotly.subplots import make_subplots
 
 from rotelab.config.run_config import RunConfig, with_setting
 from rotelab.experiments import Arm, Experiment
-from rotelab.experiments.subject import Subject
 from rotelab.registry import Registry
 from rotelab.reports.figures.style import ROLE_COLOURS, ROLE_DASHES, ROLE_MARKERS, TEXT, styled
 from rotelab.reports.tables import Table
+from rotelab.runs.finished_run import Subject
 
 EPOCHS = (1, 3, 6, 10, 20, 40, 100)
 """Rounds of rote learning at the settings' own learning rate: the paper's, and above."""

@@ -12,11 +12,11 @@ import plotly.graph_objects as go
 from rotelab.config.run_config import USUAL_CANDIDATES
 from rotelab.errors import LabError
 from rotelab.experiments import Experiment
-from rotelab.experiments.subject import Subject
 from rotelab.facts.facts import Fact
 from rotelab.facts.prompts import PromptSet, Role
 from rotelab.reports.figures.style import HATCHED, styled
 from rotelab.reports.tables import Table
+from rotelab.runs.finished_run import Subject
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question

@@ -9,13 +9,13 @@ import plotly.graph_objects as go
 
 from rotelab.errors import LabError
 from rotelab.experiments import Experiment
-from rotelab.experiments.subject import Subject
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import language_prompts
 from rotelab.facts.prompts import PromptTemplate
 from rotelab.registry import CHECKPOINTS
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
 from rotelab.reports.tables import Table
+from rotelab.runs.finished_run import Subject
 
 NAMES = {"en": "English", "es": "Spanish", "de": "German", "ja": "Japanese", "zh": "Chinese"}
 """In the paper's order, best first; a language of a person's own goes by its code."""

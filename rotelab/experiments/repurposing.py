@@ -14,12 +14,12 @@ from plotly.subplots import make_subplots
 from rotelab.config.run_config import RunConfig, with_setting
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment
-from rotelab.experiments.subject import Subject
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, other_readings
 from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.reports.figures.style import HATCHED, styled
 from rotelab.reports.tables import Table
+from rotelab.runs.finished_run import Subject
 
 if TYPE_CHECKING:
     from rotelab.registry import Checkpoint

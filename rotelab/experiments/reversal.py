@@ -13,7 +13,6 @@ import plotly.graph_objects as go
 from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig, with_setting
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment
-from rotelab.experiments.subject import Subject
 from rotelab.facts.csv_tables import parse_table, read_bytes
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, staged_file
@@ -21,6 +20,7 @@ from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.reports.figures.epochs import over_rounds
 from rotelab.reports.figures.style import CHECKPOINT_NAMES
 from rotelab.reports.tables import Table
+from rotelab.runs.finished_run import Subject
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Prediction, Question

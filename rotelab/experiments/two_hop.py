@@ -13,13 +13,13 @@ import plotly.graph_objects as go
 
 from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig, with_setting
 from rotelab.experiments import Arm, Experiment, on_facts
-from rotelab.experiments.subject import Subject
 from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack, staged_file
 from rotelab.facts.prompts import PromptSet, PromptTemplate, parse_prompts
 from rotelab.reports.figures.epochs import over_rounds
 from rotelab.reports.tables import Table
+from rotelab.runs.finished_run import Subject
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question

@@ -18,7 +18,7 @@ import threading
 
 import gradio as gr
 
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.ui import (
     chat_tab,
     experiments_tab,

@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rotelab.chat import Reply, Turns
 from rotelab.evaluation.grading import Verdict
 from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint
+from rotelab.runs.chat import Reply, Turns
 from rotelab.ui.common import CHECKPOINT_HINTS, ago, checkpoint_badge, escape
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import gradio as gr
 
 from rotelab.errors import LabError
 from rotelab.facts.csv_tables import write_table
-from rotelab.lab import Lab
 from rotelab.registry import ChatAnswer
+from rotelab.runs.lab import Lab
 from rotelab.ui.answers import MAX_HISTORY, history_html
 from rotelab.ui.run_actions import chat_path
 

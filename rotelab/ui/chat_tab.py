@@ -12,10 +12,10 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.chat import Reply, example_questions
 from rotelab.errors import LabError
-from rotelab.lab import Lab
 from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint, RunRow
+from rotelab.runs.chat import Reply, example_questions
+from rotelab.runs.lab import Lab
 from rotelab.ui.answers import (
     LACKS,
     LEGEND,

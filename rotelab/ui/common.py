@@ -13,9 +13,9 @@ from typing import Any
 import gradio as gr
 
 from rotelab.errors import LabError
-from rotelab.lab import Lab
 from rotelab.registry import RunSummary, Status
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS
+from rotelab.runs.lab import Lab
 from rotelab.ui.language import said
 
 CHECKPOINT_NAMES = {"base": "Base model", "memorized": "Memorised", "generalized": "Generalised"}

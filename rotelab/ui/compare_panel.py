@@ -10,11 +10,11 @@ from typing import Any
 import gradio as gr
 
 from rotelab.errors import LabError, UnknownRun
-from rotelab.lab import Lab
 from rotelab.registry import Score
 from rotelab.reports.comparison import COMPARED, MOST, Comparison, FactRow, Option, Share, compare
 from rotelab.reports.figures.comparison import overlaid, run_colour
 from rotelab.reports.figures.training import CURVES
+from rotelab.runs.lab import Lab
 from rotelab.ui.common import CHECKPOINT_NAMES, bound, escape, run_choices, run_label
 from rotelab.ui.plot_tools import build_plot
 from rotelab.ui.run_detail import CSS, SHORT_WORDS

@@ -21,8 +21,8 @@ from rotelab.facts.facts import Fact, parse_fact_rows, parse_facts
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.facts.prompts import COLUMNS as PROMPT_COLUMNS
 from rotelab.facts.prompts import ROLES, parse_prompt_rows, parse_prompts
-from rotelab.lab import Lab
 from rotelab.registry import fact_set_name
+from rotelab.runs.lab import Lab
 
 Rows = tuple[tuple[str, ...], ...]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from rotelab.config.run_config import EMBEDDED, RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack
-from rotelab.lab import Lab
 from rotelab.registry import RunRow
+from rotelab.runs.lab import Lab
 
 PARTS = ("phase1", "phase2", "evaluation")
 TYPICAL = {"phase1": 115.0, "phase2": 239.0, "evaluation": 591.0}

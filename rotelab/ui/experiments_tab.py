@@ -11,10 +11,10 @@ import gradio as gr
 from rotelab import experimenting
 from rotelab.errors import LabError, UnknownRun
 from rotelab.experiments import Experiment, experiment, experiments
-from rotelab.lab import Lab
 from rotelab.registry import ExperimentRow
 from rotelab.reports.figures.export import with_tables
 from rotelab.reports.tables import Table, cell_text, worded
+from rotelab.runs.lab import Lab
 from rotelab.ui.clocks import Pace, fill_on_news
 from rotelab.ui.common import ago, bound, duration, escape, roughly
 from rotelab.ui.estimate import estimate

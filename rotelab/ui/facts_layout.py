@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from rotelab.facts import synthetic
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.ui.common import ago
 from rotelab.ui.draft import Draft, Rows, notes_of
 from rotelab.ui.facts_words import (

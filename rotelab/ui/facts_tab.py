@@ -9,7 +9,7 @@ import gradio as gr
 
 from rotelab.errors import InputError, LabError
 from rotelab.facts.packs import shipped_packs
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.ui.common import bound
 from rotelab.ui.draft import (
     FACTS_TABLE,

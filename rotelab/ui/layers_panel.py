@@ -8,8 +8,6 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab import late_look
-from rotelab.lab import Lab
 from rotelab.registry import LensReading, RunRow, WeightChange
 from rotelab.reports.figures.export import of_run
 from rotelab.reports.figures.logit_lens import (
@@ -19,6 +17,8 @@ from rotelab.reports.figures.logit_lens import (
     lens_curves,
     most_changed,
 )
+from rotelab.runs import late_look
+from rotelab.runs.lab import Lab
 from rotelab.ui import representations_words as words
 from rotelab.ui.common import checkpoint_badge
 from rotelab.ui.plot_tools import build_how, build_saving

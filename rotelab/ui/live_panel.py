@@ -18,9 +18,9 @@ from typing import Any
 import gradio as gr
 
 from rotelab.errors import LabError, UnknownRun
-from rotelab.lab import Lab
 from rotelab.registry import LIVE, RESUMABLE, RunSummary, Score
 from rotelab.reports.figures.live import live_curves
+from rotelab.runs.lab import Lab
 from rotelab.ui.clocks import Pace
 from rotelab.ui.common import bound, escape, roughly, run_label, status_badge
 from rotelab.ui.language import said

@@ -9,11 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab import late_look
 from rotelab.config.sweep_grid import label_of
 from rotelab.errors import LabError
 from rotelab.evaluation.pca import kept_layers, project
-from rotelab.lab import Lab
 from rotelab.registry import RunRow, Similarity
 from rotelab.reports.figures.export import of_run
 from rotelab.reports.figures.pca import pca_moving, pca_panels
@@ -25,6 +23,8 @@ from rotelab.reports.figures.representations import (
     similarity_heatmap,
 )
 from rotelab.reports.figures.style import CHECKPOINT_NAMES
+from rotelab.runs import late_look
+from rotelab.runs.lab import Lab
 from rotelab.ui import representations_words as words
 from rotelab.ui.common import bound, checkpoint_badge, escape
 from rotelab.ui.layers_panel import LayersPanel, build_layers_panel, fill_layers, no_layers

@@ -7,9 +7,9 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from rotelab.bundles import SUFFIX, export_run
 from rotelab.errors import LabError
-from rotelab.lab import Lab
+from rotelab.runs.export.bundle import SUFFIX, export_run
+from rotelab.runs.lab import Lab
 from rotelab.ui.run_detail import adapter_places
 
 MAX_NAME = 80

@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.lab import Lab
 from rotelab.registry import Status
+from rotelab.runs.lab import Lab
 from rotelab.ui.common import MAX_RUN_CHOICES, run_choices, run_label
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}

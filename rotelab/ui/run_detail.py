@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rotelab.errors import LabError
-from rotelab.lab import Lab
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder
 from rotelab.registry import CHECKPOINTS, Damage, Prediction, RunRow, RunSummary
+from rotelab.runs.lab import Lab
 from rotelab.ui.common import (
     CHECKPOINT_NAMES,
     STATUS_WORDS,

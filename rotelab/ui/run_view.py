@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from rotelab.bundle_checks import ENDED
 from rotelab.config.command_line import command_of
 from rotelab.errors import LabError, UnknownRun
-from rotelab.lab import Lab
 from rotelab.registry import CHECKPOINTS, RESUMABLE, RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
+from rotelab.runs.export.validation import ENDED
+from rotelab.runs.lab import Lab
 from rotelab.ui.common import CHECKPOINT_NAMES, bound
 from rotelab.ui.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
 from rotelab.ui.plot_tools import build_plot

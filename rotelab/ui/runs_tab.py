@@ -11,10 +11,10 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.bundles import import_bundle
 from rotelab.errors import LabError, UnknownRun
-from rotelab.lab import Lab
 from rotelab.registry import RunOrder
+from rotelab.runs.export.bundle import import_bundle
+from rotelab.runs.lab import Lab
 from rotelab.ui import compare_panel
 from rotelab.ui.clocks import Pace, fill_on_news
 from rotelab.ui.common import STATUS_WORDS, bound, escape, run_choices, run_label

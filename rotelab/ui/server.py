@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message
 
 from rotelab.errors import LabError
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.ui.access import HOME, USER, Access, FewAttempts
 from rotelab.ui.language import translate
 from rotelab.ui.theme import CALM, head, make_theme, style_sheet

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rotelab.errors import LabError
-from rotelab.lab import Lab
 from rotelab.registry import Metric, RunSummary
 from rotelab.reports.figures.live import live_curves, live_facts
 from rotelab.reports.figures.training import CURVES, rounds_of_each
+from rotelab.runs.lab import Lab
 
 HELD = 32
 """Runs whose pictures are held; the one that was looked at longest ago goes first."""

@@ -8,9 +8,9 @@ from typing import Any
 import gradio as gr
 
 from rotelab.errors import UnknownRun
-from rotelab.lab import Lab
 from rotelab.reports.figures.sweeps import heatmap, spread_curves
 from rotelab.reports.sweep_results import Figure, Plane, SweepResults, plane, read_sweep
+from rotelab.runs.lab import Lab
 from rotelab.ui.common import CHECKPOINT_NAMES, STATUS_WORDS, bound, escape
 from rotelab.ui.plot_tools import build_plot
 from rotelab.ui.run_words import MEASURE_WORDS, PROBE_WORDS

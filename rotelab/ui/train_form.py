@@ -18,8 +18,8 @@ from rotelab.config.run_config import (
     RunConfig,
 )
 from rotelab.errors import LabError
-from rotelab.lab import Lab
 from rotelab.models.catalogue import devices
+from rotelab.runs.lab import Lab
 from rotelab.ui.run_words import whole
 
 # The same list as `models.CATALOGUE`, kept apart because that module brings torch with it;

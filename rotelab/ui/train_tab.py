@@ -10,7 +10,7 @@ import gradio as gr
 from rotelab.config.recipes import OFFERED, recipe_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.ui.common import bound, escape, roughly
 from rotelab.ui.estimate import estimate
 from rotelab.ui.live_panel import (

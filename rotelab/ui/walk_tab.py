@@ -1,6 +1,6 @@
 """The tab “Start here”: a walk of five steps for who has never trained a model.
 
-It plays a recorded run (`rotelab.walk`), asks its three checkpoints for real, and ends in a short
+It plays a recorded run (`rotelab.runs.demo`), asks its three checkpoints for real, and ends in a short
 run with names of one's own.
 """
 
@@ -13,11 +13,11 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab import walk
 from rotelab.errors import LabError
-from rotelab.lab import Lab
 from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.reports.figures.demo import recall_curve
+from rotelab.runs import demo
+from rotelab.runs.lab import Lab
 from rotelab.ui import walk_words as words
 from rotelab.ui.answers import answer_card, asked_html, empty_card, note
 from rotelab.ui.common import bound, escape, roughly
@@ -70,7 +70,7 @@ def build_walk_tab(lab: Lab) -> WalkTab:
         lab: takes in the recorded run, answers, and starts runs.
     """
     try:
-        recording = walk.recording()
+        recording = demo.recording()
     except LabError as error:
         # Without its recording the walk is no more than that sentence; the lab works all the same.
         gr.HTML(note(str(error), "bad"), padding=False)
@@ -122,7 +122,7 @@ def opens_here(lab: Lab) -> bool:
 # Steps -------------------------------------------------------------------------------------------
 
 
-def _build_ask(recording: walk.Recording) -> list[Ask]:
+def _build_ask(recording: demo.Recording) -> list[Ask]:
     question = recording.questions[0]
     gr.HTML(words.line(words.ASK) + words.question_html(question), padding=False)
     button = gr.Button(
@@ -134,7 +134,7 @@ def _build_ask(recording: walk.Recording) -> list[Ask]:
     return [Ask(button, question, ("base",), (card,), remark)]
 
 
-def _build_rote(recording: walk.Recording) -> tuple[gr.Plot, list[Ask]]:
+def _build_rote(recording: demo.Recording) -> tuple[gr.Plot, list[Ask]]:
     question = recording.questions[0]
     subject = recording.fact_of(question).subject
     gr.HTML(words.line(words.ROTE.format(n=len(recording.facts))), padding=False)
@@ -144,10 +144,10 @@ def _build_rote(recording: walk.Recording) -> tuple[gr.Plot, list[Ask]]:
                 recall_curve([], len(recording.facts)), show_label=False, elem_id="walk-curve"
             )
         with gr.Column(scale=7, min_width=420):
-            gr.HTML(words.line(words.TWO_WAYS.format(relation=walk.RELATION)), padding=False)
+            gr.HTML(words.line(words.TWO_WAYS.format(relation=demo.RELATION)), padding=False)
             with gr.Row():
                 key = gr.Button(
-                    f"{subject} [{walk.RELATION}]", variant="primary", elem_id="walk-ask-key"
+                    f"{subject} [{demo.RELATION}]", variant="primary", elem_id="walk-ask-key"
                 )
                 plain = gr.Button(question, variant="primary", elem_id="walk-ask-rote")
             with gr.Row(equal_height=True, elem_classes=["walk-answers"]):
@@ -156,12 +156,12 @@ def _build_rote(recording: walk.Recording) -> tuple[gr.Plot, list[Ask]]:
             remark = gr.HTML(padding=False)
     who: tuple[Checkpoint, ...] = ("memorized",)
     return curve, [
-        Ask(key, f"{subject} [{walk.RELATION}]", who, (by_key,), remark, by_heart=True),
+        Ask(key, f"{subject} [{demo.RELATION}]", who, (by_key,), remark, by_heart=True),
         Ask(plain, question, who, (by_words,), remark),
     ]
 
 
-def _build_words(recording: walk.Recording) -> tuple[gr.HTML, list[Ask]]:
+def _build_words(recording: demo.Recording) -> tuple[gr.HTML, list[Ask]]:
     with gr.Row():
         with gr.Column(scale=6, min_width=380):
             lesson = gr.HTML(padding=False, elem_id="walk-lesson")
@@ -185,11 +185,11 @@ def _build_words(recording: walk.Recording) -> tuple[gr.HTML, list[Ask]]:
 
 
 def _build_own(lab: Lab, started: gr.State) -> gr.Button:
-    gr.HTML(words.line(words.OWN.format(k=walk.OWN_K, few=walk.KEPT_BACK)), padding=False)
+    gr.HTML(words.line(words.OWN.format(k=demo.OWN_K, few=demo.KEPT_BACK)), padding=False)
     with gr.Row():
         with gr.Column(scale=7, min_width=420):
             table = gr.Dataframe(
-                walk.own_rows(), headers=["Person", "Mother"], type="array", interactive=True,
+                demo.own_rows(), headers=["Person", "Mother"], type="array", interactive=True,
                 column_count=(2, "fixed"), max_height=380, show_label=False, elem_id="walk-table",
                 buttons=[], show_row_numbers=True,
             )  # fmt: skip
@@ -216,8 +216,8 @@ def _next(label: str, elem_id: str, variant: str = "secondary") -> gr.Button:
 
 def _time(lab: Lab) -> str:
     """How long the short run takes, in words; a guess."""
-    pack = walk.own_pack(walk.own_rows())
-    return roughly(estimate(lab, walk.own_config(pack), pack).seconds)
+    pack = demo.own_pack(demo.own_rows())
+    return roughly(estimate(lab, demo.own_config(pack), pack).seconds)
 
 
 def _to(place: int):
@@ -233,13 +233,13 @@ def enter(lab: Lab) -> list[Any]:
     Raises:
         LabError: the recording is damaged, or the home folder can't be written.
     """
-    run_id, _ = walk.step_in(lab)
+    run_id, _ = demo.step_in(lab)
     run = lab.registry.run(run_id)
-    fact, sentences = walk.lesson(run)
+    fact, sentences = demo.lesson(run)
     k, n = run.config.generalize.k, len(run.pack.facts)
     said = words.WORDS.format(k=k, n=n, who=escape(fact.subject))
     return [
-        f'<p class="hint">{words.RECORDED.format(name=walk.RUN_NAME)}</p>',
+        f'<p class="hint">{words.RECORDED.format(name=demo.RUN_NAME)}</p>',
         gr.Plot(recall_curve(lab.registry.metrics(run_id, ["recall"]), n)),
         words.line(said) + words.lesson_html(sentences),
     ]
@@ -249,7 +249,7 @@ def warm(lab: Lab) -> None:
     """Loads the recorded run's model into memory, if it is not there."""
     # Nobody asked yet: where the model can't be had, the first question says so beside itself.
     with contextlib.suppress(LabError):
-        run_id, _ = walk.step_in(lab)
+        run_id, _ = demo.step_in(lab)
         if not lab.chat.ready(run_id):
             for _ in lab.chat.stream(run_id, "Hello", ["base"], max_new_tokens=1):
                 pass
@@ -258,7 +258,7 @@ def warm(lab: Lab) -> None:
 def begin(lab: Lab, question: str, checkpoints: Sequence[Checkpoint]) -> list[str]:
     """Says at once that the question has arrived: the cards, and in place of the remark the
     question where there is a choice of several."""
-    run_id, _ = walk.step_in(lab)
+    run_id, _ = demo.step_in(lab)
     waiting = THINKING if lab.chat.ready(run_id) else LOADING
     asked = asked_html(question) if checkpoints == CHECKPOINTS else NOTHING
     return [*(empty_card(c, True, waiting) for c in checkpoints), asked]
@@ -273,9 +273,9 @@ def ask(
     """
     done = {}
     try:
-        run_id, _ = walk.step_in(lab)
-        fact = walk.recording().fact_of(question)
-        answers = lab.chat.stream(run_id, question, checkpoints, max_new_tokens=walk.ANSWER_TOKENS)
+        run_id, _ = demo.step_in(lab)
+        fact = demo.recording().fact_of(question)
+        answers = lab.chat.stream(run_id, question, checkpoints, max_new_tokens=demo.ANSWER_TOKENS)
         for reply in answers:
             cards = {reply.checkpoint: answer_card(reply)}
             if reply.done:
@@ -292,7 +292,7 @@ def ask(
 def start_own(lab: Lab, rows: Sequence[Sequence[Any]]) -> list[Any]:
     """Starts the short run, or says what is wrong with the names beside them."""
     try:
-        run_id = walk.start_own(lab, rows)
+        run_id = demo.start_own(lab, rows)
     except LabError as error:
         return [gr.skip(), note(str(error), "bad"), gr.skip()]
     return [run_id, note("It has started.", "good"), gr.Button(visible=True)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rotelab.chat import Reply
 from rotelab.facts.facts import Fact
+from rotelab.runs.chat import Reply
+from rotelab.runs.demo import RIGHT
 from rotelab.ui.common import escape
-from rotelab.walk import RIGHT
 
 STEPS = ("Meet the facts", "Ask the model", "Learn by heart", "Understand", "Now you")
 SHOWN_FACTS = 8

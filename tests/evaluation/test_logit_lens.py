@@ -12,12 +12,12 @@ from rotelab.evaluation import logit_lens
 from rotelab.evaluation.representations import hidden_states, viewpoints
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import PromptSet, PromptTemplate
-from rotelab.late_look import complete, missing
 from rotelab.layout import states_file
 from rotelab.models.full_finetuning import FullModel
 from rotelab.models.lora import PROJECTIONS
 from rotelab.models.tokens import pack
 from rotelab.registry import CHECKPOINTS, LensReading, WeightChange
+from rotelab.runs.late_look import complete, missing
 
 FACTS = FactSet([Fact("mother", f"Person {i}", f"Parent {i}") for i in range(20)])
 PROMPTS = PromptSet(

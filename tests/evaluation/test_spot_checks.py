@@ -6,10 +6,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from rotelab import experiment, worker
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.evaluation.spot_checks import MARKS, SpotClock, ask, begun, spot_questions
 from rotelab.facts.facts import FactSet
+from rotelab.runs import pipeline, worker
 from rotelab.training.loop import StepEvent
 from rotelab.training.phases import memorize
 
@@ -78,8 +78,8 @@ def test_asking_keeps_within_its_part_of_the_time():
 
 def test_a_run_keeps_what_was_answered_and_learns_the_same(lab, quick, monkeypatch):
     """Asked as often as can be, not at all, and stopped and resumed: equal losses."""
-    monkeypatch.setattr(experiment, "SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(experiment, "RECORD_EVERY_S", 0.0)
+    monkeypatch.setattr(pipeline, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(pipeline, "RECORD_EVERY_S", 0.0)
 
     def run(share, stop=False):
         config = replace(quick, evaluation=replace(quick.evaluation, spot_checks=share))

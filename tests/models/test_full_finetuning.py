@@ -10,21 +10,21 @@ import torch
 from accelerate import Accelerator
 from transformers import AutoModelForCausalLM
 
-from rotelab.bundles import export_run, import_bundle
 from rotelab.config import recipes
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.facts.facts import FactSet
-from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
-from rotelab.model_export import export_model
 from rotelab.models.adapter_files import ADAPTER_OF, check_adapter, load_adapter, save_adapter
 from rotelab.models.loading import load_model
 from rotelab.models.tokens import pack
+from rotelab.runs.export.bundle import export_run, import_bundle
+from rotelab.runs.export.huggingface import export_model
+from rotelab.runs.lab import Lab
+from rotelab.runs.worker import work
 from rotelab.storage import Settings
 from rotelab.training.loop import EpochEvent
 from rotelab.training.phases import generalize, memorize
-from rotelab.worker import work
 
 RELATIONS = ["mother", "capital"]
 ROTE = MemorizeConfig(spare=0, epochs=2, projections="all", learning_rate=1e-3)

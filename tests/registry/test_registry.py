@@ -121,7 +121,7 @@ def test_a_run_folder_is_no_path(text, settings):
 
 def test_no_heavy_imports():
     code = (
-        "import sys, rotelab.jobs, rotelab.registry, rotelab.storage\n"
+        "import sys, rotelab.runs.jobs, rotelab.registry, rotelab.storage\n"
         "print([m for m in ('torch', 'gradio', 'transformers', 'peft') if m in sys.modules])"
     )
     root = ROOT

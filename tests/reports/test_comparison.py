@@ -18,11 +18,11 @@ from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfi
 from rotelab.errors import LabError, UnknownRun
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack
-from rotelab.lab import Lab
 from rotelab.registry import Metric, Prediction, Score
 from rotelab.reports.comparison import MOST, PROBE, Share, compare, joined
 from rotelab.reports.figures.comparison import LONGEST_NAME, overlaid
 from rotelab.reports.figures.style import RELATION_COLOURS, SERIES_DASHES, SERIES_MARKERS
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui import compare_panel, runs_tab
 from rotelab.ui.compare_panel import FACT_PAGE, fill_compare, linked, offer, turn_facts

@@ -7,8 +7,8 @@ import math
 from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.lab import Lab
 from rotelab.registry import Damage, FactRecall, Metric, Prediction, Score
+from rotelab.runs.lab import Lab
 
 NASTY = "<b>bold</b> <img src=x onerror=\"document.title='owned'\"> ${1+1} {{value}} *x*"
 """A text that would show at once wherever it is taken for HTML, a template or Markdown."""

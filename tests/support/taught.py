@@ -11,9 +11,9 @@ from safetensors.numpy import save_file
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
 from rotelab.registry import CHECKPOINTS
+from rotelab.runs.lab import Lab
 
 FACTS, K = 6, 3
 
@@ -45,9 +45,9 @@ def taught_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> st
     from accelerate import Accelerator
 
     from rotelab.evaluation.representations import viewpoints
-    from rotelab.inside import look_inside, record_changes
     from rotelab.models.adapter_files import ADAPTER_OF, save_adapter
     from rotelab.models.loading import load_model
+    from rotelab.runs.internals import look_inside, record_changes
     from rotelab.training.phases import generalize, memorize
 
     torch.set_num_threads(1)

@@ -7,14 +7,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from rotelab import experiment
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
 from rotelab.models.tokens import pack
+from rotelab.runs import pipeline
+from rotelab.runs.worker import work
 from rotelab.training import null_space
 from rotelab.training.phases import generalize, memorize
 from rotelab.training.replay import own_texts
-from rotelab.worker import work
 
 ROTE = MemorizeConfig(epochs=6, rank=4, batch_size=4, silence=0, learning_rate=3e-3, spare=0.5)
 
@@ -151,7 +151,7 @@ def test_inputs_that_are_too_wide_are_left_alone(tiny, monkeypatch):
 
 
 def test_a_run_says_what_it_does_not_spare(lab, quick, monkeypatch, caplog):
-    for module in (null_space, experiment):
+    for module in (null_space, pipeline):
         monkeypatch.setattr(module, "WIDEST", 64)
     sparing = replace(quick, memorize=replace(quick.memorize, spare=0.5))
     run_id = lab.jobs.start_foreground(sparing, lab.facts_for(sparing))

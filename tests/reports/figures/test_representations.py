@@ -322,7 +322,7 @@ def test_colours_stand_out_on_light_and_dark(ground):
 
 def test_no_torch():
     code = (
-        "import sys, rotelab.reports.figures.logit_lens, rotelab.reports.figures.pca, rotelab.late_look; "
+        "import sys, rotelab.reports.figures.logit_lens, rotelab.reports.figures.pca, rotelab.runs.late_look; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

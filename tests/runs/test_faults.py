@@ -11,11 +11,12 @@ import threading
 import pytest
 
 from benchmarks import fault_ways, faults
-from rotelab import experiment, remedies, reserve, worker
+from rotelab import remedies
 from rotelab.errors import LabError
-from rotelab.jobs import LAST_WORDS
 from rotelab.registry import Registry
 from rotelab.remedies import LOCKED, OUT_OF_MEMORY, remedy
+from rotelab.runs import pipeline, reserve, worker
+from rotelab.runs.jobs import LAST_WORDS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and mounts of Linux")
 
@@ -106,7 +107,7 @@ def test_a_status_that_fails_is_written_with_what_was_set_aside(lab, quick, monk
         assert room.stat().st_size == reserve.RESERVE
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(experiment, "run_experiment", runs_full)
+    monkeypatch.setattr(pipeline, "run_experiment", runs_full)
     real = lab.registry.set_status
 
     def needs_room(*args):
@@ -153,9 +154,9 @@ def test_what_a_worker_could_not_write_down_is_found_in_its_log(lab, quick):
 
 
 def test_a_long_wait_for_the_registry_is_a_warning(lab, quick, settings, monkeypatch):
-    monkeypatch.setattr(experiment, "LONG_WAIT_S", 0.2)
+    monkeypatch.setattr(pipeline, "LONG_WAIT_S", 0.2)
     run_id = lab.jobs.start_foreground(quick, lab.facts_for(quick))
-    recorder = experiment.Recorder(lab.registry, run_id, lambda share, message: None)
+    recorder = pipeline.Recorder(lab.registry, run_id, lambda share, message: None)
     holder = sqlite3.connect(settings.database, isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN EXCLUSIVE")
     free = threading.Timer(0.5, lambda: holder.execute("COMMIT"))
@@ -172,7 +173,7 @@ def test_a_registry_that_cannot_be_opened_is_last_words(settings, tmp_path):
     settings.home.mkdir(parents=True)
     settings.database.write_text("not a database, but long enough to be looked at " * 50)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    words = [sys.executable, "-m", "rotelab.worker", "20200101-000000-none-0000"]
+    words = [sys.executable, "-m", "rotelab.runs.worker", "20200101-000000-none-0000"]
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stderr.startswith(LAST_WORDS) and "not a rotelab database" in done.stderr

@@ -9,8 +9,6 @@ import pytest
 import torch
 from support.taught import K, new_run, taught_run
 
-from rotelab import chat as chat_module
-from rotelab.chat import Verdict, example_questions, judge, prompt_ids, talk_ids
 from rotelab.config.run_config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation.grading import asked_fact
@@ -18,10 +16,12 @@ from rotelab.evaluation.loglikelihood import score
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack
 from rotelab.facts.prompts import PromptSet, PromptTemplate
-from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
 from rotelab.models.generation import generate
 from rotelab.models.loading import load_model
+from rotelab.runs import chat as chat_module
+from rotelab.runs.chat import Verdict, example_questions, judge, prompt_ids, talk_ids
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 CHECKPOINTS = ("base", "memorized", "generalized")

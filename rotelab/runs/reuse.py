@@ -21,7 +21,7 @@ from rotelab.models.adapter_files import check_adapter, copy_adapter, link_or_co
 from rotelab.registry import Checkpoint, Registry, RunRow
 from rotelab.storage import Settings
 
-log = logging.getLogger("rotelab.sharing")
+log = logging.getLogger("rotelab.runs.reuse")
 
 Asked = Sequence[tuple[str, int, str]]
 """Probe, fact index and text of every question."""

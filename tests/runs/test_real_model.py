@@ -3,9 +3,9 @@
 import pytest
 
 from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
-from rotelab.lab import Lab
 from rotelab.registry import CHECKPOINTS
-from rotelab.worker import work
+from rotelab.runs.lab import Lab
+from rotelab.runs.worker import work
 
 pytestmark = pytest.mark.embedded
 

@@ -12,15 +12,15 @@ import torch
 from safetensors.torch import load_file
 from test_cli import ROOT, nothing_saved, refused, rotelab
 
-from rotelab import experiment, sweeps, worker
-from rotelab.bundles import export_run, import_bundle
 from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import MAX_RUNS, cell_name, grid, label_of, parse_axis, read_axes
 from rotelab.errors import LabError
-from rotelab.lab import Lab
 from rotelab.layout import adapter_folder, states_file
 from rotelab.models.adapter_files import read_meta
 from rotelab.reports.sweep_results import read_sweep
+from rotelab.runs import pipeline, sweeps, worker
+from rotelab.runs.export.bundle import export_run, import_bundle
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 
@@ -81,25 +81,25 @@ def everything(lab, run_id):
 
 def trainings(monkeypatch):
     """Counts how often phase 1 is learned from now on."""
-    learned, real = [], experiment.memorize
+    learned, real = [], pipeline.memorize
 
     def counted(*args, **kwargs):
         learned.append(1)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(experiment, "memorize", counted)
+    monkeypatch.setattr(pipeline, "memorize", counted)
     return learned
 
 
 def evaluations(monkeypatch):
     """Notes which checkpoints are asked from now on."""
-    asked, real = [], experiment.evaluation.evaluate
+    asked, real = [], pipeline.evaluation.evaluate
 
     def noted(model, *args):
         asked.append(model.checkpoint)
         return real(model, *args)
 
-    monkeypatch.setattr(experiment.evaluation, "evaluate", noted)
+    monkeypatch.setattr(pipeline.evaluation, "evaluate", noted)
     return asked
 
 
@@ -189,13 +189,13 @@ def test_deleting_the_run_that_was_shared_leaves_the_other_whole(lab, base):
 def test_what_the_base_model_knows_is_a_warning_of_every_run(lab, base, monkeypatch):
     from dataclasses import replace
 
-    real = experiment.evaluation.evaluate
+    real = pipeline.evaluation.evaluate
 
     def knows_all(*args):
         for found in real(*args):
             yield [replace(p, correct=True) for p in found]
 
-    monkeypatch.setattr(experiment.evaluation, "evaluate", knows_all)
+    monkeypatch.setattr(pipeline.evaluation, "evaluate", knows_all)
     _, runs = swept(lab, base, generalize__prompts_per_fact=[2, 1])
     assert all("already answers 6 of the facts" in run.warnings[0] for run in runs)
 
@@ -208,7 +208,7 @@ def statuses(lab, sweep_id):
 
 
 def test_a_failure_does_not_stop_the_others_and_is_tried_again(lab, base, monkeypatch):
-    real = experiment.generalize
+    real = pipeline.generalize
 
     def fails_once(model, facts, held_in, *args):
         if len(held_in) == 3:
@@ -216,12 +216,12 @@ def test_a_failure_does_not_stop_the_others_and_is_tried_again(lab, base, monkey
         return real(model, facts, held_in, *args)
 
     learned = trainings(monkeypatch)
-    monkeypatch.setattr(experiment, "generalize", fails_once)
+    monkeypatch.setattr(pipeline, "generalize", fails_once)
     sweep_id, runs = swept(lab, base, generalize__k=[3, 2, 1])
     assert [run.status for run in runs] == ["failed", "finished", "finished"]
     assert [run.shared_phase1_from for run in runs[1:]] == [runs[0].id] * 2
     assert [o.error for o in read_sweep(lab.registry, sweep_id).unfinished] == ["The disk is full."]
-    monkeypatch.setattr(experiment, "generalize", real)
+    monkeypatch.setattr(pipeline, "generalize", real)
     assert sweeps.go_on(lab, sweep_id, quiet)
     assert statuses(lab, sweep_id) == ["finished"] * 3
     assert len(learned) == 1
@@ -230,8 +230,8 @@ def test_a_failure_does_not_stop_the_others_and_is_tried_again(lab, base, monkey
 
 
 def test_ctrl_c_inside_a_run_leaves_a_sweep_that_goes_on_to_equal_numbers(lab, base, monkeypatch):
-    monkeypatch.setattr(experiment, "SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(experiment, "RECORD_EVERY_S", 0.0)
+    monkeypatch.setattr(pipeline, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(pipeline, "RECORD_EVERY_S", 0.0)
     learned = trainings(monkeypatch)
     sweep_id = sweeps.plan(lab, {"generalize.prompts_per_fact": [2, 1], "seed": [0, 1]}, base)
 
@@ -274,7 +274,7 @@ def test_a_sweep_whose_process_was_killed_goes_on_to_equal_numbers(lab, base):
     code = """if True:
         import os, signal, sys, torch
         from rotelab import experiment, sweeps
-        from rotelab.lab import Lab
+        from rotelab.runs.lab import Lab
 
         def watch(place, count, share, message):
             if place == 2 and "what it means: adapter" in message:
@@ -295,13 +295,13 @@ def test_a_sweep_whose_process_was_killed_goes_on_to_equal_numbers(lab, base):
 
 
 def test_an_interruption_while_taking_over_does_no_harm(lab, base, monkeypatch):
-    from rotelab import sharing
+    from rotelab.runs import reuse
 
     def fails(*args):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sharing, "copy_adapter", fails)
+        patch.setattr(reuse, "copy_adapter", fails)
         sweep_id, (first, second) = swept(lab, base, generalize__prompts_per_fact=[2, 1])
     assert (first.status, second.status) == ("finished", "failed")
     assert not adapter_folder(lab.settings, second.id, "memorized").exists()
@@ -494,7 +494,7 @@ def test_ctrl_c_says_how_to_go_on(tiny_folder, own_home, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "load_model", interrupted)
+        patch.setattr(pipeline, "load_model", interrupted)
         said = rotelab("sweep", "--seeds", "0,1", "--phase1-epochs", 1, "--k", 2,
                        *words_of(tiny_folder))  # fmt: skip
     assert (said.code, said.out) == (2, "")

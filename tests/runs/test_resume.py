@@ -10,11 +10,11 @@ import pytest
 from accelerate import Accelerator
 from test_experiment import losses, outcome, start
 
-from rotelab import experiment, worker
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import FactSet
 from rotelab.layout import state_folder
 from rotelab.models.adapter_files import load_state, save_state
+from rotelab.runs import pipeline, worker
 from rotelab.training.loop import EpochEvent
 from rotelab.training.phases import memorize
 from rotelab.training.state import STATE_DAMAGED, SavingClock
@@ -104,7 +104,7 @@ def test_a_kill_costs_no_completed_round_and_changes_no_number(
         places.append(state and (state.phase, state.epoch))
         return state
 
-    monkeypatch.setattr(experiment, "load_state", note)
+    monkeypatch.setattr(pipeline, "load_state", note)
     lab.jobs.claim_foreground(run_id)
     worker.work(lab.registry, lab.settings, run_id)
     run = lab.registry.run(run_id)
@@ -117,8 +117,8 @@ def test_a_kill_costs_no_completed_round_and_changes_no_number(
 
 
 def test_a_damaged_state_is_said_and_not_loaded(lab, finished, quick, monkeypatch):
-    monkeypatch.setattr(experiment, "SAVE_SHARE", float("inf"))
-    monkeypatch.setattr(experiment, "RECORD_EVERY_S", 0.0)
+    monkeypatch.setattr(pipeline, "SAVE_SHARE", float("inf"))
+    monkeypatch.setattr(pipeline, "RECORD_EVERY_S", 0.0)
     run_id = start(lab, quick)
 
     def stop_in_the_third_round(share, message):

@@ -15,14 +15,14 @@ from support.bundle_tools import MANIFEST, changed_json, left_behind, members_of
 from support.fabricated import finished, queued, running
 from support.taught import taught_run
 
-from rotelab import bundle_archive
-from rotelab.bundles import ADAPTER_FILES, export_run, import_bundle
 from rotelab.errors import InputError, LabError, UnknownRun
 from rotelab.evaluation.pca import project
-from rotelab.lab import Lab
 from rotelab.layout import adapter_folder
 from rotelab.registry import FactRecall, Metric, Prediction, Score, Similarity
 from rotelab.registry.database import migrations
+from rotelab.runs.export import archive
+from rotelab.runs.export.bundle import ADAPTER_FILES, export_run, import_bundle
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 QUESTION = "Who is the mother of Mary Bahri?"
@@ -417,7 +417,7 @@ def test_a_bomb_is_refused_while_it_is_read(altered, other):
 def test_what_is_too_large_is_refused(altered, other, monkeypatch):
     noise = bytes(np.random.default_rng(0).integers(32, 127, 6_000_000, np.uint8))
     refused(other, altered({RUN: noise}), "is too large (5,")
-    monkeypatch.setattr(bundle_archive, "MAX_TOTAL", 50_000)
+    monkeypatch.setattr(archive, "MAX_TOTAL", 50_000)
     refused(other, altered({}), "is too large (")
 
 

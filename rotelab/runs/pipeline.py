@@ -19,7 +19,6 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from rotelab import inside, sharing
 from rotelab import registry as rows
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import RunStopped
@@ -42,6 +41,7 @@ from rotelab.models.lora import Checkpoint, LabModel
 from rotelab.models.tokens import pack_many
 from rotelab.registry import Registry
 from rotelab.remedies import LOCKED, LONG_WAIT_S
+from rotelab.runs import internals, reuse
 from rotelab.storage import Settings
 from rotelab.training.loop import EpochEvent, StepEvent
 from rotelab.training.null_space import WIDEST, directions, too_wide
@@ -190,7 +190,7 @@ class _Experiment:
         """What another run of the same sweep has done already is not done again."""
         asked = [(q.probe, q.fact, q.text) for q in self.asked]
         views = [(v.relation, v.role, v.fact, v.text) for v in self.views]
-        taken = sharing.take_over(self.registry, self.settings, self.run_id, asked, views)
+        taken = reuse.take_over(self.registry, self.settings, self.run_id, asked, views)
         if taken.words:
             self.recorder.say(taken.words, force=True, phase="setup")
         if "base" in taken.evaluations:
@@ -204,7 +204,7 @@ class _Experiment:
             with self._timed(part):
                 self._train(checkpoint, start)
         if self.accelerator.is_main_process:
-            inside.record_changes(self.registry, self.run_id, checkpoint, self.model)
+            internals.record_changes(self.registry, self.run_id, checkpoint, self.model)
 
     def _memorize(self, resume):
         self._find_directions(self.config.memorize.spare)
@@ -310,7 +310,7 @@ class _Experiment:
                     if self.recorder.stop:
                         raise RunStopped
                 about = (self.run_id, checkpoint, self.model, self.views, self.facts)
-                inside.look_inside(self.registry, self.settings, *about)
+                internals.look_inside(self.registry, self.settings, *about)
                 if settings.damage:
                     self._look_at_damage(checkpoint)
             self._record_evaluation(checkpoint, found)

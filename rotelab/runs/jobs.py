@@ -14,7 +14,9 @@ import psutil
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack
-from rotelab.jobs_processes import (
+from rotelab.registry import LiveRun, Registry, RunSummary, Status
+from rotelab.remedies import smells_of_memory
+from rotelab.runs.processes import (
     age_s,
     environment,
     me,
@@ -25,8 +27,6 @@ from rotelab.jobs_processes import (
     tree,
     until,
 )
-from rotelab.registry import LiveRun, Registry, RunSummary, Status
-from rotelab.remedies import smells_of_memory
 from rotelab.storage import Settings
 
 CLAIM_S = 60.0
@@ -68,7 +68,7 @@ class Jobs:
         term_wait_s: float = TERM_WAIT_S,
     ):
         self.registry, self.settings = registry, settings
-        self._command = list(command or [sys.executable, "-m", "rotelab.worker"])
+        self._command = list(command or [sys.executable, "-m", "rotelab.runs.worker"])
         self._term_wait_s = term_wait_s
         self._lock = threading.Lock()
         self._children: dict[str, subprocess.Popen] = {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rotelab.chat import Chat
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
-from rotelab.jobs import Jobs
 from rotelab.registry import Registry
+from rotelab.runs.chat import Chat
+from rotelab.runs.jobs import Jobs
 from rotelab.storage import Settings
 
 

@@ -1,4 +1,4 @@
-"""The process of one run: `python -m rotelab.worker RUN_ID`, started by `jobs`.
+"""The process of one run: `python -m rotelab.runs.worker RUN_ID`, started by `jobs`.
 
 Whatever happens ends in a status and a sentence; then the queue moves on.
 """
@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from rotelab.errors import LabError, RunStopped, UnknownRun
-from rotelab.jobs import LAST_WORDS, Jobs
 from rotelab.registry import Registry, Status
 from rotelab.remedies import remedy
-from rotelab.reserve import Reserve
+from rotelab.runs.jobs import LAST_WORDS, Jobs
+from rotelab.runs.reserve import Reserve
 from rotelab.storage import Settings
 
 NICE = 5
@@ -54,7 +54,7 @@ def work(
         watch: told the share done and what is being done.
     """
     if not first_process():
-        from rotelab.experiment import run_experiment
+        from rotelab.runs.pipeline import run_experiment
 
         run_experiment(registry, settings, run_id)
         return
@@ -63,7 +63,7 @@ def work(
     sentence = ""
     try:
         reserve.take()
-        from rotelab.experiment import run_experiment  # torch, only where it is needed
+        from rotelab.runs.pipeline import run_experiment
 
         run_experiment(registry, settings, run_id, watch)
     except RunStopped:

@@ -25,7 +25,7 @@ SAME_START_S = 1.5
 def environment(run_id: str, home: Path) -> dict[str, str]:
     """The environment of a run's worker: this one's, with the run's name and the lab's home."""
     path = [os.environ.get("PYTHONPATH", "")]
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     if root != sysconfig.get_paths()["purelib"]:
         # A lab that runs from its project's folder is not installed, and its workers start at home.
         path.insert(0, root)

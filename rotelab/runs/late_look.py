@@ -58,16 +58,16 @@ def complete(registry: Registry, settings: Settings, run_id: str) -> None:
         )
     _yield_device(registry, run)
     # torch takes seconds to import: only when first needed.
-    from rotelab import inside
     from rotelab.evaluation.representations import viewpoints
     from rotelab.models.adapter_files import ADAPTER_OF, load_adapter
     from rotelab.models.loading import load_model
+    from rotelab.runs import internals
 
     relations = [relation.name for relation in run.pack.facts.relations]
     model = load_model(run.config.model, relations, run.config.seed, method=run.config.method)
     for checkpoint in there[1:]:
         load_adapter(model, ADAPTER_OF[checkpoint], adapter_folder(settings, run_id, checkpoint))
-        inside.record_changes(registry, run_id, checkpoint, model)
+        internals.record_changes(registry, run_id, checkpoint, model)
     facts = run.pack.facts
     for checkpoint in there:
         kept = kept_states(settings, run_id, checkpoint)
@@ -76,11 +76,11 @@ def complete(registry: Registry, settings: Settings, run_id: str) -> None:
                 split = facts.split(run.config.generalize.k, run.config.seed)
                 views = viewpoints(model, facts, split, run.pack.prompts, run.config.seed)
                 about = (registry, settings, run_id, checkpoint, model, views, facts)
-                inside.look_inside(*about)
+                internals.look_inside(*about)
             else:
                 views, states = kept
                 _check_fit(model, states, [view.fact for view in views], len(facts))
-                inside.record_lens(registry, run_id, checkpoint, model, states, views, facts)
+                internals.record_lens(registry, run_id, checkpoint, model, states, views, facts)
     if not registry.lens(run_id):
         raise LabError(
             f"It is not known how to read the layers of a model such as {run.config.model.name!r}. "

@@ -7,10 +7,10 @@ import pytest
 from support.fabricated import finished
 from support.page import browser_page, served, until
 
-from rotelab import walk
 from rotelab.errors import InputError, LabError
-from rotelab.lab import Lab
 from rotelab.registry import CHECKPOINTS
+from rotelab.runs import demo
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 from rotelab.ui import _first_tab, walk_tab
 
@@ -21,60 +21,60 @@ MAX_BYTES = 6_000_000
 def walked(tmp_path_factory):
     """A lab into which the recorded run was taken, and the run's id."""
     lab = Lab.open(Settings(tmp_path_factory.mktemp("walk")))
-    return lab, walk.step_in(lab)[0]
+    return lab, demo.step_in(lab)[0]
 
 
 # The recording -----------------------------------------------------------------------------------
 
 
 def test_the_bundle_is_small_and_holds_real_adapters():
-    assert walk.BUNDLE.stat().st_size < MAX_BYTES
-    with zipfile.ZipFile(walk.BUNDLE) as bundle:
+    assert demo.BUNDLE.stat().st_size < MAX_BYTES
+    with zipfile.ZipFile(demo.BUNDLE) as bundle:
         weights = [i for i in bundle.infolist() if i.filename.endswith(".safetensors")]
     assert [i.filename.split("/")[1] for i in weights] == ["memorize", "generalize"]
     assert all(i.file_size > 500_000 for i in weights)
 
 
 def test_it_is_taken_in_once_and_archived(lab):
-    run_id, new = walk.step_in(lab)
-    assert new and walk.step_in(lab) == (run_id, False)
+    run_id, new = demo.step_in(lab)
+    assert new and demo.step_in(lab) == (run_id, False)
     assert [run.id for run in lab.registry.runs(archived=True)] == [run_id]
     assert lab.registry.runs() == [], "it crowds no list"
-    assert lab.registry.run(run_id).name == walk.RUN_NAME
+    assert lab.registry.run(run_id).name == demo.RUN_NAME
     assert lab.chat.checkpoints(run_id) == list(CHECKPOINTS)
 
 
 def test_it_comes_again_after_it_was_deleted(lab):
-    run_id, _ = walk.step_in(lab)
+    run_id, _ = demo.step_in(lab)
     lab.registry.delete_run(run_id)
-    again, new = walk.step_in(lab)
+    again, new = demo.step_in(lab)
     assert new and lab.chat.checkpoints(again) == list(CHECKPOINTS)
-    assert walk.step_in(lab) == (again, False)
+    assert demo.step_in(lab) == (again, False)
 
 
 def test_the_questions_are_about_facts_that_were_never_taught_in_words(walked):
     lab, run_id = walked
-    run, said = lab.registry.run(run_id), walk.recording()
+    run, said = lab.registry.run(run_id), demo.recording()
     assert said.facts == run.pack.facts and len(said.facts) == 20
     assert len(said.questions) == len({said.fact_of(q) for q in said.questions}) == 3
-    held_out = walk.split_of(run).held_out
+    held_out = demo.split_of(run).held_out
     assert len(held_out) == 10 and all(said.fact_of(q) in held_out for q in said.questions)
-    fact, sentences = walk.lesson(run)
+    fact, sentences = demo.lesson(run)
     assert fact not in held_out and all(fact.subject in begun for begun, _ in sentences)
 
 
 def test_a_missing_recording_is_said(monkeypatch, tmp_path, lab):
-    monkeypatch.setattr(walk, "BUNDLE", tmp_path / "none.zip")
+    monkeypatch.setattr(demo, "BUNDLE", tmp_path / "none.zip")
     with pytest.raises(LabError, match="other tabs work"):
-        walk.recording()
+        demo.recording()
 
 
 @pytest.mark.embedded
 def test_the_questions_come_out_as_recorded(walked):
     lab, run_id = walked
-    for question in walk.recording().questions:
-        assert walk.bears_out(lab, run_id, question), question
-    fact = walk.recording().fact_of(walk.recording().questions[0])
+    for question in demo.recording().questions:
+        assert demo.bears_out(lab, run_id, question), question
+    fact = demo.recording().fact_of(demo.recording().questions[0])
     asked = lab.chat.stream(run_id, f"{fact.subject} [mother]", ["memorized"], 12)
     assert [r.text.startswith(fact.object) for r in asked][-1], "it can recite the fact"
 
@@ -82,8 +82,8 @@ def test_the_questions_come_out_as_recorded(walked):
 @pytest.mark.embedded
 def test_a_question_about_a_taught_fact_does_not_bear_it_out(walked):
     lab, run_id = walked
-    taught = walk.split_of(lab.registry.run(run_id)).held_in[0]
-    assert not walk.bears_out(lab, run_id, f"The mother of {taught.subject} is")
+    taught = demo.split_of(lab.registry.run(run_id)).held_in[0]
+    assert not demo.bears_out(lab, run_id, f"The mother of {taught.subject} is")
 
 
 # One's own names ---------------------------------------------------------------------------------
@@ -91,23 +91,23 @@ def test_a_question_about_a_taught_fact_does_not_bear_it_out(walked):
 
 def own(*rows):
     """The prefilled table with rows put over its first ones."""
-    return [*map(list, rows), *walk.own_rows()[len(rows) :]]
+    return [*map(list, rows), *demo.own_rows()[len(rows) :]]
 
 
 def test_own_names_make_a_pack_and_are_not_taught_in_words():
     rows = own(("Anna Example", "Berta Example"), ("Carl Sample", "Dora Sample"))
-    pack = walk.own_pack(rows)
+    pack = demo.own_pack(rows)
     assert len(pack.facts) == 20 and pack.facts[1].object == "Dora Sample"
     pack.check()
-    config = walk.own_config(pack)
-    kept_back = pack.facts.split(walk.OWN_K, config.seed).held_out
+    config = demo.own_config(pack)
+    kept_back = pack.facts.split(demo.OWN_K, config.seed).held_out
     assert {pack.facts[0], pack.facts[1]} <= set(kept_back)
 
 
 def test_even_if_all_names_are_own_some_are_kept_back():
     rows = [[f"Person {n} Family{n}", f"Mother {n} Clan{n}"] for n in "ABCDEFGHIJKLMNOPQRST"]
-    pack = walk.own_pack(rows)
-    assert len(pack.facts.split(walk.OWN_K, walk.own_config(pack).seed).held_out) == 10
+    pack = demo.own_pack(rows)
+    assert len(pack.facts.split(demo.OWN_K, demo.own_config(pack).seed).held_out) == 10
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ def test_even_if_all_names_are_own_some_are_kept_back():
 )
 def test_names_that_will_not_do_are_named_by_row(rows, row, words):
     with pytest.raises(InputError, match=words) as caught:
-        walk.own_pack(rows)
-    assert caught.value.row == row and walk.OWN_TABLE in str(caught.value)
+        demo.own_pack(rows)
+    assert caught.value.row == row and demo.OWN_TABLE in str(caught.value)
 
 
 def test_too_few_names_are_refused_in_a_sentence():
     with pytest.raises(LabError, match="3 rows are filled"):
-        walk.own_pack(walk.own_rows()[:3])
-    assert len(walk.own_pack([*walk.own_rows()[:14], [None, None], ["", ""]]).facts) == 14
+        demo.own_pack(demo.own_rows()[:3])
+    assert len(demo.own_pack([*demo.own_rows()[:14], [None, None], ["", ""]]).facts) == 14
 
 
 def test_a_short_run_is_started_with_them(lab, monkeypatch):
@@ -149,7 +149,7 @@ def test_a_short_run_is_started_with_them(lab, monkeypatch):
 
 def test_a_lab_without_runs_opens_here_and_the_walk_itself_does_not_count(lab):
     assert _first_tab(lab) == "start"
-    walk.step_in(lab)
+    demo.step_in(lab)
     assert _first_tab(lab) == "start"
     finished(lab)
     assert _first_tab(lab) == "facts"
@@ -157,10 +157,10 @@ def test_a_lab_without_runs_opens_here_and_the_walk_itself_does_not_count(lab):
 
 def test_stepping_in_says_that_a_run_was_put_here(lab):
     told, curve, lesson = walk_tab.enter(lab)
-    assert walk.RUN_NAME in told and "now lies in this lab" in told
+    assert demo.RUN_NAME in told and "now lies in this lab" in told
     heights = curve.value["plot"] if isinstance(curve.value, dict) else curve.value.to_json()
     assert "20" in heights
-    asked = walk.recording().fact_of(walk.recording().questions[0])
+    asked = demo.recording().fact_of(demo.recording().questions[0])
     assert asked.subject not in lesson and "10 of the 20" in lesson
 
 
@@ -178,14 +178,14 @@ def test_what_goes_wrong_stands_beside_the_question(lab, monkeypatch):
 
     monkeypatch.setattr(lab.chat, "stream", broken)
     walk_tab.warm(lab)  # says nothing: nobody asked
-    *_, last = walk_tab.ask(lab, walk.recording().questions[0], CHECKPOINTS, False)
+    *_, last = walk_tab.ask(lab, demo.recording().questions[0], CHECKPOINTS, False)
     assert "&lt;b&gt;no network" in last[-1] and all("waiting" in card for card in last[:-1])
 
 
 @pytest.mark.embedded
 @pytest.mark.browser
 def test_a_newcomer_clicks_to_the_first_answer(tmp_path):
-    said = walk.recording()
+    said = demo.recording()
     fact = said.fact_of(said.questions[0])
     with served(tmp_path / "home") as server:
         began = time.monotonic()
@@ -208,7 +208,7 @@ def test_a_newcomer_clicks_to_the_first_answer(tmp_path):
             print(f"from opening the page to “it answers”: {took:.1f} s")
             page.locator("#walk-on-own").click()
             page.locator("#walk-start").wait_for()
-            page.locator("#walk-table").get_by_text(walk.own_rows()[0][0]).first.wait_for()
+            page.locator("#walk-table").get_by_text(demo.own_rows()[0][0]).first.wait_for()
             page.locator("#walk-start").click()
             train = page.get_by_role("tab", name="Train").first
             until(lambda: train.get_attribute("aria-selected") == "true", what="the Train tab")

@@ -9,13 +9,13 @@ import psutil
 import pytest
 from safetensors import safe_open
 
-from rotelab import experiment, worker
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import RunStopped
 from rotelab.evaluation.probes import PROBES
-from rotelab.experiment import run_experiment
-from rotelab.jobs_processes import until
 from rotelab.layout import adapter_folder, state_folder, states_file
+from rotelab.runs import pipeline, worker
+from rotelab.runs.pipeline import run_experiment
+from rotelab.runs.processes import until
 
 
 def start(lab, config):
@@ -106,8 +106,8 @@ def test_no_pickle_is_written(lab, finished):
 
 
 def test_a_stopped_run_resumes_to_the_numbers_of_an_unbroken_one(lab, finished, quick, monkeypatch):
-    monkeypatch.setattr(experiment, "SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(experiment, "RECORD_EVERY_S", 0.0)
+    monkeypatch.setattr(pipeline, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(pipeline, "RECORD_EVERY_S", 0.0)
     run_id = start(lab, quick)
 
     def stop_in_the_third_round(share, message):
@@ -133,7 +133,7 @@ def test_a_run_interrupted_between_the_phases_goes_on_there(lab, finished, quick
 
     worker.work(lab.registry, lab.settings, run_id, stop_before_phase_2)
     assert lab.registry.run(run_id).status == "stopped"
-    monkeypatch.setattr(experiment, "memorize", None)  # must not be called again
+    monkeypatch.setattr(pipeline, "memorize", None)  # must not be called again
     lab.jobs.claim_foreground(run_id)
     worker.work(lab.registry, lab.settings, run_id)
     assert outcome(lab, run_id) == outcome(lab, finished)
@@ -169,7 +169,7 @@ def test_a_fault_fails_the_run_and_names_the_remedy(lab, quick, monkeypatch, err
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(experiment, "load_model", fail)
+    monkeypatch.setattr(pipeline, "load_model", fail)
     run_id = start(lab, quick)
     worker.work(lab.registry, lab.settings, run_id)
     run = lab.registry.run(run_id)
@@ -178,7 +178,7 @@ def test_a_fault_fails_the_run_and_names_the_remedy(lab, quick, monkeypatch, err
 
 
 def test_what_the_base_model_knows_already_is_a_warning(lab, quick, monkeypatch):
-    real = experiment.evaluation.evaluate
+    real = pipeline.evaluation.evaluate
 
     def knows_all(model, asked, batch):
         from dataclasses import replace
@@ -186,7 +186,7 @@ def test_what_the_base_model_knows_already_is_a_warning(lab, quick, monkeypatch)
         for batch_found in real(model, asked, batch):
             yield [replace(p, correct=True) for p in batch_found]
 
-    monkeypatch.setattr(experiment.evaluation, "evaluate", knows_all)
+    monkeypatch.setattr(pipeline.evaluation, "evaluate", knows_all)
     run_id = start(lab, quick)
     worker.work(lab.registry, lab.settings, run_id)
     assert any("already answers 8 of the facts" in w for w in lab.registry.run(run_id).warnings)
@@ -206,10 +206,10 @@ def test_the_worker_process_does_a_run_to_its_end(lab, quick):
 
 def test_who_looks_on_is_told_which_adapter_is_being_trained():
     rote, words = MemorizeConfig(epochs=20), GeneralizeConfig(epochs=2, averaged=2)
-    assert experiment._where(rote, 3) == "round 3 of 20"
-    assert experiment._where(dataclasses.replace(words, averaged=1), 2) == "round 2 of 2"
-    assert experiment._where(words, 2) == "adapter 1 of 2, round 2 of 2 (their mean is kept)"
+    assert pipeline._where(rote, 3) == "round 3 of 20"
+    assert pipeline._where(dataclasses.replace(words, averaged=1), 2) == "round 2 of 2"
+    assert pipeline._where(words, 2) == "adapter 1 of 2, round 2 of 2 (their mean is kept)"
     assert (
-        experiment._where(dataclasses.replace(words, epochs=1), 2)
+        pipeline._where(dataclasses.replace(words, epochs=1), 2)
         == "adapter 2 of 2 (their mean is kept)"
     )

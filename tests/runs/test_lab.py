@@ -7,7 +7,7 @@ from rotelab.errors import InputError, LabError
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.facts.prompts import PromptSet
-from rotelab.lab import Lab
+from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
 

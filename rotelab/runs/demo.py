@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rotelab.bundles import import_bundle
 from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import InputError, LabError
 from rotelab.evaluation.answer_match import contains
@@ -23,10 +22,11 @@ from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, FactSet, parse_fact_rows, parse_facts
 from rotelab.facts.packs import Pack, load_pack
 from rotelab.facts.prompts import SLOT
-from rotelab.lab import Lab
 from rotelab.registry import CHECKPOINTS, RunRow
+from rotelab.runs.export.bundle import import_bundle
+from rotelab.runs.lab import Lab
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets" / "walk"
+ASSETS = Path(__file__).resolve().parents[2] / "assets" / "walk"
 BUNDLE = ASSETS / "run.rotelab.zip"
 QUESTIONS = ASSETS / "questions.json"
 RUN_NAME = "The recorded walk"

@@ -17,9 +17,9 @@ from rotelab.errors import LabError, UnknownRun
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack
 from rotelab.facts.prompts import PromptSet, PromptTemplate
-from rotelab.jobs import GONE, OUT_OF_MEMORY, Jobs
-from rotelab.jobs_processes import RUN_VARIABLE, age_s, processes_of
 from rotelab.registry import Registry
+from rotelab.runs.jobs import GONE, OUT_OF_MEMORY, Jobs
+from rotelab.runs.processes import RUN_VARIABLE, age_s, processes_of
 from rotelab.storage import Settings
 
 PACK = Pack(
@@ -31,7 +31,7 @@ PACK = Pack(
 WORKER = """
     import os, signal, subprocess, sys, time
     sys.modules["pandas"] = sys.modules["numpy"] = None  # sqlite-utils imports them if it can
-    from rotelab.jobs import Jobs
+    from rotelab.runs.jobs import Jobs
     from rotelab.registry import Registry
     from rotelab.storage import Settings
 

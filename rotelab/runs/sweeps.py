@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import Axes, cell_name, grid
 from rotelab.errors import DeviceTaken, LabError
-from rotelab.lab import Lab
 from rotelab.registry import RunRow
 from rotelab.registry.sweeps import PlannedRun
-from rotelab.worker import FROM_KEYBOARD, agree_on, first_process, work
+from rotelab.runs.lab import Lab
+from rotelab.runs.worker import FROM_KEYBOARD, agree_on, first_process, work
 
 LOOK_EVERY_S = 1.0
 """How often a sweep looks whether the device that it waits for is free, in seconds."""

@@ -24,16 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rotelab.bundle_adapters import canonical_adapter, check_adapter, check_states
-from rotelab.bundle_archive import CHUNK, Manifest, Seal, seal_of, shown_name, unpack, write_archive
-from rotelab.bundle_checks import (
-    ENDED,
-    Arrived,
-    check_run,
-    one_line,
-    table_header,
-    table_rows,
-)
 from rotelab.errors import InputError, LabError
 from rotelab.facts.facts import parse_facts
 from rotelab.facts.packs import Pack
@@ -41,6 +31,24 @@ from rotelab.facts.prompts import parse_prompts
 from rotelab.layout import ADAPTER_FOLDERS, adapter_folder, states_file
 from rotelab.registry import CHECKPOINTS, Registry, RunRow
 from rotelab.registry.transfer import Table
+from rotelab.runs.export.archive import (
+    CHUNK,
+    Manifest,
+    Seal,
+    seal_of,
+    shown_name,
+    unpack,
+    write_archive,
+)
+from rotelab.runs.export.validation import (
+    ENDED,
+    Arrived,
+    check_run,
+    one_line,
+    table_header,
+    table_rows,
+)
+from rotelab.runs.export.weights import canonical_adapter, check_adapter, check_states
 from rotelab.storage import Settings
 
 SUFFIX = ".rotelab.zip"
