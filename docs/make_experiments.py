@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from rotelab.config.command_line import command_of  # noqa: E402
-from rotelab.experimenting import result_of  # noqa: E402
 from rotelab.experiments import experiments  # noqa: E402
+from rotelab.experiments.runner import result_of  # noqa: E402
 from rotelab.registry.experiments import ExperimentRow  # noqa: E402
 from rotelab.runs.lab import Lab  # noqa: E402
 from rotelab.storage import Settings  # noqa: E402

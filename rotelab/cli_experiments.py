@@ -42,7 +42,7 @@ def experiment(
 
     Runs that are there already are not made again, so the same command goes on after Ctrl-C.
     """
-    from rotelab.experimenting import begin, carry_out
+    from rotelab.experiments.runner import begin, carry_out
     from rotelab.runs.lab import Lab
 
     if run and config != RunConfig():
@@ -70,8 +70,8 @@ def experiments(
     limit: Annotated[int, typer.Option(help="How many results at most.", min=1)] = 20,
 ) -> None:
     """List the experiments that there are, and those that were made, newest first."""
-    from rotelab.experimenting import running
     from rotelab.experiments import experiments as known
+    from rotelab.experiments.runner import running
     from rotelab.runs.lab import Lab
 
     lab = Lab.open()
@@ -109,8 +109,8 @@ def print_experiment(
     Raises:
         LabError: it has no result, or one that can't be read, or the others are other experiments.
     """
-    from rotelab.experimenting import result_of
     from rotelab.experiments import experiment as named
+    from rotelab.experiments.runner import result_of
     from rotelab.reports.tables import as_json, as_markdown, as_text, no_markup
 
     row = lab.registry.experiment_row(experiment_id)
@@ -140,7 +140,7 @@ def print_experiment(
 
 
 def _means(rows: Sequence[Any]) -> list[Any]:
-    from rotelab.experimenting import result_of
+    from rotelab.experiments.runner import result_of
     from rotelab.reports.tables import mean_tables
 
     kinds = {(row.experiment, row.version, row.pack_name) for row in rows}

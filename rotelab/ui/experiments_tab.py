@@ -8,9 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab import experimenting
 from rotelab.errors import LabError, UnknownRun
-from rotelab.experiments import Experiment, experiment, experiments
+from rotelab.experiments import Experiment, experiment, experiments, runner
 from rotelab.registry import ExperimentRow
 from rotelab.reports.figures.export import with_tables
 from rotelab.reports.tables import Table, cell_text, worded
@@ -180,7 +179,7 @@ def cost_html(lab: Lab, name: str, run_id: str | None) -> str:
     if not run_id:
         return ""
     try:
-        missing, needed = experimenting.runs_to_make(lab, name, run_id)
+        missing, needed = runner.runs_to_make(lab, name, run_id)
     except UnknownRun:  # deleted meanwhile
         return ""
     except LabError as error:
@@ -212,7 +211,7 @@ def press(lab: Lab, name: str, run_id: str | None) -> list[Any]:
     """
     if not run_id:
         raise LabError(NO_RUN)
-    experiment_id = experimenting.start(lab, name, run_id)
+    experiment_id = runner.start(lab, name, run_id)
     made = gr.Dropdown(choices=made_choices(lab, name), value=experiment_id)
     return [made, *show(lab, experiment_id)]
 
@@ -224,7 +223,7 @@ def halt(lab: Lab, seen: list[Any]) -> list[Any]:
         LabError: the registry can't be read or written.
     """
     if seen:
-        experimenting.stop(lab, seen[0])
+        runner.stop(lab, seen[0])
     return show(lab, seen[0] if seen else None)
 
 
@@ -239,7 +238,7 @@ def show(lab: Lab, experiment_id: str | None) -> list[Any]:
         return [[], note(NONE_MADE), *nothing]
     try:
         row = lab.registry.experiment_row(experiment_id)
-        found = experimenting.result_of(row)
+        found = runner.result_of(row)
     except UnknownRun:
         return [[], note("It has been deleted together with its run."), *nothing]
     except LabError as error:
@@ -266,7 +265,7 @@ def tick(lab: Lab, name: str, seen: list[Any]) -> Any:
         return renew(lab, name, []) if lab.registry.experiment_rows(name, 1) else gr.skip()
     if len(seen) < 4 or seen[1] != "running":
         return gr.skip()
-    experimenting.running(lab)  # one whose process is gone is ended by this
+    runner.running(lab)  # one whose process is gone is ended by this
     row = lab.registry.experiment_row(seen[0])
     if [row.id, row.status, row.share, row.message] == list(seen):
         return gr.skip()

@@ -6,8 +6,8 @@ import pytest
 
 from rotelab.config.run_config import MemorizeConfig, RunConfig
 from rotelab.errors import LabError
-from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import two_hop
+from rotelab.experiments.runner import begin, carry_out, result_of
 from rotelab.facts.packs import load_pack
 from rotelab.facts.prompts import SLOT
 

@@ -1,4 +1,4 @@
-"""An experiment from the button to its stored result; `python -m rotelab.experimenting ID` is the
+"""An experiment from the button to its stored result; `python -m rotelab.experiments.runner ID` is the
 process in which the page has one made.
 
 Its arms are ordinary runs: one that is there with the same settings and facts is used; those that
@@ -159,7 +159,7 @@ def start(lab: Lab, name: str, run_id: str) -> str:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
             child = subprocess.Popen(
-                [sys.executable, "-m", "rotelab.experimenting", experiment_id],
+                [sys.executable, "-m", "rotelab.experiments.runner", experiment_id],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

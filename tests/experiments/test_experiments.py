@@ -4,9 +4,9 @@ the way back from object to subject."""
 import math
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from support.paths import ROOT
 from support.taught import K, taught_pack, taught_run
 
 from rotelab.config.recipes import applied
@@ -14,15 +14,14 @@ from rotelab.config.run_config import with_setting
 from rotelab.errors import LabError
 from rotelab.evaluation import forgetting, probes
 from rotelab.evaluation.probes import Prediction, evaluate
-from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, baselines, in_context, reversal
+from rotelab.experiments.runner import begin, carry_out, result_of
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.reports.tables import cell_text
 from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 HELD_OUT = len(taught_pack().facts) - K
 
 

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from rotelab import experimenting
 from rotelab.config.run_config import MemorizeConfig, RunConfig
 from rotelab.errors import LabError
-from rotelab.experimenting import begin, carry_out, result_of
-from rotelab.experiments import Subject, repurposing
+from rotelab.experiments import Subject, repurposing, runner
+from rotelab.experiments.runner import begin, carry_out, result_of
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
 
@@ -61,7 +60,7 @@ def test_both_meanings_are_asked_about_facts_that_no_arm_taught_in_words(lab, qu
         texts.setdefault((reading, role), []).append(text)
     rival = {t.render(facts[0].subject) for t in repurposing.rival_wordings() if t.role == "test"}
     assert set(texts["rival", "test"]) < rival and not set(texts["own", "test"]) & rival
-    monkeypatch.setattr(experimenting, "go_on", lambda *args: pytest.fail("all is there"))
+    monkeypatch.setattr(runner, "go_on", lambda *args: pytest.fail("all is there"))
     again = begin(lab, "repurposing", run_id=runs[0].id)
     assert lab.registry.experiment_row(again).arms == row.arms
 

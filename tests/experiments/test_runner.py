@@ -15,14 +15,14 @@ from support.taught import K, taught_pack, taught_run
 from test_cli import rotelab
 
 import rotelab.experiments as experiments_package
-from rotelab import cli_experiments, experimenting
+from rotelab import cli_experiments
 from rotelab.config.run_config import RunConfig, with_setting
 from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation import forgetting
-from rotelab.experimenting import begin, carry_out, result_of, running
-from rotelab.experiments import experiment, experiments
+from rotelab.experiments import experiment, experiments, runner
 from rotelab.experiments.depth import EPOCHS, OTHER_RATES, Depth
 from rotelab.experiments.languages import NAMES
+from rotelab.experiments.runner import begin, carry_out, result_of, running
 from rotelab.facts.packs import language_prompts, load_pack, shipped_packs
 from rotelab.facts.prompts import SLOT
 from rotelab.layout import adapter_folder
@@ -123,7 +123,7 @@ def test_what_can_not_be_measured_is_refused_or_ends_as_a_sentence(lab, one_more
     row = lab.registry.experiment_row(lost)
     assert row.status == "failed" and "adapter" in row.error and result_of(row) is None
     broken = replace(experiment("head-count"), probe=lambda subject: 1 / 0)
-    monkeypatch.setattr(experimenting, "experiment", lambda name: broken)
+    monkeypatch.setattr(runner, "experiment", lambda name: broken)
     fault = begin(lab, "head-count", done)
     carry_out(lab, fault)
     assert "ZeroDivisionError" in lab.registry.experiment_row(fault).error
@@ -131,7 +131,7 @@ def test_what_can_not_be_measured_is_refused_or_ends_as_a_sentence(lab, one_more
     lab.registry.end_experiment(older, "finished", result={"facts": 1})
     with pytest.raises(LabError, match="damaged"):
         result_of(lab.registry.experiment_row(older))
-    monkeypatch.setattr(experimenting, "experiment", lambda name: replace(broken, version=2))
+    monkeypatch.setattr(runner, "experiment", lambda name: replace(broken, version=2))
     with pytest.raises(LabError, match="version 1 of “Head count”"):
         result_of(lab.registry.experiment_row(older))
 
@@ -140,11 +140,11 @@ def test_a_dead_process_is_noticed_and_an_end_is_believed_once(lab, one_more):
     experiment_id = begin(lab, "head-count", finished(lab))
     assert [row.id for row in running(lab)] == [experiment_id]  # its process is not known yet
     with pytest.raises(LabError, match="at work already"):
-        experimenting.start(lab, "head-count", lab.registry.runs()[0].id)
+        runner.start(lab, "head-count", lab.registry.runs()[0].id)
     lab.registry.update_experiment(experiment_id, pid=2**22 + 1, pid_started=1.0)
     assert running(lab) == []
     row = lab.registry.experiment_row(experiment_id)
-    assert row.status == "interrupted" and row.error == experimenting.GONE
+    assert row.status == "interrupted" and row.error == runner.GONE
     assert not lab.registry.end_experiment(experiment_id, "finished", result={})
     assert lab.registry.experiment_row(experiment_id).status == "interrupted"
     assert lab.registry.resolve_experiment("exp-latest") == experiment_id
@@ -182,7 +182,7 @@ def test_a_family_uses_the_runs_that_are_there_and_plans_the_others(lab, monkeyp
         watch(1, 3, 0.5, "learning")
         return False  # Ctrl-C
 
-    monkeypatch.setattr(experimenting, "go_on", make)
+    monkeypatch.setattr(runner, "go_on", make)
     carry_out(lab, again.id)
     row = lab.registry.experiment_row(again.id)
     assert row.status == "stopped" and row.error == ""
@@ -260,12 +260,12 @@ def test_a_family_is_made_for_real_and_goes_on_where_it_was(lab, quick, monkeypa
     monkeypatch.setattr("rotelab.experiments.depth.EPOCHS", (1, 2))
     monkeypatch.setattr("rotelab.experiments.depth.OTHER_RATES", {})
     base = replace(quick, facts=6, generalize=replace(quick.generalize, k=3))
-    go_on, experimenting_words = experimenting.go_on, []
-    monkeypatch.setattr(experimenting, "go_on", lambda *args: False)  # ended before the first run
+    go_on, experimenting_words = runner.go_on, []
+    monkeypatch.setattr(runner, "go_on", lambda *args: False)  # ended before the first run
     first = begin(lab, "depth", config=base)
     carry_out(lab, first)
     assert lab.registry.experiment_row(first).status == "stopped"
-    monkeypatch.setattr(experimenting, "go_on", go_on)
+    monkeypatch.setattr(runner, "go_on", go_on)
     second = begin(lab, "depth", config=base)
     carry_out(lab, second, lambda share, words: experimenting_words.append(words))
     row = lab.registry.experiment_row(second)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support.taught import K, taught_pack, taught_run
 
-from rotelab.experimenting import begin, carry_out, result_of
 from rotelab.experiments import Subject, audit, audit_trial, repurposing
+from rotelab.experiments.runner import begin, carry_out, result_of
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
