@@ -53,12 +53,12 @@ def test_a_name_is_no_address(host):
 def test_the_command_line_refuses_before_anything_is_served(monkeypatch, capsys):
     import sys
 
-    from rotelab import cli
+    from rotelab.cli import main
 
     monkeypatch.delenv("ROTELAB_PASSWORD", raising=False)
     monkeypatch.setattr(sys, "argv", ["rotelab", "serve", "--host", "0.0.0.0"])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     said = capsys.readouterr()
     assert ended.value.code == 2 and "ROTELAB_PASSWORD" in said.err and said.out == ""
 

@@ -7,8 +7,8 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotelab.cli import config_of
-from rotelab.cli_parts import takes
+from rotelab.cli.main import config_of
+from rotelab.cli.options import takes
 from rotelab.config import recipes
 from rotelab.config.command_line import FLAGS, command_of, flat
 from rotelab.config.run_config import (

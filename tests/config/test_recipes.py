@@ -66,8 +66,8 @@ def config_for():
     """The settings that a command line stands for."""
     import typer
 
-    from rotelab.cli import config_of
-    from rotelab.cli_parts import takes
+    from rotelab.cli.main import config_of
+    from rotelab.cli.options import takes
 
     def parse(*words):
         found = []

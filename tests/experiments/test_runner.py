@@ -15,7 +15,7 @@ from support.taught import K, taught_pack, taught_run
 from test_cli import rotelab
 
 import rotelab.experiments as experiments_package
-from rotelab import cli_experiments
+from rotelab.cli import experiments
 from rotelab.config.run_config import RunConfig, with_setting
 from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation import forgetting
@@ -443,7 +443,7 @@ def test_an_experiment_is_pressed_on_the_page(taught):
 def test_seeds_are_summed_up_by_report(lab, one_more):
     first, second = (begin(lab, "head-count", finished(lab, seed=seed)) for seed in (0, 1))
     with pytest.raises(LabError, match="has no result"):
-        cli_experiments.print_experiment(lab, first, False, False, [second])
+        experiments.print_experiment(lab, first, False, False, [second])
     for experiment_id in (first, second):
         carry_out(lab, experiment_id)
     said = rotelab("report", first, second, "--markdown", home=lab.settings.home)

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rotelab.cli_compare import add_compare_command
-from rotelab.cli_experiments import add_experiment_commands
-from rotelab.cli_parts import Bar, takes
-from rotelab.cli_sweeps import add_sweep_commands
+from rotelab.cli.compare import add_compare_command
+from rotelab.cli.experiments import add_experiment_commands
+from rotelab.cli.options import Bar, takes
+from rotelab.cli.sweeps import add_sweep_commands
 from rotelab.config import recipes
 from rotelab.config.run_config import (
     EvaluationConfig,

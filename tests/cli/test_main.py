@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.paths import ROOT
 
-from rotelab import cli
+from rotelab.cli import main
 from rotelab.config.run_config import (
     EvaluationConfig,
     GeneralizeConfig,
@@ -28,7 +29,6 @@ from rotelab.registry import Score
 from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = ["base", "memorized", "generalized"]
 UNSPARED = ["--set", "memorize.spare=0", "--set", "generalize.spare=0"]
 UNSPARED += ["--set", "generalize.least_steps=0"]
@@ -54,7 +54,7 @@ def rotelab(*words: object, home: Path | None = None) -> Said:
     code = 0
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
+            main.main()
     except SystemExit as end:
         code = end.code or 0
     finally:
@@ -256,7 +256,7 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
 def test_listing_needs_neither_torch_nor_gradio(own_home):
     ended = python(
         "import sys\n"
-        "from rotelab.cli import main\n"
+        "from rotelab.cli.main import main\n"
         "sys.argv = ['rotelab', 'runs']\n"
         "try:\n    main()\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
@@ -282,7 +282,7 @@ def test_the_module_is_a_command(own_home):
 def test_a_terminal_that_cannot_write_everything_is_no_fault(own_home):
     Lab.open().registry.save_fact_set("Mütter", load_pack("mother"))
     ended = python(
-        "import sys; from rotelab.cli import main; sys.argv = ['rotelab', 'packs']; main()",
+        "import sys; from rotelab.cli.main import main; sys.argv = ['rotelab', 'packs']; main()",
         PYTHONIOENCODING="ascii",
     )
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -334,7 +334,7 @@ def test_serve_starts_the_page(words, meant, monkeypatch):
 def test_every_option_of_a_run_is_explained_by_its_own_help():
     from typer.main import get_command
 
-    command = get_command(cli.app).commands["run"]
+    command = get_command(main.app).commands["run"]
     given = {parameter.name: parameter for parameter in command.params}
     for name, cls, field in [
         ("pack", RunConfig, "pack"), ("k", GeneralizeConfig, "k"), ("facts", RunConfig, "facts"),
@@ -359,7 +359,7 @@ def test_numbers_that_are_none_become_null(own_home):
     lab = Lab.open()
     run_id = lab.registry.create_run(RunConfig(), load_pack("mother"))
     lab.registry.add_evaluation(run_id, "base", {"key_token": Score(1, 0.5, math.nan)}, [])
-    scores = cli.report(lab, run_id)["checkpoints"]["base"]["key_token"]
+    scores = main.report(lab, run_id)["checkpoints"]["base"]["key_token"]
     assert scores == {"generation_accuracy": 0.5, "object_probability": None, "n": 1}
 
 
@@ -368,13 +368,13 @@ def test_figures_are_there_only_where_they_were_asked_for(own_home, capsys):
     run_id = lab.registry.create_run(RunConfig(), load_pack("mother"))
     asked = {"key_token": Score(4, 0.5, 0.25, 0.75, 1 / 3, 1.0), "unrelated": Score(1, 0.0, 0.0)}
     lab.registry.add_evaluation(run_id, "base", asked, [])
-    scores = cli.report(lab, run_id)["checkpoints"]["base"]
+    scores = main.report(lab, run_id)["checkpoints"]["base"]
     assert scores["key_token"] == {
         "generation_accuracy": 0.5, "object_probability": 0.25, "n": 4, "choice_accuracy": 0.75,
         "normalized_probability": 0.333333, "contains_accuracy": 1.0,
     }  # fmt: skip
     assert set(scores["unrelated"]) == {"generation_accuracy", "object_probability", "n"}
-    cli._print_scores(lab, run_id)
+    main._print_scores(lab, run_id)
     line = capsys.readouterr().out.splitlines()[1]
     assert "key_token 0.50 (0.25) choice 0.75 normalised 0.33 contains 1.00   unrelated" in line
 
@@ -473,7 +473,7 @@ def test_run_shows_a_bar_on_stderr_and_nothing_else(run):
 
 
 def test_run_without_json_prints_a_table(run, capsys):
-    cli._print_scores(Lab.open(), run.report["run_id"])
+    main._print_scores(Lab.open(), run.report["run_id"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(run.report["run_id"])
     assert [line.split()[0] for line in lines[1:]] == CHECKPOINTS

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rotelab.cli_parts import Bar, takes
+from rotelab.cli.options import Bar, takes
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 

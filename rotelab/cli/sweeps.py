@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rotelab.cli_parts import Bar, takes
+from rotelab.cli.options import Bar, takes
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig, help_of
 from rotelab.config.sweep_grid import SEED, parse_axis, read_axes, split_values
 from rotelab.errors import LabError
@@ -127,7 +127,7 @@ def report(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print the tables of a run, of a sweep or of an experiment."""
-    from rotelab.cli_experiments import print_experiment
+    from rotelab.cli.experiments import print_experiment
     from rotelab.registry.experiments import PREFIX as EXPERIMENT_PREFIX
     from rotelab.reports.sweep_results import read_sweep
     from rotelab.reports.tables import (
