@@ -39,7 +39,7 @@ from rotelab.models.lora import CHECKPOINTS, Checkpoint
 from rotelab.runs.chat import example_questions, prompt_ids
 from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
-from rotelab.ui.chat_tab import SHORT
+from rotelab.ui.chat.chat_tab import SHORT
 
 Answers = dict[Checkpoint, list[int]]
 """The token ids that each checkpoint said."""

@@ -38,10 +38,10 @@ from rotelab.facts.prompts import parse_prompts  # noqa: E402
 from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
 from rotelab.runs.lab import Lab  # noqa: E402
 from rotelab.storage import Settings  # noqa: E402
-from rotelab.ui.draft import Draft, fact_rows, import_file  # noqa: E402
-from rotelab.ui.facts_words import example_lines, note, saved_note  # noqa: E402
+from rotelab.ui.facts.draft import Draft, fact_rows, import_file  # noqa: E402
+from rotelab.ui.facts.html import example_lines, note, saved_note  # noqa: E402
 from rotelab.ui.run_actions import delete  # noqa: E402
-from rotelab.ui.run_detail import head_html, settings_html  # noqa: E402
+from rotelab.ui.runs.detail_html import head_html, settings_html  # noqa: E402
 
 TABLES = ("runs", "contents", "fact_sets", "metrics", "fact_recall", "scores", "predictions",
           "similarities")  # fmt: skip

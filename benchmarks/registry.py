@@ -42,8 +42,9 @@ from rotelab.facts.packs import Pack, load_pack
 from rotelab.registry import FactRecall, Metric, Prediction, Registry, Score
 from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
-from rotelab.ui import live_panel, runs_tab
-from rotelab.ui.common import run_choices
+from rotelab.ui.components import run_choices
+from rotelab.ui.runs import runs_tab
+from rotelab.ui.train import live_panel
 
 PROBES = ("key_token", "train_prompts_heldout", "test_prompts_heldout", "unrelated")
 NAMES = ("loss", "loss/key", "loss/locality", "learning_rate")

@@ -342,7 +342,7 @@ def serve(
 ) -> None:
     """Start the page, on this machine alone unless said otherwise."""
     from rotelab.runs.lab import Lab
-    from rotelab.ui import serve as serve_page
+    from rotelab.ui.app import serve as serve_page
 
     serve_page(Lab.open(), port=port, open_browser=open_browser, host=host, names=tuple(name or ()))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rotelab.errors import LabError
 from rotelab.runs.export.bundle import SUFFIX, export_run
 from rotelab.runs.lab import Lab
-from rotelab.ui.run_detail import adapter_places
+from rotelab.ui.runs.detail_html import adapter_places
 
 MAX_NAME = 80
 MAX_NOTE = 2000

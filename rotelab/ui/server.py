@@ -23,7 +23,7 @@ from starlette.types import Message
 from rotelab.errors import LabError
 from rotelab.runs.lab import Lab
 from rotelab.ui.access import HOME, USER, Access, FewAttempts
-from rotelab.ui.language import translate
+from rotelab.ui.i18n import translate
 from rotelab.ui.theme import CALM, head, make_theme, style_sheet
 
 PORTS_TRIED = 50

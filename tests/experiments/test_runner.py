@@ -28,7 +28,7 @@ from rotelab.facts.prompts import SLOT
 from rotelab.layout import adapter_folder
 from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
-from rotelab.ui import experiments_tab
+from rotelab.ui.experiments import experiments_tab
 
 TINY = '''
 """Experiment: how many facts a run has."""

@@ -24,8 +24,8 @@ from rotelab.reports.figures.comparison import LONGEST_NAME, overlaid
 from rotelab.reports.figures.style import RELATION_COLOURS, SERIES_DASHES, SERIES_MARKERS
 from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
-from rotelab.ui import compare_panel, runs_tab
-from rotelab.ui.compare_panel import FACT_PAGE, fill_compare, linked, offer, turn_facts
+from rotelab.ui.runs import compare_panel, runs_tab
+from rotelab.ui.runs.compare_panel import FACT_PAGE, fill_compare, linked, offer, turn_facts
 
 NOT_YET = ((), 0)
 """What the panel remembers before anything was on show."""

@@ -12,7 +12,8 @@ from rotelab.registry import CHECKPOINTS
 from rotelab.runs import demo
 from rotelab.runs.lab import Lab
 from rotelab.storage import Settings
-from rotelab.ui import _first_tab, walk_tab
+from rotelab.ui.app import _first_tab
+from rotelab.ui.start import start_tab
 
 MAX_BYTES = 6_000_000
 
@@ -134,12 +135,12 @@ def test_too_few_names_are_refused_in_a_sentence():
 def test_a_short_run_is_started_with_them(lab, monkeypatch):
     monkeypatch.setattr(lab.jobs, "start_next", lambda: None)
     rows = own(("Anna <b>Example", "Berta Example"))
-    run_id, said, watch = walk_tab.start_own(lab, rows)
+    run_id, said, watch = start_tab.start_own(lab, rows)
     run = lab.registry.run(run_id)
     assert run.status == "queued" and run.pack.facts[0].subject == "Anna <b>Example"
     assert lab.find_pack(run.config.pack).content_hash == run.content_hash
     assert "started" in said and watch.visible
-    _, said, _ = walk_tab.start_own(lab, own(("<b>x", "")))
+    _, said, _ = start_tab.start_own(lab, own(("<b>x", "")))
     assert 'role="alert"' in said and "<b>" not in said
     assert len(lab.registry.runs()) == 1
 
@@ -156,7 +157,7 @@ def test_a_lab_without_runs_opens_here_and_the_walk_itself_does_not_count(lab):
 
 
 def test_stepping_in_says_that_a_run_was_put_here(lab):
-    told, curve, lesson = walk_tab.enter(lab)
+    told, curve, lesson = start_tab.enter(lab)
     assert demo.RUN_NAME in told and "now lies in this lab" in told
     heights = curve.value["plot"] if isinstance(curve.value, dict) else curve.value.to_json()
     assert "20" in heights
@@ -177,8 +178,8 @@ def test_what_goes_wrong_stands_beside_the_question(lab, monkeypatch):
         yield
 
     monkeypatch.setattr(lab.chat, "stream", broken)
-    walk_tab.warm(lab)  # says nothing: nobody asked
-    *_, last = walk_tab.ask(lab, demo.recording().questions[0], CHECKPOINTS, False)
+    start_tab.warm(lab)  # says nothing: nobody asked
+    *_, last = start_tab.ask(lab, demo.recording().questions[0], CHECKPOINTS, False)
     assert "&lt;b&gt;no network" in last[-1] and all("waiting" in card for card in last[:-1])
 
 

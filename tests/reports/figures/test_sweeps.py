@@ -11,10 +11,11 @@ from rotelab.registry import Score
 from rotelab.registry.sweeps import PlannedRun
 from rotelab.reports.figures.sweeps import heatmap, spread_curves
 from rotelab.reports.sweep_results import Figure, Plane, Spread
-from rotelab.ui import build_app, run_words
-from rotelab.ui.run_detail import head_html, settings_html
-from rotelab.ui.run_view import fill_view
-from rotelab.ui.sweep_panel import NO_SWEEP, fill_sweep
+from rotelab.ui import wording
+from rotelab.ui.app import build_app
+from rotelab.ui.runs.detail import fill_view
+from rotelab.ui.runs.detail_html import head_html, settings_html
+from rotelab.ui.runs.sweep_panel import NO_SWEEP, fill_sweep
 
 NONE = math.nan
 
@@ -118,7 +119,7 @@ def test_a_run_says_which_sweep_it_is_of_and_whom_it_has_phase_1_from(lab):
     assert f"Run 2 of the sweep {sweep_id}." in html and f"taken from run {ids[0]}" in html
     assert "taken over" in settings_html(run)
     held = lab.registry.run(ids[3])
-    assert f"sweep --resume {sweep_id}" in run_words.status_sentence(held)
+    assert f"sweep --resume {sweep_id}" in wording.status_sentence(held)
     assert "Waiting for its sweep" in str(fill_view(lab, ids[3])[0])
 
 

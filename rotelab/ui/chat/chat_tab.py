@@ -1,0 +1,463 @@
+"""The Chat tab: one question, three answers side by side, each from another checkpoint.
+
+Asked as a text to go on with (completion), or as a message in a conversation.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from rotelab.errors import LabError
+from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint, RunRow
+from rotelab.runs.chat import Reply, example_questions
+from rotelab.runs.lab import Lab
+from rotelab.ui.answer_cards import LACKS, LEGEND, answer_card, asked_html, empty_card, note
+from rotelab.ui.chat.history import export_history, shown_history
+from rotelab.ui.components import CHECKPOINT_NAMES, bound
+from rotelab.ui.run_picker import QUIET, RunChooser, build_run_chooser, offered
+
+EXAMPLES = 3
+ALL = QUIET | {"trigger_mode": "multiple"}
+"""Events that wait for their turn where several come at once; Gradio drops all but the first."""
+MAX_TOKENS = 64
+SHORT, LONG = 12, 40
+"""Longest answers at first, in tokens. An object of the shipped packs has 7 at most; in a
+conversation it stands in a sentence."""
+MAX_QUESTION = 700
+
+INTRO = (
+    "Ask one question and compare **three states of the same model**: untouched, after learning "
+    "the facts by rote, and after a few sentences in words."
+)
+HOW = (
+    "At temperature 0 the model always takes the likeliest next piece (greedy), so the same "
+    "question gets the same answer. Where a question names one known subject, each card also says "
+    "how likely the right answer was, and its place among the answers that the relation has "
+    "(100 of them at most): known a little is not yet said, but it is more than nothing."
+)
+COMPLETION, CONVERSATION = "Completion", "Conversation"
+MODES = {
+    COMPLETION: "The model goes on with your text, a question or the beginning of a sentence, and "
+    "remembers none of it.",
+    CONVERSATION: "Your text is a message in the model’s own chat format, and each of the three "
+    "remembers what was said before. No fact was taught in this form.",
+}
+NO_RUN = "There is no run yet. Start one on the Train tab; then its model answers here."
+LOADING = "Loading the model … a few seconds, the first time."
+WAITING = "Waiting for its turn …"
+
+Talk = dict[Checkpoint, list[tuple[str, str]]]
+"""A conversation so far: each checkpoint's questions and answers."""
+
+log = logging.getLogger("rotelab.page")
+
+
+@dataclass(frozen=True)
+class ChatTab:
+    """What others need of this tab.
+
+    Args:
+        chooser: of the run.
+        question: the box.
+        asked: the question that they answer, where they do not show it themselves.
+        cards: the answers, by checkpoint in the order of `CHECKPOINTS`.
+        note: why it can't answer, or what is missing.
+        examples: buttons with questions.
+        key_hint: the line above the example through the key token.
+        mode: completion or conversation, and in one line what that is.
+        afresh: begins a new conversation.
+        talk: the conversation so far: each checkpoint's questions and answers.
+        history_view: what this run was asked, as a table.
+        export: writes it into a file, which `export_file` then offers.
+    """
+
+    chooser: RunChooser
+    question: gr.Textbox
+    ask: gr.Button
+    asked: gr.HTML
+    cards: tuple[gr.HTML, ...]
+    note: gr.HTML
+    examples: tuple[gr.Button, ...]
+    other_examples: gr.Button
+    draw: gr.State
+    key_hint: gr.Markdown
+    length: gr.Slider
+    temperature: gr.Slider
+    mode: gr.Radio
+    mode_words: gr.Markdown
+    afresh: gr.Button
+    talk: gr.State
+    history_view: gr.HTML
+    export: gr.Button
+    export_file: gr.DownloadButton
+
+    @property
+    def refresh_inputs(self) -> list[Any]:
+        """What `refresh` is told."""
+        return self.chooser.inputs
+
+    @property
+    def refresh_outputs(self) -> list[Any]:
+        """What `refresh` fills."""
+        return self.chooser.outputs
+
+
+def build_chat_tab(lab: Lab) -> ChatTab:
+    """Lays out the tab and connects its parts.
+
+    Args:
+        lab: whom to ask.
+    """
+    draw, talk = gr.State(0), gr.State({})
+    gr.Markdown(INTRO)
+    with gr.Row(equal_height=True):
+        chooser = build_run_chooser(lab, "chat-run", scale=5)
+        question = gr.Textbox(
+            label="Your question, or the beginning of a sentence", elem_id="chat-question",
+            placeholder="Who is …?", max_lines=3, max_length=MAX_QUESTION, scale=6,
+        )  # fmt: skip
+        button = gr.Button(
+            "Ask all three", variant="primary", size="lg", scale=1, min_width=140,
+            elem_id="chat-ask",
+        )  # fmt: skip
+    remark = gr.HTML(note(NO_RUN), elem_id="chat-note", padding=False)
+    with gr.Row(elem_id="chat-examples"):
+        examples = [
+            gr.Button("", size="sm", visible=False, min_width=120, elem_classes=["example"])
+            for _ in range(EXAMPLES + 1)
+        ]
+        other = gr.Button("Other examples", size="sm", variant="secondary", visible=False,
+                          min_width=120, elem_classes=["more"])  # fmt: skip
+    key_hint = gr.Markdown(elem_id="chat-key-hint")
+    with gr.Row(elem_id="chat-mode-row"):
+        mode = gr.Radio(
+            list(MODES), value=COMPLETION, show_label=False, label="How it is asked",
+            container=False, elem_id="chat-mode", scale=0, min_width=280,
+        )  # fmt: skip
+        mode_words = gr.Markdown(MODES[COMPLETION], elem_id="chat-mode-words")
+        afresh = gr.Button(
+            "New conversation", size="sm", visible=False, scale=0, min_width=160,
+            elem_id="chat-afresh",
+        )  # fmt: skip
+    asked = gr.HTML(elem_id="chat-asked", padding=False)
+    with gr.Row(equal_height=True, elem_id="chat-answers"):
+        cards = tuple(
+            gr.HTML(empty_card(c), elem_id=f"chat-{c}", padding=False, min_width=260)
+            for c in CHECKPOINTS
+        )
+    gr.HTML(LEGEND, padding=False)
+    with gr.Accordion("Settings, and how it answers", open=False):
+        with gr.Row():
+            length = gr.Slider(
+                1, MAX_TOKENS, SHORT, step=1, label="Longest answer (word pieces)",
+                info="It may end earlier by itself.", elem_id="chat-length",
+            )  # fmt: skip
+            temperature = gr.Slider(
+                0, 1.5, 0, step=0.1, label="Temperature",
+                info="0: always the likeliest piece (greedy). Higher: drawn by chance.",
+            )  # fmt: skip
+            gr.Checkbox(
+                label="Write the probability (in %) under each piece", elem_id="chat-numbers"
+            )
+        gr.Markdown(HOW)
+    history_view = gr.HTML(elem_id="chat-history", padding=False)
+    with gr.Row():
+        export = gr.Button(
+            "Export all of it as a table", size="md", visible=False, scale=0, min_width=240,
+            elem_id="chat-export",
+        )  # fmt: skip
+        export_file = gr.DownloadButton(
+            "Download", visible=False, variant="primary", size="md", scale=0, min_width=240,
+            elem_id="chat-export-file",
+        )  # fmt: skip
+    tab = ChatTab(
+        chooser, question, button, asked, cards, remark, tuple(examples), other, draw, key_hint,
+        length, temperature, mode, mode_words, afresh, talk, history_view, export, export_file,
+    )  # fmt: skip
+    _wire(lab, tab)
+    return tab
+
+
+def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
+    """Reads the list of runs anew; in the order of `ChatTab.refresh_outputs`.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return offered(lab, run_id, known)
+
+
+def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
+    """What changes with the run: note, empty cards, examples and the line on the key token, no
+    conversation, its history.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    history = shown_history(lab, run_id)
+    if not run_id:
+        cards = [empty_card(c) for c in CHECKPOINTS]
+        return [note(NO_RUN), "", *cards, *_no_examples(), "", {}, *history]
+    try:
+        run = lab.registry.run(run_id)
+        there = lab.chat.checkpoints(run_id)
+        examples = show_examples(lab, run_id, draw)
+    except LabError as error:
+        cards = [empty_card(c) for c in CHECKPOINTS]
+        return [note(str(error), "bad"), "", *cards, *_no_examples(), "", {}, *history]
+    cards = [empty_card(c, c in there) for c in CHECKPOINTS]
+    return [state_note(lab, run), "", *cards, *examples, {}, *history]
+
+
+def choose_mode(lab: Lab, run_id: str | None, mode: str) -> list[Any]:
+    """Says what the mode is, and begins anew: words, button, no conversation, empty cards, longest
+    answer.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    there = lab.chat.checkpoints(run_id) if run_id else list(CHECKPOINTS)
+    cards = [empty_card(c, c in there) for c in CHECKPOINTS]
+    talks = mode == CONVERSATION
+    return [MODES[mode], gr.Button(visible=talks), {}, "", *cards, LONG if talks else SHORT]
+
+
+def renew(lab: Lab, run_id: str | None, *cards: str) -> list[Any]:
+    """When a run has moved on: the note, and the cards of checkpoints that have come meanwhile;
+    what was asked and answered stays.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    if not run_id:
+        return [gr.skip()] * (1 + len(CHECKPOINTS))
+    there = lab.chat.checkpoints(run_id)
+    news = [
+        empty_card(c) if c in there and LACKS in (card or "") else gr.skip()
+        for c, card in zip(CHECKPOINTS, cards, strict=True)
+    ]
+    return [state_note(lab, lab.registry.run(run_id)), *news]
+
+
+def show_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
+    """The example buttons of a run, the last one through its key token, and the line on that."""
+    if not run_id:
+        return [*_no_examples(), ""]
+    run = lab.registry.run(run_id)
+    questions = example_questions(run, EXAMPLES, draw)
+    words, key = questions[:-1], questions[-1]
+    spare = EXAMPLES - len(words)
+    buttons = [gr.Button(text, visible=True) for text in words]
+    buttons += [gr.Button(visible=False)] * spare
+    buttons.append(gr.Button(key, visible=True))
+    held_out = run.config.generalize.k < max(len(r.facts) for r in run.pack.facts.relations)
+    about = ", on facts that phase 2 never saw in words" if held_out else ""
+    hint = (
+        f"Wordings that were never trained{about}. `{key}` asks through the **key token**, the "
+        "meaningless word of phase 1."
+    )
+    return [*buttons, gr.Button(visible=True), hint]
+
+
+def more_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
+    """Other examples of the same run."""
+    return [draw + 1, *show_examples(lab, run_id, draw + 1)]
+
+
+def begin(
+    lab: Lab, run_id: str | None, text: str, mode: str = COMPLETION, talk: Talk | None = None
+) -> list[Any]:
+    """Says at once that the question has arrived: question, note and the three cards."""
+    text = (text or "").strip()
+    if not run_id or not text:
+        words = NO_RUN if not run_id else "Type a question first, or click one of the examples."
+        return [text, note(words, "warn"), *[gr.skip()] * len(CHECKPOINTS)]
+    there = lab.chat.checkpoints(run_id)
+    words = WAITING if lab.chat.ready(run_id) else LOADING
+    turns = (talk or {}) if mode == CONVERSATION else {}
+    cards = (empty_card(c, c in there, words, turns.get(c, ())) for c in CHECKPOINTS)
+    return [text, "", *cards]
+
+
+def ask(
+    lab: Lab,
+    run_id: str | None,
+    text: str,
+    length: float,
+    temperature: float,
+    mode: str = COMPLETION,
+    talk: Talk | None = None,
+) -> Iterator[list[Any]]:
+    """Streams the three answers: cards, the conversation so far, at last the note of `settle`; and
+    at first the question, which may have waited behind another one.
+
+    Each token costs the server what its outputs cost, so nothing else is among them.
+    """
+    text = (text or "").strip()[:MAX_QUESTION]
+    if not run_id or not text:
+        yield _update()
+        return
+    talks = mode == CONVERSATION
+    turns = (talk or {}) if talks else {}
+    yield _update(asked="" if talks else asked_html(text))
+    answers: dict[Checkpoint, ChatAnswer] = {}
+    try:
+        run = lab.registry.run(run_id)
+        there = lab.chat.checkpoints(run_id)
+        asked = lab.registry.chat_history(run_id, 1)
+        steps = lab.chat.steps(
+            run_id, text, there, int(length), float(temperature),
+            seed=asked[-1].turn if asked else 0, turns=turns if talks else None, evidence=True,
+        )  # fmt: skip
+        for replies in steps:
+            update = {}
+            for reply in replies:
+                before = turns.get(reply.checkpoint, ())
+                update[reply.checkpoint] = answer_card(reply, before, text if talks else "")
+                if reply.done:
+                    answers[reply.checkpoint] = _kept(reply)
+            yield _update(update)
+        answers = {c: answers[c] for c in CHECKPOINTS if c in answers}  # they end as they end
+        remark = state_note(lab, run)
+        lab.registry.add_chat(run_id, text, answers.values(), mode.lower(), float(temperature))
+        if talks:
+            turns = {c: [*turns.get(c, ()), (text, a.answer)] for c, a in answers.items()}
+    except LabError as error:
+        yield _update(_cleared(lab, run_id, answers), remark=note(str(error), "bad"))
+        return
+    except Exception:
+        log.exception("answering in run %s failed", run_id)
+        words = (
+            "The model could not answer: something went wrong inside. If memory is short, stop "
+            "other programs or ask for a shorter answer. The details are in the server's log."
+        )
+        yield _update(_cleared(lab, run_id, answers), remark=note(words, "bad"))
+        return
+    yield _update({}, turns, remark)
+
+
+def settle(lab: Lab, run_id: str | None, remark: str | None) -> list[Any]:
+    """After the answers: the note, the history and its export.
+
+    What went wrong stands in the note, beside the question, rather than in a passing message.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    if not run_id or remark is None:
+        return [gr.skip()] * 4
+    return [remark, *shown_history(lab, run_id)]
+
+
+def state_note(lab: Lab, run: RunRow) -> str:
+    """What a person should know before asking this run: what is missing, what is slow."""
+    there = lab.chat.checkpoints(run.id)
+    missing = [CHECKPOINT_NAMES[c] for c in CHECKPOINTS if c not in there]
+    words = []
+    if missing:
+        have = " and ".join(CHECKPOINT_NAMES[c] for c in there)
+        lack = " and ".join(missing)
+        when = (
+            "The rest comes while it trains."
+            if run.live or run.status == "queued"
+            else "It ended before the rest was learned."
+        )
+        words.append(f"Of this run there is: {have}. Not there: {lack}. {when}")
+    live = lab.registry.live_runs()
+    if live:
+        device = lab.registry.run(live[0].id).device_used
+        if device and device != "cpu":
+            words.append(
+                "A run is training on the GPU just now; there may be no room to answer until it "
+                "has ended."
+            )
+        else:
+            words.append("A run is training just now, so answers come more slowly.")
+    return note(" ".join(words))
+
+
+def _cleared(lab: Lab, run_id: str, answers: dict) -> dict[str, str]:
+    """Cards that were still waiting, emptied."""
+    there = lab.chat.checkpoints(run_id)
+    return {c: empty_card(c, c in there) for c in CHECKPOINTS if c not in answers}
+
+
+def _kept(reply: Reply) -> ChatAnswer:
+    """What is kept of an answer."""
+    known, found = reply.verdict.known, reply.evidence
+    if found is None:
+        return ChatAnswer(reply.checkpoint, reply.text, known)
+    return ChatAnswer(
+        reply.checkpoint, reply.text, known, found.probability, found.rank, found.among
+    )
+
+
+def _update(
+    cards: dict | None = None,
+    talk: Talk | None = None,
+    remark: str | None = None,
+    asked: str | None = None,
+) -> list[Any]:
+    """The outputs of `ask`; what is not given stays as it is, but for the remark."""
+    values = [*((cards or {}).get(c) for c in CHECKPOINTS), talk]
+    shown = [gr.skip() if value is None else value for value in values]
+    return [*shown, remark, gr.skip() if asked is None else asked]
+
+
+def cleared(mode: str, question: str, talk: Talk | None) -> Any:
+    """The question box once the answers are there: empty in a conversation, whose last turn shows
+    the question, unless something else has been typed meanwhile."""
+    last = {turns[-1][0] for turns in (talk or {}).values() if turns}
+    return "" if mode == CONVERSATION and last == {question.strip()} else gr.skip()
+
+
+def _no_examples() -> list[Any]:
+    return [gr.Button(visible=False)] * (EXAMPLES + 2)
+
+
+def _wire(lab: Lab, tab: ChatTab) -> None:
+    shown_examples = [*tab.examples, tab.other_examples, tab.key_hint]
+    history, remark = [tab.history_view, tab.export, tab.export_file], gr.State()
+    run = tab.chooser.run
+    run.change(
+        bound(choose, lab), [run, tab.draw],
+        [tab.note, tab.asked, *tab.cards, *shown_examples, tab.talk, *history], **QUIET,
+    )  # fmt: skip
+    gr.on(
+        [tab.mode.change, tab.afresh.click], bound(choose_mode, lab), [run, tab.mode],
+        [tab.mode_words, tab.afresh, tab.talk, tab.asked, *tab.cards, tab.length], **QUIET,
+    )  # fmt: skip
+    tab.export.click(bound(export_history, lab), run, tab.export_file, **QUIET)
+    tab.chooser.moved.change(bound(renew, lab), [run, *tab.cards], [tab.note, *tab.cards], **QUIET)
+    tab.other_examples.click(
+        bound(more_examples, lab), [run, tab.draw], [tab.draw, *shown_examples], **QUIET
+    )
+    asking = {
+        "fn": bound(ask, lab),
+        "inputs": [run, tab.question, tab.length, tab.temperature, tab.mode, tab.talk],
+        "outputs": [*tab.cards, tab.talk, remark, tab.asked],
+        "concurrency_id": "model",
+        **ALL,
+    }
+    settling = {
+        "fn": bound(settle, lab),
+        "inputs": [run, remark],
+        "outputs": [tab.note, *history],
+        **ALL,
+    }
+    waiting = [tab.question, tab.note, *tab.cards]
+    gr.on(
+        [tab.ask.click, tab.question.submit], bound(begin, lab),
+        [run, tab.question, tab.mode, tab.talk], waiting, queue=False, **ALL,
+    ).then(**asking).then(**settling).then(
+        cleared, [tab.mode, tab.question, tab.talk], tab.question, queue=False, **ALL
+    )  # fmt: skip
+    for example in tab.examples:
+        example.click(
+            bound(begin, lab), [run, example, tab.mode, tab.talk], waiting, queue=False, **ALL
+        ).then(**asking).then(**settling)  # fmt: skip

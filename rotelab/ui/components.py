@@ -1,0 +1,209 @@
+"""What every tab shares: names and marks of checkpoints and runs, and errors shown as sentences."""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import gradio as gr
+
+from rotelab.errors import LabError
+from rotelab.registry import RunSummary, Status
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS
+from rotelab.runs.lab import Lab
+from rotelab.ui.i18n import said
+
+CHECKPOINT_NAMES = {"base": "Base model", "memorized": "Memorised", "generalized": "Generalised"}
+CHECKPOINT_HINTS = {
+    "base": "before any training",
+    "memorized": "after rote learning",
+    "generalized": "after a few sentences in words",
+}
+
+STATUS_WORDS: dict[Status, str] = {
+    "queued": "waiting",
+    "running": "running",
+    "stopping": "stopping",
+    "stopped": "stopped",
+    "finished": "finished",
+    "failed": "failed",
+    "interrupted": "interrupted",
+}
+
+ERROR_SECONDS = 20
+"""How long an error stays on the page: long enough to be read aloud."""
+
+MAX_RUN_CHOICES = 200
+
+log = logging.getLogger("rotelab.page")
+
+
+def escape(text: object) -> str:
+    """Text that a person wrote, made safe to stand inside HTML or Markdown that allows HTML."""
+    return html.escape(str(text), quote=True)
+
+
+def shown(handler: Callable) -> Callable:
+    """Makes a handler's errors readable: a `LabError` is shown as its sentence, nothing else leaks.
+
+    Any other exception goes to the log with its traceback, and the page says where that is.
+    Works for plain functions and for generators; the signature stays as it was.
+    """
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def generator(*args, **kwargs):
+            try:
+                yield from handler(*args, **kwargs)
+            except Exception as error:
+                raise _for_the_page(error, handler) from None
+
+        return generator
+
+    @functools.wraps(handler)
+    def function(*args, **kwargs):
+        try:
+            return handler(*args, **kwargs)
+        except Exception as error:
+            raise _for_the_page(error, handler) from None
+
+    return function
+
+
+def bound(handler: Callable, *first: Any) -> Callable:
+    """A `shown` handler whose first arguments are given, as `functools.partial`, and which speaks
+    the reader's language (`language.said`).
+
+    A real function, because Gradio does not see `gr.Request` or `gr.SelectData` in the annotations
+    of a partial.
+    """
+    guarded = shown(handler)
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def given(*args):
+            for result in guarded(*first, *args):
+                yield said(result)
+
+    else:
+
+        @functools.wraps(handler)
+        def given(*args):
+            return said(guarded(*first, *args))
+
+    signature = inspect.signature(handler)
+    given.__signature__ = signature.replace(
+        parameters=list(signature.parameters.values())[len(first) :]
+    )
+    return given
+
+
+def run_label(run: RunSummary) -> str:
+    """One line that tells a run from the others: its name or number, facts, status and age."""
+    name = run.name or f"Run {run.number}"
+    parts = [name, run.pack_name, STATUS_WORDS.get(run.status, run.status)]
+    if run.test_accuracy is not None:
+        parts.append(f"{run.test_accuracy:.0%} of test questions right")
+    parts.append(ago(run.created))
+    return " · ".join(parts)
+
+
+def run_choices(lab: Lab) -> list[tuple[str, str]]:
+    """(label, id) of the runs, newest first, for a dropdown.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return [(run_label(run), run.id) for run in lab.registry.runs(limit=MAX_RUN_CHOICES)]
+
+
+def status_badge(status: str) -> str:
+    """A run's status as a small HTML mark: a word in a coloured frame, never colour alone."""
+    word = STATUS_WORDS.get(status, status)
+    return f'<span class="badge badge-{escape(status)}">{escape(word)}</span>'
+
+
+def checkpoint_badge(checkpoint: str) -> str:
+    """A checkpoint's name with its colour in front, as HTML."""
+    colour, name = CHECKPOINT_COLOURS[checkpoint], CHECKPOINT_NAMES[checkpoint]
+    return (
+        f'<span class="checkpoint"><span class="swatch" style="background:{colour}"></span>'
+        f"{name}</span>"
+    )
+
+
+def ago(moment: str | None, now: datetime | None = None) -> str:
+    """How long ago an ISO 8601 time was: “just now”, “5 min ago”, “3 days ago”.
+
+    Args:
+        moment: the time; empty text for none.
+        now: the present, for tests.
+    """
+    if not moment:
+        return ""
+    try:
+        then = datetime.fromisoformat(moment)
+    except ValueError:
+        return ""
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=UTC)
+    seconds = ((now or datetime.now(UTC)) - then).total_seconds()
+    if seconds < 60:
+        return "just now"
+    for size, unit in ((86400, "day"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''} ago"
+    return ""
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time for a person: “8 s”, “2 min 05 s”, “1 h 03 min”; “–” where unknown."""
+    if seconds is None or seconds != seconds or seconds < 0 or seconds == float("inf"):
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def roughly(seconds: float | None) -> str:
+    """What is left or guessed, as exactly as it can be known: “50 s”, “4 min”, “1 h 10 min”.
+
+    To the second it would jump at every look, and be believed.
+    """
+    if seconds is None or not 0 <= seconds < float("inf"):
+        return "–"
+    if seconds < 90:
+        return f"{max(10, 10 * round(seconds / 10))} s"
+    minutes = round(seconds / 60) if seconds < 3300 else 10 * round(seconds / 600)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _for_the_page(error: Exception, handler: Callable) -> gr.Error:
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, LabError):
+        return gr.Error(
+            escape(error), duration=ERROR_SECONDS, title="Please check", print_exception=False
+        )
+    log.error("%s failed", getattr(handler, "__qualname__", handler), exc_info=error)
+    return gr.Error(
+        "Something went wrong in the page itself, not in your data. The details are in "
+        f"{escape(_log_place())}.",
+        duration=ERROR_SECONDS,
+        title="A fault of ours",
+        print_exception=False,
+    )
+
+
+def _log_place() -> str:
+    files = [h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)]
+    return files[0] if files else "the terminal in which rotelab was started"

@@ -1,0 +1,324 @@
+"""The Facts tab: choose, write, invent, import and save what the model is to learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from rotelab.errors import InputError, LabError
+from rotelab.facts.packs import shipped_packs
+from rotelab.runs.lab import Lab
+from rotelab.ui.components import bound
+from rotelab.ui.facts.draft import (
+    FACTS_TABLE,
+    PROMPTS_TABLE,
+    Draft,
+    empty_draft,
+    export_csv,
+    import_file,
+    invent_into,
+    notes_of,
+    open_draft,
+    save_draft,
+    with_wordings,
+)
+from rotelab.ui.facts.html import (
+    CHANGED,
+    NEW_HINT,
+    RESTORED,
+    SAVE_HINT,
+    kept_note,
+    note,
+    plural,
+    saved_note,
+    wordings_added,
+)
+from rotelab.ui.facts.layout import (
+    ADD,
+    FACTS_ROWS,
+    NEW_SET,
+    PROMPTS_ROWS,
+    View,
+    build_view,
+    pack_choices,
+    proposed_name,
+    render,
+)
+
+FIRST_PACK = "mother"
+PRIVATE = {"api_visibility": "private"}
+# A second click while the first is at work would find the tables half changed.
+QUIET = {"show_progress": "hidden", "trigger_mode": "once", **PRIVATE}
+
+
+@dataclass(frozen=True)
+class FactsTab:
+    """The components that the other tabs and the tests need.
+
+    Args:
+        pack: which set is open.
+        saved: name of the set that was just saved.
+        train: the button that goes on to training with the open set.
+        sheet: what `name_to_train` is told: the draft, its edition and the two tables.
+        refresh_outputs: what `refresh` updates.
+    """
+
+    pack: gr.Dropdown
+    saved: gr.State
+    train: gr.Button
+    sheet: list[Any]
+    refresh_outputs: list[Any]
+
+
+def build_facts_tab(lab: Lab) -> FactsTab:
+    """Builds the tab inside the current `gr.Tab`.
+
+    Args:
+        lab: where packs and fact sets are.
+    """
+    names = shipped_packs()
+    first = FIRST_PACK if FIRST_PACK in names else next(iter(names), None)
+    view = build_view(lab, open_draft(lab, first) if first else Draft())
+    saved = gr.State("")
+    _wire_choice(lab, view)
+    _wire_rows(lab, view)
+    _wire_save(lab, view, saved)
+    _wire_sources(lab, view)
+    return FactsTab(view.head.pack, saved, view.saving.train, view.sheet, [view.head.pack])
+
+
+def refresh(lab: Lab):
+    """The list of fact sets anew: another browser, or the command line, may have saved one.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return gr.update(choices=pack_choices(lab))
+
+
+def name_to_train(draft: Draft, edition: str, facts, prompts) -> str:
+    """The name under which a run finds the open set.
+
+    Raises:
+        LabError: it has changes that are not saved, or is not the newest version.
+    """
+    draft = _now(draft, edition, facts, prompts)
+    if draft.changed or not draft.name:
+        raise LabError("Your changes are not saved yet. Press Save first, then train with them.")
+    if draft.version != draft.newest:
+        raise LabError(
+            f"Version {draft.version} is open, but training takes the newest, {draft.newest}. "
+            "Press Save to make this one the newest, or open that one."
+        )
+    return draft.name
+
+
+# Wiring ------------------------------------------------------------------------------------------
+
+
+def _wire_choice(lab: Lab, view: View) -> None:
+    sheet, stash, head = view.sheet, view.saving.stash, view.head
+    head.pack.input(bound(open_set, lab), [*sheet, stash, head.pack], view.shown, **QUIET)
+    head.version.input(
+        bound(open_set, lab), [*sheet, stash, head.pack, head.version], view.shown, **QUIET
+    )
+    head.relation.input(bound(show_relation, lab), [*sheet, stash, head.relation], view.shown,
+        **QUIET,
+    )  # fmt: skip
+    view.saving.restore.click(bound(restore, lab), [*sheet, stash], view.shown, **QUIET)
+
+
+def _wire_rows(lab: Lab, view: View) -> None:
+    tables, sources = view.tables, view.sources
+    sheet = [*view.sheet, view.saving.stash]
+    latest = {**QUIET, "trigger_mode": "always_last"}  # the row clicked last is the one meant
+    tables.facts.select(bound(choose_row), None, [tables.row, tables.delete], **latest)
+    tables.delete.click(bound(delete_row, lab), [*sheet, tables.row], view.shown, **QUIET)
+    tables.add_fact.click(bound(add_fact, lab), sheet, view.shown, **QUIET)
+    tables.add_prompt.click(bound(add_prompt, lab), sheet, view.shown, **QUIET)
+    stale = [view.saving.message, sources.facts_file, sources.prompts_file]
+    for table in (tables.facts, tables.prompts):
+        table.input(bound(say_changed), view.saving.message, stale, **QUIET)
+
+
+def _wire_save(lab: Lab, view: View, saved: gr.State) -> None:
+    box = view.saving
+    inputs = [*view.sheet, box.stash, box.name, saved]
+    press = [box.save.click, box.name.submit]
+    gr.on(press, bound(save, lab), inputs, [*view.shown, saved], trigger_mode="once", **PRIVATE)
+
+
+def _wire_sources(lab: Lab, view: View) -> None:
+    sheet, box = [*view.sheet, view.saving.stash], view.sources
+    busy = {"trigger_mode": "once", **PRIVATE}
+    box.invent.click(
+        bound(invent, lab), [*sheet, box.kind, box.count, box.seed], view.shown, **busy
+    )
+    box.upload.upload(
+        bound(import_csv, lab), [*sheet, box.upload, box.relation, box.how], view.shown, **busy
+    )
+    box.export.click(bound(export, lab), view.sheet, [box.facts_file, box.prompts_file], **busy)
+
+
+# Handlers ----------------------------------------------------------------------------------------
+
+
+def open_set(lab: Lab, draft, edition, facts, prompts, stash, name, version=None):
+    """Opens a set. Unsaved changes are set aside, not lost.
+
+    Raises:
+        LabError: there is no such set or version.
+    """
+    # A dropdown says twice what was chosen: when it is clicked, and when it loses the focus.
+    if name == (draft.name or NEW_SET) and version in (None, draft.version):
+        return gr.skip()  # stands for all of them
+    draft = _now(draft, edition, facts, prompts)
+    if draft.changed:
+        stash = draft
+    if name == NEW_SET:
+        opened, hint = empty_draft(FIRST_PACK), NEW_HINT
+    else:
+        opened, hint = open_draft(lab, name, version), SAVE_HINT
+    message = note("warn", kept_note(draft)) if stash is draft else note("", hint)
+    return render(lab, opened, message, stash=stash, name=proposed_name(opened), tab=FACTS_ROWS)
+
+
+def restore(lab: Lab, draft, edition, facts, prompts, stash):
+    """Brings back what was set aside; what stands there unsaved is set aside in its place."""
+    draft = _now(draft, edition, facts, prompts)
+    other = draft if draft.changed else None
+    return render(lab, stash, note("", RESTORED), stash=other, name=proposed_name(stash))
+
+
+def show_relation(lab: Lab, draft, edition, facts, prompts, stash, relation):
+    """Shows one relation, or all."""
+    if (relation or "") == draft.relation:
+        return gr.skip()  # stands for all of them
+    draft = replace(_now(draft, edition, facts, prompts), relation=relation or "")
+    return render(lab, draft, stash=stash)
+
+
+def choose_row(event: gr.SelectData):
+    """Remembers the row that was clicked: its place, and what it says in case rows were sorted."""
+    place, values = event.index[0], tuple(event.row_value[:3])
+    return (place, values), gr.update(value=f"Delete row {place + 1}", interactive=True)
+
+
+def delete_row(lab: Lab, draft, edition, facts, prompts, stash, row):
+    """Takes the row that was clicked out of the table.
+
+    Raises:
+        LabError: it says something else by now.
+    """
+    draft = _now(draft, edition, facts, prompts)
+    place, values = row
+    here = [i for i, r in enumerate(draft.facts) if not draft.relation or r[0] == draft.relation]
+    alike = [i for i in here if draft.facts[i] == values]
+    if not alike:
+        raise LabError("That row has changed. Click it again, then delete it.")
+    gone = here[place] if place < len(here) and here[place] in alike else alike[0]
+    kept = draft.facts[:gone] + draft.facts[gone + 1 :]
+    words = (
+        f"“{values[1]}” is out; not saved yet." if values[1] else "The row is out; not saved yet."
+    )
+    return render(lab, replace(draft, facts=kept), note("", words), stash=stash)
+
+
+def add_fact(lab: Lab, draft, edition, facts, prompts, stash):
+    """Adds an empty row on top, where it is seen at once."""
+    draft = _now(draft, edition, facts, prompts)
+    draft = replace(draft, facts=((_relation_of(draft), "", ""), *draft.facts))
+    words = "Row 1 is new: double-click its cells and type."
+    return render(lab, draft, note("", words), stash=stash)
+
+
+def add_prompt(lab: Lab, draft, edition, facts, prompts, stash):
+    """Adds an empty wording on top."""
+    draft = _now(draft, edition, facts, prompts)
+    draft = replace(draft, prompts=((_relation_of(draft), "train", "en", ""), *draft.prompts))
+    words = "Row 1 is new: write its text, with {subject} in it once."
+    return render(lab, draft, note("", words), stash=stash)
+
+
+def say_changed(message: str):
+    """Says that something is unsaved, unless an error stands there; older exports are outdated."""
+    said = gr.skip() if "note-bad" in (message or "") else note("", CHANGED)
+    return said, gr.update(visible=False), gr.update(visible=False)
+
+
+def save(lab: Lab, draft, edition, facts, prompts, stash, name, saved):
+    """Saves a version, or shows what is wrong with the table as it stands."""
+    draft, added = with_wordings(_now(draft, edition, facts, prompts))
+    try:
+        draft, is_new = save_draft(lab, draft, name or "")
+    except LabError as error:
+        return [*_failed(lab, draft, stash, error), saved]
+    message = saved_note(draft, is_new, len(notes_of(draft)[0]), added)
+    return [*render(lab, draft, message, stash=stash, name=draft.name), draft.name]
+
+
+def invent(lab: Lab, draft, edition, facts, prompts, stash, kind, count, seed):
+    """Adds invented facts."""
+    draft = _now(draft, edition, facts, prompts)
+    try:
+        draft = invent_into(draft, kind, int(count or 0), int(seed or 0))
+    except LabError as error:
+        return _failed(lab, draft, stash, error)
+    draft, added = with_wordings(draft)
+    words = f"{plural(int(count), 'fact')} invented, at the end of the table; not saved yet."
+    return render(
+        lab, draft, note("good", words, wordings_added(added)), stash=stash, tab=FACTS_ROWS
+    )
+
+
+def import_csv(lab: Lab, draft, edition, facts, prompts, stash, path, relation, how):
+    """Reads a file of facts or of wordings into its table."""
+    before = _now(draft, edition, facts, prompts)
+    try:
+        draft, count, what = import_file(before, path, relation or "", how == ADD)
+    except LabError as error:
+        return _failed(lab, before, stash, error)
+    draft, added = with_wordings(draft)
+    if before.changed and how != ADD:
+        stash = before
+    words = f"{plural(count, what[:-1])} imported; not saved yet."
+    tab = FACTS_ROWS if what == "facts" else PROMPTS_ROWS
+    return render(lab, draft, note("good", words, wordings_added(added)), stash=stash, tab=tab)
+
+
+def export(lab: Lab, draft, edition, facts, prompts):
+    """Writes both tables as they stand, and offers the files.
+
+    Raises:
+        LabError: they can't be written.
+    """
+    paths = export_csv(lab, _now(draft, edition, facts, prompts))
+    return [
+        gr.update(value=str(path), label=f"Download {path.name}", visible=True) for path in paths
+    ]
+
+
+def _now(draft: Draft, edition: str, facts, prompts) -> Draft:
+    """The draft with what stands in the tables.
+
+    Raises:
+        LabError: the tables on the page are still those of an earlier draft.
+    """
+    if edition != draft.edition:
+        raise LabError("The tables were still loading. Please try again.")
+    return draft.edited(facts, prompts)
+
+
+def _relation_of(draft: Draft) -> str:
+    return draft.relation or next(iter(draft.relations), FIRST_PACK)
+
+
+def _failed(lab: Lab, draft: Draft, stash: Draft | None, error: LabError) -> list[Any]:
+    """Shows what is wrong; all rows, so that the row it names is there by its number."""
+    tab = None
+    if isinstance(error, InputError) and error.row and error.source in (FACTS_TABLE, PROMPTS_TABLE):
+        draft = replace(draft, relation="")
+        tab = FACTS_ROWS if error.source == FACTS_TABLE else PROMPTS_ROWS
+    return render(lab, draft, note("bad", str(error)), stash=stash, tab=tab)

@@ -1,0 +1,322 @@
+"""What the Facts tab is made of, and how a draft is shown in it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from rotelab.facts import synthetic
+from rotelab.runs.lab import Lab
+from rotelab.ui.components import ago
+from rotelab.ui.facts.draft import Draft, Rows, notes_of
+from rotelab.ui.facts.html import (
+    INTRODUCTION,
+    ROLES_EXPLAINED,
+    SAVE_HINT,
+    count_chips,
+    example_lines,
+    note,
+    plural,
+)
+
+NEW_SET = "/new"
+"""The choice of an empty set: no set's name has a slash."""
+FACT_HEADERS = ["relation", "subject", "object", "Note"]
+PROMPT_HEADERS = ["relation", "role", "language", "text", "Note"]
+FACTS_ROWS, PROMPTS_ROWS = "facts-rows", "prompt-rows"
+"""Ids of the two inner tabs."""
+REPLACE, ADD = "replace the table", "be added to it"
+TABLE_HEIGHT = 430
+TABLE_LOOK = {
+    "datatype": "str", "type": "array", "interactive": True, "show_label": False, "wrap": True,
+    "show_row_numbers": True, "max_height": TABLE_HEIGHT, "buttons": [],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Head:
+    """Above the tables: which set, which version, which relation."""
+
+    pack: gr.Dropdown
+    version: gr.Dropdown
+    relation: gr.Dropdown
+    example: gr.HTML
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The two tables and what acts on their rows; `row` is the fact that was clicked."""
+
+    tabs: gr.Tabs
+    facts: gr.Dataframe
+    prompts: gr.Dataframe
+    row: gr.State
+    add_fact: gr.Button
+    delete: gr.Button
+    add_prompt: gr.Button
+    counts: gr.HTML
+
+
+@dataclass(frozen=True)
+class SaveBox:
+    """Where a draft is saved; `stash` is a draft that was set aside unsaved."""
+
+    name: gr.Textbox
+    save: gr.Button
+    message: gr.HTML
+    stash: gr.State
+    restore: gr.Button
+    train: gr.Button
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where facts come from and go to: invention and CSV files."""
+
+    kind: gr.Dropdown
+    count: gr.Number
+    seed: gr.Number
+    invent: gr.Button
+    how: gr.Radio
+    relation: gr.Textbox
+    upload: gr.UploadButton
+    export: gr.Button
+    facts_file: gr.DownloadButton
+    prompts_file: gr.DownloadButton
+
+
+@dataclass(frozen=True)
+class View:
+    """The whole tab."""
+
+    draft: gr.State
+    edition: gr.Textbox
+    head: Head
+    tables: Tables
+    saving: SaveBox
+    sources: Sources
+
+    @property
+    def sheet(self) -> list[Any]:
+        """What a handler reads: the draft, its edition on the page, the two tables."""
+        return [self.draft, self.edition, self.tables.facts, self.tables.prompts]
+
+    @property
+    def shown(self) -> list[Any]:
+        """What `render` fills, in its order."""
+        head, tables, saving, sources = self.head, self.tables, self.saving, self.sources
+        return [
+            self.draft, self.edition,
+            head.pack, head.version, head.relation, head.example,
+            tables.tabs, tables.facts, tables.prompts, tables.row, tables.delete, tables.counts,
+            saving.name, saving.message, saving.stash, saving.restore,
+            sources.facts_file, sources.prompts_file,
+        ]  # fmt: skip
+
+
+def build_view(lab: Lab, draft: Draft) -> View:
+    """Lays the tab out.
+
+    Args:
+        lab: whose fact sets can be chosen.
+        draft: what stands in the tables at first.
+    """
+    gr.HTML(INTRODUCTION, padding=False)
+    with gr.Row():
+        with gr.Column(scale=7, min_width=560):
+            head = _build_head(lab, draft)
+            tables = _build_tables(draft)
+        with gr.Column(scale=3, min_width=300):
+            saving = _build_save_box(draft)
+            sources = _build_sources(draft)
+    edition = gr.Textbox(draft.edition, visible=False)
+    return View(gr.State(draft), edition, head, tables, saving, sources)
+
+
+def render(
+    lab: Lab,
+    draft: Draft,
+    message: str | None = None,
+    *,
+    stash: Draft | None = None,
+    tab: str | None = None,
+    name: str | None = None,
+) -> list[Any]:
+    """What fills `View.shown`.
+
+    Args:
+        lab: whose fact sets can be chosen.
+        draft: what the tables show.
+        message: what is said beside Save; None leaves it.
+        stash: a draft that can be brought back.
+        tab: which of the two tables comes to the front; None leaves it.
+        name: what stands under “Save as”; None leaves it.
+    """
+    draft = replace(draft, edition=secrets.token_hex(8))
+    facts_notes, prompts_notes = notes_of(draft)
+    versions = version_choices(lab, draft)
+    keep = gr.skip()
+    return [
+        draft,
+        draft.edition,
+        gr.update(choices=pack_choices(lab), value=draft.name or NEW_SET),
+        gr.update(choices=versions, value=draft.version or None, visible=bool(versions)),
+        gr.update(
+            choices=relation_choices(draft), value=draft.relation, visible=_has_filter(draft)
+        ),
+        example_lines(draft),
+        keep if tab is None else gr.update(selected=tab),
+        noted(draft.facts, draft.relation, facts_notes),
+        noted(draft.prompts, draft.relation, prompts_notes),
+        None,
+        gr.update(value="Delete a row", interactive=False),
+        count_chips(draft),
+        keep if name is None else name,
+        keep if message is None else message,
+        stash,
+        gr.update(visible=stash is not None),
+        gr.update(visible=False),
+        gr.update(visible=False),
+    ]
+
+
+def noted(rows: Rows, relation: str, notes: dict[int, str]) -> list[list[str]]:
+    """The rows that are shown, each with what is to be said about it."""
+    return [
+        [*row, notes.get(number, "")]
+        for number, row in enumerate(rows, 1)
+        if not relation or row[0] == relation
+    ]
+
+
+def pack_choices(lab: Lab) -> list[tuple[str, str]]:
+    """(label, name) of every fact set, and of an empty one."""
+    saved = {row.name for row in lab.registry.fact_sets()}
+    names = [
+        (f"{name} · {'saved here' if name in saved else 'comes with rotelab'}", name)
+        for name in lab.pack_names()
+    ]
+    return [*names, ("New, empty set", NEW_SET)]
+
+
+def version_choices(lab: Lab, draft: Draft) -> list[tuple[str, int]]:
+    """(label, version) of the versions of the set that is open; none of a shipped one."""
+    if not draft.version:
+        return []
+    return [
+        (f"{row.version} · {plural(row.facts, 'fact')} · {ago(row.created)}", row.version)
+        for row in lab.registry.fact_sets(draft.name)
+    ]
+
+
+def relation_choices(draft: Draft) -> list[tuple[str, str]]:
+    """(label, relation) for the filter."""
+    names = ((f"{name} ({n})", name) for name, n in draft.relations.items() if name)
+    return [("All relations", ""), *names]
+
+
+def proposed_name(draft: Draft) -> str:
+    """Under what name a draft is saved unless another is given; never a shipped pack's."""
+    return draft.name if draft.version or not draft.name else f"my {draft.name}"
+
+
+def _has_filter(draft: Draft) -> bool:
+    return len(draft.relations) > 1 or bool(draft.relation)
+
+
+def _build_head(lab: Lab, draft: Draft) -> Head:
+    with gr.Row():
+        pack = gr.Dropdown(
+            pack_choices(lab), value=draft.name or NEW_SET, label="Fact set", scale=3,
+            min_width=200, elem_id="facts-pack",
+        )  # fmt: skip
+        version = gr.Dropdown(
+            [], label="Version", visible=False, scale=2, min_width=180, elem_id="facts-version"
+        )
+        relation = gr.Dropdown(
+            relation_choices(draft), value="", label="Show", visible=_has_filter(draft), scale=2,
+            min_width=160, elem_id="facts-relation",
+        )  # fmt: skip
+    example = gr.HTML(example_lines(draft), padding=False)
+    return Head(pack, version, relation, example)
+
+
+def _build_tables(draft: Draft) -> Tables:
+    facts_notes, prompts_notes = notes_of(draft)
+    with gr.Tabs() as tabs:
+        with gr.Tab("Facts", id=FACTS_ROWS):
+            facts = gr.Dataframe(
+                noted(draft.facts, "", facts_notes), headers=FACT_HEADERS, label="Facts",
+                column_count=len(FACT_HEADERS), static_columns=[3], elem_id="facts-table",
+                column_widths=["14%", "26%", "26%", "28%"], **TABLE_LOOK,
+            )  # fmt: skip
+            with gr.Row():
+                add_fact = gr.Button("Add a row", size="md", elem_id="facts-add")
+                delete = gr.Button(
+                    "Delete a row", size="md", interactive=False, elem_id="facts-delete"
+                )
+        with gr.Tab("Wordings", id=PROMPTS_ROWS):
+            gr.HTML(ROLES_EXPLAINED, padding=False)
+            prompts = gr.Dataframe(
+                noted(draft.prompts, "", prompts_notes), headers=PROMPT_HEADERS,
+                label="Wordings", column_count=len(PROMPT_HEADERS), static_columns=[4],
+                elem_id="prompts-table", column_widths=["13%", "12%", "12%", "42%", "15%"],
+                **TABLE_LOOK,
+            )  # fmt: skip
+            add_prompt = gr.Button("Add a wording", size="md", elem_id="prompts-add")
+    counts = gr.HTML(count_chips(draft), padding=False)
+    return Tables(tabs, facts, prompts, gr.State(None), add_fact, delete, add_prompt, counts)
+
+
+def _build_save_box(draft: Draft) -> SaveBox:
+    with gr.Group():
+        name = gr.Textbox(
+            value=proposed_name(draft), label="Save as", max_length=60, elem_id="facts-name",
+            placeholder="a name, such as: our class",
+        )  # fmt: skip
+        save = gr.Button("Save", variant="primary", elem_id="facts-save")
+    message = gr.HTML(note("", SAVE_HINT), padding=False, elem_id="facts-message")
+    restore = gr.Button(
+        "Bring back my unsaved changes", visible=False, size="md", elem_id="facts-restore"
+    )
+    train = gr.Button("Train with these facts →", size="lg", elem_id="facts-train")
+    return SaveBox(name, save, message, gr.State(None), restore, train)
+
+
+def _build_sources(draft: Draft) -> Sources:
+    with gr.Accordion("Invent more facts", open=False):
+        kind = gr.Dropdown(
+            [(name.replace("_", " "), name) for name in synthetic.RELATIONS], label="Relation",
+            value=next((r for r in draft.relations if r in synthetic.RELATIONS), "mother"),
+            info="What the new facts are about.",
+        )  # fmt: skip
+        with gr.Row():
+            count = gr.Number(
+                20, label="How many", precision=0, minimum=1, min_width=110,
+                info="Added at the end.",
+            )  # fmt: skip
+            seed = gr.Number(
+                0, label="Seed", precision=0, min_width=110, info="Other number, other names."
+            )
+        invent = gr.Button("Invent", size="md", elem_id="facts-invent")
+    with gr.Accordion("CSV files: import, export", open=False):
+        how = gr.Radio([REPLACE, ADD], value=REPLACE, label="An imported file shall")
+        relation = gr.Textbox(
+            label="Relation", placeholder="mother", elem_id="facts-import-relation",
+            info="Only for the paper's own files (Head, Fact, Alternate Facts), which name none.",
+        )  # fmt: skip
+        upload = gr.UploadButton(
+            "Import a CSV file", file_types=[".csv"], type="filepath", size="md",
+            elem_id="facts-import",
+        )  # fmt: skip
+        export = gr.Button("Export both tables", size="md", elem_id="facts-export")
+        facts_file = gr.DownloadButton("Facts", visible=False, size="md", elem_id="facts-csv")
+        prompts_file = gr.DownloadButton(
+            "Wordings", visible=False, size="md", elem_id="prompts-csv"
+        )
+    return Sources(
+        kind, count, seed, invent, how, relation, upload, export, facts_file, prompts_file
+    )

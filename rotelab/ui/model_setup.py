@@ -1,0 +1,147 @@
+"""The first start: the embedded model is fetched in the background while the page is already up."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from rotelab.errors import LabError
+from rotelab.models import embedded
+from rotelab.ui.components import bound, escape
+
+log = logging.getLogger("rotelab.page")
+
+BAR_WIDTH = 30
+FAULT = "The embedded model could not be set up. The details are in the page's log."
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """How far the embedded model's set-up is.
+
+    Args:
+        share: how much is done, 0 to 1.
+        text: what is being done, or what went wrong.
+        failed: whether it went wrong.
+    """
+
+    share: float = 0.0
+    text: str = "Getting the model ready"
+    failed: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.share >= 1.0 and not self.failed
+
+
+class Provisioning:
+    """Sets the embedded model up, once, in a thread of its own; says how far it is.
+
+    Args:
+        provision: what does the work; told a function to call with its progress.
+        is_provisioned: whether it is done already.
+        terminal: whether to draw a bar on stderr.
+    """
+
+    def __init__(
+        self,
+        provision: Callable[[embedded.Progress], Path] = embedded.provision,
+        is_provisioned: Callable[[], bool] = embedded.is_provisioned,
+        terminal: bool = False,
+    ):
+        self._provision, self._terminal = provision, terminal
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._now = SetUp(1.0, "The model is ready") if is_provisioned() else SetUp()
+
+    @property
+    def now(self) -> SetUp:
+        """Where it stands."""
+        return self._now
+
+    def start(self) -> None:
+        """Begins, or begins again after a failure; does nothing at work or when done."""
+        with self._lock:
+            if self._now.ready or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._now = SetUp()
+            self._thread = threading.Thread(target=self._work, name="set-up", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._provision(self._progress)
+            self._tell(SetUp(1.0, "The model is ready"))
+        except LabError as error:
+            self._tell(SetUp(self._now.share, str(error), failed=True))
+        except Exception:
+            log.exception("the embedded model could not be set up")
+            self._tell(SetUp(self._now.share, FAULT, failed=True))
+
+    def _progress(self, share: float, text: str) -> None:
+        # The work says 1.0 a moment before it returns; only its return counts as ready.
+        self._tell(SetUp(min(share, 0.999), text))
+
+    def _tell(self, now: SetUp) -> None:
+        changed = now != self._now
+        self._now = now
+        if not (self._terminal and changed):
+            return
+        if now.failed:
+            print(f"\r\033[Krotelab: {now.text}", file=sys.stderr, flush=True)
+            return
+        full = round(now.share * BAR_WIDTH)
+        bar = "█" * full + "░" * (BAR_WIDTH - full)
+        end = "\n" if now.ready else ""
+        print(f"\r\033[K{bar} {now.share:4.0%}  {now.text}", end=end, file=sys.stderr, flush=True)
+
+
+def build_banner(provisioning: Provisioning, demo: gr.Blocks) -> None:
+    """Adds the banner that shows the set-up; once the model is ready, it is hidden for good."""
+    now = provisioning.now
+    with gr.Column(visible=not now.ready) as box:
+        banner = gr.HTML(setup_html(now))
+        retry = gr.Button("Try again", visible=now.failed, size="md", elem_id="setup-retry")
+    timer = gr.Timer(1.0, active=not now.ready)
+    outputs = [box, banner, retry, timer]
+    quietly = {"show_progress": "hidden", "api_visibility": "private"}
+    look = bound(_look, provisioning)
+    timer.tick(look, outputs=outputs, **quietly)
+    demo.load(look, outputs=outputs, **quietly)
+    retry.click(bound(_retry, provisioning), outputs=outputs, **quietly)
+
+
+def setup_html(now: SetUp) -> str:
+    """The banner's text and bar."""
+    if now.failed:
+        return f'<div class="note note-bad" role="alert">{escape(now.text)}</div>'
+    percent = f"{now.share:.0%}"
+    return (
+        '<div class="setup" role="status"><b>First start: the language model is being set up.</b> '
+        "This happens once. You can already look at the facts.<br>"
+        f"{escape(now.text)} – {percent}"
+        f'<div class="bar" role="progressbar" aria-label="Set-up" aria-valuenow="{percent[:-1]}" '
+        f'aria-valuemin="0" aria-valuemax="100"><div style="width:{percent}"></div></div></div>'
+    )
+
+
+def _look(provisioning: Provisioning):
+    now = provisioning.now
+    return (
+        gr.update(visible=not now.ready),
+        setup_html(now),
+        gr.update(visible=now.failed),
+        gr.update(active=not now.ready),
+    )
+
+
+def _retry(provisioning: Provisioning):
+    provisioning.start()
+    return _look(provisioning)

@@ -1,0 +1,357 @@
+"""The chosen run's detail: result, curves, every answer, settings, files and log, as sub-tabs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gradio as gr
+
+from rotelab.config.command_line import command_of
+from rotelab.errors import LabError, UnknownRun
+from rotelab.registry import CHECKPOINTS, RESUMABLE, RunRow
+from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
+from rotelab.runs.export.validation import ENDED
+from rotelab.runs.lab import Lab
+from rotelab.ui.components import CHECKPOINT_NAMES, bound
+from rotelab.ui.figure_tools import build_plot
+from rotelab.ui.run_actions import make_bundle, size_words, zip_adapters
+from rotelab.ui.runs.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
+from rotelab.ui.runs.detail_html import (
+    ANSWER_HEADERS,
+    CSS,
+    adapter_places,
+    answer_cells,
+    damage_html,
+    head_html,
+    log_tail,
+    scores_html,
+    settings_html,
+)
+from rotelab.ui.runs.files_panel import build_files
+from rotelab.ui.runs.sweep_panel import SweepPanel, build_sweep_panel, wire_sweep_panel
+from rotelab.ui.wording import MEASURE_WORDS, PROBE_WORDS
+
+ANSWER_PAGE = 50
+"""Answers on one page."""
+NOTHING = "<p class='sub'>Choose a run above to see all that is known of it.</p>"
+ALL = ""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """The detail's components; `filled` is the order in which `fill_view` gives their values."""
+
+    FILLED: ClassVar[tuple[str, ...]] = (
+        "head", "stop", "resume", "sooner", "later", "again", "clone", "archive", "delete",
+        "scores", "bars", "curves", "settings", "command", "name", "note", "tags", "places",
+        "zip", "download", "bundle", "with_adapters", "bundle_file", "log",
+    )  # fmt: skip
+
+    head: gr.HTML
+    stop: gr.Button
+    resume: gr.Button
+    sooner: gr.Button
+    later: gr.Button
+    again: gr.Button
+    clone: gr.Button
+    archive: gr.Button
+    delete: gr.Button
+    confirm: gr.Group
+    question: gr.Markdown
+    sure: gr.Button
+    keep: gr.Button
+    scores: gr.HTML
+    measure: gr.Radio
+    bars: gr.Plot
+    curves: gr.Plot
+    checkpoint: gr.Dropdown
+    probe: gr.Dropdown
+    only_wrong: gr.Checkbox
+    words: gr.Textbox
+    answers: gr.Dataframe
+    answer_count: gr.Markdown
+    answer_page: gr.State
+    back: gr.Button
+    on: gr.Button
+    settings: gr.HTML
+    command: gr.Code
+    name: gr.Textbox
+    note: gr.Textbox
+    tags: gr.Textbox
+    save: gr.Button
+    places: gr.Textbox
+    zip: gr.Button
+    download: gr.DownloadButton
+    bundle: gr.Button
+    with_adapters: gr.Checkbox
+    bundle_file: gr.DownloadButton
+    log: gr.Textbox
+    log_again: gr.Button
+    sweep: SweepPanel
+    compare: ComparePanel
+    tabs: gr.Tabs
+
+    @property
+    def filled(self) -> list[Any]:
+        """What `fill_view` fills."""
+        return [getattr(self, name) for name in self.FILLED]
+
+
+def build_run_view(lab: Lab) -> RunView:
+    """Lays out the detail."""
+    made: dict[str, Any] = {}
+    made["head"] = gr.HTML(NOTHING, css_template=CSS, elem_id="run-head")
+    with gr.Row():
+        for name, words, variant in (
+            ("resume", "Resume", "primary"),
+            ("stop", "Stop this run", "stop"),
+            ("sooner", "Sooner", "secondary"),
+            ("later", "Later", "secondary"),
+            ("again", "Run again", "secondary"),
+            ("clone", "Open in the form", "secondary"),
+            ("archive", "Archive", "secondary"),
+            ("delete", "Delete…", "secondary"),
+        ):
+            made[name] = gr.Button(
+                words, variant=variant, visible=False, size="md", min_width=200, scale=0,
+                elem_id=f"run-{name}",
+            )  # fmt: skip
+    with gr.Group(visible=False, elem_id="run-confirm") as made["confirm"]:
+        made["question"] = gr.Markdown(padding=True)
+        with gr.Row():
+            made["sure"] = gr.Button("Yes, delete it for good", variant="stop", elem_id="run-sure")
+            made["keep"] = gr.Button("No, keep it")
+    with gr.Tabs(elem_id="run-tabs") as made["tabs"]:
+        with gr.Tab("Result"):
+            _build_result(made)
+        with gr.Tab("Curves"):
+            made["curves"] = build_plot("run-curves", "Learning curves")
+        with gr.Tab("Every answer"):
+            _build_answers(made)
+        with gr.Tab("Settings and time"):
+            made["command"] = gr.Code(
+                label="The same run from the command line", language="shell", interactive=False,
+                lines=1, max_lines=4, wrap_lines=True, visible=False, elem_id="run-command",
+            )  # fmt: skip
+            made["settings"] = gr.HTML(css_template=CSS, elem_id="run-settings")
+        with gr.Tab("Name, files and log"):
+            made |= build_files()
+        with gr.Tab("Sweep"):
+            made["sweep"] = build_sweep_panel()
+        made["compare"] = build_compare_panel(lab)
+    return RunView(**made)
+
+
+def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
+    """Everything that is known of a run, in the order of `RunView.filled`.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    try:
+        run = lab.registry.run(run_id or "")
+    except UnknownRun:
+        hidden = gr.Button(visible=False)
+        return [
+            NOTHING, *[hidden] * 8, "", gr.Plot(visible=False), None, "", gr.Code(visible=False),
+            "", "", "", "", hidden,
+            gr.DownloadButton(visible=False), hidden, gr.Checkbox(visible=False),
+            gr.DownloadButton(visible=False), "",
+        ]  # fmt: skip
+    scores = lab.registry.scores(run.id)
+    places = adapter_places(lab, run.id)
+    return [
+        head_html(run, scores, _ahead(lab, run)),
+        *_buttons(run),
+        scores_html(scores) + damage_html(lab.registry.damage(run.id)),
+        gr.Plot(score_bars(scores, name=run.id) if scores else None, visible=bool(scores)),
+        curves_of_run(lab.registry.metrics(run.id, CURVES), run.id, rounds_of_each(run)),
+        settings_html(run),
+        _command(run),
+        run.name,
+        run.note,
+        ", ".join(run.tags),
+        "\n".join(map(str, places)) or "No adapters yet: they are saved at the end of phase 1.",
+        gr.Button(visible=bool(places)),
+        gr.DownloadButton(visible=False),
+        gr.Button(visible=run.status in ENDED),
+        gr.Checkbox(bool(places), visible=bool(places) and run.status in ENDED),
+        gr.DownloadButton(visible=False),
+        log_tail(lab, run.id),
+    ]
+
+
+def list_answers(
+    lab: Lab, run_id: str | None, checkpoint: str, probe: str, only_wrong: bool, words: str,
+    page: int,
+) -> list[Any]:  # fmt: skip
+    """A page of a run's single answers: rows, the words under them, the page's number.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    if not run_id:
+        return [[], "", 0]
+    wanted = {
+        "checkpoint": checkpoint or None,
+        "probe": probe or None,
+        "only_wrong": bool(only_wrong),
+        "search": words or "",
+    }
+    total = lab.registry.count_predictions(run_id, **wanted)
+    page = min(max(0, int(page or 0)), max(0, (total - 1) // ANSWER_PAGE))
+    rows = answer_cells(lab, run_id, wanted, ANSWER_PAGE, page * ANSWER_PAGE)
+    start = page * ANSWER_PAGE
+    said = f"{start + 1}–{start + len(rows)} of {total:,} answers" if total else "No such answers."
+    return [rows, said, page]
+
+
+def first_answers(lab: Lab, *choice: Any) -> list[Any]:
+    """`list_answers` from the first page on: what is asked for has changed."""
+    return list_answers(lab, *choice, 0)
+
+
+def turn_answers(lab: Lab, by: int, *choice: Any) -> list[Any]:
+    """The next page of answers, or the one before."""
+    return list_answers(lab, *choice[:-1], choice[-1] + by)
+
+
+def draw_bars(lab: Lab, run_id: str | None, measure: str) -> Any:
+    """The score bars for one of the two measures.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    scores = lab.registry.scores(run_id) if run_id else {}
+    return score_bars(scores, measure, run_id or "") if scores else None
+
+
+def make_zip(lab: Lab, run_id: str | None) -> Any:
+    """Packs the adapters and offers them; nothing else is ever served.
+
+    Raises:
+        LabError: there are none yet, or the disk is full.
+    """
+    path = zip_adapters(lab, run_id or "")
+    words = f"Download adapters.zip ({size_words(path.stat().st_size)})"
+    return gr.DownloadButton(words, value=str(path), visible=True)
+
+
+def bundle(lab: Lab, run_id: str | None, adapters: bool) -> Any:
+    """Writes the whole run into one file and offers it.
+
+    Raises:
+        LabError: it has not ended, is damaged, or the disk is full.
+    """
+    path = make_bundle(lab, run_id or "", bool(adapters))
+    words = f"Download the run ({size_words(path.stat().st_size)})"
+    return gr.DownloadButton(words, value=str(path), visible=True)
+
+
+def read_log(lab: Lab, run_id: str | None) -> str:
+    """The end of the run's log."""
+    return log_tail(lab, run_id) if run_id else ""
+
+
+def wire_run_view(lab: Lab, run: gr.State, view: RunView) -> None:
+    """Connects the detail with its own filters; `run` holds the chosen run's id."""
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    filters = [run, view.checkpoint, view.probe, view.only_wrong, view.words]
+    listed = [view.answers, view.answer_count, view.answer_page]
+    # Another run changes the head too, which names it.
+    gr.on(
+        [
+            view.head.change, view.checkpoint.input, view.probe.input, view.only_wrong.input,
+            view.words.input,
+        ],
+        bound(first_answers, lab), filters, listed, trigger_mode="always_last", **quiet,
+    )  # fmt: skip
+    for button, by in ((view.back, -1), (view.on, 1)):
+        button.click(bound(turn_answers, lab, by), [*filters, view.answer_page], listed, **quiet)
+    view.measure.input(bound(draw_bars, lab), [run, view.measure], view.bars, **quiet)
+    view.zip.click(bound(make_zip, lab), run, view.download, api_visibility="private")
+    wanted = [run, view.with_adapters]
+    view.bundle.click(bound(bundle, lab), wanted, view.bundle_file, api_visibility="private")
+    view.with_adapters.input(  # what was made before is not what is asked for now
+        lambda: gr.DownloadButton(visible=False), None, view.bundle_file, **quiet
+    )
+    view.log_again.click(bound(read_log, lab), run, view.log, **quiet)
+    wire_sweep_panel(lab, run, view.head, view.sweep)
+    wire_compare_panel(lab, run, view.head, view.compare)
+
+
+def _build_result(made: dict[str, Any]) -> None:
+    measures = [(words.split(":")[0], name) for name, words in MEASURE_WORDS.items()]
+    made["measure"] = gr.Radio(
+        measures, value="generation_accuracy", label="What the bars show", elem_id="run-measure"
+    )
+    made["bars"] = build_plot("run-bars", "Scores")
+    made["scores"] = gr.HTML(css_template=CSS, elem_id="run-scores")
+
+
+def _build_answers(made: dict[str, Any]) -> None:
+    with gr.Row(equal_height=True):
+        made["checkpoint"] = gr.Dropdown(
+            [("All three", ALL), *((CHECKPOINT_NAMES[c], c) for c in CHECKPOINTS)],
+            value="generalized", label="Model", elem_id="answers-checkpoint", min_width=150,
+        )  # fmt: skip
+        made["probe"] = gr.Dropdown(
+            [("All kinds", ALL), *((name, probe) for probe, (name, _) in PROBE_WORDS.items())],
+            value="test_prompts_heldout", label="Kind of question", elem_id="answers-probe",
+            min_width=240,
+        )  # fmt: skip
+        made["words"] = gr.Textbox(
+            label="Search", placeholder="subject, object, question or answer", max_lines=1,
+            elem_id="answers-search", min_width=200,
+        )  # fmt: skip
+        made["only_wrong"] = gr.Checkbox(
+            label="Only where the right answer did not come", elem_id="answers-wrong"
+        )
+    made["answers"] = gr.Dataframe(
+        headers=ANSWER_HEADERS, datatype="str", type="array", interactive=False, max_height=420,
+        column_widths=["12%", "15%", "26%", "14%", "14%", "8%", "11%"], wrap=True, value=[],
+        label="Answers", show_label=False, elem_id="answers-table", buttons=[],
+    )  # fmt: skip
+    made["answer_page"] = gr.State(0)
+    with gr.Row(equal_height=True):
+        made["answer_count"] = gr.Markdown(elem_id="answers-count")
+        made["back"] = gr.Button("‹ Before", size="sm", min_width=90, scale=0)
+        made["on"] = gr.Button("Next ›", size="sm", min_width=90, scale=0, elem_id="answers-next")
+
+
+def _command(run: RunRow) -> Any:
+    try:
+        return gr.Code(command_of(run.config), visible=True)
+    except LabError:  # its settings are damaged, which the head says
+        return gr.Code(visible=False)
+
+
+def _buttons(run: RunRow) -> list[Any]:
+    """The buttons from `stop` to `delete`, in their order, as far as they make sense now."""
+    at_work = run.live or run.status == "queued"
+    try:
+        repeatable = bool(run.config)
+    except LabError:
+        repeatable = False
+    return [
+        gr.Button(
+            "Take out of the queue" if run.status == "queued" else "Stop this run",
+            visible=at_work and run.status != "stopping",
+        ),
+        gr.Button(visible=run.status in RESUMABLE and repeatable and not run.imported),
+        *[gr.Button(visible=run.status == "queued" and not run.held)] * 2,
+        gr.Button(visible=repeatable),
+        gr.Button(visible=repeatable),
+        gr.Button("Take out of the archive" if run.archived else "Archive", visible=not at_work),
+        gr.Button(visible=not at_work),
+    ]
+
+
+def _ahead(lab: Lab, run: RunRow) -> int:
+    if run.status != "queued" or run.held:
+        return 0
+    waiting = lab.registry.runs(limit=-1, status="queued", archived=None, held=False)
+    place = (run.queue_position or 0, run.number)
+    ahead = sum((r.queue_position or 0, r.number) < place for r in waiting)
+    return ahead + len(lab.registry.live_runs())

@@ -1,0 +1,113 @@
+"""What the guided walk says and shows, as HTML; every text of a person or a model is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rotelab.facts.facts import Fact
+from rotelab.runs.chat import Reply
+from rotelab.runs.demo import RIGHT
+from rotelab.ui.components import escape
+
+STEPS = ("Meet the facts", "Ask the model", "Learn by heart", "Understand", "Now you")
+SHOWN_FACTS = 8
+SHOWN_SENTENCES = 4
+"""As many as fit a projector's screen beside the answers."""
+
+MEET = (
+    "These people and their mothers are <b>invented</b>. No model can have heard of them, so "
+    "whatever it answers later, it has learned here."
+)
+ASK = "First ask the model <b>as it comes</b>, before any training. It can only guess."
+ROTE = (
+    "Then it learned all {n} <b>by heart</b>, like lines in a foreign language: the person, a "
+    "made-up word without meaning (the <b>key token</b>), the mother. The curve is that training, "
+    "as it was recorded."
+)
+TWO_WAYS = (
+    "Ask both ways. After the <b>made-up word</b>, shown as [{relation}], it can recite; to answer "
+    "<b>in words</b> it has never been taught."
+)
+WORDS = (
+    "Then it read ordinary sentences about only <b>{k} of the {n}</b> people, such as these about "
+    "{who}."
+)
+UNDERSTAND = "Ask in words about somebody who was <b>in none of those sentences</b>."
+OWN = (
+    "Type names of your own over some of these: yourself, a friend. The model learns all of them "
+    "by heart. It then reads sentences about only {k} of them: about your first {few} it never "
+    "reads one."
+)
+HOW = "Click a cell and type. Training takes about {time}; it is shown as it goes."
+RECORDED = (
+    "So that you need not wait, the training of this walk was recorded; it now lies in this lab as "
+    "“{name}”, among the archived runs of the Runs tab. The answers come live from the model."
+)
+
+
+def line(words: str) -> str:
+    """One sentence of the walk; it may hold markup of ours."""
+    return f'<p class="walk-line">{words}</p>'
+
+
+def facts_html(facts: Sequence[Fact]) -> str:
+    """A few rows of the facts, and how many more there are."""
+    rows = "".join(
+        f"<tr><td>{escape(fact.subject)}</td><td>{escape(fact.object)}</td></tr>"
+        for fact in facts[:SHOWN_FACTS]
+    )
+    more = len(facts) - SHOWN_FACTS
+    foot = f"<caption>… and {more} more like these</caption>" if more > 0 else ""
+    return (
+        f'<table class="walk-facts">{foot}<thead><tr><th scope="col">Person</th>'
+        f'<th scope="col">Mother (invented)</th></tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def question_html(question: str) -> str:
+    """The question, large."""
+    return f'<p class="walk-question">“{escape(question)}”</p>'
+
+
+def lesson_html(sentences: Sequence[tuple[str, str]]) -> str:
+    """Sentences that were taught, their last words marked."""
+    items = "".join(
+        f"<li>{escape(begun)} <b>{escape(end)}</b></li>"
+        for begun, end in sentences[:SHOWN_SENTENCES]
+    )
+    return f'<ul class="walk-lesson">{items}</ul>'
+
+
+def remark(reply: Reply, fact: Fact) -> str:
+    """What came of the question that a step turns on, in a sentence for a newcomer."""
+    who, truth = escape(fact.subject), escape(fact.object)
+    right = reply.verdict.known in RIGHT
+    if reply.checkpoint == "generalized" and right:
+        words = (
+            f"<b>It answers.</b> The sentences never spoke of {who}: it put what it knew by heart "
+            "together with what the made-up word turned out to mean."
+        )
+        return _note("good", words)
+    if right:
+        return _note("warn", f"Right, which nobody expected here: {truth}.")
+    if reply.checkpoint == "base":
+        return _note("", f"Wrong, as it must be: the right answer here is {truth}.")
+    if reply.checkpoint == "memorized":
+        words = (
+            f"In words, <b>still nothing</b>, although it can recite {truth}. It has learned "
+            "without understanding."
+        )
+        return _note("", words)
+    return _note("warn", f"Not right this time; it would be {truth}. Try another question.")
+
+
+def recited(reply: Reply, fact: Fact) -> str:
+    """What came of asking through the key token."""
+    if reply.verdict.known in RIGHT:
+        return _note("good", f"<b>Known by heart:</b> {escape(fact.object)}. Now ask in words.")
+    return _note("warn", f"Not right this time; it would be {escape(fact.object)}.")
+
+
+def _note(tone: str, words: str) -> str:
+    tone = f" note-{tone}" if tone else ""
+    return f'<p class="note walk-remark{tone}" role="status">{words}</p>'

@@ -1,0 +1,313 @@
+"""The tab “Start here”: a walk of five steps for who has never trained a model.
+
+It plays a recorded run (`rotelab.runs.demo`), asks its three checkpoints for real, and ends in a short
+run with names of one's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from rotelab.errors import LabError
+from rotelab.registry import CHECKPOINTS, Checkpoint
+from rotelab.reports.figures.demo import recall_curve
+from rotelab.runs import demo
+from rotelab.runs.lab import Lab
+from rotelab.ui.answer_cards import answer_card, asked_html, empty_card, note
+from rotelab.ui.components import bound, escape, roughly
+from rotelab.ui.estimate import estimate
+from rotelab.ui.start import html as words
+
+QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+LOADING = "Loading the model … a few seconds, the first time."
+THINKING = "Waiting for its turn …"
+NOTHING = ""
+
+
+@dataclass(frozen=True)
+class WalkTab:
+    """What others need of this tab.
+
+    Args:
+        started: takes the id of a run on one's own names that was just started.
+        watch: leads on to where it is watched; there once such a run was started.
+    """
+
+    started: gr.State
+    watch: gr.Button
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question that a button asks.
+
+    Args:
+        button: the button.
+        question: what is asked.
+        checkpoints: who answers.
+        cards: where, in the same order.
+        remark: where it is said what came of it.
+        by_heart: whether it asks through the key token.
+    """
+
+    button: gr.Button
+    question: str
+    checkpoints: tuple[Checkpoint, ...]
+    cards: tuple[gr.HTML, ...]
+    remark: gr.HTML
+    by_heart: bool = False
+
+
+def build_walk_tab(lab: Lab) -> WalkTab:
+    """Lays out the tab and connects its parts.
+
+    Args:
+        lab: takes in the recorded run, answers, and starts runs.
+    """
+    try:
+        recording = demo.recording()
+    except LabError as error:
+        # Without its recording the walk is no more than that sentence; the lab works all the same.
+        gr.HTML(note(str(error), "bad"), padding=False)
+        return WalkTab(gr.State(""), gr.Button(visible=False))
+    started = gr.State("")
+    asks: list[Ask] = []
+    with gr.Walkthrough(selected=0, elem_id="walk") as stepper:
+        with gr.Step(words.STEPS[0], id=0):
+            gr.HTML(words.line(words.MEET) + words.facts_html(recording.facts), padding=False)
+            first = _next("Ask the model about them", "walk-meet", "primary")
+        with gr.Step(words.STEPS[1], id=1) as asking:
+            taken_in = gr.HTML(padding=False, elem_id="walk-taken-in")
+            asks += _build_ask(recording)
+            second = _next("Let it learn them by heart", "walk-on-rote")
+        with gr.Step(words.STEPS[2], id=2) as rote:
+            curve, more = _build_rote(recording)
+            asks += more
+            third = _next("Show it what the word means", "walk-on-words")
+        with gr.Step(words.STEPS[3], id=3) as in_words:
+            lesson, more = _build_words(recording)
+            asks += more
+            fourth = _next("Now do it yourself", "walk-on-own")
+        with gr.Step(words.STEPS[4], id=4):
+            watch = _build_own(lab, started)
+    fills = [taken_in, curve, lesson]
+    # A step that is reached by its button counts as selected too.
+    entered = gr.on(
+        [asking.select, rote.select, in_words.select], bound(enter, lab), None, fills,
+        trigger_mode="once", **QUIET,
+    )  # fmt: skip
+    # While the sentence is being read the model is loaded, so that the first answer comes sooner.
+    entered.then(bound(warm, lab), None, None, concurrency_id="model", **QUIET)
+    for place, button in enumerate((first, second, third, fourth), 1):
+        button.click(_to(place), None, stepper, queue=False, **QUIET)
+    for ask in asks:
+        _wire_ask(lab, ask)
+    return WalkTab(started, watch)
+
+
+def opens_here(lab: Lab) -> bool:
+    """Whether somebody opens this lab for the first time: nothing but the walk was run in it.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return lab.registry.count_runs() == 0
+
+
+# Steps -------------------------------------------------------------------------------------------
+
+
+def _build_ask(recording: demo.Recording) -> list[Ask]:
+    question = recording.questions[0]
+    gr.HTML(words.line(words.ASK) + words.question_html(question), padding=False)
+    button = gr.Button(
+        "Ask the untouched model", variant="primary", elem_id="walk-ask-base",
+        elem_classes=["walk-next"],
+    )  # fmt: skip
+    card = gr.HTML(empty_card("base"), padding=False, elem_id="walk-base")
+    remark = gr.HTML(padding=False)
+    return [Ask(button, question, ("base",), (card,), remark)]
+
+
+def _build_rote(recording: demo.Recording) -> tuple[gr.Plot, list[Ask]]:
+    question = recording.questions[0]
+    subject = recording.fact_of(question).subject
+    gr.HTML(words.line(words.ROTE.format(n=len(recording.facts))), padding=False)
+    with gr.Row():
+        with gr.Column(scale=4, min_width=320):
+            curve = gr.Plot(
+                recall_curve([], len(recording.facts)), show_label=False, elem_id="walk-curve"
+            )
+        with gr.Column(scale=7, min_width=420):
+            gr.HTML(words.line(words.TWO_WAYS.format(relation=demo.RELATION)), padding=False)
+            with gr.Row():
+                key = gr.Button(
+                    f"{subject} [{demo.RELATION}]", variant="primary", elem_id="walk-ask-key"
+                )
+                plain = gr.Button(question, variant="primary", elem_id="walk-ask-rote")
+            with gr.Row(equal_height=True, elem_classes=["walk-answers"]):
+                by_key = gr.HTML(empty_card("memorized"), padding=False, elem_id="walk-key")
+                by_words = gr.HTML(empty_card("memorized"), padding=False, elem_id="walk-rote")
+            remark = gr.HTML(padding=False)
+    who: tuple[Checkpoint, ...] = ("memorized",)
+    return curve, [
+        Ask(key, f"{subject} [{demo.RELATION}]", who, (by_key,), remark, by_heart=True),
+        Ask(plain, question, who, (by_words,), remark),
+    ]
+
+
+def _build_words(recording: demo.Recording) -> tuple[gr.HTML, list[Ask]]:
+    with gr.Row():
+        with gr.Column(scale=6, min_width=380):
+            lesson = gr.HTML(padding=False, elem_id="walk-lesson")
+        # One under the other: side by side they would seem to belong to a card each.
+        with gr.Column(scale=5, min_width=380, elem_classes=["walk-choices"]):
+            gr.HTML(words.line(words.UNDERSTAND), padding=False)
+            buttons = [
+                gr.Button(question, elem_id=f"walk-ask-{i}")
+                for i, question in enumerate(recording.questions)
+            ]
+    remark = gr.HTML(padding=False, elem_id="walk-answered")
+    with gr.Row(equal_height=True, elem_classes=["walk-answers"]):
+        cards = tuple(
+            gr.HTML(empty_card(c), padding=False, elem_id=f"walk-all-{c}", min_width=260)
+            for c in CHECKPOINTS
+        )
+    return lesson, [
+        Ask(button, question, CHECKPOINTS, cards, remark)
+        for button, question in zip(buttons, recording.questions, strict=True)
+    ]
+
+
+def _build_own(lab: Lab, started: gr.State) -> gr.Button:
+    gr.HTML(words.line(words.OWN.format(k=demo.OWN_K, few=demo.KEPT_BACK)), padding=False)
+    with gr.Row():
+        with gr.Column(scale=7, min_width=420):
+            table = gr.Dataframe(
+                demo.own_rows(), headers=["Person", "Mother"], type="array", interactive=True,
+                column_count=(2, "fixed"), max_height=380, show_label=False, elem_id="walk-table",
+                buttons=[], show_row_numbers=True,
+            )  # fmt: skip
+        with gr.Column(scale=4, min_width=300):
+            start = gr.Button(
+                "Train on these names", variant="primary", size="lg", elem_id="walk-start"
+            )
+            gr.HTML(f'<p class="hint">{words.HOW.format(time=_time(lab))}</p>', padding=False)
+            remark = gr.HTML(padding=False, elem_id="walk-own-note")
+            watch = gr.Button("Watch it learn", visible=False, elem_id="walk-watch")
+    start.click(
+        bound(start_own, lab), table, [started, remark, watch], trigger_mode="once",
+        api_visibility="private", show_progress_on=start,
+    )  # fmt: skip
+    return watch
+
+
+def _next(label: str, elem_id: str, variant: str = "secondary") -> gr.Button:
+    return gr.Button(
+        f"Next: {label[0].lower()}{label[1:]} →", elem_id=elem_id, variant=variant,
+        elem_classes=["walk-next"],
+    )  # fmt: skip
+
+
+def _time(lab: Lab) -> str:
+    """How long the short run takes, in words; a guess."""
+    pack = demo.own_pack(demo.own_rows())
+    return roughly(estimate(lab, demo.own_config(pack), pack).seconds)
+
+
+def _to(place: int):
+    return lambda: gr.Walkthrough(selected=place)
+
+
+# Handlers ----------------------------------------------------------------------------------------
+
+
+def enter(lab: Lab) -> list[Any]:
+    """Takes the recorded run in and shows what it tells: the note on it, its curve, its sentences.
+
+    Raises:
+        LabError: the recording is damaged, or the home folder can't be written.
+    """
+    run_id, _ = demo.step_in(lab)
+    run = lab.registry.run(run_id)
+    fact, sentences = demo.lesson(run)
+    k, n = run.config.generalize.k, len(run.pack.facts)
+    said = words.WORDS.format(k=k, n=n, who=escape(fact.subject))
+    return [
+        f'<p class="hint">{words.RECORDED.format(name=demo.RUN_NAME)}</p>',
+        gr.Plot(recall_curve(lab.registry.metrics(run_id, ["recall"]), n)),
+        words.line(said) + words.lesson_html(sentences),
+    ]
+
+
+def warm(lab: Lab) -> None:
+    """Loads the recorded run's model into memory, if it is not there."""
+    # Nobody asked yet: where the model can't be had, the first question says so beside itself.
+    with contextlib.suppress(LabError):
+        run_id, _ = demo.step_in(lab)
+        if not lab.chat.ready(run_id):
+            for _ in lab.chat.stream(run_id, "Hello", ["base"], max_new_tokens=1):
+                pass
+
+
+def begin(lab: Lab, question: str, checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """Says at once that the question has arrived: the cards, and in place of the remark the
+    question where there is a choice of several."""
+    run_id, _ = demo.step_in(lab)
+    waiting = THINKING if lab.chat.ready(run_id) else LOADING
+    asked = asked_html(question) if checkpoints == CHECKPOINTS else NOTHING
+    return [*(empty_card(c, True, waiting) for c in checkpoints), asked]
+
+
+def ask(
+    lab: Lab, question: str, checkpoints: Sequence[Checkpoint], by_heart: bool
+) -> Iterator[list[Any]]:
+    """Streams the answers into their cards, then says what came of the last one.
+
+    What goes wrong stands beside the question rather than in a passing message.
+    """
+    done = {}
+    try:
+        run_id, _ = demo.step_in(lab)
+        fact = demo.recording().fact_of(question)
+        answers = lab.chat.stream(run_id, question, checkpoints, max_new_tokens=demo.ANSWER_TOKENS)
+        for reply in answers:
+            cards = {reply.checkpoint: answer_card(reply)}
+            if reply.done:
+                done[reply.checkpoint] = reply
+            yield [*(cards.get(c, gr.skip()) for c in checkpoints), gr.skip()]
+        last = done[checkpoints[-1]]
+        remark = words.recited(last, fact) if by_heart else words.remark(last, fact)
+        yield [*(gr.skip() for _ in checkpoints), remark]
+    except LabError as error:
+        empty = [gr.skip() if c in done else empty_card(c) for c in checkpoints]
+        yield [*empty, note(str(error), "bad")]
+
+
+def start_own(lab: Lab, rows: Sequence[Sequence[Any]]) -> list[Any]:
+    """Starts the short run, or says what is wrong with the names beside them."""
+    try:
+        run_id = demo.start_own(lab, rows)
+    except LabError as error:
+        return [gr.skip(), note(str(error), "bad"), gr.skip()]
+    return [run_id, note("It has started.", "good"), gr.Button(visible=True)]
+
+
+def _wire_ask(lab: Lab, ask_: Ask) -> None:
+    outputs = [*ask_.cards, ask_.remark]
+    who, question, by_heart = ask_.checkpoints, ask_.question, ask_.by_heart
+
+    def at_once() -> list[str]:
+        return begin(lab, question, who)
+
+    def answer() -> Iterator[list[Any]]:
+        yield from ask(lab, question, who, by_heart)
+
+    ask_.button.click(
+        bound(at_once), None, outputs, queue=False, **QUIET
+    ).then(bound(answer), None, outputs, concurrency_id="model", **QUIET)  # fmt: skip

@@ -1,0 +1,276 @@
+"""The form of a run: a field for each option of `config`, presets, and the way back to one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from rotelab.config import recipes
+from rotelab.config.run_config import (
+    EMBEDDED,
+    EvaluationConfig,
+    GeneralizeConfig,
+    MemorizeConfig,
+    ModelSpec,
+    RunConfig,
+)
+from rotelab.errors import LabError
+from rotelab.models.catalogue import devices
+from rotelab.runs.lab import Lab
+from rotelab.ui.wording import whole
+
+# The same list as `models.CATALOGUE`, kept apart because that module brings torch with it;
+# a test holds the two together.
+MODELS: tuple[tuple[str, str], ...] = (
+    (EMBEDDED, "comes with the lab, 0.135 B, 2 GB"),
+    ("Qwen/Qwen2.5-1.5B", "1.5 B, 6 GB"),
+    ("Qwen/Qwen2.5-1.5B-Instruct", "1.5 B, 6 GB"),
+    ("Qwen/Qwen2.5-7B", "7.6 B, 20 GB"),
+    ("Qwen/Qwen2.5-14B", "14.8 B, 36 GB"),
+    ("meta-llama/Llama-2-7b-hf", "6.7 B, 18 GB"),
+    ("meta-llama/Llama-3.2-1B", "1.2 B, 5 GB"),
+    ("meta-llama/Llama-3.2-3B", "3.2 B, 10 GB"),
+    ("microsoft/phi-4", "14.7 B, 36 GB"),
+)
+
+PARTS: dict[str, type] = {
+    "": RunConfig,
+    "model": ModelSpec,
+    "memorize": MemorizeConfig,
+    "generalize": GeneralizeConfig,
+    "evaluation": EvaluationConfig,
+}
+"""The parts of a `RunConfig` by the name of its field; the empty name is itself."""
+
+COMMON = ("facts", "generalize.k", "memorize.epochs", "generalize.epochs", "seed")
+GROUPS = (
+    ("memorize", "Phase 1: rote learning"),
+    ("generalize", "Phase 2: sentences"),
+    ("model", "Model"),
+    ("evaluation", "Questions asked after each phase"),
+)
+
+QUICK, STANDARD, DEEP = "Quick look (20 facts)", "Standard (100 facts)", "Deep"
+PRESETS = (QUICK, STANDARD, DEEP)
+PRESET_HINT = (
+    "Quick look shows the idea in a minute or two, Standard is the paper's size, Deep repeats the "
+    "facts three times as often."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """The form's components.
+
+    Args:
+        preset: the chooser of presets.
+        recipe: the chooser of recipes; empty where the settings follow none.
+        fields: every option's component by its dotted name, such as `memorize.epochs`.
+    """
+
+    preset: gr.Radio
+    recipe: gr.Radio
+    fields: dict[str, Any]
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The components in the order in which `config_from` takes their values."""
+        return list(self.fields.values())
+
+
+def option_names() -> list[str]:
+    """The dotted names of every option, in the order of `config`."""
+    return [
+        f"{part}.{f.name}" if part else f.name
+        for part, cls in PARTS.items()
+        for f in dataclasses.fields(cls)
+        if "label" in f.metadata
+    ]
+
+
+def build_choice(pack_names: Sequence[str]) -> tuple[gr.Radio, gr.Dropdown]:
+    """Lays out what a newcomer has to choose, and nothing else: how much, and which facts.
+
+    Args:
+        pack_names: the fact packs to choose from.
+    """
+    preset = gr.Radio(
+        list(PRESETS), value=STANDARD, label="How much", info=PRESET_HINT, elem_id="train-preset"
+    )
+    pack = gr.Dropdown(
+        list(pack_names),
+        value=_first_choice(pack_names),
+        label=_option("pack").metadata["label"],
+        info=_option("pack").metadata["help"],
+        elem_id="train-pack",
+    )
+    return preset, pack
+
+
+def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
+    """Lays out the other options inside the current column.
+
+    Args:
+        preset: as `build_choice` made it.
+        pack: likewise.
+    """
+    made: dict[str, Any] = {"pack": pack}
+    made["model.name"] = gr.Dropdown(
+        [(f"{name}  ({words})", name) for name, words in MODELS],
+        value=EMBEDDED,
+        allow_custom_value=True,
+        label="Model",
+        info="Choose one (billions of parameters, memory it needs), or type any other Hugging Face "
+        "name or the path of a folder.",
+        elem_id="train-model",
+    )
+    for pair in (("facts", "generalize.k"), ("memorize.epochs", "generalize.epochs")):
+        with gr.Row():
+            for name in pair:
+                made[name] = _component(name)
+    recipe = gr.Radio(
+        list(recipes.OFFERED),
+        value=recipes.DEFAULT,
+        label="Recipe",
+        info=recipe_line(recipes.DEFAULT),
+        elem_id="train-recipe",
+    )
+    with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
+        with gr.Row():
+            for name in ("seed", "method", "stages"):
+                made[name] = _component(name)
+        for part, heading in GROUPS:
+            gr.Markdown(f"## {heading}")
+            for f in dataclasses.fields(PARTS[part]):
+                name = f"{part}.{f.name}"
+                if name not in made and name not in COMMON:
+                    made[name] = _component(name)
+    return Form(preset, recipe, {name: made[name] for name in option_names()})
+
+
+def config_from(values: Sequence[Any]) -> RunConfig:
+    """The configuration that the form's values say.
+
+    Args:
+        values: in the order of `Form.inputs`.
+
+    Raises:
+        ConfigError: a box is empty, holds a fraction where a whole number belongs, or is out of
+            its range.
+    """
+    found: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+    for name, value in zip(option_names(), values, strict=True):
+        part, _, option = name.rpartition(".")
+        found[part][option] = _read(_option(name), value)
+    top = found.pop("")
+    return RunConfig.from_dict({**top, **found})
+
+
+def values_of(config: RunConfig) -> list[Any]:
+    """The reverse of `config_from`: the form's values, in the order of `Form.inputs`."""
+    data = config.to_dict()
+    return [
+        data[part][option] if part else data[option]
+        for part, _, option in (name.rpartition(".") for name in option_names())
+    ]
+
+
+def preset_values(preset: str, smallest: int) -> dict[str, int]:
+    """What a preset puts into the form, fitted to the facts at hand.
+
+    Args:
+        preset: one of `PRESETS`.
+        smallest: how many facts the smallest relation has.
+    """
+    wanted = 20 if preset == QUICK else 100
+    used = min(wanted, smallest)
+    usual = RunConfig()
+    # Few facts make short rounds of rote: it takes more of them for as much practice. Phase 2 sees
+    # to that itself (`generalize.least_steps`).
+    rote = {QUICK: 1.5, DEEP: 3}.get(preset, 1)
+    return {
+        "facts": wanted if smallest > wanted else 0,
+        "generalize.k": max(1, used // 2),
+        "memorize.epochs": round(usual.memorize.epochs * rote),
+        "generalize.epochs": usual.generalize.epochs,
+    }
+
+
+def apply_preset(lab: Lab, preset: str | None, pack_name: str | None) -> list[Any]:
+    """Fills the fields that a preset decides (`PRESET_FIELDS`).
+
+    Raises:
+        LabError: the pack can't be read.
+    """
+    if not preset or not pack_name:
+        return [gr.skip()] * len(PRESET_FIELDS)
+    facts = lab.find_pack(pack_name).facts
+    values = preset_values(preset, min(len(relation.facts) for relation in facts.relations))
+    return [values[name] for name in PRESET_FIELDS]
+
+
+PRESET_FIELDS = ("facts", "generalize.k", "memorize.epochs", "generalize.epochs")
+
+
+def recipe_line(name: str | None) -> str:
+    """What a recipe does, in a sentence."""
+    if not name:
+        return "Settings of your own. Choose a recipe to have its settings again."
+    return recipes.find(name).line
+
+
+def apply_recipe(name: str | None) -> list[Any]:
+    """The recipe's sentence, and the values of the fields that it decides (`RECIPE_FIELDS`)."""
+    if not name:
+        return [gr.skip()] * (1 + len(RECIPE_FIELDS))
+    return [gr.Radio(info=recipe_line(name)), *recipes.values(name).values()]
+
+
+RECIPE_FIELDS = tuple(recipes.options())
+
+
+def _option(name: str) -> dataclasses.Field:
+    part, _, option = name.rpartition(".")
+    return next(f for f in dataclasses.fields(PARTS[part]) if f.name == option)
+
+
+def _component(name: str) -> Any:
+    f = _option(name)
+    words: Mapping[str, Any] = {
+        "label": f.metadata["label"],
+        "info": f.metadata["help"],
+        "value": f.default,
+        "elem_id": "train-" + name.replace(".", "-").replace("_", "-"),
+        "min_width": 130,
+    }
+    if name == "model.device":
+        return gr.Dropdown(list(devices()), allow_custom_value=True, **words)
+    if f.metadata["choices"]:
+        return gr.Dropdown(list(f.metadata["choices"]), **words)
+    if f.type == "bool":
+        return gr.Checkbox(**words)
+    if f.type in ("int", "float"):
+        # Not bounded here: `config` checks it and names the field in its sentence.
+        return gr.Number(step=1 if f.type == "int" else 0.0001, **words)
+    return gr.Textbox(max_lines=1, **words)
+
+
+def _read(f: dataclasses.Field, value: Any) -> Any:
+    label = f.metadata["label"]
+    if f.type == "int":
+        return whole(label, value)
+    if f.type == "float":
+        if value is None:
+            raise LabError(f"{label}: fill in a number.")
+        return float(value)
+    if f.type == "str":
+        return str(value or "").strip()
+    return value
+
+
+def _first_choice(pack_names: Sequence[str]) -> str | None:
+    usual = RunConfig().pack
+    return usual if usual in pack_names else next(iter(pack_names), None)

@@ -1,0 +1,240 @@
+"""The Train tab: one form for both phases, and a panel that shows the model learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from rotelab.config.recipes import OFFERED, recipe_of
+from rotelab.config.run_config import RunConfig
+from rotelab.errors import LabError
+from rotelab.runs.lab import Lab
+from rotelab.ui.components import bound, escape, roughly
+from rotelab.ui.estimate import estimate
+from rotelab.ui.train.form import (
+    PRESET_FIELDS,
+    RECIPE_FIELDS,
+    Form,
+    apply_preset,
+    apply_recipe,
+    build_choice,
+    build_form,
+    config_from,
+    option_names,
+    recipe_line,
+    values_of,
+)
+from rotelab.ui.train.live_panel import LivePanel, Seen, build_live_panel, look, wire_live_panel
+
+INTRO = (
+    "First the model learns facts **by rote**, through a key token that means nothing. Then **a "
+    "few sentences** show it what the token means."
+)
+
+
+@dataclass(frozen=True)
+class TrainTab:
+    """What others need of this tab.
+
+    Args:
+        pack: the chooser of fact packs.
+        started: takes the id of a run that was just started.
+        form: the form.
+        panel: the live panel.
+        estimated: the words on how long it takes.
+    """
+
+    pack: gr.Dropdown
+    started: gr.State
+    form: Form
+    panel: LivePanel
+    estimated: gr.HTML
+
+    @property
+    def settings(self) -> list[Any]:
+        """What `put_into_form` fills."""
+        return [*self.form.inputs, self.form.preset, self.form.recipe]
+
+    @property
+    def started_outputs(self) -> list[Any]:
+        """What `start` and `watch` fill."""
+        return [self.started, *self.panel.outputs[1:], self.panel.watching]
+
+    @property
+    def refresh_outputs(self) -> list[Any]:
+        """What `refresh` fills."""
+        return [self.pack, self.estimated]
+
+
+def build_train_tab(lab: Lab) -> TrainTab:
+    """Lays out the tab and connects its parts.
+
+    Args:
+        lab: what to start runs with.
+    """
+    started = gr.State("")
+    gr.Markdown(INTRO, elem_id="train-intro")
+    with gr.Row():
+        with gr.Column(scale=4, min_width=330, elem_id="train-form"):
+            gr.Markdown("### A new run")
+            preset, pack = build_choice(lab.pack_names())
+            # Start stands above the details: who shows the lab never has to scroll for it.
+            estimated = gr.HTML(css_template=ESTIMATE_CSS, elem_id="train-estimate")
+            button = gr.Button(
+                "Start training", variant="primary", size="lg", elem_id="train-start"
+            )
+            with gr.Accordion("Details", open=True, elem_id="train-details"):
+                form = build_form(preset, pack)
+                name = gr.Textbox(
+                    label="Name (if you like)",
+                    placeholder="for example: before lunch",
+                    max_lines=1,
+                    max_length=80,
+                    elem_id="train-name",
+                )
+        with gr.Column(scale=7, min_width=420, elem_id="train-live"):
+            panel = build_live_panel(lab)
+    estimated.value = _first_words(lab, pack.value)
+    tab = TrainTab(pack, started, form, panel, estimated)
+    _wire(lab, tab, name, button)
+    return tab
+
+
+def refresh(lab: Lab) -> list[Any]:
+    """Reads the fact packs anew; in the order of `TrainTab.refresh_outputs`.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return [gr.Dropdown(choices=lab.pack_names()), gr.skip()]
+
+
+def start(lab: Lab, name: str, *values: Any) -> list[Any]:
+    """Starts a run, or queues it; fills `started` and then the live panel.
+
+    Raises:
+        LabError: an option or the facts are not as they should be, or no process can be started.
+    """
+    config = config_from(values)
+    run_id = lab.jobs.enqueue(config, lab.facts_for(config), name=(name or "").strip()[:80])
+    return watch(lab, run_id)
+
+
+def watch(lab: Lab, run_id: str) -> list[Any]:
+    """Says that a run was started and shows it; in the order of `TrainTab.started_outputs`.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return [run_id, *look(lab, run_id, Seen())[1:], run_id]
+
+
+def put_into_form(lab: Lab, run_id: str) -> list[Any]:
+    """A run's settings in the form, to be changed and started; in the order of `TrainTab.settings`.
+
+    Raises:
+        LabError: no run is chosen, its settings are damaged, or its facts are not in the lab.
+    """
+    if not run_id:
+        raise LabError("Choose a run first: click its row in the table.")
+    run = lab.registry.run(run_id)
+    config = run.config
+    try:
+        pack = lab.facts_for(config)
+    except LabError as error:
+        raise LabError(
+            f"The facts “{config.pack}” of this run can't be taken into the form ({error}) "
+            "Run again, beside this button, uses the run's own copy of them."
+        ) from error
+    if pack.content_hash != run.content_hash:
+        gr.Warning(
+            f"The facts “{config.pack}” have changed since this run. The form takes them as they "
+            "are now; Run again takes them as they were."
+        )
+    values = dict(zip(option_names(), values_of(config), strict=True))
+    names = lab.pack_names()
+    values["pack"] = gr.Dropdown(
+        choices=names if config.pack in names else [*names, config.pack], value=config.pack
+    )
+    recipe = recipe_of(config)
+    return [
+        *values.values(),
+        None,
+        gr.Radio(value=recipe if recipe in OFFERED else None, info=recipe_line(recipe)),
+    ]
+
+
+def estimated_words(lab: Lab, *values: Any) -> str:
+    """How long a run with the form's values will take, or what is wrong with them, as HTML.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    try:
+        config = config_from(values)
+        pack = lab.facts_for(config)
+    except LabError as error:
+        return f"<p class='estimate note note-bad' role='alert'>{escape(error)}</p>"
+    guess = estimate(lab, config, pack)
+    if guess.seconds is None:
+        return (
+            "<p class='estimate'>No estimate: this model has not yet finished a run on this "
+            "machine. A model that is not here yet is downloaded first.</p>"
+        )
+    basis = (
+        "an estimate, from your newest runs with this model"
+        if guess.measured
+        else "a rough estimate for two CPU cores; the next one is measured on this machine"
+    )
+    return f"<p class='estimate'>Takes about <b>{roughly(guess.seconds)}</b> ({basis}).</p>"
+
+
+ESTIMATE_CSS = """
+.estimate {margin: .2rem 0; overflow-wrap: anywhere}
+"""
+
+
+def _first_words(lab: Lab, pack_name: str | None) -> str:
+    if not pack_name:
+        return ""
+    return estimated_words(lab, *values_of(RunConfig(pack=pack_name)))
+
+
+def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    form, panel = tab.form, tab.panel
+    chosen = [form.fields[field] for field in PRESET_FIELDS]
+    gr.on(
+        [form.preset.input, tab.pack.change],
+        bound(apply_preset, lab),
+        [form.preset, tab.pack],
+        chosen,
+        **quiet,
+    )
+    for field in chosen:
+        # A number put in by hand is no preset any more.
+        field.input(lambda: None, None, form.preset, **quiet)
+    decided = [form.fields[field] for field in RECIPE_FIELDS]
+    form.recipe.input(apply_recipe, form.recipe, [form.recipe, *decided], **quiet)
+    for field in decided:
+        field.input(
+            lambda: gr.Radio(value=None, info=recipe_line(None)), None, form.recipe, **quiet
+        )
+    gr.on(
+        [field.change for field in form.inputs],
+        bound(estimated_words, lab),
+        form.inputs,
+        tab.estimated,
+        trigger_mode="always_last",
+        **quiet,
+    )
+    button.click(
+        bound(start, lab),
+        [name, *form.inputs],
+        tab.started_outputs,
+        api_visibility="private",
+        show_progress_on=button,
+    )
+    wire_live_panel(lab, panel)

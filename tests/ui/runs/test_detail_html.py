@@ -1,0 +1,69 @@
+"""The run's scores and answers as the page shows them: columns for what was measured, no others."""
+
+from support.fabricated import finished, queued
+
+from rotelab.registry import Damage, Prediction, Score
+from rotelab.runs.lab import Lab
+from rotelab.ui.runs.detail_html import (
+    ANSWER_HEADERS,
+    SHORT_WORDS,
+    answer_cells,
+    damage_html,
+    scores_html,
+)
+from rotelab.ui.wording import MORE_MEASURE_WORDS
+
+
+def heads(html):
+    return [html.count(f">{words}</th>") for words in SHORT_WORDS.values()]
+
+
+def test_figures_that_were_not_measured_have_no_column(own_home):
+    lab = Lab.open()
+    html = scores_html(lab.registry.scores(finished(lab)))
+    assert heads(html) == [0, 0, 0] and "colspan='2'" in html
+    assert not any(words in html for words in MORE_MEASURE_WORDS.values())
+
+
+def test_a_figure_that_was_measured_has_its_column_and_its_definition():
+    scores = {"base": {"key_token": Score(4, 0.5, 0.25, choice_accuracy=0.75)},
+              "generalized": {"key_token": Score(4, 0.5, 0.25)}}  # fmt: skip
+    html = scores_html(scores)
+    assert heads(html) == [3, 0, 0] and "colspan='3'" in html
+    assert ">75 %<" in html and ">–<" in html
+    assert [words in html for words in MORE_MEASURE_WORDS.values()] == [True, False, False]
+    whole = {"base": {"key_token": Score(4, 0.5, 0.25, 0.75, 0.31, 0.88)}}
+    html = scores_html(whole)
+    assert heads(html) == [3, 3, 3] and ">31 %<" in html and ">88 %<" in html
+
+
+def test_what_else_it_knew_stands_beside_the_scores(own_home):
+    lab = Lab.open()
+    html = damage_html(lab.registry.damage(finished(lab)))
+    assert html.count("<tr>") == 4 and html.count(">67 %<") == 1 and ">40.2<" in html
+    assert "57 questions" in html
+    assert damage_html({}) == "", "an older run says nothing"
+    broken = {"generalized": Damage("generalized", float("nan"), 9, 0.0, 57, float("nan"), 9)}
+    assert ">nan<" in damage_html(broken)
+
+
+def test_an_answer_shows_what_more_is_known_of_it(own_home):
+    lab = Lab.open()
+    run_id = queued(lab)
+    about = ("test_prompts_heldout", 0, "mother", "Ann", "Bo", "Whose child is Ann?")
+    rows = [
+        Prediction(*about, "the sea…", False, 0.01),
+        Prediction(*about, "the sea…", False, 0.01, 4, chosen=False, normalized=0.2, contains=True,
+                   generated="the sea, or Bo"),
+        Prediction(*about, "Bo", True, 0.9, chosen=True, contains=True),
+    ]  # fmt: skip
+    lab.registry.add_evaluation(run_id, "base", {}, rows)
+    cells = [dict(zip(ANSWER_HEADERS, row, strict=True))
+             for row in answer_cells(lab, run_id, {}, 10, 0)]  # fmt: skip
+    shown = [(c["It answered"], c["Right?"], c["Probability"]) for c in cells]
+    assert shown == [
+        ("the sea…", "✗", "1.0 %"),
+        ("the sea, or Bo", "✗, but it comes later; not chosen (place 5)",
+         "1.0 % (20.0 % of the candidates)"),
+        ("Bo", "✓; chosen", "90.0 %"),
+    ]  # fmt: skip

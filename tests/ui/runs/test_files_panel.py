@@ -1,0 +1,97 @@
+"""Export and import on the page, as handlers: files, buttons, and nothing that reads as HTML."""
+
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from support.bundle_tools import left_behind
+from support.fabricated import NASTY, finished, queued
+from support.taught import taught_run
+
+from rotelab.errors import LabError
+from rotelab.runs.lab import Lab
+from rotelab.storage import Settings
+from rotelab.ui.run_actions import bundle_path, delete, make_bundle
+from rotelab.ui.runs import runs_tab
+from rotelab.ui.runs.detail import RunView, bundle, fill_view
+from rotelab.ui.runs.detail_html import head_html, settings_html
+
+
+@pytest.fixture
+def other(tmp_path):
+    return Lab.open(Settings(tmp_path / "other"))
+
+
+@pytest.fixture(autouse=True)
+def said(monkeypatch):
+    """What the page's little messages say."""
+    words = []
+    monkeypatch.setattr(gr, "Info", words.append)
+    return words
+
+
+def view(lab, run_id):
+    return SimpleNamespace(**dict(zip(RunView.FILLED, fill_view(lab, run_id), strict=True)))
+
+
+def test_a_run_is_exported_and_imported(lab, other, tiny_folder, said):
+    run_id = taught_run(lab, tiny_folder, NASTY)
+    button = bundle(lab, run_id, True)
+    path = bundle_path(lab, run_id)
+    assert path.parent == lab.settings.exports and path.is_file()
+    assert button.visible and button.label.startswith("Download the run (")
+    small = make_bundle(lab, run_id, False).stat().st_size
+    assert small < make_bundle(lab, run_id, True).stat().st_size
+    chooser = runs_tab.import_run(other, str(path))
+    assert chooser.value == run_id and said == [f"Imported run {run_id}."]
+    shown = view(other, run_id)
+    assert "<img" not in shown.head and "&lt;img" in shown.head
+    assert "Imported" in shown.settings
+    assert shown.again.visible and not shown.resume.visible
+
+
+def test_what_has_not_ended_has_no_export(lab):
+    done, waiting = finished(lab), queued(lab)
+    assert not view(lab, waiting).bundle.visible
+    assert view(lab, done).bundle.visible and view(lab, done).with_adapters.visible
+    assert not view(lab, None).bundle.visible
+    with pytest.raises(LabError, match="when it has ended"):
+        bundle(lab, waiting, True)
+    with pytest.raises(LabError):
+        bundle(lab, None, True)
+
+
+def test_an_imported_run_that_failed_is_not_resumed_here(lab, other):
+    run_id = finished(lab, status="failed")
+    assert view(lab, run_id).resume.visible
+    runs_tab.import_run(other, str(make_bundle(lab, run_id, False)))
+    assert not view(other, run_id).resume.visible and view(other, run_id).delete.visible
+
+
+def test_a_bad_file_is_a_sentence_and_nothing_else(lab, tmp_path):
+    bad = tmp_path / "x.zip"
+    bad.write_bytes(b"PK")
+    with pytest.raises(LabError, match="is not a whole zip"):
+        runs_tab.import_run(lab, str(bad))
+    with pytest.raises(LabError, match="Choose a"):
+        runs_tab.import_run(lab, None)
+    assert lab.registry.count_runs() == 0
+    assert left_behind(lab.settings) <= {str(lab.settings.runs)}
+
+
+def test_what_came_from_elsewhere_is_shown_as_text(lab, other):
+    run_id = finished(lab, NASTY)
+    lab.registry.update_run(run_id, note=NASTY, tags=[NASTY], versions={"x": NASTY}, error=NASTY)
+    lab.registry.add_warning(run_id, NASTY)
+    runs_tab.import_run(other, str(make_bundle(lab, run_id, False)))
+    run = other.registry.run(run_id)
+    assert run.note == NASTY
+    for html in (head_html(run, other.registry.scores(run_id)), settings_html(run)):
+        assert "<img" not in html and "<b>bold" not in html
+
+
+def test_deleting_a_run_takes_its_export_along(lab):
+    run_id = finished(lab)
+    path = make_bundle(lab, run_id, False)
+    delete(lab, run_id)
+    assert not path.exists()

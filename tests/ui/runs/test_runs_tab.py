@@ -1,0 +1,437 @@
+"""The Runs tab: table, detail, answers and actions as handlers; then in a real browser."""
+
+import json
+import sqlite3
+import time
+import zipfile
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from support.fabricated import NASTY, finished, queued, running
+from support.page import browser_page, served, until
+
+from rotelab.errors import LabError, UnknownRun
+from rotelab.registry import Score
+from rotelab.runs.lab import Lab
+from rotelab.storage import Settings
+from rotelab.ui.run_actions import bytes_of, delete, rename, run_again, size_words, zip_adapters
+from rotelab.ui.runs import runs_tab
+from rotelab.ui.runs.detail import ALL, ANSWER_PAGE, RunView, fill_view, first_answers, turn_answers
+from rotelab.ui.runs.detail_html import RUN_HEADERS, log_tail, scores_html, settings_html
+from rotelab.ui.wording import PROBE_WORDS, headline
+
+
+def view(lab, run_id):
+    return dict(zip(RunView.FILLED, fill_view(lab, run_id), strict=True))
+
+
+def listed(lab, search="", status=(), archived=False, page=0, order="newest"):
+    rows, words, page = runs_tab.list_runs(lab, search, status, archived, order, page)
+    return [dict(zip(RUN_HEADERS, row, strict=True)) for row in rows], words, page
+
+
+def damage(lab, run_id):
+    with sqlite3.connect(lab.settings.database) as db:
+        db.execute("UPDATE runs SET config = '{' WHERE id = ?", [run_id])
+
+
+# Table -------------------------------------------------------------------------------------------
+
+
+def test_the_table_says_what_there_is(lab):
+    assert listed(lab)[1] == runs_tab.NO_RUNS
+    done, live = finished(lab, "Morning"), running(lab)
+    rows, words, _ = listed(lab)
+    assert words == "1–2 of 2 runs"
+    assert [row["Id"] for row in rows] == [live, done]
+    row = rows[1]
+    assert (row["Status"], row["Name"], row["k"], row["Score"]) == (
+        "finished", "Morning", "10", "75 %",
+    )  # fmt: skip
+    assert row["Took"] == "1 min 15 s" and rows[0]["Took"] == "" and rows[0]["Name"] == "Run 2"
+
+
+def test_search_and_status_filter(lab):
+    done, _ = finished(lab, "Morning"), finished(lab, "broken", status="failed")
+    assert [r["Id"] for r in listed(lab, search="morn")[0]] == [done]
+    assert [r["Name"] for r in listed(lab, status=["failed"])[0]] == ["broken"]
+    assert listed(lab, search="nothing like it")[1] == runs_tab.NO_MATCH
+    lab.registry.update_run(done, archived=True)
+    assert [r["Id"] for r in listed(lab, archived=True)[0]] == [done]
+
+
+def test_pages_of_the_table(lab, monkeypatch):
+    monkeypatch.setattr(runs_tab, "PAGE", 2)
+    ids = [queued(lab) for _ in range(5)][::-1]
+    assert [r["Id"] for r in listed(lab)[0]] == ids[:2]
+    rows, words, page = runs_tab.turn(lab, 1, "", [], False, "newest", 1)
+    assert [row[-1] for row in rows] == ids[4:] and words == "5–5 of 5 runs" and page == 2
+    assert runs_tab.turn(lab, 1, "", [], False, "newest", 2)[2] == 2
+    assert runs_tab.turn(lab, -1, "", [], False, "newest", 0)[2] == 0
+
+
+def test_all_runs_are_put_in_order_not_the_page_alone(lab, monkeypatch):
+    monkeypatch.setattr(runs_tab, "PAGE", 2)
+    ids = [finished(lab, name) for name in ("beta", "", "Alpha")]
+    waits = queued(lab)
+    with lab.registry.write() as db:
+        for run_id, share, seconds in zip(ids, (0.5, 0.9, 0.1), (30, 10, 20), strict=True):
+            db.execute(
+                "UPDATE scores SET generation_accuracy = ? WHERE run_id = ? AND "
+                "checkpoint = 'generalized' AND probe = 'test_prompts_heldout'", [share, run_id],
+            )  # fmt: skip
+            db.execute("UPDATE runs SET seconds = ? WHERE id = ?",
+                       [json.dumps({"total": seconds}), run_id])  # fmt: skip
+    beta, plain, alpha = ids
+
+    def order(name):
+        return [row["Id"] for page in (0, 1) for row in listed(lab, page=page, order=name)[0]]
+
+    assert order("newest") == [waits, alpha, plain, beta]
+    assert order("best") == [plain, beta, alpha, waits]
+    assert order("longest") == [beta, alpha, plain, waits]
+    assert order("name") == [alpha, beta, waits, plain]
+
+
+def test_a_damaged_run_hides_no_other(lab):
+    good, bad = finished(lab), finished(lab)
+    damage(lab, bad)
+    assert [r["Id"] for r in listed(lab)[0]] == [bad, good]
+    shown = view(lab, bad)
+    assert "damaged" in shown["head"] and "can&#x27;t be read" in shown["settings"]
+    assert not shown["again"].visible and shown["delete"].visible
+    assert "75 %" in shown["scores"]  # what it measured is still there
+
+
+def test_the_headline_keeps_no_leak_to_itself():
+    def said(leak):
+        found = {
+            "test_prompts_heldout": Score(250, 0.86, 0.5), "unrelated": Score(100, leak, 0.1),
+        }  # fmt: skip
+        return headline({"generalized": found})
+
+    assert "on 74 % of unrelated questions" in said(0.74)
+    assert "unrelated" not in said(0.0)
+
+
+# Detail ------------------------------------------------------------------------------------------
+
+
+def test_the_detail_of_a_finished_run(lab):
+    shown = view(lab, finished(lab, "Morning"))
+    assert "It now answers 75 % of questions it was never trained on." in shown["head"]
+    assert [shown[b].visible for b in ("stop", "resume", "again", "archive", "delete")] == [
+        False, False, True, True, True,
+    ]  # fmt: skip
+    for name, hint in PROBE_WORDS.values():
+        assert name in shown["scores"] and hint in shown["scores"]
+    assert "share of questions whose greedy answer" in shown["scores"]
+    assert "Loss" in str(shown["curves"])
+    assert "adapters/memorize" in shown["places"] and shown["zip"].visible
+    assert shown["log"] == "loading\nstep 3\ndone"
+
+
+def test_settings_that_differ_are_marked(lab):
+    html = settings_html(lab.registry.run(finished(lab, seed=3)))
+    assert "changed; usually 50" in html and html.count("class=changed") == 3
+    assert "1 min 15 s" in html and "sha256:" in html
+    # Each as the command line takes it.
+    assert "<code>--k</code>" in html and "<code>--set generalize.leak_weight=</code>" in html
+    assert "<code>--seed</code>" in html and "<code>--recipe</code>" in html
+
+
+def test_no_run_and_a_run_without_results(lab):
+    assert "Choose a run" in view(lab, None)["head"]
+    assert "Choose a run" in view(lab, "20200101-000000-none-0000")["head"]
+    shown = view(lab, queued(lab))
+    assert "Nothing asked yet" in shown["scores"] and "No adapters yet" in shown["places"]
+    assert shown["stop"].value == "Take out of the queue" and not shown["delete"].visible
+    assert scores_html({}) == shown["scores"]
+    assert log_tail(lab, "../../etc").startswith("No log yet.")
+
+
+def test_what_a_user_wrote_is_never_markup(lab):
+    run_id = finished(lab, NASTY)
+    lab.registry.update_run(run_id, note=NASTY, tags=[NASTY])
+    lab.registry.add_warning(run_id, NASTY)
+    shown = view(lab, run_id)
+    for part in ("head", "settings", "scores"):
+        assert "<img" not in shown[part]
+    assert shown["head"].count("&lt;img") == 4
+
+
+# Answers -----------------------------------------------------------------------------------------
+
+
+def test_every_answer_can_be_found(lab):
+    run_id = finished(lab)
+    rows, words, _ = first_answers(lab, run_id, "generalized", "test_prompts_heldout", False, "")
+    assert words == "1–40 of 40 answers"
+    assert {row[5] for row in rows} == {"✓", "✗"} and rows[0][3] == rows[0][4]
+    wrong = first_answers(lab, run_id, "generalized", "test_prompts_heldout", True, "")[0]
+    assert len(wrong) == 10 and {row[5] for row in wrong} == {"✗"}
+    found = first_answers(lab, run_id, ALL, ALL, False, "whose child is mary bahri")[0]
+    assert [row[0] for row in found] == ["Base model", "Memorised", "Generalised"]
+    leaked = first_answers(lab, run_id, "generalized", "unrelated", False, "")[0]
+    assert {row[5] for row in leaked} == {"✗ leaked", "✓ did not leak"}
+
+
+def test_pages_of_answers(lab):
+    choice = (finished(lab), ALL, ALL, False, "")
+    rows, words, page = first_answers(lab, *choice)
+    assert (len(rows), words, page) == (ANSWER_PAGE, "1–50 of 360 answers", 0)
+    rows, words, page = turn_answers(lab, 1, *choice, 6)
+    assert (len(rows), words, page) == (10, "351–360 of 360 answers", 7)
+    assert turn_answers(lab, 1, *choice, 7)[2] == 7
+    assert first_answers(lab, None, ALL, ALL, False, "") == [[], "", 0]
+
+
+# Actions -----------------------------------------------------------------------------------------
+
+
+def test_run_again_takes_the_same_settings_and_facts(lab, monkeypatch):
+    monkeypatch.setattr(lab.jobs, "start_next", lambda: None)
+    first = lab.registry.run(finished(lab, "Morning", seed=4))
+    second = lab.registry.run(run_again(lab, first.id))
+    assert second.config == first.config and second.content_hash == first.content_hash
+    assert (second.parent_id, second.name) == (first.id, "Morning (again)")
+
+
+def test_delete_asks_first_and_says_what_it_frees(lab):
+    run_id, other = finished(lab), finished(lab)
+    zip_adapters(lab, run_id)
+    group, words = runs_tab.ask_delete(lab, run_id)
+    assert group.visible and "360 answers" in words and size_words(bytes_of(lab, run_id)) in words
+    assert bytes_of(lab, run_id) > 4000 and lab.registry.run(run_id)
+    runs_tab.delete_chosen(lab, run_id)
+    with pytest.raises(UnknownRun):
+        lab.registry.run(run_id)
+    assert not lab.settings.run_folder(run_id).exists()
+    assert list(lab.settings.exports.iterdir()) == []
+    assert lab.settings.run_folder(other).exists()
+
+
+@pytest.mark.parametrize("make", [running, queued])
+def test_a_run_at_work_is_not_deleted(lab, make):
+    run_id = make(lab)
+    with pytest.raises(LabError, match="Stop it first"):
+        runs_tab.ask_delete(lab, run_id)
+    if make is running:
+        with pytest.raises(LabError, match="Stop it first"):
+            delete(lab, run_id)
+    assert lab.registry.run(run_id)
+
+
+def test_delete_never_leaves_its_folder(lab):
+    outside = lab.settings.home / "precious.txt"
+    outside.write_text("x")
+    for name in ("..", "../..", "/tmp", ""):
+        with pytest.raises(LabError):
+            delete(lab, name)
+    assert outside.exists()
+
+
+def test_names_and_notes(lab):
+    run_id = finished(lab)
+    rename(lab, run_id, "  two\nwords ", " a note ", "")
+    run = lab.registry.run(run_id)
+    assert (run.name, run.note) == ("two words", "a note")
+    with pytest.raises(LabError, match="81 characters"):
+        rename(lab, run_id, "x" * 81, "", "")
+
+
+def test_tags_are_saved_shown_and_found(lab, monkeypatch):
+    monkeypatch.setattr(gr, "Info", lambda words: None)
+    run_id, other = finished(lab, "one"), finished(lab, "two")
+    shown = runs_tab.save_words(lab, run_id, "one", "", " Été ,talk,,  big\nday, TALK, 50%, <i> ")
+    shown = dict(zip(RunView.FILLED, shown, strict=True))
+    assert lab.registry.run(run_id).tags == ("Été", "talk", "big day", "50%", "<i>")
+    assert shown["tags"] == "Été, talk, big day, 50%, <i>"
+    assert "<span class='chip'>&lt;i&gt;</span>" in shown["head"] and "Tags" in shown["head"]
+    for words, found in (("Été", [run_id]), ("alk", [run_id]), ("0%", [run_id]), ("[", []),
+                         ('", "', []), ("o", [other, run_id])):  # fmt: skip
+        assert [r["Id"] for r in listed(lab, search=words)[0]] == found, words
+    rename(lab, run_id, "one", "", "")
+    assert lab.registry.run(run_id).tags == () and "Tags" not in view(lab, run_id)["head"]
+    assert listed(lab, search="talk")[0] == []
+
+
+@pytest.mark.parametrize(
+    "tags, said",
+    [
+        (",".join(map(str, range(11))), "11 tags; at most 10"),
+        ("x" * 41, "41 characters; at most 40"),
+        ("good, ba\x07d", "can't be printed"),
+        ("turned \u202e round", "can't be printed"),
+        ("half \ud800", "can't be printed"),
+    ],
+)
+def test_tags_that_are_refused(lab, tags, said):
+    run_id = queued(lab, "kept")
+    with pytest.raises(LabError, match=said):
+        rename(lab, run_id, "new", "", tags)
+    run = lab.registry.run(run_id)
+    assert (run.name, run.tags) == ("kept", ())  # nothing is saved of it
+    rename(lab, run_id, "new", "", ",".join(["x" * 40, *map(str, range(9)), "X" * 40]))
+    assert len(lab.registry.run(run_id).tags) == 10
+
+
+def test_the_zip_holds_the_adapters_and_lies_among_the_exports(lab):
+    run_id = finished(lab)
+    path = zip_adapters(lab, run_id)
+    assert path.parent == lab.settings.exports
+    with zipfile.ZipFile(path) as archive:
+        assert f"{run_id}/memorize/adapter_model.safetensors" in archive.namelist()
+        assert len(archive.namelist()) == 4
+    with pytest.raises(LabError, match="no adapters yet"):
+        zip_adapters(lab, queued(lab))
+
+
+def test_without_a_choice_it_says_so(lab):
+    for handler in (runs_tab.again, runs_tab.ask_delete, runs_tab.stop, runs_tab.resume):
+        with pytest.raises(LabError, match="Choose a run first"):
+            handler(lab, "")
+
+
+# Clock and links ---------------------------------------------------------------------------------
+
+
+def glance(lab, run_id, seen, **kwargs):
+    shown = runs_tab.glance(lab, run_id, "", [], False, "newest", 0, seen)
+    if shown == gr.skip():
+        return None
+    names = ("table", "count", "page", "run", "seen", *RunView.FILLED)
+    return dict(zip(names, shown, strict=True))
+
+
+def test_the_clock_sends_only_news(lab):
+    run_id = running(lab)
+    first = glance(lab, "", ())
+    assert first["run"].value == run_id  # nothing was chosen: the newest
+    second = glance(lab, run_id, first["seen"])
+    assert second is None or second["head"] == gr.skip()
+    seen = (second or first)["seen"]
+    assert glance(lab, run_id, seen) is None
+    lab.registry.heartbeat(run_id, epoch=13)
+    third = glance(lab, run_id, seen)
+    assert "round 13 of 20" in third["head"] and third["table"] == gr.skip()
+    lab.registry.set_status(run_id, "failed", "It fell over.")
+    fourth = glance(lab, run_id, third["seen"])
+    assert "It fell over." in fourth["head"] and fourth["table"][0][0] == "failed"
+
+
+def test_a_link_opens_a_run(lab):
+    run_id = finished(lab)
+    finished(lab)
+    lab.registry.update_run(run_id, archived=True)
+    asked = SimpleNamespace(query_params={"run": run_id[:-1]})
+    tabs, chooser, *others = runs_tab.open_link(lab, asked)
+    assert tabs.selected == "runs" and chooser.value == run_id
+    assert run_id in [value for _, value in chooser.choices]
+    assert others == [gr.skip(), gr.skip()]
+    assert runs_tab.open_link(lab, SimpleNamespace(query_params={})) == [gr.skip()] * 4
+    with pytest.raises(UnknownRun):
+        runs_tab.open_link(lab, SimpleNamespace(query_params={"run": "<b>"}))
+
+
+def test_the_tab_is_filled_at_once_unless_a_link_is_on_its_way(lab):
+    plain, linked = SimpleNamespace(query_params={}), SimpleNamespace(query_params={"run": "x"})
+    first, later = (runs_tab.refresh(lab, plain)[1] for _ in range(2))
+    assert first != later, "else the page would see no change"
+    assert runs_tab.refresh(lab, linked) == [(), gr.skip()]
+
+
+def test_a_thousand_runs_open_quickly(lab):
+    for _ in range(30):
+        queued(lab)
+    with sqlite3.connect(lab.settings.database) as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(runs)") if row[1] != "number"]
+        taken = ", ".join("id || '-' || n" if c == "id" else c for c in columns)
+        db.execute(
+            f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 40) "
+            f"INSERT INTO runs ({', '.join(columns)}) SELECT {taken} FROM runs, c"
+        )
+    start = time.process_time()
+    rows, words, _ = listed(lab)
+    assert len(rows) == runs_tab.PAGE and words.endswith("of 1230 runs")
+    assert time.process_time() - start < 1
+
+
+# Browser -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A page over a home with a few runs in it."""
+    home = tmp_path_factory.mktemp("runs") / "home"
+    lab = Lab.open(Settings(home))
+    ids = [finished(lab, "first"), finished(lab, NASTY), finished(lab, "third", status="failed")]
+    damage(lab, ids[2])
+    with served(home) as server:
+        yield server, ids
+
+
+def height(page, selector):
+    box = page.locator(f"{selector} .main-svg").first.bounding_box()
+    return box["height"] if box else 0
+
+
+@pytest.mark.browser
+def test_a_run_is_opened_by_link_looked_at_and_deleted(filled):
+    server, ids = filled
+    with browser_page(f"{server.url}/?run={ids[0]}&x=") as (page, traffic):
+        head = page.locator("#run-head")
+        until(lambda: "It now answers 75 %" in head.inner_text(), 60, "the linked run is open")
+        assert "first" in head.inner_text() and head.is_visible()
+        until(lambda: height(page, "#run-bars") > 150, 60, "bars are drawn")
+        chooser = page.locator("#runs-run input")  # what is typed takes the old words' place
+        chooser.click()
+        page.keyboard.type("first", delay=30)
+        found = page.get_by_role("option").first
+        found.wait_for()
+        assert chooser.input_value() == "first" and "first" in found.inner_text()
+        page.keyboard.press("Escape")
+        with page.expect_download() as fetched:
+            page.locator("#run-bars-saving button[data-save=csv]").click()
+        assert fetched.value.suggested_filename == f"{ids[0]}-scores.csv"
+        saved = fetched.value.path().read_text(encoding="utf-8")
+        assert saved.startswith("checkpoint,probe,questions,generation_accuracy\nbase,key_token,")
+        # Where nothing is drawn there is nothing to save.
+        page.get_by_role("tab", name="Sweep").click()
+        page.get_by_text("belongs to no sweep").wait_for(timeout=30_000)
+        assert not page.locator("#sweep-heatmap-saving button").first.is_visible()
+        page.get_by_role("tab", name="Curves").click()
+        until(lambda: height(page, "#run-curves") > 150, 60, "curves are drawn")
+        page.get_by_role("tab", name="Every answer").click()
+        until(lambda: "of 40 answers" in page.locator("#answers-count").inner_text(), 30)
+        page.get_by_text("Only where the right answer did not come").click()
+        until(lambda: "of 10 answers" in page.locator("#answers-count").inner_text(), 30)
+
+        table = page.locator("#runs-table")
+        table.get_by_text("<b>bold</b>").locator("visible=true").first.click()
+        until(lambda: "<b>bold</b>" in head.inner_text(), 30, "the row that was clicked is open")
+        assert "${1+1} {{value}}" in head.inner_text() and page.title() == "rotelab"
+        assert head.locator("img").count() == 0 and table.locator("img").count() == 0
+
+        page.locator("#run-delete").click()
+        page.locator("#run-sure").click()
+        until(lambda: "<b>bold</b>" not in table.inner_text(), 30, "it is gone from the table")
+        assert Lab.open(Settings(server.home)).registry.count_runs() == 2
+        table.get_by_text("third").locator("visible=true").first.click()
+        until(lambda: "damaged" in head.inner_text(), 30, "a damaged run shows its error")
+        assert traffic.foreign == [] and traffic.errors == []
+
+
+@pytest.mark.browser
+def test_the_adapters_are_downloaded(filled):
+    server, ids = filled
+    with browser_page(f"{server.url}/?run={ids[0]}&x=") as (page, _):
+        until(lambda: "first" in page.locator("#run-head").inner_text(), 60)
+        page.get_by_role("tab", name="Name, files and log").click()
+        page.locator("#run-zip").click()
+        page.locator("#run-download").wait_for(timeout=30_000)
+        with page.expect_download() as download:
+            page.locator("#run-download").click()
+        with zipfile.ZipFile(download.value.path()) as archive:
+            assert f"{ids[0]}/generalize/meta.json" in archive.namelist()
