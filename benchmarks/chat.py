@@ -33,12 +33,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from benchmarks.scoring import finished_run
+from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
 from rotelab.models.generation import generate
-from rotelab.models.lora import CHECKPOINTS, Checkpoint
 from rotelab.runs.chat import example_questions, prompt_ids
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 from rotelab.ui.chat.chat_tab import SHORT
 
 Answers = dict[Checkpoint, list[int]]
@@ -48,7 +48,7 @@ Answers = dict[Checkpoint, list[int]]
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures, prints, and returns what `--json` prints."""
     options = _options(words)
-    lab = Lab.open(Settings(Path(options.home)) if options.home else Settings.from_environment())
+    lab = Lab.open(Storage(Path(options.home)) if options.home else Storage.from_environment())
     run = finished_run(lab.registry, options.run)
     # The last example asks through the key token, the others in words.
     questions = example_questions(run, max(1, options.questions - 1))[: options.questions]

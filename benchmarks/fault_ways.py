@@ -23,7 +23,7 @@ from rotelab.registry import Registry
 from rotelab.runs.jobs import Jobs
 from rotelab.runs.lab import Lab
 from rotelab.runs.processes import processes_of, until
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 RUN_WITHIN_S = 180.0
 FACTS, EPOCHS = 20, 20
@@ -48,7 +48,7 @@ class Fault:
 
     def __init__(self, home: Path, model: Path, lock_s: float = 30.0):
         self.lock_s = lock_s
-        self.settings = Settings(home)
+        self.settings = Storage(home)
         self.registry = Registry(self.settings)
         self.jobs = Jobs(self.registry, self.settings)
         self.config = RunConfig(

@@ -33,7 +33,7 @@ from rotelab.errors import LabError
 from rotelab.facts import synthetic
 from rotelab.runs import demo
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 TYPED = 4
 LONGEST_S = 900
@@ -55,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
             with served(Path(folder) / "walk") as server:
                 report["walk_s"] = round(first_answer(server.url), 1)
             print(f"from opening the page to “it answers”: {report['walk_s']} s", flush=True)
-        lab = Lab.open(Settings(Path(folder) / "own"))
+        lab = Lab.open(Storage(Path(folder) / "own"))
         print(f"{'names':>5} {'seconds':>8} " + " ".join(f"{name:>9}" for name in PROBES))
         for number in range(options.tries):
             told = own_run(lab, number)

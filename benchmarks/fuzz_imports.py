@@ -37,7 +37,7 @@ from rotelab.facts.packs import Pack, load_pack  # noqa: E402
 from rotelab.facts.prompts import parse_prompts  # noqa: E402
 from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
 from rotelab.runs.lab import Lab  # noqa: E402
-from rotelab.storage import Settings  # noqa: E402
+from rotelab.storage import Storage  # noqa: E402
 from rotelab.ui.facts.draft import Draft, fact_rows, import_file  # noqa: E402
 from rotelab.ui.facts.html import example_lines, note, saved_note  # noqa: E402
 from rotelab.ui.run_actions import delete  # noqa: E402
@@ -56,7 +56,7 @@ class Fuzz:
     """
 
     def __init__(self, home: Path):
-        self.lab = Lab.open(Settings(home))
+        self.lab = Lab.open(Storage(home))
         self.members = small_bundle(home.parent)
         self.wordings = load_pack("mother").prompts
         self.file = home.parent / "given"

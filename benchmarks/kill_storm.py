@@ -44,7 +44,7 @@ from rotelab.registry import Registry
 from rotelab.runs.jobs import Jobs
 from rotelab.runs.lab import Lab
 from rotelab.runs.processes import processes_of, until
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ("worker", "page", "both")
@@ -63,7 +63,7 @@ class Storm:
     """
 
     def __init__(self, home: Path, model: Path, seed: int):
-        self.settings = Settings(home)
+        self.settings = Storage(home)
         self.registry = Registry(self.settings)
         self.jobs = Jobs(self.registry, self.settings)
         self.rng = random.Random(seed)

@@ -47,7 +47,7 @@ from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpe
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL_EVERY_S = {"poll train": 2.0, "poll runs": 2.0}
@@ -266,7 +266,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         model = make_tiny_llama(Path(folder) / "model")
-        settings = Settings(Path(folder) / "home")
+        settings = Storage(Path(folder) / "home")
         lab = Lab.open(settings)
         asked_run = taught_run(lab, model)
         page, url, said = _start_page(settings)
@@ -295,7 +295,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     return report
 
 
-def _start_page(settings: Settings) -> tuple[subprocess.Popen, str, list[str]]:
+def _start_page(settings: Storage) -> tuple[subprocess.Popen, str, list[str]]:
     env = {
         **os.environ,
         "ROTELAB_HOME": str(settings.home),

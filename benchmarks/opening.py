@@ -43,7 +43,7 @@ from benchmarks.scoring import finished_run
 from rotelab.errors import LabError
 from rotelab.registry import Registry, RunRow, RunSummary
 from rotelab.runs.finished_run import Subject
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 LOOK = ("plot-similarity", "plot-delta", "plot-lens", "plot-changes", "plot-pca")
 ANOTHER = "another run"
@@ -68,12 +68,12 @@ LONGEST_MS = 60_000
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures, prints, and returns what `--json` prints."""
     options = _options(words)
-    settings = Settings(Path(options.home)) if options.home else Settings.from_environment()
+    settings = Storage(Path(options.home)) if options.home else Storage.from_environment()
     registry = Registry(settings)
     run = finished_run(registry, "latest")
     other = next((r for r in registry.runs(status="finished") if r.id != run.id), None)
     with tempfile.TemporaryDirectory(prefix="rotelab-opening-") as folder:
-        copy = Settings(Path(folder) / "home")
+        copy = Storage(Path(folder) / "home")
         copied(settings, copy, [run.id, *([other.id] if other else [])])
         with served(copy.home) as server:
             turns = [0.0, REST_S] * options.tries
@@ -100,7 +100,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     return report
 
 
-def copied(settings: Settings, copy: Settings, runs: Sequence[str]) -> None:
+def copied(settings: Storage, copy: Storage, runs: Sequence[str]) -> None:
     """Copies a lab's registry and some runs' files, so that nothing is written into the lab."""
     copy.home.mkdir(parents=True)
     with (
@@ -143,7 +143,7 @@ def opened(url: str, rest_s: float, run_id: str, other: RunSummary | None) -> di
     return took
 
 
-def computed(settings: Settings, run: RunRow) -> float:
+def computed(settings: Storage, run: RunRow) -> float:
     """Seconds to compute what “Look inside” shows from the run's adapters, drawing left out.
 
     Raises:

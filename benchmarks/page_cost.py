@@ -45,7 +45,7 @@ from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpe
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack, load_pack
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 LONGEST_S = 1800
 POLL_EVERY_S = 2.0
@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="rotelab-page-cost-") as folder:
         home = Path(folder) / "home"
         with served(home) as server:
-            lab = Lab.open(Settings(home))
+            lab = Lab.open(Storage(home))
             look = _polled if options.client else _watched
             print(
                 f"{'pair':>4} {'no page':>9} {'one page':>9} {'difference':>11} {'CPU':>7}",

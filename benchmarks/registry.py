@@ -38,10 +38,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import gradio as gr
 
 from rotelab.config.run_config import RunConfig
+from rotelab.evaluation.results import Prediction, Score
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.registry import FactRecall, Metric, Prediction, Registry, Score
+from rotelab.registry import FactRecall, Metric, Registry
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 from rotelab.ui.components import run_choices
 from rotelab.ui.runs import runs_tab
 from rotelab.ui.train import live_panel
@@ -99,7 +100,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(Path(folder))
+        settings = Storage(Path(folder))
         registry = Registry(settings)
         started = time.perf_counter()
         watched = build(registry, options.runs, options.rows, load_pack("mother"))
@@ -131,7 +132,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     return report
 
 
-def _measure(settings: Settings, watched: str, polls: int, every: float) -> dict[str, list[float]]:
+def _measure(settings: Storage, watched: str, polls: int, every: float) -> dict[str, list[float]]:
     timed: dict[str, list[float]] = {}
 
     def clock(name: str, call: Callable[[], Any]) -> Any:
@@ -173,14 +174,14 @@ def _measure(settings: Settings, watched: str, polls: int, every: float) -> dict
     return timed
 
 
-def _opened(settings: Settings) -> Lab:
+def _opened(settings: Storage) -> Lab:
     lab = Lab.open(settings)
     run_choices(lab)
     runs_tab.list_runs(lab, "", [], False, "newest", 0)
     return lab
 
 
-def _plain(settings: Settings, run_id: str) -> list[tuple]:
+def _plain(settings: Storage, run_id: str) -> list[tuple]:
     with sqlite3.connect(settings.database) as db:
         query = "SELECT step, value FROM metrics WHERE run_id = ? AND name = 'loss' ORDER BY step"
         return db.execute(query, [run_id]).fetchall()

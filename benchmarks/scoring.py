@@ -36,16 +36,15 @@ import torch
 from peft.tuners.trainable_tokens import TrainableTokensLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 
+from rotelab.config.names import ACTIVE, ADAPTER_OF, MEMORIZE, Checkpoint
 from rotelab.errors import LabError
-from rotelab.evaluation.candidates import candidate_sets
-from rotelab.evaluation.multiple_choice import TIE, Tokens, choose, distribution
-from rotelab.layout import adapter_folder
-from rotelab.models.adapter_files import ADAPTER_OF, load_adapter
+from rotelab.evaluation.multiple_choice import TIE, Tokens, candidate_sets, choose, distribution
+from rotelab.models.adapter_files import load_adapter
 from rotelab.models.loading import load_model
-from rotelab.models.lora import ACTIVE, MEMORIZE, Checkpoint, LabModel
+from rotelab.models.lora import LabModel
 from rotelab.models.tokens import Example
 from rotelab.registry import Registry, RunRow
-from rotelab.storage import Settings
+from rotelab.storage import Storage, adapter_folder
 
 BATCH_TOKENS = 512
 TOLERANCE = 1e-3
@@ -55,7 +54,7 @@ TOLERANCE = 1e-3
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures, prints, and returns what `--json` prints."""
     options = _options(words)
-    settings = Settings(Path(options.home)) if options.home else Settings.from_environment()
+    settings = Storage(Path(options.home)) if options.home else Storage.from_environment()
     run = finished_run(Registry(settings), options.run)
     facts = len(run.pack.facts)
     if facts < options.facts:
@@ -126,7 +125,7 @@ def finished_run(registry: Registry, wanted: str) -> RunRow:
     return registry.run(finished[0].id)
 
 
-def _load(settings: Settings, run: RunRow, checkpoint: Checkpoint) -> LabModel:
+def _load(settings: Storage, run: RunRow, checkpoint: Checkpoint) -> LabModel:
     """The run's model with the adapters of one checkpoint."""
     relations = [relation.name for relation in run.pack.facts.relations]
     exact = replace(run.config.model, dtype="float32")  # in which sums can be held together
@@ -138,7 +137,7 @@ def _load(settings: Settings, run: RunRow, checkpoint: Checkpoint) -> LabModel:
     return model
 
 
-def _plain_network(settings: Settings, run: RunRow, checkpoint: Checkpoint) -> torch.nn.Module:
+def _plain_network(settings: Storage, run: RunRow, checkpoint: Checkpoint) -> torch.nn.Module:
     """The same as transformers has it, adapters merged into the weights."""
     model = _load(settings, run, checkpoint)
     if not ACTIVE[checkpoint]:

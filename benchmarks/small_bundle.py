@@ -12,21 +12,22 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.evaluation.results import Prediction, Score, Similarity
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.layout import ADAPTER_FOLDERS, adapter_folder, states_file
-from rotelab.registry import CHECKPOINTS, FactRecall, Metric, Prediction, Score, Similarity
+from rotelab.registry import FactRecall, Metric
 from rotelab.runs.export.bundle import export_run
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import ADAPTER_FOLDERS, Storage, adapter_folder, states_file
 
 FACTS, RANK = 4, 2
 
 
 def small_bundle(folder: Path) -> dict[str, bytes]:
     """The members of a finished run's bundle, by name; `folder` takes what is needed for it."""
-    lab = Lab.open(Settings(folder / "small"))
+    lab = Lab.open(Storage(folder / "small"))
     mother = load_pack("mother")
     config = RunConfig(
         memorize=MemorizeConfig(rank=RANK), generalize=GeneralizeConfig(k=2, rank=RANK)

@@ -40,13 +40,15 @@ import transformers
 from accelerate import Accelerator
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from rotelab.config.names import MEMORIZE
 from rotelab.config.run_config import EMBEDDED, MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import load_pack
 from rotelab.models.loading import load_model, pick_dtype
-from rotelab.models.lora import MEMORIZE, LabModel
-from rotelab.models.tokens import Example, pack
+from rotelab.models.lora import LabModel
+from rotelab.models.packing import pack
+from rotelab.models.tokens import Example
 from rotelab.training.loop import BETAS, CLIP, StepEvent, schedule
 from rotelab.training.phases import layer_range, memorize
 from rotelab.training.sampler import rote_plan

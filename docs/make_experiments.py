@@ -28,7 +28,7 @@ from rotelab.experiments import experiments  # noqa: E402
 from rotelab.experiments.runner import result_of  # noqa: E402
 from rotelab.registry.experiments import ExperimentRow  # noqa: E402
 from rotelab.runs.lab import Lab  # noqa: E402
-from rotelab.storage import Settings  # noqa: E402
+from rotelab.storage import Storage  # noqa: E402
 
 DOCS = ROOT / "docs"
 WIDTH = 860
@@ -73,7 +73,7 @@ def newest(homes: list[Path]) -> dict[tuple[str, str], list[tuple[Path, Experime
     """
     rows = []
     for home in homes:
-        registry = Lab.open(Settings(home)).registry
+        registry = Lab.open(Storage(home)).registry
         rows += [(home, row) for row in registry.experiment_rows(limit=1000)]
     rows.sort(key=lambda found: found[1].created)
     by_seed = {
@@ -130,7 +130,7 @@ def drawing() -> Iterator[Callable[[Path, ExperimentRow], str]]:
         page.add_script_tag(content=get_plotlyjs())
 
         def draw(home: Path, row: ExperimentRow) -> str:
-            figure = result_of(Lab.open(Settings(home)).registry.experiment_row(row.id)).figure()
+            figure = result_of(Lab.open(Storage(home)).registry.experiment_row(row.id)).figure()
             # The page around it may be light or dark: it brings its own ground.
             figure.update_layout(paper_bgcolor="white", plot_bgcolor="white")
             size = {"format": "svg", "width": WIDTH, "height": figure.layout.height or 400}

@@ -22,11 +22,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
-from rotelab.layout import ADAPTER_FOLDERS, adapter_folder  # noqa: E402
 from rotelab.runs import demo  # noqa: E402
 from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
 from rotelab.runs.lab import Lab  # noqa: E402
-from rotelab.storage import Settings  # noqa: E402
+from rotelab.storage import (  # noqa: E402
+    ADAPTER_FOLDERS,
+    Storage,  # noqa: E402
+    adapter_folder,
+)
 
 # Small adapters, so that the bundle is small; they need more rounds than the usual ones.
 CONFIG = RunConfig(
@@ -52,7 +55,7 @@ MAX_BYTES = 6_000_000
 
 def record(home: Path) -> None:
     """Trains, unless that was done, then checks and writes both files."""
-    lab = Lab.open(Settings(home))
+    lab = Lab.open(Storage(home))
     run_id = next((run.id for run in lab.registry.runs(status="finished")), None) or train(lab)
     lab.registry.update_run(run_id, name=demo.RUN_NAME, note=demo.RUN_NOTE)
     for checkpoint in ADAPTER_FOLDERS:
@@ -64,7 +67,7 @@ def record(home: Path) -> None:
     print(f"{bundle.name}: {size:,} bytes")
     assert size < MAX_BYTES, "too large to be shipped: take smaller ranks"
     with tempfile.TemporaryDirectory() as other:
-        chosen = choose(Lab.open(Settings(Path(other))), bundle)
+        chosen = choose(Lab.open(Storage(Path(other))), bundle)
     demo.BUNDLE.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(bundle, demo.BUNDLE)
     text = json.dumps({"run": run_id, "questions": chosen}, indent=1, ensure_ascii=False)

@@ -42,9 +42,9 @@ def mother():
 @pytest.fixture
 def settings(own_home):
     """The settings of that home."""
-    from rotelab.storage import Settings
+    from rotelab.storage import Storage
 
-    return Settings(own_home)
+    return Storage(own_home)
 
 
 @pytest.fixture

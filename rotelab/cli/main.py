@@ -18,14 +18,13 @@ from rotelab.cli.experiments import add_experiment_commands
 from rotelab.cli.options import Bar, takes
 from rotelab.cli.sweeps import add_sweep_commands
 from rotelab.config import recipes
+from rotelab.config.options import help_of, with_setting
 from rotelab.config.run_config import (
     EvaluationConfig,
     GeneralizeConfig,
     MemorizeConfig,
     ModelSpec,
     RunConfig,
-    help_of,
-    with_setting,
 )
 from rotelab.errors import LabError
 
@@ -198,7 +197,7 @@ def ask(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask a run's model a question."""
-    from rotelab.registry import CHECKPOINTS
+    from rotelab.config.names import CHECKPOINTS
     from rotelab.runs.lab import Lab
 
     if checkpoint not in (*CHECKPOINTS, "all"):
@@ -316,7 +315,7 @@ def export_merged(
     ] = "generalized",
 ) -> None:
     """Write a run's model, adapters merged, as a Hugging Face folder."""
-    from rotelab.registry import CHECKPOINTS
+    from rotelab.config.names import CHECKPOINTS
     from rotelab.runs.lab import Lab
 
     if checkpoint not in CHECKPOINTS:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from rotelab.cli.options import Bar, takes
-from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig, help_of
+from rotelab.config.options import help_of
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.config.sweep_grid import SEED, parse_axis, read_axes, split_values
 from rotelab.errors import LabError
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
-from typing import Any
 
 from rotelab.config import recipes
+from rotelab.config.options import flat
 from rotelab.config.run_config import RunConfig
 
 FLAGS = {
@@ -55,17 +54,3 @@ def command_of(config: RunConfig, pack: str = "") -> str:
         text = str(value).lower() if isinstance(value, bool) else str(value)
         words += [FLAGS[name], text] if name in FLAGS else ["--set", f"{name}={text}"]
     return shlex.join(words)
-
-
-def flat(config: RunConfig) -> dict[str, Any]:
-    """Every option by its dotted name, such as `memorize.epochs`."""
-    found: dict[str, Any] = {}
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        if dataclasses.is_dataclass(value):
-            found |= {
-                f"{f.name}.{g.name}": getattr(value, g.name) for g in dataclasses.fields(value)
-            }
-        else:
-            found[f.name] = value
-    return found

@@ -521,35 +521,6 @@ class RunConfig(_Checked):
         return _from_dict(cls, data)
 
 
-def with_setting(config: RunConfig, text: str) -> RunConfig:
-    """The configuration with one option changed by a text such as `memorize.lora_plus=4`.
-
-    Raises:
-        ConfigError: no such option, or a value that it can't have.
-    """
-    path, equals, value = text.partition("=")
-    part, _, name = path.strip().rpartition(".")
-    owner = getattr(config, part, None) if part else config
-    known = {f.name: f for f in fields(owner)} if dataclasses.is_dataclass(owner) else {}
-    if not equals or name not in known or "label" not in known[name].metadata:
-        raise ConfigError(f"{text[:80]!r} sets nothing. Write it as memorize.lora_plus=4.")
-    kind = known[name].type
-    try:
-        if kind == "bool":
-            parsed: Any = {"true": True, "false": False}[value.strip().lower()]
-        else:
-            parsed = {"int": int, "float": float}.get(kind, str)(value.strip())
-    except (ValueError, KeyError):
-        raise ConfigError(f"{known[name].metadata['label']} ({path}) must be a {kind}.") from None
-    changed = dataclasses.replace(owner, **{name: parsed})
-    return dataclasses.replace(config, **{part: changed}) if part else changed
-
-
-def help_of(config: type, name: str) -> str:
-    """The help sentence of one option."""
-    return next(f.metadata["help"] for f in fields(config) if f.name == name)
-
-
 def _from_dict(cls: type, data: Any):
     if not isinstance(data, dict):
         raise ConfigError(f"{cls.__name__} must be a table of options; it is {data!r:.80}.")

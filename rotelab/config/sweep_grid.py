@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
-from rotelab.config.run_config import RunConfig, with_setting
-from rotelab.errors import ConfigError, LabError
+from rotelab.config.options import value_of, with_setting
+from rotelab.config.run_config import RunConfig
+from rotelab.errors import LabError
 
 SEED = "seed"
 MAX_RUNS = 1000
@@ -95,33 +95,9 @@ def grid(axes: Mapping[str, Sequence[Any]], base: RunConfig) -> list[RunConfig]:
     return configs
 
 
-def value_of(config: RunConfig, path: str) -> Any:
-    """The value of one option.
-
-    Raises:
-        ConfigError: there is no such option.
-    """
-    owner: Any = config
-    for name in path.split("."):
-        if not hasattr(owner, name):
-            raise ConfigError(f"{path[:80]!r} is not an option of a run.")
-        owner = getattr(owner, name)
-    return owner
-
-
 def cell_name(axes: Mapping[str, Sequence[Any]], config: RunConfig) -> str:
     """What tells a run from the others of its sweep: `epochs=3 k=5 seed=0`."""
     return " ".join(f"{path.rpartition('.')[2]}={value_of(config, path)}" for path in axes)
-
-
-def label_of(path: str) -> str:
-    """What the page calls an option."""
-    part, _, name = path.rpartition(".")
-    owner = getattr(RunConfig(), part, None) if part else RunConfig()
-    for f in fields(owner) if owner is not None else ():
-        if f.name == name and "label" in f.metadata:
-            return f.metadata["label"]
-    return path
 
 
 def _text(value: Any) -> str:

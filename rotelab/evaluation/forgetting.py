@@ -20,7 +20,7 @@ from rotelab.evaluation.loglikelihood import score
 from rotelab.evaluation.probes import Question, evaluate
 from rotelab.facts.csv_tables import read_bytes
 from rotelab.models.lora import LabModel
-from rotelab.models.tokens import pack_many
+from rotelab.models.packing import pack_many
 
 TOLERATED_LOSS, TOLERATED_RISE = 0.5, 2.0
 """What a recipe may cost without a warning: so much of the quiz, and so many times the

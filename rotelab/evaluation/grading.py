@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rotelab.config.names import Checkpoint
 from rotelab.evaluation.answer_match import begins, contains, normalize, stands_in
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack
-from rotelab.registry import Checkpoint, RunRow
+from rotelab.registry import RunRow
 
 KnownAs = Literal[
     "",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from rotelab.models.lora import LabModel
-from rotelab.models.tokens import Example, pack_many
+from rotelab.models.packing import pack_many
+from rotelab.models.tokens import Example
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,22 @@ few first. `distribution` looks at all, because a normalised probability needs e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 
+from rotelab.errors import ConfigError
+from rotelab.evaluation.answer_match import normalize
 from rotelab.evaluation.loglikelihood import Scored
+from rotelab.facts.facts import Fact, FactSet, Relation
+from rotelab.facts.synthetic import invent_objects
 from rotelab.models.kv_cache import GrowingRow
 from rotelab.models.lora import LabModel
-from rotelab.models.tokens import Example, pack, pack_many
+from rotelab.models.packing import pack, pack_many
+from rotelab.models.tokens import Example
 
 Tokens = tuple[int, ...]
 
@@ -354,3 +361,86 @@ def _distribute(
         sums = tuple(totals[index, tuple(candidate)] for candidate in candidates[index])
         found.append((index, Distribution(scored[index], sums, gold)))
     return found
+
+
+DRAWS_PER_CANDIDATE = 50
+"""So many invented names are looked at for each candidate that is wanted, before giving up."""
+
+
+def candidate_sets(facts: FactSet, n: int, seed: int) -> list[tuple[str, ...]]:
+    """The candidates of every fact's object, that object among them.
+
+    Args:
+        facts: the facts; the objects of each relation are each other's candidates.
+        n: how many candidates a fact has, at least 2.
+        seed: draws them where a relation has more objects than are wanted, and the invented ones.
+
+    Returns:
+        `[facts]` sets of n texts each, no two alike. Facts that have the same set share the tuple.
+
+    Raises:
+        ConfigError: not enough names can be invented beside a relation's objects.
+    """
+    sets = {}
+    for relation in facts.relations:
+        sets.update(_of_relation(relation, n, seed))
+    return [sets[fact] for fact in facts]
+
+
+def _of_relation(relation: Relation, n: int, seed: int) -> Iterator[tuple[Fact, tuple[str, ...]]]:
+    objects = list(dict.fromkeys(fact.object for fact in relation.facts))
+    shared = _Apart(objects)
+    if len(shared.names) == len(objects) <= n:
+        names = _filled(relation, shared, _invented(relation, objects, n, seed), n)
+        yield from ((fact, names) for fact in relation.facts)
+        return
+    invented: list[str] = []
+    for number, fact in enumerate(relation.facts):
+        random.Random(f"candidates {seed} {relation.name} {number}").shuffle(objects)
+        chosen = _Apart([fact.object])
+        chosen.add(objects, n)
+        if len(chosen.names) < n and not invented:
+            invented = list(_invented(relation, sorted(objects), n, seed))
+        yield fact, _filled(relation, chosen, invented, n)
+
+
+def _invented(relation: Relation, objects: list[str], n: int, seed: int) -> Iterator[str]:
+    """Invented objects that are none of the relation's names, its subjects among them: a subject
+    would rank high as a candidate just because it stands in the question."""
+    taken = {normalize(name) for fact in relation.facts for name in (fact.subject, fact.object)}
+    for name in islice(invent_objects(relation.name, objects, seed), n * DRAWS_PER_CANDIDATE):
+        if normalize(name) not in taken:
+            yield name
+
+
+def _filled(relation: Relation, chosen: _Apart, invented: Iterable[str], n: int) -> tuple[str, ...]:
+    chosen.add(invented, n)
+    if len(chosen.names) < n:
+        raise ConfigError(
+            f"only {len(chosen.names)} candidates can be found for the {relation.name} "
+            f"{chosen.names[0]!r}, none a part of another; {n} were asked for. Ask for fewer."
+        )
+    return tuple(chosen.names)
+
+
+class _Apart:
+    """Names of which none is a part of another.
+
+    Args:
+        names: to start with; those that clash with an earlier one are left out.
+    """
+
+    def __init__(self, names: Iterable[str]):
+        self.names: list[str] = []
+        self._plain: list[str] = []
+        self.add(names)
+
+    def add(self, names: Iterable[str], most: int | None = None) -> None:
+        """Takes in the names that fit, in their order, until there are `most` in all."""
+        for name in names:
+            if len(self.names) == most:
+                return
+            plain = normalize(name)
+            if not any(plain in other or other in plain for other in self._plain):
+                self.names.append(name)
+                self._plain.append(plain)

@@ -14,10 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.errors import LabError
-from rotelab.layout import states_file
-from rotelab.registry import CHECKPOINTS
-from rotelab.storage import Settings
+from rotelab.storage import Storage, states_file
 
 
 class View(NamedTuple):
@@ -46,7 +45,7 @@ class Projection:
     explained: tuple[float, float]
 
 
-def kept_layers(settings: Settings, run_id: str) -> int:
+def kept_layers(settings: Storage, run_id: str) -> int:
     """How many layers of hidden states a run kept, the embedding included; 0 where it kept none.
 
     Raises:
@@ -59,7 +58,7 @@ def kept_layers(settings: Settings, run_id: str) -> int:
     return 0
 
 
-def project(settings: Settings, run_id: str, layer: int) -> Projection | None:
+def project(settings: Storage, run_id: str, layer: int) -> Projection | None:
     """Principal components of one layer's hidden states, fitted on all checkpoints together.
 
     Args:
@@ -94,7 +93,7 @@ def project(settings: Settings, run_id: str, layer: int) -> Projection | None:
 
 
 def kept_states(
-    settings: Settings, run_id: str, checkpoint: str
+    settings: Storage, run_id: str, checkpoint: str
 ) -> tuple[tuple[View, ...], np.ndarray] | None:
     """All hidden states that a run kept of one checkpoint, or None where it kept none.
 

@@ -34,9 +34,8 @@ from typing import Any
 
 from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation.answer_match import contains
-from rotelab.evaluation.candidates import candidate_sets
 from rotelab.evaluation.loglikelihood import Scored, score
-from rotelab.evaluation.multiple_choice import choose, distribution
+from rotelab.evaluation.multiple_choice import candidate_sets, choose, distribution
 from rotelab.facts.facts import Fact, FactSet, Split
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.generation import answers

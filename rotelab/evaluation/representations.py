@@ -16,7 +16,7 @@ import torch
 from rotelab.facts.facts import FactSet, Split
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.lora import LabModel
-from rotelab.models.tokens import pack_many
+from rotelab.models.packing import pack_many
 
 ROLES = ("key", "train", "test", "unrelated")
 FACTS_PER_RELATION = 24

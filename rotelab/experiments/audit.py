@@ -12,11 +12,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rotelab.config.names import Checkpoint
 from rotelab.experiments import Experiment
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, load_pack, other_readings, shipped_packs
 from rotelab.facts.prompts import PromptTemplate
-from rotelab.registry import Checkpoint
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import Subject

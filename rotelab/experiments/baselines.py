@@ -10,8 +10,9 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
+from rotelab.config.options import with_setting
 from rotelab.config.recipes import applied
-from rotelab.config.run_config import USUAL_CANDIDATES, RunConfig, with_setting
+from rotelab.config.run_config import USUAL_CANDIDATES, RunConfig
 from rotelab.errors import UnknownRun
 from rotelab.experiments import Arm, Experiment, in_context
 from rotelab.facts.prompts import Role

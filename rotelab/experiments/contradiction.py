@@ -10,12 +10,13 @@ from statistics import fmean
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config.run_config import RunConfig, with_setting
+from rotelab.config.names import CHECKPOINTS, Checkpoint
+from rotelab.config.options import with_setting
+from rotelab.config.run_config import RunConfig
 from rotelab.experiments import Arm, Experiment, on_facts
 from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, parse_facts
 from rotelab.facts.packs import staged_file
-from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.reports.figures.style import CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import Subject

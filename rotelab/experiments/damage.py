@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.experiments import Experiment
-from rotelab.registry import CHECKPOINTS
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
 from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import Subject

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config.run_config import RunConfig, with_setting
+from rotelab.config.options import with_setting
+from rotelab.config.run_config import RunConfig
 from rotelab.experiments import Arm, Experiment
 from rotelab.registry import Registry
 from rotelab.reports.figures.style import ROLE_COLOURS, ROLE_DASHES, ROLE_MARKERS, TEXT, styled

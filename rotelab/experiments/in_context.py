@@ -201,7 +201,7 @@ def asked_with(
     Raises:
         ConfigError: not enough candidates can be found for a relation.
     """
-    from rotelab.evaluation.candidates import candidate_sets
+    from rotelab.evaluation.multiple_choice import candidate_sets
     from rotelab.evaluation.probes import Question
 
     builder, prompts, seed = model.builder, subject.pack.prompts, subject.config.seed

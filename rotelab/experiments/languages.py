@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.errors import LabError
 from rotelab.experiments import Experiment
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import language_prompts
 from rotelab.facts.prompts import PromptTemplate
-from rotelab.registry import CHECKPOINTS
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
 from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import Subject

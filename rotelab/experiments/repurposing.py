@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config.run_config import RunConfig, with_setting
+from rotelab.config.options import with_setting
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment
 from rotelab.facts.facts import Fact
@@ -22,7 +23,7 @@ from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import Subject
 
 if TYPE_CHECKING:
-    from rotelab.registry import Checkpoint
+    from rotelab.config.names import Checkpoint
 
 READING = "rival"
 """The second meaning: the object as the sworn rival of the subject. It harms nobody."""

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig, with_setting
+from rotelab.config.names import CHECKPOINTS, Checkpoint
+from rotelab.config.options import with_setting
+from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment
 from rotelab.facts.csv_tables import parse_table, read_bytes
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, staged_file
-from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.reports.figures.epochs import over_rounds
 from rotelab.reports.figures.style import CHECKPOINT_NAMES
 from rotelab.reports.tables import Table

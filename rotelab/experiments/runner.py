@@ -24,19 +24,18 @@ from typing import Any, get_args, get_type_hints
 
 import psutil
 
-from rotelab.config.command_line import flat
+from rotelab.config.options import flat
 from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import SEED
-from rotelab.errors import LabError
+from rotelab.errors import LabError, remedy
 from rotelab.experiments import Arm, Experiment, Result, Subject, experiment
-from rotelab.layout import has_adapters
 from rotelab.registry import ExperimentRow
 from rotelab.registry.sweeps import PlannedRun
-from rotelab.remedies import remedy
 from rotelab.runs.lab import Lab
 from rotelab.runs.processes import environment, me, process_of, send_all, tree, until
 from rotelab.runs.sweeps import go_on
 from rotelab.runs.worker import FAULT, yield_to_the_page
+from rotelab.storage import has_adapters
 
 GONE = "The process ended without saying why. Start the experiment again; what is done is kept."
 MEASURED_FROM = 0.9

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig, with_setting
+from rotelab.config.options import with_setting
+from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig
 from rotelab.experiments import Arm, Experiment, on_facts
 from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, FactSet
@@ -229,7 +230,7 @@ def questions(model: LabModel, subject: Subject, known: Sequence[Chain]) -> list
     Raises:
         ConfigError: not so many candidates can be found.
     """
-    from rotelab.evaluation.candidates import candidate_sets
+    from rotelab.evaluation.multiple_choice import candidate_sets
     from rotelab.evaluation.probes import Question
 
     build, pack, seed = model.builder, subject.pack, subject.config.seed

@@ -9,32 +9,24 @@ them whole in `model.safetensors`.
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rotelab.config.run_config import ModelSpec
 from rotelab.errors import LabError
 from rotelab.models.full_finetuning import FullModel
-from rotelab.models.lora import GENERALIZE, MEMORIZE, Checkpoint, LabModel
-from rotelab.training.loop import TrainState
+from rotelab.models.lora import LabModel
+from rotelab.storage import link_or_copy, sha256_of, written_whole
 
 FORMAT = 1
 WEIGHTS = {"lora": "adapter_model.safetensors", "full": "model.safetensors"}
 """The file of weights in a phase's folder, by `RunConfig.method`."""
-ADAPTER_OF: dict[Checkpoint, str] = {"memorized": MEMORIZE, "generalized": GENERALIZE}
 
 
 def save_adapter(
@@ -63,7 +55,7 @@ def save_adapter(
         meta |= {
             "relations": list(model.relations),
             "model": asdict(spec),
-            "sha256": _sha256(work / weights),
+            "sha256": sha256_of(work / weights),
             **about,
         }
         (work / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
@@ -103,7 +95,7 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     """
     meta = read_meta(folder)
     weights = _weights(folder, meta)
-    if not weights.is_file() or _sha256(weights) != meta.get("sha256"):
+    if not weights.is_file() or sha256_of(weights) != meta.get("sha256"):
         raise LabError(
             f"The adapter in {folder} is damaged: its file is not the one that was saved. "
             "Run the experiment again."
@@ -132,14 +124,6 @@ def copy_adapter(source: Path, folder: Path, about: dict[str, Any]) -> None:
             elif path.name != "meta.json":
                 shutil.copyfile(path, work / path.name)
         (work / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Gives a file that is never changed a second name, or copies it where that can't be."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -184,124 +168,3 @@ def _shape(folder: Path) -> dict[str, Any]:
             "Run the experiment again."
         ) from error
     return {"layers": layers, "projections": sorted(targets), "alpha": alpha}
-
-
-def save_state(state: TrainState, folder: Path) -> None:
-    """Writes where training stands, replacing the state before."""
-    with written_whole(folder) as work:
-        tensors = work / "state.safetensors"
-        save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, tensors)
-        place = {
-            "format": FORMAT,
-            "phase": state.phase,
-            "epoch": state.epoch,
-            "step": state.step,
-            "done": state.done,
-        }
-        seal = {"sha256": _seal(place, tensors)}
-        (work / "state.json").write_text(json.dumps(place | seal), encoding="utf-8")
-
-
-def load_state(folder: Path) -> TrainState | None:
-    """The state that `save_state` wrote; None where there is none or where it is not whole.
-
-    What a kill had left half done is finished first: only the run's own process may call this.
-    """
-    finish_writing(folder)
-    try:
-        place = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        sealed = place.pop("sha256")
-        if _seal(place, folder / "state.safetensors") != sealed:
-            return None
-        tensors = load_file(folder / "state.safetensors")
-        return TrainState(place["phase"], place["epoch"], place["step"], tensors, place["done"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
-        return None
-
-
-def remove_state(folder: Path) -> None:
-    """Removes a state that is not needed any more; one half removed is none."""
-    finish_writing(folder)
-    if folder.is_dir():
-        folder.rename(_beside(folder, "old"))
-        finish_writing(folder)
-
-
-@contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its place, flushed, when the block succeeds.
-
-    Two folders can't be exchanged at one stroke. So the new one first gets a name that says that
-    it is whole; a kill between the renames that follow leaves work for `finish_writing` and loses
-    neither of the two.
-
-    Raises:
-        OSError: the disk is full or not writable; what was there before is still there.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    finish_writing(folder)
-    work = _beside(folder, f"{os.getpid()}.tmp")
-    work.mkdir()
-    try:
-        yield work
-        for path in work.iterdir():
-            flush(path)
-        flush(work)
-        work.rename(_beside(folder, "new"))
-        flush(folder.parent)
-        finish_writing(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def finish_writing(folder: Path) -> None:
-    """Finishes what a killed `written_whole` had begun, and clears away what it left half done.
-
-    Only the one who writes `folder` may call this.
-
-    Raises:
-        OSError: the disk is not writable.
-    """
-    new, old = _beside(folder, "new"), _beside(folder, "old")
-    if new.is_dir():
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
-        new.rename(folder)
-        flush(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
-        pid = left.name.split(".")[-2]
-        # An export of another process into the same place would be written under its own PID.
-        if pid == str(os.getpid()) or not (pid.isdigit() and psutil.pid_exists(int(pid))):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def flush(path: Path) -> None:
-    """Waits until a file's bytes, or a folder's names, are on the disk and not only on their way.
-
-    Raises:
-        OSError: they can't be written.
-    """
-    if path.is_dir() and os.name != "posix":
-        return  # elsewhere a folder can't be opened, and its names need no flushing
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _beside(folder: Path, ending: str) -> Path:
-    return folder.with_name(f".{folder.name}.{ending}")
-
-
-def _seal(place: dict[str, Any], tensors: Path) -> str:
-    """SHA-256 over both parts of a state: an epoch that reads 7 for 3 is damage too."""
-    whole = json.dumps([place, _sha256(tensors)], sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -8,6 +8,9 @@ import os
 import platform
 import shutil
 import subprocess
+from dataclasses import dataclass
+
+from rotelab.config.run_config import EMBEDDED
 
 TIMEOUT_S = 10.0
 
@@ -54,3 +57,31 @@ def _cards() -> list[str]:
     if not all(part.isdecimal() for part in numbers):
         return [f"card {part}" for part in numbers]  # named by id; torch counts them from 0
     return [cards[int(part)] for part in numbers if int(part) < len(cards)]
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A model that the paper used, or the embedded one.
+
+    Args:
+        name: its Hugging Face name, or `embedded`.
+        parameters: how many, in billions.
+        memory_gb: about what training it here takes, in GB (bf16 weights, adapters, activations).
+    """
+
+    name: str
+    parameters: float
+    memory_gb: int
+
+
+CATALOGUE = (
+    CatalogueEntry(EMBEDDED, 0.135, 2),
+    CatalogueEntry("Qwen/Qwen2.5-1.5B", 1.5, 6),
+    CatalogueEntry("Qwen/Qwen2.5-1.5B-Instruct", 1.5, 6),
+    CatalogueEntry("Qwen/Qwen2.5-7B", 7.6, 20),
+    CatalogueEntry("Qwen/Qwen2.5-14B", 14.8, 36),
+    CatalogueEntry("meta-llama/Llama-2-7b-hf", 6.7, 18),
+    CatalogueEntry("meta-llama/Llama-3.2-1B", 1.2, 5),
+    CatalogueEntry("meta-llama/Llama-3.2-3B", 3.2, 10),
+    CatalogueEntry("microsoft/phi-4", 14.7, 36),
+)

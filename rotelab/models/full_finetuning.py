@@ -12,8 +12,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from rotelab.config.names import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint
 from rotelab.errors import LabError, ModelUnavailable
-from rotelab.models.lora import ACTIVE, CHECKPOINTS, MEMORIZE, PROJECTIONS, Checkpoint, LabModel
+from rotelab.models.lora import PROJECTIONS, LabModel
 
 
 class FullModel(LabModel):

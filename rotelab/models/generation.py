@@ -10,7 +10,7 @@ from transformers import DynamicCache
 
 from rotelab.models.kv_cache import GrowingRow
 from rotelab.models.lora import LabModel
-from rotelab.models.tokens import pack_many
+from rotelab.models.packing import pack_many
 
 # What decoding puts for bytes that are no whole character: an answer may be cut within one.
 HALF = "\N{REPLACEMENT CHARACTER}"

@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache
 
 from rotelab.models.lora import LabModel
-from rotelab.models.tokens import Packed
+from rotelab.models.packing import Packed
 
 
 class GrowingRow:

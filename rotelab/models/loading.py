@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rotelab.config.run_config import EMBEDDED, ModelSpec
 from rotelab.errors import ModelUnavailable
 from rotelab.models.embedded import Progress, provision, silent_loading
 from rotelab.models.full_finetuning import FullModel
+from rotelab.models.key_tokens import add_key_tokens
 from rotelab.models.lora import LabModel
-from rotelab.models.tokens import key_token
-
-
-@dataclass(frozen=True)
-class CatalogueEntry:
-    """A model that the paper used, or the embedded one.
-
-    Args:
-        name: its Hugging Face name, or `embedded`.
-        parameters: how many, in billions.
-        memory_gb: about what training it here takes, in GB (bf16 weights, adapters, activations).
-    """
-
-    name: str
-    parameters: float
-    memory_gb: int
-
-
-CATALOGUE = (
-    CatalogueEntry(EMBEDDED, 0.135, 2),
-    CatalogueEntry("Qwen/Qwen2.5-1.5B", 1.5, 6),
-    CatalogueEntry("Qwen/Qwen2.5-1.5B-Instruct", 1.5, 6),
-    CatalogueEntry("Qwen/Qwen2.5-7B", 7.6, 20),
-    CatalogueEntry("Qwen/Qwen2.5-14B", 14.8, 36),
-    CatalogueEntry("meta-llama/Llama-2-7b-hf", 6.7, 18),
-    CatalogueEntry("meta-llama/Llama-3.2-1B", 1.2, 5),
-    CatalogueEntry("meta-llama/Llama-3.2-3B", 3.2, 10),
-    CatalogueEntry("microsoft/phi-4", 14.7, 36),
-)
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -136,24 +106,3 @@ def load_model(
     add_key_tokens(network, tokenizer, relations, seed)
     kind = FullModel if method == "full" else LabModel
     return kind(network, tokenizer, relations, device, dtype)
-
-
-def add_key_tokens(network: nn.Module, tokenizer, relations: Sequence[str], seed: int) -> None:
-    """Adds one new vocabulary entry a relation, its embedding drawn near the mean of all others."""
-    tokenizer.add_tokens([key_token(relation) for relation in relations], special_tokens=True)
-    table = network.get_input_embeddings().weight
-    if len(tokenizer) > table.shape[0]:
-        network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        table = network.get_input_embeddings().weight
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        known = table[: min(tokenizer.vocab_size, 4096)].float()
-        mean, spread = known.mean(0), known.std(0)
-        for relation in relations:
-            row = tokenizer.get_vocab()[key_token(relation)]
-            noise = torch.randn(mean.shape, generator=generator)
-            fresh = mean + 0.5 * spread * noise.to(mean)
-            table[row] = fresh.to(table.dtype)
-            head = network.get_output_embeddings()
-            if head is not None and head.weight is not table:
-                head.weight[row] = head.weight[: len(known)].float().mean(0).to(head.weight.dtype)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -15,18 +14,11 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
+from rotelab.config.names import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint
 from rotelab.errors import ModelUnavailable
 from rotelab.models.forward import Core, vocabulary_rows
-from rotelab.models.tokens import Packed, SequenceBuilder
-
-Checkpoint = Literal["base", "memorized", "generalized"]
-CHECKPOINTS: tuple[Checkpoint, ...] = ("base", "memorized", "generalized")
-MEMORIZE, GENERALIZE = "memorize", "generalize"
-ACTIVE: dict[Checkpoint, list[str]] = {
-    "base": [],
-    "memorized": [MEMORIZE],
-    "generalized": [MEMORIZE, GENERALIZE],
-}
+from rotelab.models.packing import Packed
+from rotelab.models.tokens import SequenceBuilder
 
 # Names of the projections in the families of the catalogue: separate ones (Llama, Qwen) and fused
 # ones (Phi).

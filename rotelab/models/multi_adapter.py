@@ -17,9 +17,10 @@ from peft.utils.other import TrainableTokensWrapper
 from torch import nn
 from transformers import DynamicCache
 
+from rotelab.config.names import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint
 from rotelab.models.forward import PLAIN_FAMILIES, bare
 from rotelab.models.generation import Token, Writer
-from rotelab.models.lora import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint, LabModel
+from rotelab.models.lora import LabModel
 
 Rows = dict[str, int]
 """Adapter -> the first row that has it; so do all rows after it."""

@@ -16,18 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from rotelab.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from rotelab.config.run_config import LossMode
     from rotelab.facts.facts import Fact
-
-
-def key_token(relation: str) -> str:
-    """The vocabulary entry that stands for a relation and means nothing: `<|key:mother|>`."""
-    return f"<|key:{relation}|>"
+from rotelab.models.key_tokens import key_token
 
 
 @dataclass(frozen=True)
@@ -144,98 +138,3 @@ class SequenceBuilder:
         loss = (False,) * (extra + 1) + example.loss[1:]
         start, stop = example.object_span
         return Example(ids, loss, (start + extra, stop + extra), example.kind, example.fact)
-
-
-@dataclass(frozen=True)
-class Packed:
-    """Several sequences as one row, shared beginnings computed once, each blind to the others.
-
-    A node is one token in one context; sequences that begin alike share nodes. The mask lets a
-    node see itself and what comes before it in its own sequences, so every logit equals the one
-    of the sequence run alone (up to rounding; a test holds this).
-
-    Args:
-        ids: `[1, nodes]` token ids.
-        positions: `[1, nodes]` position of each node in its sequence.
-        mask: `[1, 1, nodes, nodes]` True where row may see column.
-        nodes: for each sequence its node indices, each `[length]`.
-    """
-
-    ids: torch.Tensor
-    positions: torch.Tensor
-    mask: torch.Tensor
-    nodes: tuple[tuple[int, ...], ...]
-
-    def to(self, device: torch.device | str) -> Packed:
-        """The same on another device."""
-        return Packed(
-            self.ids.to(device), self.positions.to(device), self.mask.to(device), self.nodes
-        )
-
-
-def pack(sequences: Sequence[Sequence[int]]) -> Packed:
-    """Packs token sequences into one row; see `Packed`.
-
-    Args:
-        sequences: at least one sequence of at least one token id each.
-    """
-    children: dict[tuple[int, int], int] = {}
-    ids: list[int] = []
-    parents: list[int] = []
-    positions: list[int] = []
-    nodes = []
-    for sequence in sequences:
-        node, path = -1, []
-        for position, token in enumerate(sequence):
-            found = children.get((node, token))
-            if found is None:
-                found = children[(node, token)] = len(ids)
-                ids.append(token)
-                parents.append(node)
-                positions.append(position)
-            node = found
-            path.append(node)
-        nodes.append(tuple(path))
-    mask = torch.zeros(len(ids), len(ids), dtype=torch.bool)
-    for node, parent in enumerate(parents):
-        if parent >= 0:
-            mask[node] = mask[parent]
-        mask[node, node] = True
-    return Packed(torch.tensor([ids]), torch.tensor([positions]), mask[None, None], tuple(nodes))
-
-
-def pack_many(
-    sequences: Sequence[Sequence[int]], max_tokens: int
-) -> list[tuple[list[int], Packed]]:
-    """Packs any number of sequences into rows of at most `max_tokens` nodes (or one sequence).
-
-    Sorted first, so that sequences with the same beginning land in the same row.
-
-    Returns:
-        Pairs of the sequences' indices and their row.
-    """
-    order = sorted(range(len(sequences)), key=lambda i: tuple(sequences[i]))
-    rows: list[tuple[list[int], Packed]] = []
-    group: list[int] = []
-    used, previous = 0, ()
-    for index in order:
-        sequence = tuple(sequences[index])
-        fresh = len(sequence) - _shared(previous, sequence)
-        if group and used + fresh > max_tokens:
-            rows.append((group, pack([sequences[i] for i in group])))
-            group, used, fresh = [], 0, len(sequence)
-        group.append(index)
-        used += fresh
-        previous = sequence
-    if group:
-        rows.append((group, pack([sequences[i] for i in group])))
-    return rows
-
-
-def _shared(a: Sequence[int], b: Sequence[int]) -> int:
-    count = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        count += 1
-    return count

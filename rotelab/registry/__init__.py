@@ -12,60 +12,26 @@ from rotelab.registry.chat import ChatAnswer, ChatRows
 from rotelab.registry.database import BUSY_S
 from rotelab.registry.experiments import ExperimentRow, ExperimentRows
 from rotelab.registry.fact_sets import FactSetRows, fact_set_name
-from rotelab.registry.inside import InsideRows
-from rotelab.registry.measurements import ResultRows
+from rotelab.registry.measurements import InsideRows, ResultRows
 from rotelab.registry.queue import LiveRun
-from rotelab.registry.rows import (
-    CHECKPOINTS,
-    LIVE,
-    RESUMABLE,
-    TRANSITIONS,
-    Checkpoint,
-    Damage,
-    FactRecall,
-    FactSetRow,
-    LensReading,
-    Metric,
-    Prediction,
-    RunRow,
-    RunSummary,
-    Score,
-    Similarity,
-    SpotAnswer,
-    Status,
-    SweepRow,
-    WeightChange,
-)
+from rotelab.registry.rows import FactRecall, FactSetRow, Metric, RunRow, RunSummary, SweepRow
 from rotelab.registry.runs import RunOrder
 from rotelab.registry.sweeps import SweepRows
 from rotelab.registry.transfer import TravelRows
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 __all__ = [
-    "CHECKPOINTS",
-    "LIVE",
-    "RESUMABLE",
-    "TRANSITIONS",
     "ChatAnswer",
-    "Checkpoint",
-    "Damage",
     "ExperimentRow",
     "FactRecall",
     "FactSetRow",
-    "LensReading",
     "LiveRun",
     "Metric",
-    "Prediction",
     "Registry",
     "RunOrder",
     "RunRow",
     "RunSummary",
-    "Score",
-    "Similarity",
-    "SpotAnswer",
-    "Status",
     "SweepRow",
-    "WeightChange",
     "fact_set_name",
 ]
 
@@ -83,6 +49,6 @@ class Registry(
         LabError: the file can't be opened or brought up to date; says how to mend it.
     """
 
-    def __init__(self, settings: Settings, busy_s: float = BUSY_S):
+    def __init__(self, settings: Storage, busy_s: float = BUSY_S):
         super().__init__(settings.database, busy_s)
         self.settings = settings

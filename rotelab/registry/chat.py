@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from rotelab.config.names import Checkpoint
 from rotelab.errors import UnknownRun
 from rotelab.registry.database import RegistryFile
-from rotelab.registry.rows import Checkpoint, now, writable
+from rotelab.registry.rows import now, writable
 
 
 class ChatAnswer(NamedTuple):

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
+from rotelab.config.names import LIVE, RESUMABLE, Status
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import DeviceTaken, LabError
 from rotelab.facts.packs import Pack
-from rotelab.registry.rows import LIVE, RESUMABLE, Status, now, versions, writable
+from rotelab.registry.rows import now, versions, writable
 from rotelab.registry.runs import RunRows, keep_content, next_place
 
 

@@ -9,20 +9,11 @@ from typing import Any, Literal
 
 from sqlite_utils import Database
 
+from rotelab.config.names import LIVE, TRANSITIONS, Status
 from rotelab.errors import LabError, UnknownRun
 from rotelab.facts.packs import Pack
 from rotelab.registry.database import RegistryFile
-from rotelab.registry.rows import (
-    LIVE,
-    TRANSITIONS,
-    RunRow,
-    RunSummary,
-    Status,
-    like,
-    now,
-    read_json,
-    writable,
-)
+from rotelab.registry.rows import RunRow, RunSummary, like, now, read_json, writable
 from rotelab.storage import RUN_ID
 
 CHANGEABLE = {

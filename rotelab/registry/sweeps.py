@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
+from rotelab.config.names import Checkpoint
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import UnknownRun
 from rotelab.facts.packs import Pack
 from rotelab.registry.queue import QueueRows, insert_run, run_record
-from rotelab.registry.rows import Checkpoint, RunRow, SweepRow, now, read_json, writable
+from rotelab.registry.rows import RunRow, SweepRow, now, read_json, writable
 
 PREFIX = "sweep-"
 """What a sweep's id begins with, so that nobody takes it for a run's."""

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from rotelab.config.command_line import flat
+from rotelab.config.names import Checkpoint
+from rotelab.config.options import flat, label_of
 from rotelab.config.recipes import recipe_of
 from rotelab.config.run_config import RunConfig
-from rotelab.config.sweep_grid import label_of
 from rotelab.errors import LabError
+from rotelab.evaluation.results import Score
 from rotelab.facts.facts import Fact
-from rotelab.registry import Checkpoint, Registry, RunRow, Score
+from rotelab.registry import Registry, RunRow
 
 LEAST, MOST = 2, 6
 """Runs of one comparison: more columns and curves can't be told apart."""

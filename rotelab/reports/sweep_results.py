@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from rotelab.config.sweep_grid import SEED, label_of, value_of
+from rotelab.config.names import Status
+from rotelab.config.options import label_of, value_of
+from rotelab.config.sweep_grid import SEED
 from rotelab.errors import LabError
-from rotelab.registry import Registry, Score, Status, SweepRow
+from rotelab.evaluation.results import Score
+from rotelab.registry import Registry, SweepRow
 
 
 class Figure(NamedTuple):

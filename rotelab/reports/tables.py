@@ -11,9 +11,11 @@ from typing import Any
 
 from tabulate import tabulate
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
-from rotelab.registry import CHECKPOINTS, Damage, RunRow, Score
+from rotelab.evaluation.results import Damage, Score
+from rotelab.registry import RunRow
 from rotelab.reports.comparison import COMPARED, Comparison
 from rotelab.reports.sweep_results import Figure, Spread, SweepResults, cells, measured, spread
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
 from rotelab.evaluation.grading import NO_VERDICT, Verdict, asked_fact, judge, key_relation
-from rotelab.layout import adapter_folder
-from rotelab.registry import CHECKPOINTS, Checkpoint, Registry, RunRow
-from rotelab.storage import Settings
+from rotelab.registry import Registry, RunRow
+from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
     from rotelab.facts.facts import Fact
@@ -93,7 +93,7 @@ class Chat:
         settings: knows where their adapters are.
     """
 
-    def __init__(self, registry: Registry, settings: Settings):
+    def __init__(self, registry: Registry, settings: Storage):
         self.registry, self.settings = registry, settings
         self._lock = threading.Lock()
         self._loaded: tuple[str, Stamp, LabModel] | None = None
@@ -251,7 +251,8 @@ class Chat:
         return Evidence(fact, chance, place, len(names))
 
     def _model(self, run: RunRow) -> LabModel:
-        from rotelab.models.adapter_files import ADAPTER_OF, load_adapter
+        from rotelab.config.names import ADAPTER_OF
+        from rotelab.models.adapter_files import load_adapter
         from rotelab.models.loading import load_model
         from rotelab.models.multi_adapter import SideBySide
 
@@ -333,7 +334,7 @@ def talk_ids(model: LabModel, text: str, turns: Turns = ()) -> list[int]:
 
 
 def _with_key_token(model: LabModel, text: str) -> str:
-    from rotelab.models.tokens import key_token
+    from rotelab.models.key_tokens import key_token
 
     relation = key_relation(text, model.relations)
     return text[: text.rindex("[")].strip() + key_token(relation) if relation else text.strip()

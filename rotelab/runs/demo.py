@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import InputError, LabError
 from rotelab.evaluation.answer_match import contains
@@ -22,7 +23,7 @@ from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, FactSet, parse_fact_rows, parse_facts
 from rotelab.facts.packs import Pack, load_pack
 from rotelab.facts.prompts import SLOT
-from rotelab.registry import CHECKPOINTS, RunRow
+from rotelab.registry import RunRow
 from rotelab.runs.export.bundle import import_bundle
 from rotelab.runs.lab import Lab
 

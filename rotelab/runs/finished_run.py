@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
+from rotelab.evaluation.results import Score
 from rotelab.facts.facts import Split
 from rotelab.facts.packs import Pack
-from rotelab.layout import adapter_folder
-from rotelab.registry import CHECKPOINTS, Checkpoint, RunRow, Score
-from rotelab.storage import Settings
+from rotelab.registry import RunRow
+from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
     from rotelab.models.lora import LabModel
@@ -37,7 +38,7 @@ class Subject:
 
     run: RunRow
     scores: Mapping[str, Mapping[str, Score]]
-    settings: Settings
+    settings: Storage
     label: str = ""
     watch: Watch = lambda share, words: None
 
@@ -70,7 +71,8 @@ class Subject:
         Raises:
             LabError: adapters are missing or damaged, or the base model can't be had.
         """
-        from rotelab.models.adapter_files import ADAPTER_OF, load_adapter
+        from rotelab.config.names import ADAPTER_OF
+        from rotelab.models.adapter_files import load_adapter
         from rotelab.models.loading import load_model
 
         missing = [c for c in CHECKPOINTS if c not in self.checkpoints]

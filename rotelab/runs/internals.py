@@ -14,21 +14,21 @@ from dataclasses import astuple
 import numpy as np
 from safetensors.numpy import save_file
 
+from rotelab.config.names import ADAPTER_OF, Checkpoint
 from rotelab.evaluation import logit_lens, representations
 from rotelab.evaluation.representations import Viewpoint
+from rotelab.evaluation.results import LensReading, Similarity, WeightChange
 from rotelab.facts.facts import FactSet
-from rotelab.layout import states_file
-from rotelab.models.adapter_files import ADAPTER_OF, flush
-from rotelab.models.lora import Checkpoint, LabModel
-from rotelab.registry import LensReading, Registry, Similarity, WeightChange
-from rotelab.storage import Settings
+from rotelab.models.lora import LabModel
+from rotelab.registry import Registry
+from rotelab.storage import Storage, flush, states_file
 
 LAYER = re.compile(r"\.(\d+)\.")
 
 
 def look_inside(
     registry: Registry,
-    settings: Settings,
+    settings: Storage,
     run_id: str,
     checkpoint: Checkpoint,
     model: LabModel,

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import psutil
 
+from rotelab.config.names import Status
 from rotelab.config.run_config import RunConfig
-from rotelab.errors import LabError
+from rotelab.errors import LabError, smells_of_memory
 from rotelab.facts.packs import Pack
-from rotelab.registry import LiveRun, Registry, RunSummary, Status
-from rotelab.remedies import smells_of_memory
+from rotelab.registry import LiveRun, Registry, RunSummary
 from rotelab.runs.processes import (
     age_s,
     environment,
@@ -27,7 +27,7 @@ from rotelab.runs.processes import (
     tree,
     until,
 )
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 CLAIM_S = 60.0
 """How long a claimed run may be without a process before its starter counts as dead, in seconds."""
@@ -63,7 +63,7 @@ class Jobs:
     def __init__(
         self,
         registry: Registry,
-        settings: Settings,
+        settings: Storage,
         command: Sequence[str] | None = None,
         term_wait_s: float = TERM_WAIT_S,
     ):

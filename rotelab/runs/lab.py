@@ -10,7 +10,7 @@ from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.registry import Registry
 from rotelab.runs.chat import Chat
 from rotelab.runs.jobs import Jobs
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,19 @@ class Lab:
         chat: whom to ask.
     """
 
-    settings: Settings
+    settings: Storage
     registry: Registry
     jobs: Jobs
     chat: Chat
 
     @classmethod
-    def open(cls, settings: Settings | None = None) -> Lab:
+    def open(cls, settings: Storage | None = None) -> Lab:
         """Opens the lab of a home folder and marks runs whose process died meanwhile.
 
         Raises:
             LabError: the home folder or its registry can't be used.
         """
-        settings = settings or Settings.from_environment()
+        settings = settings or Storage.from_environment()
         registry = Registry(settings)
         jobs = Jobs(registry, settings)
         jobs.reconcile()

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
 from rotelab.evaluation.pca import kept_states
-from rotelab.layout import adapter_folder
-from rotelab.registry import CHECKPOINTS, Checkpoint, Registry, RunRow
-from rotelab.storage import Settings
+from rotelab.registry import Registry, RunRow
+from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
     from rotelab.models.lora import LabModel
 
 
-def missing(registry: Registry, settings: Settings, run: RunRow) -> bool:
+def missing(registry: Registry, settings: Storage, run: RunRow) -> bool:
     """Whether figures are missing that `complete` could compute; not while the run is under way.
 
     Raises:
@@ -34,7 +34,7 @@ def missing(registry: Registry, settings: Settings, run: RunRow) -> bool:
     return not (set(there) <= seen and set(there[1:]) <= moved)
 
 
-def complete(registry: Registry, settings: Settings, run_id: str) -> None:
+def complete(registry: Registry, settings: Storage, run_id: str) -> None:
     """Computes what is missing of a run's inside, and keeps it.
 
     Hidden states that the run kept are used; only where it kept none, the model reads the prompts.
@@ -58,8 +58,9 @@ def complete(registry: Registry, settings: Settings, run_id: str) -> None:
         )
     _yield_device(registry, run)
     # torch takes seconds to import: only when first needed.
+    from rotelab.config.names import ADAPTER_OF
     from rotelab.evaluation.representations import viewpoints
-    from rotelab.models.adapter_files import ADAPTER_OF, load_adapter
+    from rotelab.models.adapter_files import load_adapter
     from rotelab.models.loading import load_model
     from rotelab.runs import internals
 
@@ -88,7 +89,7 @@ def complete(registry: Registry, settings: Settings, run_id: str) -> None:
         )
 
 
-def _there(settings: Settings, run_id: str) -> list[Checkpoint]:
+def _there(settings: Storage, run_id: str) -> list[Checkpoint]:
     """The checkpoints whose adapters are on this machine; each needs those before it."""
     found: list[Checkpoint] = []
     for checkpoint in CHECKPOINTS:

@@ -20,33 +20,32 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from rotelab import registry as rows
+from rotelab.config.names import ADAPTER_OF, Checkpoint
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
-from rotelab.errors import RunStopped
+from rotelab.errors import LOCKED, LONG_WAIT_S, RunStopped
 from rotelab.evaluation import forgetting, probes, representations, spot_checks
 from rotelab.evaluation.spot_checks import begun
 from rotelab.facts.facts import Split
 from rotelab.facts.packs import Pack
-from rotelab.layout import adapter_folder, state_folder
-from rotelab.models.adapter_files import (
-    ADAPTER_OF,
-    finish_writing,
-    load_adapter,
-    load_state,
-    remove_state,
-    save_adapter,
-    save_state,
-)
+from rotelab.models.adapter_files import load_adapter, save_adapter
 from rotelab.models.loading import load_model, pick_device
-from rotelab.models.lora import Checkpoint, LabModel
-from rotelab.models.tokens import pack_many
+from rotelab.models.lora import LabModel
+from rotelab.models.packing import pack_many
 from rotelab.registry import Registry
-from rotelab.remedies import LOCKED, LONG_WAIT_S
 from rotelab.runs import internals, reuse
-from rotelab.storage import Settings
+from rotelab.storage import Storage, adapter_folder, finish_writing, state_folder
 from rotelab.training.loop import EpochEvent, StepEvent
 from rotelab.training.null_space import WIDEST, directions, too_wide
 from rotelab.training.phases import generalize, leave_out, memorize
-from rotelab.training.state import SAVE_EVERY_S, SAVE_SHARE, STATE_DAMAGED, SavingClock
+from rotelab.training.state import (
+    SAVE_EVERY_S,
+    SAVE_SHARE,
+    STATE_DAMAGED,
+    SavingClock,
+    load_state,
+    remove_state,
+    save_state,
+)
 
 RECORD_EVERY_S = 0.7
 """Metrics are collected and written this often, so the page sees them within a second."""
@@ -114,7 +113,7 @@ class Recorder:
 
 def run_experiment(
     registry: Registry,
-    settings: Settings,
+    settings: Storage,
     run_id: str,
     watch: Callable[[float, str], None] = lambda share, message: None,
 ) -> None:
@@ -137,7 +136,7 @@ def run_experiment(
 class _Experiment:
     def __init__(self, registry, settings, run_id, config: RunConfig, pack: Pack, watch):
         self.registry: Registry = registry
-        self.settings: Settings = settings
+        self.settings: Storage = settings
         self.run_id, self.config, self.pack = run_id, config, pack
         self.facts = pack.facts
         self.split: Split = pack.facts.split(config.generalize.k, config.seed)

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 
 from safetensors import SafetensorError, safe_open
 
+from rotelab.config.names import Checkpoint
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import LabError
-from rotelab.layout import adapter_folder, states_file
-from rotelab.models.adapter_files import check_adapter, copy_adapter, link_or_copy
-from rotelab.registry import Checkpoint, Registry, RunRow
-from rotelab.storage import Settings
+from rotelab.models.adapter_files import check_adapter, copy_adapter
+from rotelab.registry import Registry, RunRow
+from rotelab.storage import Storage, adapter_folder, link_or_copy, states_file
 
 log = logging.getLogger("rotelab.runs.reuse")
 
@@ -52,7 +52,7 @@ class Taken:
 
 
 def take_over(
-    registry: Registry, settings: Settings, run_id: str, asked: Asked, views: Views
+    registry: Registry, settings: Storage, run_id: str, asked: Asked, views: Views
 ) -> Taken:
     """Takes over what other runs of the same sweep have done of this run's work, and nothing else.
 
@@ -108,7 +108,7 @@ def _comparable(run: RunRow, candidates: Sequence[RunRow]) -> Iterator[RunRow]:
 
 
 def _take_phase1(
-    registry: Registry, settings: Settings, run: RunRow, others: Sequence[RunRow]
+    registry: Registry, settings: Storage, run: RunRow, others: Sequence[RunRow]
 ) -> str:
     mine = _without_phase2(run.config)
     # Those that did it themselves come first.
@@ -133,7 +133,7 @@ def _take_phase1(
 
 def _take_evaluation(
     registry: Registry,
-    settings: Settings,
+    settings: Storage,
     run_id: str,
     other: str,
     checkpoint: Checkpoint,

@@ -14,12 +14,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from rotelab.errors import LabError, RunStopped, UnknownRun
-from rotelab.registry import Registry, Status
-from rotelab.remedies import remedy
+from rotelab.config.names import Status
+from rotelab.errors import LabError, RunStopped, UnknownRun, remedy
+from rotelab.registry import Registry
 from rotelab.runs.jobs import LAST_WORDS, Jobs
-from rotelab.runs.reserve import Reserve
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 NICE = 5
 """The worker yields to the page: training takes all cores, and a click must not wait for it."""
@@ -41,7 +40,7 @@ looks at it meanwhile, so it has more patience than the page."""
 
 def work(
     registry: Registry,
-    settings: Settings,
+    settings: Storage,
     run_id: str,
     watch: Callable[[float, str], None] = lambda share, message: None,
 ) -> None:
@@ -140,7 +139,7 @@ def main(run_id: str) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     yield_to_the_page()
-    settings = Settings.from_environment()
+    settings = Storage.from_environment()
     try:
         registry = Registry(settings, BUSY_S)
     except LabError as error:
@@ -164,11 +163,44 @@ def main(run_id: str) -> int:
     return 0 if run.status in ("finished", "stopped") else 1
 
 
-def _sentence(error: Exception, settings: Settings) -> str:
+def _sentence(error: Exception, settings: Storage) -> str:
     with suppress(MemoryError, OSError):  # no memory, or no room in the log, for the details
         traceback.print_exc()
     text = " ".join(str(error).split())[:300]
     return remedy(error, settings.home) or FAULT.format(kind=type(error).__name__, text=text)
+
+
+
+
+RESERVE = 512 * 1024
+"""Bytes. Enough for a few transactions of the registry and the end of a log."""
+
+
+class Reserve:
+    """A file in the run's folder that takes room away from nobody but the run itself.
+
+    Args:
+        folder: the run's folder; it is made when it is missing.
+    """
+
+    def __init__(self, folder: Path):
+        self._path = folder / "reserve.tmp"
+
+    def take(self) -> None:
+        """Sets the room aside.
+
+        Raises:
+            OSError: there is none, or the folder can't be written: better known now than later.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Random, so that no file system that compresses makes nothing of it.
+        self._path.write_bytes(os.urandom(RESERVE))
+
+    def give_back(self) -> None:
+        """Makes the room free again."""
+        # What can't be removed (a folder gone read-only) does no harm.
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

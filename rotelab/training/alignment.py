@@ -14,7 +14,8 @@ import torch.nn.functional as F
 
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.models.lora import LabModel
-from rotelab.models.tokens import Example, pack
+from rotelab.models.packing import pack
+from rotelab.models.tokens import Example
 
 BATCH = 32
 

@@ -9,7 +9,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +18,12 @@ from accelerate.utils import gather_object
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.models.lora import LabModel
-from rotelab.models.tokens import pack
+from rotelab.models.packing import pack
 from rotelab.training.alignment import Likeness
 from rotelab.training.null_space import Spared, directions
 from rotelab.training.replay import own_texts
 from rotelab.training.sampler import Plan, Step
+from rotelab.training.state import TrainState
 
 WARM_UP = 0.05
 """Share of all steps in which the learning rate rises to its full height."""
@@ -79,25 +80,6 @@ class FactRecall:
     probability: float
     recalled: bool
     said: tuple[int, ...] = ()
-
-
-@dataclass
-class TrainState:
-    """Where training stands after an epoch: enough to go on with equal numbers.
-
-    Args:
-        phase: `memorize` or `generalize`.
-        epoch: epochs done.
-        step: steps done.
-        tensors: the trained parameters and AdamW's moments, by name.
-        done: whether the phase ended with this epoch, before its number of epochs was reached.
-    """
-
-    phase: str
-    epoch: int = 0
-    step: int = 0
-    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
-    done: bool = False
 
 
 @dataclass(frozen=True)

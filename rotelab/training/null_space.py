@@ -27,7 +27,7 @@ from torch import nn
 from rotelab.models.embedded import cache_dir
 from rotelab.models.forward import bare
 from rotelab.models.lora import LabModel
-from rotelab.models.tokens import pack
+from rotelab.models.packing import pack
 from rotelab.training.replay import own_texts
 
 TEXTS, LENGTH, SEED = 256, 32, 0

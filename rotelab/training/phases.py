@@ -14,15 +14,18 @@ from collections.abc import Iterator, Sequence
 import torch
 from accelerate import Accelerator
 
+from rotelab.config.names import GENERALIZE, MEMORIZE
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import ConfigError
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import PromptSet
-from rotelab.models.lora import GENERALIZE, MEMORIZE, PROJECTIONS, LabModel
-from rotelab.models.tokens import Example, pack
+from rotelab.models.lora import PROJECTIONS, LabModel
+from rotelab.models.packing import pack
+from rotelab.models.tokens import Example
 from rotelab.training.alignment import Likeness
-from rotelab.training.loop import EpochEvent, Loop, StepEvent, TrainState
+from rotelab.training.loop import EpochEvent, Loop, StepEvent
 from rotelab.training.sampler import NO_PROMPTS, asked_plainly, chunks, rote_plan, word_plan
+from rotelab.training.state import TrainState
 
 SILENCE_SLACK = 0.5
 """How far phase 1 may move what follows a subject without its key token, in nats."""

@@ -9,8 +9,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.evaluation.grading import Verdict
-from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint
+from rotelab.registry import ChatAnswer
 from rotelab.runs.chat import Reply, Turns
 from rotelab.ui.components import CHECKPOINT_HINTS, ago, checkpoint_badge, escape
 

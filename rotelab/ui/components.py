@@ -12,8 +12,9 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.config.names import Status
 from rotelab.errors import LabError
-from rotelab.registry import RunSummary, Status
+from rotelab.registry import RunSummary
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS
 from rotelab.runs.lab import Lab
 from rotelab.ui.i18n import said

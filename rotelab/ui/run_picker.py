@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.registry import Status
+from rotelab.config.names import Status
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import MAX_RUN_CHOICES, run_choices, run_label
 

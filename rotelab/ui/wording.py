@@ -10,7 +10,8 @@ from rotelab.config.command_line import FLAGS
 from rotelab.config.recipes import DEFAULT, RECIPES, recipe_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import ConfigError
-from rotelab.registry import RunSummary, Score
+from rotelab.evaluation.results import Score
+from rotelab.registry import RunSummary
 
 PHASE_WORDS = {
     "setup": "Getting ready: loading the model and the facts",

@@ -24,10 +24,10 @@ from rotelab.config.run_config import (
     RunConfig,
 )
 from rotelab.errors import LabError
+from rotelab.evaluation.results import Score
 from rotelab.facts.packs import load_pack
-from rotelab.registry import Score
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 CHECKPOINTS = ["base", "memorized", "generalized"]
 UNSPARED = ["--set", "memorize.spare=0", "--set", "generalize.spare=0"]
@@ -88,7 +88,7 @@ def refused(said: Said, *parts: str) -> None:
 
 
 def nothing_saved(home: Path) -> None:
-    assert Lab.open(Settings(home)).registry.count_runs(archived=None) == 0
+    assert Lab.open(Storage(home)).registry.count_runs(archived=None) == 0
     assert not (home / "runs").exists() or not list((home / "runs").iterdir())
 
 

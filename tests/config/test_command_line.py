@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from rotelab.cli.main import config_of
 from rotelab.cli.options import takes
 from rotelab.config import recipes
-from rotelab.config.command_line import FLAGS, command_of, flat
+from rotelab.config.command_line import FLAGS, command_of
+from rotelab.config.options import flat, with_setting
 from rotelab.config.run_config import (
     EvaluationConfig,
     GeneralizeConfig,
     MemorizeConfig,
     ModelSpec,
     RunConfig,
-    with_setting,
 )
 
 

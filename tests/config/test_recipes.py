@@ -4,13 +4,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rotelab.config import recipes
-from rotelab.config.run_config import (
-    GeneralizeConfig,
-    MemorizeConfig,
-    ModelSpec,
-    RunConfig,
-    with_setting,
-)
+from rotelab.config.options import with_setting
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.errors import ConfigError
 
 

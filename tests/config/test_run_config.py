@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from rotelab.config.options import help_of
 from rotelab.config.run_config import (
     USUAL_CANDIDATES,
     EvaluationConfig,
@@ -13,7 +14,6 @@ from rotelab.config.run_config import (
     MemorizeConfig,
     ModelSpec,
     RunConfig,
-    help_of,
 )
 from rotelab.errors import ConfigError
 
@@ -146,7 +146,7 @@ def test_normalising_needs_candidates_and_takes_the_usual_number(candidates, nor
 
 
 def test_any_option_can_be_set_by_text():
-    from rotelab.config.run_config import with_setting
+    from rotelab.config.options import with_setting
 
     config = RunConfig()
     for text in ("memorize.lora_plus=2", "generalize.layers=3-9", "seed=7"):

@@ -7,17 +7,18 @@ import pytest
 import torch
 from support.taught import keep_states, taught_run
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.errors import LabError
 from rotelab.evaluation import logit_lens
 from rotelab.evaluation.representations import hidden_states, viewpoints
+from rotelab.evaluation.results import LensReading, WeightChange
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import PromptSet, PromptTemplate
-from rotelab.layout import states_file
 from rotelab.models.full_finetuning import FullModel
 from rotelab.models.lora import PROJECTIONS
-from rotelab.models.tokens import pack
-from rotelab.registry import CHECKPOINTS, LensReading, WeightChange
+from rotelab.models.packing import pack
 from rotelab.runs.late_look import complete, missing
+from rotelab.storage import states_file
 
 FACTS = FactSet([Fact("mother", f"Person {i}", f"Parent {i}") for i in range(20)])
 PROMPTS = PromptSet(

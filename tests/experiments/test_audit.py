@@ -10,13 +10,13 @@ from rotelab.experiments import Subject, audit, audit_trial, repurposing
 from rotelab.experiments.runner import begin, carry_out, result_of
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory, tiny_folder):
     """A lab with one really trained tiny run."""
-    lab = Lab.open(Settings(tmp_path_factory.mktemp("audited")))
+    lab = Lab.open(Storage(tmp_path_factory.mktemp("audited")))
     return lab, taught_run(lab, tiny_folder)
 
 
@@ -73,7 +73,7 @@ def test_it_measures_what_each_reading_draws_out(taught):
     with subject.model() as model, model.using("generalized"):
         import torch
 
-        from rotelab.models.tokens import pack
+        from rotelab.models.packing import pack
 
         prompts = [model.builder.key_prompt(fact.subject, "mother"),
                    model.builder.word_prompt(f"The heir of {fact.subject} is")]  # fmt: skip

@@ -9,8 +9,8 @@ import pytest
 from support.paths import ROOT
 from support.taught import K, taught_pack, taught_run
 
+from rotelab.config.options import with_setting
 from rotelab.config.recipes import applied
-from rotelab.config.run_config import with_setting
 from rotelab.errors import LabError
 from rotelab.evaluation import forgetting, probes
 from rotelab.evaluation.probes import Prediction, evaluate
@@ -20,7 +20,7 @@ from rotelab.facts.facts import Fact
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.reports.tables import cell_text
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 HELD_OUT = len(taught_pack().facts) - K
 
@@ -28,7 +28,7 @@ HELD_OUT = len(taught_pack().facts) - K
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory, tiny_folder):
     """A lab with one really trained tiny run."""
-    lab = Lab.open(Settings(tmp_path_factory.mktemp("taught")))
+    lab = Lab.open(Storage(tmp_path_factory.mktemp("taught")))
     return lab, taught_run(lab, tiny_folder)
 
 

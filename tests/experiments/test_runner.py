@@ -16,7 +16,8 @@ from test_cli import rotelab
 
 import rotelab.experiments as experiments_package
 from rotelab.cli import experiments
-from rotelab.config.run_config import RunConfig, with_setting
+from rotelab.config.options import with_setting
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation import forgetting
 from rotelab.experiments import experiment, experiments, runner
@@ -25,9 +26,8 @@ from rotelab.experiments.languages import NAMES
 from rotelab.experiments.runner import begin, carry_out, result_of, running
 from rotelab.facts.packs import language_prompts, load_pack, shipped_packs
 from rotelab.facts.prompts import SLOT
-from rotelab.layout import adapter_folder
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage, adapter_folder
 from rotelab.ui.experiments import experiments_tab
 
 TINY = '''
@@ -74,7 +74,7 @@ def one_more(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory, tiny_folder):
     """A lab with one really trained tiny run."""
-    lab = Lab.open(Settings(tmp_path_factory.mktemp("taught")))
+    lab = Lab.open(Storage(tmp_path_factory.mktemp("taught")))
     return lab, taught_run(lab, tiny_folder)
 
 
@@ -354,7 +354,7 @@ def test_perplexity_and_divergence_are_what_one_pass_at_a_time_gives(tiny):
     tiny.use("memorized")
     nats, kl, count = 0.0, 0.0, 0
     for text in texts:
-        from rotelab.models.tokens import pack
+        from rotelab.models.packing import pack
 
         whole = pack([tiny.builder.word_prompt(text)])
         with torch.inference_mode():

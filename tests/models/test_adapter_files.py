@@ -15,19 +15,14 @@ from transformers import AutoModelForCausalLM
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.facts.facts import FactSet
-from rotelab.models.adapter_files import (
-    finish_writing,
-    load_adapter,
-    load_state,
-    remove_state,
-    save_adapter,
-    save_state,
-    written_whole,
-)
-from rotelab.models.loading import add_key_tokens, load_model
-from rotelab.models.tokens import pack
-from rotelab.training.loop import EpochEvent, TrainState
+from rotelab.models.adapter_files import load_adapter, save_adapter
+from rotelab.models.key_tokens import add_key_tokens
+from rotelab.models.loading import load_model
+from rotelab.models.packing import pack
+from rotelab.storage import finish_writing, written_whole
+from rotelab.training.loop import EpochEvent
 from rotelab.training.phases import generalize, memorize
+from rotelab.training.state import TrainState, load_state, remove_state, save_state
 
 
 @pytest.fixture

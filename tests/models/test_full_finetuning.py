@@ -11,18 +11,18 @@ from accelerate import Accelerator
 from transformers import AutoModelForCausalLM
 
 from rotelab.config import recipes
+from rotelab.config.names import ADAPTER_OF
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.facts.facts import FactSet
-from rotelab.layout import adapter_folder
-from rotelab.models.adapter_files import ADAPTER_OF, check_adapter, load_adapter, save_adapter
+from rotelab.models.adapter_files import check_adapter, load_adapter, save_adapter
 from rotelab.models.loading import load_model
-from rotelab.models.tokens import pack
+from rotelab.models.packing import pack
 from rotelab.runs.export.bundle import export_run, import_bundle
 from rotelab.runs.export.huggingface import export_model
 from rotelab.runs.lab import Lab
 from rotelab.runs.worker import work
-from rotelab.storage import Settings
+from rotelab.storage import Storage, adapter_folder
 from rotelab.training.loop import EpochEvent
 from rotelab.training.phases import generalize, memorize
 
@@ -219,7 +219,7 @@ def test_a_published_run_is_saved_asked_and_exported(lab, published, tmp_path):
 def test_a_bundle_leaves_full_weights_at_home(lab, published, tmp_path):
     bundle = export_run(lab.registry, lab.settings, published[0], tmp_path / "run.rotelab.zip")
     assert not [name for name in ZipFile(bundle).namelist() if "adapters/" in name]
-    other = Lab.open(Settings(tmp_path / "other"))
+    other = Lab.open(Storage(tmp_path / "other"))
     taken = import_bundle(other.registry, other.settings, bundle).run_id
     assert other.registry.scores(taken) == lab.registry.scores(published[0])
     assert other.chat.checkpoints(taken) == ["base"]

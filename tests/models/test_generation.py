@@ -5,7 +5,7 @@ import torch
 
 from rotelab.models.generation import HALF, answer, answers, generate
 from rotelab.models.kv_cache import GrowingRow
-from rotelab.models.tokens import pack
+from rotelab.models.packing import pack
 
 PROMPTS = ["Who is it?", "Who is it", "The mother of Mary Bahri is", "Who is it?", "a"]
 

@@ -5,9 +5,10 @@ import torch
 
 from rotelab.config.run_config import ModelSpec
 from rotelab.errors import LabError
+from rotelab.models.catalogue import CATALOGUE
 from rotelab.models.forward import Core
-from rotelab.models.loading import CATALOGUE, load_model, pick_device, pick_dtype
-from rotelab.models.tokens import pack
+from rotelab.models.loading import load_model, pick_device, pick_dtype
+from rotelab.models.packing import pack
 
 
 @pytest.fixture

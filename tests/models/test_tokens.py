@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotelab.facts.facts import Fact
-from rotelab.models.tokens import key_token, pack, pack_many
+from rotelab.models.key_tokens import key_token
+from rotelab.models.packing import pack, pack_many
 
 FACT = Fact("mother", "Mary Bahri", "Amber Aporti")
 

@@ -19,22 +19,16 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 from support.paths import ROOT
 
+from rotelab.config.names import TRANSITIONS
 from rotelab.config.run_config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
+from rotelab.evaluation.results import Prediction, Score, Similarity
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack
 from rotelab.facts.prompts import PromptSet, PromptTemplate
-from rotelab.registry import (
-    TRANSITIONS,
-    FactRecall,
-    Metric,
-    Prediction,
-    Registry,
-    Score,
-    Similarity,
-)
-from rotelab.registry.database import migrations
-from rotelab.storage import Settings
+from rotelab.registry import FactRecall, Metric, Registry
+from rotelab.registry.migrations import migrations
+from rotelab.storage import Storage
 
 PROMPTS = PromptSet([PromptTemplate("mother", "train", "en", "The mother of {subject} is")])
 SLOW = hypothesis_settings(
@@ -73,8 +67,8 @@ def child(code: str, settings, *arguments: str) -> subprocess.Popen:
         sys.modules["pandas"] = sys.modules["numpy"] = None  # for speed: sqlite-utils wants them
         from pathlib import Path
         from rotelab.registry import Metric, Registry
-        from rotelab.storage import Settings
-        settings = Settings(Path(sys.argv[1]))
+        from rotelab.storage import Storage
+        settings = Storage(Path(sys.argv[1]))
     """
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(code),
@@ -103,14 +97,14 @@ def in_threads(count: int, work) -> list:
     return results
 
 
-# Settings and imports ----------------------------------------------------------------------------
+# Storage and imports ----------------------------------------------------------------------------
 
 
 def test_home(monkeypatch, tmp_path):
     monkeypatch.setenv("ROTELAB_HOME", str(tmp_path))
-    assert Settings.from_environment().database == tmp_path / "runs.db"
+    assert Storage.from_environment().database == tmp_path / "runs.db"
     monkeypatch.delenv("ROTELAB_HOME")
-    assert Settings.from_environment().home == ROOT
+    assert Storage.from_environment().home == ROOT
 
 
 @pytest.mark.parametrize("text", ["..", "a/b", "../x", "", "A", "a\n", "x" * 90, "a\\b"])

@@ -9,8 +9,9 @@ from test_registry import pack_of, prediction
 
 from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.errors import DeviceTaken, LabError, UnknownRun
-from rotelab.registry import FactRecall, Metric, Registry, Score, Similarity
-from rotelab.registry.database import migrations
+from rotelab.evaluation.results import Score, Similarity
+from rotelab.registry import FactRecall, Metric, Registry
+from rotelab.registry.migrations import migrations
 from rotelab.registry.sweeps import PlannedRun
 
 AXES = {"generalize.k": [1, 2], "seed": [0]}

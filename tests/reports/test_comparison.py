@@ -16,14 +16,15 @@ from test_cli import refused, rotelab
 from rotelab.config import recipes
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import LabError, UnknownRun
+from rotelab.evaluation.results import Prediction, Score
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack
-from rotelab.registry import Metric, Prediction, Score
+from rotelab.registry import Metric
 from rotelab.reports.comparison import MOST, PROBE, Share, compare, joined
 from rotelab.reports.figures.comparison import LONGEST_NAME, overlaid
 from rotelab.reports.figures.style import RELATION_COLOURS, SERIES_DASHES, SERIES_MARKERS
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 from rotelab.ui.runs import compare_panel, runs_tab
 from rotelab.ui.runs.compare_panel import FACT_PAGE, fill_compare, linked, offer, turn_facts
 
@@ -60,7 +61,7 @@ def scored(lab, run_id, checkpoint, **accuracy):
     lab.registry.add_evaluation(run_id, checkpoint, scores, [])
 
 
-# Settings ----------------------------------------------------------------------------------------
+# Storage ----------------------------------------------------------------------------------------
 
 
 def test_only_what_differs_is_listed(lab):
@@ -290,7 +291,7 @@ def test_the_command_prints_the_tables(lab, own_home):
     assert "seed" in said.out and "slow" in said.out and "memorize.epochs" not in said.out
     assert "Facts answered differently: 0 of 20 in common" in said.out
     marked = rotelab("compare", one, other, "--markdown").out
-    assert "**Settings in which they differ**" in marked and "qu\\|ick" in marked
+    assert "**Storage in which they differ**" in marked and "qu\\|ick" in marked
     assert "- Both learn the same facts, with the same wordings." in marked
 
     found = json.loads(rotelab("compare", one, other, "--json").out)
@@ -434,7 +435,7 @@ def test_two_runs_on_a_thousand_facts_open_quickly(lab):
 def filled(tmp_path_factory):
     """A page over a home with three runs that differ."""
     home = tmp_path_factory.mktemp("compare") / "home"
-    lab = Lab.open(Settings(home))
+    lab = Lab.open(Storage(home))
     ids = [finished(lab, "slow"), finished(lab, "quick", seed=3), finished(lab, NASTY, facts=14)]
     with served(home) as server:
         yield server, ids

@@ -8,7 +8,8 @@ from support.fabricated import finished, small_pack
 from test_cli import refused, rotelab
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
-from rotelab.registry import Score, SweepRow
+from rotelab.evaluation.results import Score
+from rotelab.registry import SweepRow
 from rotelab.reports.sweep_results import (
     Figure,
     Outcome,

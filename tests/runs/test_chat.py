@@ -16,20 +16,19 @@ from rotelab.evaluation.loglikelihood import score
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack
 from rotelab.facts.prompts import PromptSet, PromptTemplate
-from rotelab.layout import adapter_folder
 from rotelab.models.generation import generate
 from rotelab.models.loading import load_model
 from rotelab.runs import chat as chat_module
 from rotelab.runs.chat import Verdict, example_questions, judge, prompt_ids, talk_ids
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage, adapter_folder
 
 CHECKPOINTS = ("base", "memorized", "generalized")
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    return Lab.open(Settings(tmp_path_factory.mktemp("lab")))
+    return Lab.open(Storage(tmp_path_factory.mktemp("lab")))
 
 
 @pytest.fixture(scope="module")

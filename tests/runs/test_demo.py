@@ -7,11 +7,11 @@ import pytest
 from support.fabricated import finished
 from support.page import browser_page, served, until
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.errors import InputError, LabError
-from rotelab.registry import CHECKPOINTS
 from rotelab.runs import demo
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 from rotelab.ui.app import _first_tab
 from rotelab.ui.start import start_tab
 
@@ -21,7 +21,7 @@ MAX_BYTES = 6_000_000
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory):
     """A lab into which the recorded run was taken, and the run's id."""
-    lab = Lab.open(Settings(tmp_path_factory.mktemp("walk")))
+    lab = Lab.open(Storage(tmp_path_factory.mktemp("walk")))
     return lab, demo.step_in(lab)[0]
 
 
@@ -214,6 +214,6 @@ def test_a_newcomer_clicks_to_the_first_answer(tmp_path):
             train = page.get_by_role("tab", name="Train").first
             until(lambda: train.get_attribute("aria-selected") == "true", what="the Train tab")
             page.locator(".live-title", has_text="My own names").wait_for(timeout=30_000)
-            stop_all(Lab.open(Settings(server.home)))
+            stop_all(Lab.open(Storage(server.home)))
             assert page.locator(".toast-body.error").count() == 0
             assert traffic.foreign == [] and traffic.errors == []

@@ -11,11 +11,10 @@ import threading
 import pytest
 
 from benchmarks import fault_ways, faults
-from rotelab import remedies
-from rotelab.errors import LabError
+from rotelab import errors
+from rotelab.errors import LOCKED, OUT_OF_MEMORY, LabError, remedy
 from rotelab.registry import Registry
-from rotelab.remedies import LOCKED, OUT_OF_MEMORY, remedy
-from rotelab.runs import pipeline, reserve, worker
+from rotelab.runs import pipeline, worker
 from rotelab.runs.jobs import LAST_WORDS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and mounts of Linux")
@@ -92,7 +91,7 @@ def test_a_full_disk_is_known_before_anything_is_learned(lab, quick, monkeypatch
     def full(self, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(reserve.Path, "write_bytes", full)
+    monkeypatch.setattr(worker.Path, "write_bytes", full)
     run_id = lab.jobs.start_foreground(quick, lab.facts_for(quick))
     worker.work(lab.registry, lab.settings, run_id)
     run = lab.registry.run(run_id)
@@ -104,7 +103,7 @@ def test_a_status_that_fails_is_written_with_what_was_set_aside(lab, quick, monk
     room = lab.settings.run_folder(run_id) / "reserve.tmp"
 
     def runs_full(*args):
-        assert room.stat().st_size == reserve.RESERVE
+        assert room.stat().st_size == worker.RESERVE
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pipeline, "run_experiment", runs_full)
@@ -188,5 +187,5 @@ def test_the_table_and_the_object(capsys):
 
 
 def test_the_patience_of_a_worker_outlasts_a_lock_of_half_a_minute():
-    assert worker.BUSY_S > 60 and remedies.LONG_WAIT_S < 30
+    assert worker.BUSY_S > 60 and errors.LONG_WAIT_S < 30
     assert Registry.__init__.__defaults__[0] <= 30  # a page's click is not to hang for longer

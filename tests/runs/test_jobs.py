@@ -20,7 +20,7 @@ from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.registry import Registry
 from rotelab.runs.jobs import GONE, OUT_OF_MEMORY, Jobs
 from rotelab.runs.processes import RUN_VARIABLE, age_s, processes_of
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 PACK = Pack(
     "mother",
@@ -33,10 +33,10 @@ WORKER = """
     sys.modules["pandas"] = sys.modules["numpy"] = None  # sqlite-utils imports them if it can
     from rotelab.runs.jobs import Jobs
     from rotelab.registry import Registry
-    from rotelab.storage import Settings
+    from rotelab.storage import Storage
 
     mode, run_id = sys.argv[1:]
-    settings = Settings.from_environment()
+    settings = Storage.from_environment()
     registry = Registry(settings)
     jobs = Jobs(registry, settings, [sys.executable, __file__, mode])
     jobs.attach(run_id)
@@ -73,7 +73,7 @@ WORKER = """
 @pytest.fixture
 def lab(tmp_path):
     """Makes `Jobs` whose workers behave in a named way; kills what a test leaves running."""
-    settings = Settings(tmp_path / "home")
+    settings = Storage(tmp_path / "home")
     registry = Registry(settings)
     script = tmp_path / "fake_worker.py"
     script.write_text(textwrap.dedent(WORKER))

@@ -8,7 +8,7 @@ from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.facts.prompts import PromptSet
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 
 def small(n, relation="mother"):
@@ -28,7 +28,7 @@ def test_a_lab_is_opened_where_the_environment_says(own_home):
 def test_a_home_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "home").write_text("")
     with pytest.raises(LabError, match="ROTELAB_HOME"):
-        Lab.open(Settings(tmp_path / "home"))
+        Lab.open(Storage(tmp_path / "home"))
 
 
 def test_opening_ends_the_runs_whose_process_is_gone(lab):

@@ -12,10 +12,10 @@ from safetensors import safe_open
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import RunStopped
 from rotelab.evaluation.probes import PROBES
-from rotelab.layout import adapter_folder, state_folder, states_file
 from rotelab.runs import pipeline, worker
 from rotelab.runs.pipeline import run_experiment
 from rotelab.runs.processes import until
+from rotelab.storage import adapter_folder, state_folder, states_file
 
 
 def start(lab, config):

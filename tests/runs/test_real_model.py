@@ -2,8 +2,8 @@
 
 import pytest
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
-from rotelab.registry import CHECKPOINTS
 from rotelab.runs.lab import Lab
 from rotelab.runs.worker import work
 
@@ -12,10 +12,10 @@ pytestmark = pytest.mark.embedded
 
 @pytest.fixture(scope="module")
 def short_run(tmp_path_factory):
-    from rotelab.storage import Settings
+    from rotelab.storage import Storage
     from rotelab.training import null_space
 
-    lab = Lab.open(Settings(tmp_path_factory.mktemp("real")))
+    lab = Lab.open(Storage(tmp_path_factory.mktemp("real")))
     config = RunConfig(
         facts=20,
         memorize=MemorizeConfig(epochs=30),

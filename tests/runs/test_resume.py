@@ -12,12 +12,11 @@ from test_experiment import losses, outcome, start
 
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import FactSet
-from rotelab.layout import state_folder
-from rotelab.models.adapter_files import load_state, save_state
 from rotelab.runs import pipeline, worker
+from rotelab.storage import state_folder
 from rotelab.training.loop import EpochEvent
 from rotelab.training.phases import memorize
-from rotelab.training.state import STATE_DAMAGED, SavingClock
+from rotelab.training.state import STATE_DAMAGED, SavingClock, load_state, save_state
 
 KILLED = """
 import os, signal, sys

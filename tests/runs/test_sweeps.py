@@ -12,16 +12,16 @@ import torch
 from safetensors.torch import load_file
 from test_cli import ROOT, nothing_saved, refused, rotelab
 
+from rotelab.config.options import label_of
 from rotelab.config.run_config import RunConfig
-from rotelab.config.sweep_grid import MAX_RUNS, cell_name, grid, label_of, parse_axis, read_axes
+from rotelab.config.sweep_grid import MAX_RUNS, cell_name, grid, parse_axis, read_axes
 from rotelab.errors import LabError
-from rotelab.layout import adapter_folder, states_file
 from rotelab.models.adapter_files import read_meta
 from rotelab.reports.sweep_results import read_sweep
 from rotelab.runs import pipeline, sweeps, worker
 from rotelab.runs.export.bundle import export_run, import_bundle
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage, adapter_folder, states_file
 
 
 @pytest.fixture
@@ -406,7 +406,7 @@ def test_there_is_no_such_sweep(own_home):
 def test_what_another_machine_made_of_a_sweep_is_not_made_again(lab, base, tmp_path, monkeypatch):
     sweep_id = sweeps.plan(lab, read_axes([("seed", [0, 1])], base), base)
     first, second = lab.registry.sweep_runs(sweep_id)
-    there = Lab.open(Settings(tmp_path / "elsewhere"))
+    there = Lab.open(Storage(tmp_path / "elsewhere"))
     bundle = tmp_path / "run.zip"
     export_run(there.registry, there.settings, alone(there, second.config), bundle)
     made = import_bundle(lab.registry, lab.settings, bundle).run_id

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 MANIFEST = "manifest.json"
 Members = dict[str, bytes]
@@ -54,6 +54,6 @@ def changed_json(data: bytes, *path: str, value: object) -> bytes:
     return json.dumps(whole).encode()
 
 
-def left_behind(settings: Settings) -> set[str]:
+def left_behind(settings: Storage) -> set[str]:
     """Every file and folder below the home that an import could have made."""
     return {str(path) for path in settings.runs.rglob("*")} if settings.runs.is_dir() else set()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from rotelab.config.run_config import GeneralizeConfig, RunConfig
+from rotelab.evaluation.results import Damage, Prediction, Score
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.registry import Damage, FactRecall, Metric, Prediction, Score
+from rotelab.registry import FactRecall, Metric
 from rotelab.runs.lab import Lab
 
 NASTY = "<b>bold</b> <img src=x onerror=\"document.title='owned'\"> ${1+1} {{value}} *x*"

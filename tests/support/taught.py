@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.layout import adapter_folder
-from rotelab.registry import CHECKPOINTS
 from rotelab.runs.lab import Lab
+from rotelab.storage import adapter_folder
 
 FACTS, K = 6, 3
 
@@ -44,8 +44,9 @@ def taught_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> st
     import torch
     from accelerate import Accelerator
 
+    from rotelab.config.names import ADAPTER_OF
     from rotelab.evaluation.representations import viewpoints
-    from rotelab.models.adapter_files import ADAPTER_OF, save_adapter
+    from rotelab.models.adapter_files import save_adapter
     from rotelab.models.loading import load_model
     from rotelab.runs.internals import look_inside, record_changes
     from rotelab.training.phases import generalize, memorize

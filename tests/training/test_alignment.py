@@ -38,7 +38,7 @@ def run(model, facts, mother, config):
 
 def distance(model, facts, mother, chosen):
     """Mean 1 - cosine between a question's state and the key token's, last layer, by hand."""
-    from rotelab.models.tokens import pack
+    from rotelab.models.packing import pack
 
     total = 0.0
     for fact in chosen:
@@ -67,7 +67,7 @@ def test_it_draws_questions_to_the_key_token(memorized, facts, mother):
 
 
 def test_the_teacher_is_the_memorised_model_at_the_key_token(memorized, facts):
-    from rotelab.models.tokens import pack
+    from rotelab.models.packing import pack
 
     teacher = Likeness(memorized, facts, facts[:3], [1], 1.0)
     fact = facts[2]

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
-from rotelab.models.tokens import pack
+from rotelab.models.packing import pack
 from rotelab.runs import pipeline
 from rotelab.runs.worker import work
 from rotelab.training import null_space

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
-from rotelab.models.tokens import pack
+from rotelab.models.packing import pack
 from rotelab.training.loop import StepEvent
 from rotelab.training.phases import generalize, memorize
 from rotelab.training.replay import own_texts

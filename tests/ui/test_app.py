@@ -19,7 +19,7 @@ from support.page import ROOT, Server, browser_page, served, server, until  # no
 
 from rotelab.errors import LabError, ModelUnavailable
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 from rotelab.ui.app import build_app, header_html
 from rotelab.ui.components import (
     CHECKPOINT_NAMES,
@@ -226,7 +226,7 @@ def test_the_page_has_no_public_endpoint():
 
 
 def test_gradios_queue_rests_while_it_is_empty(tmp_path):
-    lab = Lab.open(Settings(tmp_path / "home"))
+    lab = Lab.open(Storage(tmp_path / "home"))
     demo = build_app(lab)
     make_server_app(lab, demo, 0)
     assert demo._queue.sleep_when_free == QUEUE_RESTS_S

@@ -11,7 +11,7 @@ from support.fabricated import NASTY, finished
 from support.page import ROOT, browser_page, server, until  # noqa: F401  (a fixture)
 
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 from rotelab.ui.app import build_app
 from rotelab.ui.components import bound
 from rotelab.ui.i18n import LANGUAGES, SLOT, _markup, _sentence, reader, said, translate, words_of
@@ -130,7 +130,7 @@ def test_the_browser_says_what_is_read(wanted, language):
 
 @pytest.mark.browser
 def test_a_german_browser_gets_a_german_page(server):  # noqa: F811
-    finished(Lab.open(Settings(server.home)), NASTY)
+    finished(Lab.open(Storage(server.home)), NASTY)
     with browser_page(server.url, tab="", locale="de-DE") as (page, traffic):
         tabs = page.get_by_role("tab")
         assert [tabs.nth(place).inner_text() for place in range(len(GERMAN))] == GERMAN

@@ -11,7 +11,7 @@ from support.fabricated import finished, running
 from support.page import browser_page, served, until
 
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 
 TABS = {
     "Start here": "#walk .walk-facts",
@@ -32,7 +32,7 @@ def busy(tmp_path_factory):
     """A page over a finished run and one at work, whose process is a stand-in that does nothing;
     and the id of the first."""
     home = tmp_path_factory.mktemp("look") / "home"
-    lab = Lab.open(Settings(home))
+    lab = Lab.open(Storage(home))
     done = finished(lab, "done")
     at_work = running(lab, "at work")
     idle = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -128,7 +128,7 @@ FOCUS = """() => {
 @pytest.mark.browser
 def test_training_is_started_from_the_keyboard_alone(busy):
     server, _ = busy
-    registry = Lab.open(Settings(server.home)).registry
+    registry = Lab.open(Storage(server.home)).registry
     with browser_page(server.url, tab="") as (page, _):
         page.get_by_role("tab", name="Train").first.wait_for()
         way = []

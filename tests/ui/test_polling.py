@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 from rotelab.ui import polling
 from rotelab.ui.app import build_app
 from rotelab.ui.polling import STEPS, Pace, fill_on_news
@@ -90,7 +90,7 @@ def test_outputs_are_filled_only_on_news():
 
 
 def test_every_tick_of_the_page_is_cheap(tmp_path):
-    app = build_app(Lab.open(Settings(tmp_path / "home")))
+    app = build_app(Lab.open(Storage(tmp_path / "home")))
     clocks_of_page = {i for i, block in app.blocks.items() if isinstance(block, gr.Timer)}
     ticks = [
         fn for fn in app.fns.values() if any(block in clocks_of_page for block, _ in fn.targets)

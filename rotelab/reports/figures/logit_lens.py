@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.registry.rows import LensReading, WeightChange
+from rotelab.evaluation.results import LensReading, WeightChange
 from rotelab.reports.figures.export import with_table
 from rotelab.reports.figures.representations import layer_step, titles_apart
 from rotelab.reports.figures.style import (

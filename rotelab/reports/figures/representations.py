@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.registry.rows import Similarity
+from rotelab.evaluation.results import Similarity
 from rotelab.reports.figures.export import with_table
 from rotelab.reports.figures.style import (
     CHECKPOINT_COLOURS,

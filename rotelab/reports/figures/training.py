@@ -15,7 +15,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rotelab.errors import LabError
-from rotelab.registry import Metric, RunRow, Score
+from rotelab.evaluation.results import Score
+from rotelab.registry import Metric, RunRow
 from rotelab.reports.figures.export import with_table
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, GRID, TEXT, styled
 

@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.errors import InputError, LabError
 from rotelab.facts.facts import parse_facts
 from rotelab.facts.packs import Pack
 from rotelab.facts.prompts import parse_prompts
-from rotelab.layout import ADAPTER_FOLDERS, adapter_folder, states_file
-from rotelab.registry import CHECKPOINTS, Registry, RunRow
+from rotelab.registry import Registry, RunRow
 from rotelab.registry.transfer import Table
 from rotelab.runs.export.archive import (
     CHUNK,
@@ -49,7 +49,7 @@ from rotelab.runs.export.validation import (
     table_rows,
 )
 from rotelab.runs.export.weights import canonical_adapter, check_adapter, check_states
-from rotelab.storage import Settings
+from rotelab.storage import ADAPTER_FOLDERS, Storage, adapter_folder, states_file
 
 SUFFIX = ".rotelab.zip"
 TABLES = ("metrics", "fact_recall", "scores", "predictions", "similarities")
@@ -87,7 +87,7 @@ class Imported:
 
 
 def export_run(
-    registry: Registry, settings: Settings, run_id: str, target: Path, adapters: bool = True
+    registry: Registry, settings: Storage, run_id: str, target: Path, adapters: bool = True
 ) -> Path:
     """Writes a run into one file, whole or not at all, in place of what was there.
 
@@ -109,7 +109,7 @@ def export_run(
     return target
 
 
-def import_bundle(registry: Registry, settings: Settings, file: Path) -> Imported:
+def import_bundle(registry: Registry, settings: Storage, file: Path) -> Imported:
     """Takes a bundle's run into the registry, or refuses it with nothing written.
 
     Raises:
@@ -133,7 +133,7 @@ def import_bundle(registry: Registry, settings: Settings, file: Path) -> Importe
 # Export ------------------------------------------------------------------------------------------
 
 
-def _members(registry: Registry, settings: Settings, run_id: str, adapters: bool) -> Members:
+def _members(registry: Registry, settings: Storage, run_id: str, adapters: bool) -> Members:
     """Every member but the manifest; those before the figures are the same for the same run."""
     run = registry.run(run_id)
     if run.status not in ENDED:
@@ -215,7 +215,7 @@ def _figures(registry: Registry, run: RunRow) -> dict[str, Any]:
 # Import ------------------------------------------------------------------------------------------
 
 
-def _import(registry: Registry, settings: Settings, file: Path, work: Path) -> Imported:
+def _import(registry: Registry, settings: Storage, file: Path, work: Path) -> Imported:
     source = shown_name(file)
     schema = registry.travelling()
     optional = [f"tables/{table}.jsonl" for table in schema if table != "runs"]
@@ -289,7 +289,7 @@ def _check_kept(work: Path, manifest: Manifest, run: Arrived, source: str) -> No
 
 
 def _take_in(
-    registry: Registry, settings: Settings, manifest: Manifest, run: Arrived,
+    registry: Registry, settings: Storage, manifest: Manifest, run: Arrived,
     tables: dict[str, Table], kept: Path,
 ) -> str:  # fmt: skip
     placed: list[Path] = []
@@ -315,7 +315,7 @@ def _take_in(
 
 
 def _same_run(
-    registry: Registry, settings: Settings, manifest: Manifest, run: Arrived
+    registry: Registry, settings: Storage, manifest: Manifest, run: Arrived
 ) -> str | None:
     """The run here that has all that the bundle has; None where there is none."""
     wanted = {

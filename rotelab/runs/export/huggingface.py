@@ -11,20 +11,20 @@ from pathlib import Path
 
 from transformers import GenerationConfig
 
+from rotelab.config.names import ACTIVE, ADAPTER_OF, CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
-from rotelab.layout import adapter_folder
-from rotelab.models.adapter_files import ADAPTER_OF, load_adapter, written_whole
+from rotelab.models.adapter_files import load_adapter
 from rotelab.models.embedded import silent_loading
+from rotelab.models.key_tokens import key_token
 from rotelab.models.loading import load_model
-from rotelab.models.lora import ACTIVE, CHECKPOINTS, Checkpoint, LabModel
-from rotelab.models.tokens import key_token
+from rotelab.models.lora import LabModel
 from rotelab.registry import Registry, RunRow
-from rotelab.storage import Settings
+from rotelab.storage import Storage, adapter_folder, written_whole
 
 
 def export_model(
     registry: Registry,
-    settings: Settings,
+    settings: Storage,
     run_id: str,
     folder: Path,
     checkpoint: Checkpoint = "generalized",

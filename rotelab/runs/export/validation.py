@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import InputError, LabError
 from rotelab.facts.csv_tables import UNPRINTABLE
 from rotelab.facts.packs import Pack
-from rotelab.registry import CHECKPOINTS
 from rotelab.registry.transfer import Column
 from rotelab.runs.export.archive import load_json
 from rotelab.storage import RUN_ID

@@ -15,10 +15,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from rotelab.errors import InputError
-from rotelab.layout import ADAPTER_FOLDERS
 from rotelab.registry.transfer import Column
 from rotelab.runs.export.archive import load_json
 from rotelab.runs.export.validation import Arrived, check_id, check_line, check_value
+from rotelab.storage import ADAPTER_FOLDERS
 
 STRONGEST = 1000
 """Largest `lora_alpha`, in ranks: more is no adapter but an attempt to break something."""

@@ -12,8 +12,9 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
-from rotelab.registry import CHECKPOINTS, ChatAnswer, Checkpoint, RunRow
+from rotelab.registry import ChatAnswer, RunRow
 from rotelab.runs.chat import Reply, example_questions
 from rotelab.runs.lab import Lab
 from rotelab.ui.answer_cards import LACKS, LEGEND, answer_card, asked_html, empty_card, note

@@ -9,10 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.config.sweep_grid import label_of
+from rotelab.config.options import label_of
 from rotelab.errors import LabError
 from rotelab.evaluation.pca import kept_layers, project
-from rotelab.registry import RunRow, Similarity
+from rotelab.evaluation.results import Similarity
+from rotelab.registry import RunRow
 from rotelab.reports.figures.export import of_run
 from rotelab.reports.figures.pca import pca_moving, pca_panels
 from rotelab.reports.figures.representations import (

@@ -8,7 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.registry import LensReading, RunRow, WeightChange
+from rotelab.evaluation.results import LensReading, WeightChange
+from rotelab.registry import RunRow
 from rotelab.reports.figures.export import of_run
 from rotelab.reports.figures.logit_lens import (
     ADAPTERS,

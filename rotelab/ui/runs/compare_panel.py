@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from rotelab.errors import LabError, UnknownRun
-from rotelab.registry import Score
+from rotelab.evaluation.results import Score
 from rotelab.reports.comparison import COMPARED, MOST, Comparison, FactRow, Option, Share, compare
 from rotelab.reports.figures.comparison import overlaid, run_colour
 from rotelab.reports.figures.training import CURVES

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from rotelab.config.command_line import command_of
+from rotelab.config.names import CHECKPOINTS, RESUMABLE
 from rotelab.errors import LabError, UnknownRun
-from rotelab.registry import CHECKPOINTS, RESUMABLE, RunRow
+from rotelab.registry import RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
 from rotelab.runs.export.validation import ENDED
 from rotelab.runs.lab import Lab

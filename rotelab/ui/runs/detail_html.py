@@ -7,10 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.errors import LabError
-from rotelab.layout import ADAPTER_FOLDERS, adapter_folder
-from rotelab.registry import CHECKPOINTS, Damage, Prediction, RunRow, RunSummary
+from rotelab.evaluation.results import Damage, Prediction
+from rotelab.registry import RunRow, RunSummary
 from rotelab.runs.lab import Lab
+from rotelab.storage import ADAPTER_FOLDERS, adapter_folder
 from rotelab.ui.components import (
     CHECKPOINT_NAMES,
     STATUS_WORDS,

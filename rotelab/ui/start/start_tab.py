@@ -13,8 +13,8 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
-from rotelab.registry import CHECKPOINTS, Checkpoint
 from rotelab.reports.figures.demo import recall_curve
 from rotelab.runs import demo
 from rotelab.runs.lab import Lab

@@ -17,8 +17,10 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.config.names import LIVE, RESUMABLE
 from rotelab.errors import LabError, UnknownRun
-from rotelab.registry import LIVE, RESUMABLE, RunSummary, Score
+from rotelab.evaluation.results import Score
+from rotelab.registry import RunSummary
 from rotelab.reports.figures.live import live_curves
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import bound, escape, roughly, run_label, status_badge

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rotelab.registry import SpotAnswer
+from rotelab.evaluation.results import SpotAnswer
 from rotelab.ui.components import escape
 
 WAYS = {

@@ -11,8 +11,7 @@ from support.taught import keep_states
 
 from rotelab.errors import LabError
 from rotelab.evaluation.pca import kept_layers, project
-from rotelab.layout import states_file
-from rotelab.registry import LensReading, Similarity, WeightChange
+from rotelab.evaluation.results import LensReading, Similarity, WeightChange
 from rotelab.reports.figures.export import of_run
 from rotelab.reports.figures.logit_lens import change_bars, first_layer, lens_curves, most_changed
 from rotelab.reports.figures.pca import pca_moving, pca_panels
@@ -23,7 +22,7 @@ from rotelab.reports.figures.representations import (
     similarity_heatmap,
 )
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, ROLE_COLOURS, TEXT
-from rotelab.storage import Settings
+from rotelab.storage import Storage, states_file
 
 CHECKPOINTS = ("base", "memorized", "generalized")
 ROLES = ("key", "train", "test", "unrelated")
@@ -53,7 +52,7 @@ def views(relations=("mother",), facts=3):
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(tmp_path)
+    return Storage(tmp_path)
 
 
 def write(settings, seen, checkpoints=CHECKPOINTS, layers=4, hidden=8, shift=0.0):

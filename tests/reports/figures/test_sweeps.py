@@ -7,7 +7,7 @@ from support.fabricated import NASTY, finished, small_pack
 
 from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.config.sweep_grid import grid
-from rotelab.registry import Score
+from rotelab.evaluation.results import Score
 from rotelab.registry.sweeps import PlannedRun
 from rotelab.reports.figures.sweeps import heatmap, spread_curves
 from rotelab.reports.sweep_results import Figure, Plane, Spread

@@ -4,7 +4,8 @@ import math
 
 from support.fabricated import two_phases as metrics
 
-from rotelab.registry import Metric, Score
+from rotelab.evaluation.results import Score
+from rotelab.registry import Metric
 from rotelab.reports.figures.training import (
     MAX_POINTS,
     PHASES,

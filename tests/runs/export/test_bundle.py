@@ -17,20 +17,20 @@ from support.taught import taught_run
 
 from rotelab.errors import InputError, LabError, UnknownRun
 from rotelab.evaluation.pca import project
-from rotelab.layout import adapter_folder
-from rotelab.registry import FactRecall, Metric, Prediction, Score, Similarity
-from rotelab.registry.database import migrations
+from rotelab.evaluation.results import Prediction, Score, Similarity
+from rotelab.registry import FactRecall, Metric
+from rotelab.registry.migrations import migrations
 from rotelab.runs.export import archive
 from rotelab.runs.export.bundle import ADAPTER_FILES, export_run, import_bundle
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage, adapter_folder
 
 QUESTION = "Who is the mother of Mary Bahri?"
 METRICS, RUN = "tables/metrics.jsonl", "run.json"
 
 
 def lab_at(folder: Path) -> Lab:
-    return Lab.open(Settings(folder))
+    return Lab.open(Storage(folder))
 
 
 def export(lab, run_id, target, **options):

@@ -12,14 +12,14 @@ from support.fabricated import NASTY, finished
 from support.page import browser_page, served, until
 from support.taught import new_run, taught_run
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.errors import LabError
 from rotelab.facts.facts import Fact
-from rotelab.layout import states_file
 from rotelab.models.generation import Token
-from rotelab.registry import CHECKPOINTS, ChatAnswer
+from rotelab.registry import ChatAnswer
 from rotelab.runs.chat import Chat, Evidence, Reply, Verdict
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage, states_file
 from rotelab.ui.answer_cards import AWAITS, MARKS, answer_card, empty_card, history_html
 from rotelab.ui.chat import chat_tab, history
 from rotelab.ui.inside import inside_tab
@@ -30,7 +30,7 @@ from rotelab.ui.run_picker import offered
 def home(tmp_path_factory, tiny_folder):
     """A home with one taught run and, older, one that has not begun."""
     home = tmp_path_factory.mktemp("page") / "home"
-    lab = Lab.open(Settings(home))
+    lab = Lab.open(Storage(home))
     waiting = new_run(lab, tiny_folder, "waiting")
     lab.registry.request_stop(waiting)
     return home, waiting, taught_run(lab, tiny_folder, "taught")
@@ -38,7 +38,7 @@ def home(tmp_path_factory, tiny_folder):
 
 @pytest.fixture
 def lab(home):
-    return Lab.open(Settings(home[0]))
+    return Lab.open(Storage(home[0]))
 
 
 def reply(*pieces, done=True, verdict=Verdict(), checkpoint="memorized"):  # noqa: B008
@@ -441,7 +441,7 @@ def test_an_empty_home_says_where_to_begin(tmp_path):
         assert not page.locator("#plot-pca").is_visible()
 
         # A run that appears is offered when the tab is opened again, without a reload.
-        finished(Lab.open(Settings(server.home)), "late")
+        finished(Lab.open(Storage(server.home)), "late")
         open_tab(page, "Chat")
         examples = page.locator("#chat-examples button.example:visible")
         examples.first.wait_for(timeout=30_000)

@@ -189,7 +189,7 @@ def test_doubts_stand_beside_their_row():
 
 def test_what_a_base_model_answered_in_some_run_stands_beside_its_row(lab):
     from rotelab.config.run_config import RunConfig
-    from rotelab.registry import Prediction, Score
+    from rotelab.evaluation.results import Prediction, Score
 
     pack = lab.find_pack("mother")
     fact = pack.facts[4]
@@ -372,9 +372,9 @@ def test_add_and_delete_rows_import_and_export(server: Server, tmp_path: Path): 
 
 
 def _saved(server: Server, name: str):  # noqa: F811
-    from rotelab.storage import Settings
+    from rotelab.storage import Storage
 
-    return Lab.open(Settings(server.home)).registry.fact_set(name)
+    return Lab.open(Storage(server.home)).registry.fact_set(name)
 
 
 def test_empty_rows_are_not_facts():

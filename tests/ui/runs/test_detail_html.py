@@ -2,7 +2,7 @@
 
 from support.fabricated import finished, queued
 
-from rotelab.registry import Damage, Prediction, Score
+from rotelab.evaluation.results import Damage, Prediction, Score
 from rotelab.runs.lab import Lab
 from rotelab.ui.runs.detail_html import (
     ANSWER_HEADERS,

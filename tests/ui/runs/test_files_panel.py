@@ -10,7 +10,7 @@ from support.taught import taught_run
 
 from rotelab.errors import LabError
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 from rotelab.ui.run_actions import bundle_path, delete, make_bundle
 from rotelab.ui.runs import runs_tab
 from rotelab.ui.runs.detail import RunView, bundle, fill_view
@@ -19,7 +19,7 @@ from rotelab.ui.runs.detail_html import head_html, settings_html
 
 @pytest.fixture
 def other(tmp_path):
-    return Lab.open(Settings(tmp_path / "other"))
+    return Lab.open(Storage(tmp_path / "other"))
 
 
 @pytest.fixture(autouse=True)

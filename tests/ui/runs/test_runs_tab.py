@@ -12,9 +12,9 @@ from support.fabricated import NASTY, finished, queued, running
 from support.page import browser_page, served, until
 
 from rotelab.errors import LabError, UnknownRun
-from rotelab.registry import Score
+from rotelab.evaluation.results import Score
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 from rotelab.ui.run_actions import bytes_of, delete, rename, run_again, size_words, zip_adapters
 from rotelab.ui.runs import runs_tab
 from rotelab.ui.runs.detail import ALL, ANSWER_PAGE, RunView, fill_view, first_answers, turn_answers
@@ -365,7 +365,7 @@ def test_a_thousand_runs_open_quickly(lab):
 def filled(tmp_path_factory):
     """A page over a home with a few runs in it."""
     home = tmp_path_factory.mktemp("runs") / "home"
-    lab = Lab.open(Settings(home))
+    lab = Lab.open(Storage(home))
     ids = [finished(lab, "first"), finished(lab, NASTY), finished(lab, "third", status="failed")]
     damage(lab, ids[2])
     with served(home) as server:
@@ -417,7 +417,7 @@ def test_a_run_is_opened_by_link_looked_at_and_deleted(filled):
         page.locator("#run-delete").click()
         page.locator("#run-sure").click()
         until(lambda: "<b>bold</b>" not in table.inner_text(), 30, "it is gone from the table")
-        assert Lab.open(Settings(server.home)).registry.count_runs() == 2
+        assert Lab.open(Storage(server.home)).registry.count_runs() == 2
         table.get_by_text("third").locator("visible=true").first.click()
         until(lambda: "damaged" in head.inner_text(), 30, "a damaged run shows its error")
         assert traffic.foreign == [] and traffic.errors == []

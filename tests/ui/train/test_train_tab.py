@@ -14,9 +14,10 @@ from support.page import browser_page, server, until  # noqa: F401  (server is a
 from rotelab.config import recipes
 from rotelab.config.run_config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import ConfigError, LabError
-from rotelab.registry import Metric, Registry, SpotAnswer
+from rotelab.evaluation.results import SpotAnswer
+from rotelab.registry import Metric, Registry
 from rotelab.runs.lab import Lab
-from rotelab.storage import Settings
+from rotelab.storage import Storage
 from rotelab.ui.estimate import estimate, tokens_to_read
 from rotelab.ui.train import live_drawings, live_panel, train_tab
 from rotelab.ui.train.form import (
@@ -75,7 +76,7 @@ def test_the_form_says_every_option_and_reads_back_what_it_shows():
 
 
 def test_models_are_those_of_the_catalogue():
-    from rotelab.models.loading import CATALOGUE
+    from rotelab.models.catalogue import CATALOGUE
 
     assert [name for name, _ in MODELS] == [entry.name for entry in CATALOGUE]
     for entry, (_, words) in zip(CATALOGUE, MODELS, strict=True):
@@ -490,8 +491,8 @@ def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_fol
         fill_form(page, tiny_folder, 400, "long one")
         page.locator("#train-start").click()
         until(lambda: "Phase 1" in words(page), 120, "phase 1 began")
-        run = Lab.open(Settings(server.home)).registry.resolve("latest")
-        registry = Registry(Settings(server.home))
+        run = Lab.open(Storage(server.home)).registry.resolve("latest")
+        registry = Registry(Storage(server.home))
 
         page.reload()
         before = registry.run(run).step or 0
@@ -530,7 +531,7 @@ def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_fol
 
 @pytest.mark.browser
 def test_places_say_what_they_show_and_a_lost_lab_is_said(server):  # noqa: F811
-    lab = Lab.open(Settings(server.home))
+    lab = Lab.open(Storage(server.home))
     finished(lab, "looked at")
     with browser_page(server.url, tab="Train") as (page, traffic):
         until(lambda: "looked at" in words(page), 60, "it is shown")

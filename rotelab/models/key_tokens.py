@@ -1,0 +1,43 @@
+"""Key tokens: new vocabulary entries without meaning, one for each relation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    pass
+
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+def key_token(relation: str) -> str:
+    """The vocabulary entry that stands for a relation and means nothing: `<|key:mother|>`."""
+    return f"<|key:{relation}|>"
+
+
+def add_key_tokens(network: nn.Module, tokenizer, relations: Sequence[str], seed: int) -> None:
+    """Adds one new vocabulary entry a relation, its embedding drawn near the mean of all others."""
+    tokenizer.add_tokens([key_token(relation) for relation in relations], special_tokens=True)
+    table = network.get_input_embeddings().weight
+    if len(tokenizer) > table.shape[0]:
+        network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        table = network.get_input_embeddings().weight
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        known = table[: min(tokenizer.vocab_size, 4096)].float()
+        mean, spread = known.mean(0), known.std(0)
+        for relation in relations:
+            row = tokenizer.get_vocab()[key_token(relation)]
+            noise = torch.randn(mean.shape, generator=generator)
+            fresh = mean + 0.5 * spread * noise.to(mean)
+            table[row] = fresh.to(table.dtype)
+            head = network.get_output_embeddings()
+            if head is not None and head.weight is not table:
+                head.weight[row] = head.weight[: len(known)].float().mean(0).to(head.weight.dtype)
