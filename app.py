@@ -2,7 +2,7 @@
 
 import sys
 
-from rotelab.cli import main
+from rotelab.cli.main import main
 
 if __name__ == "__main__":
     sys.argv.insert(1, "serve")

@@ -48,9 +48,9 @@ class Fault:
 
     def __init__(self, home: Path, model: Path, lock_s: float = 30.0):
         self.lock_s = lock_s
-        self.settings = Storage(home)
-        self.registry = Registry(self.settings)
-        self.jobs = Jobs(self.registry, self.settings)
+        self.storage = Storage(home)
+        self.registry = Registry(self.storage)
+        self.jobs = Jobs(self.registry, self.storage)
         self.config = RunConfig(
             facts=FACTS,
             model=ModelSpec(name=str(model), device="cpu"),
@@ -60,7 +60,7 @@ class Fault:
                 spare=0, least_steps=0, k=10, rank=8, epochs=3, batch_size=80
             ),
         )
-        self.pack = Lab.open(self.settings).facts_for(self.config)
+        self.pack = Lab.open(self.storage).facts_for(self.config)
         self.run_id = ""
 
     # What every fault needs ----------------------------------------------------------------------
@@ -112,7 +112,7 @@ class Fault:
 
     def edit(self, sql: str, *values: Any) -> None:
         """Changes the registry behind its back."""
-        with sqlite3.connect(self.settings.database, timeout=30) as db:
+        with sqlite3.connect(self.storage.database, timeout=30) as db:
             db.execute(sql, values)
         db.close()
 
@@ -131,7 +131,7 @@ class Fault:
 def disk(fault: Fault) -> tuple[str, list[str]]:
     """A full disk."""
     worker = fault.start()
-    home = fault.settings.home
+    home = fault.storage.home
     if not os.path.ismount(home):
         # State and adapters are larger than this, the log and the registry's first pages are not.
         resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -153,7 +153,7 @@ def disk(fault: Fault) -> tuple[str, list[str]]:
 def folder(fault: Fault) -> tuple[str, list[str]]:
     """The run's folder becomes read-only."""
     worker = fault.start()
-    place = fault.settings.run_folder(fault.run_id)
+    place = fault.storage.run_folder(fault.run_id)
     _read_only(place)
     worker.resume()
     status = fault.ended()
@@ -166,7 +166,7 @@ def home(fault: Fault) -> tuple[str, list[str]]:
     if not ROOT:
         raise CannotDo("a read-only mount over the home folder needs root")
     worker = fault.start()
-    _read_only(fault.settings.home)
+    _read_only(fault.storage.home)
     worker.resume()
     wrong = []
     # The worker has tried for a while and given up; a page that looks meanwhile says why.
@@ -177,7 +177,7 @@ def home(fault: Fault) -> tuple[str, list[str]]:
     except LabError as error:
         if "read-only" not in str(error):
             wrong.append(f"the page says: {error}")
-    _writable(fault.settings.home)
+    _writable(fault.storage.home)
     return fault.ended(), wrong
 
 
@@ -190,7 +190,7 @@ def lock(fault: Fault) -> tuple[str, list[str]]:
         "db.execute('BEGIN EXCLUSIVE'); print('locked', flush=True)\n"
         "time.sleep(float(sys.argv[2]))"
     )
-    words = [sys.executable, "-S", "-c", other, str(fault.settings.database), str(fault.lock_s)]
+    words = [sys.executable, "-S", "-c", other, str(fault.storage.database), str(fault.lock_s)]
     holder = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
     worker.resume()

@@ -36,11 +36,13 @@ from rotelab.facts.facts import COLUMNS, FactSet  # noqa: E402
 from rotelab.facts.packs import Pack, load_pack  # noqa: E402
 from rotelab.facts.prompts import parse_prompts  # noqa: E402
 from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
-from rotelab.runs.lab import Lab  # noqa: E402
+from rotelab.runs.lab import (
+    Lab,
+    delete,
+)
 from rotelab.storage import Storage  # noqa: E402
 from rotelab.ui.facts.draft import Draft, fact_rows, import_file  # noqa: E402
 from rotelab.ui.facts.html import example_lines, note, saved_note  # noqa: E402
-from rotelab.ui.run_actions import delete  # noqa: E402
 from rotelab.ui.runs.detail_html import head_html, settings_html  # noqa: E402
 
 TABLES = ("runs", "contents", "fact_sets", "metrics", "fact_recall", "scores", "predictions",
@@ -115,7 +117,7 @@ class Fuzz:
     def _bundle(self, case: BundleCase) -> None:
         lab = self.lab
         self.file.write_bytes(case.data)
-        came = import_bundle(lab.registry, lab.settings, self.file)
+        came = import_bundle(lab.registry, lab.storage, self.file)
         assert came.new, "nothing was here before"
         run = lab.registry.run(came.run_id)
         assert run.status in ("finished", "stopped", "failed", "interrupted")
@@ -123,8 +125,8 @@ class Fuzz:
         plain(settings_html(run))
         plain(note("good", came.sentence))
         assert run.pack.facts.split(run.config.generalize.k, run.config.seed)
-        out = export_run(lab.registry, lab.settings, run.id, self.file.with_suffix(".out"))
-        assert not import_bundle(lab.registry, lab.settings, out).new, "changed on the way"
+        out = export_run(lab.registry, lab.storage, run.id, self.file.with_suffix(".out"))
+        assert not import_bundle(lab.registry, lab.storage, out).new, "changed on the way"
         delete(lab, run.id)
 
     def _refusal(self, case: Table | BundleCase, error: LabError) -> None:
@@ -150,7 +152,7 @@ class Fuzz:
     def _state(self) -> tuple:
         with self.lab.registry.read() as db:
             rows = [db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in TABLES]
-        folder = self.lab.settings.runs
+        folder = self.lab.storage.runs
         return (*rows, *(sorted(p.name for p in folder.iterdir()) if folder.is_dir() else ()))
 
     def _clear(self) -> None:

@@ -63,9 +63,9 @@ class Storm:
     """
 
     def __init__(self, home: Path, model: Path, seed: int):
-        self.settings = Storage(home)
-        self.registry = Registry(self.settings)
-        self.jobs = Jobs(self.registry, self.settings)
+        self.storage = Storage(home)
+        self.registry = Registry(self.storage)
+        self.jobs = Jobs(self.registry, self.storage)
         self.rng = random.Random(seed)
         self.config = RunConfig(
             facts=FACTS,
@@ -73,7 +73,7 @@ class Storm:
             memorize=MemorizeConfig(spare=0, epochs=EPOCHS, rank=8, batch_size=4),
             generalize=GeneralizeConfig(spare=0, least_steps=0, k=10, rank=8, epochs=3),
         )
-        lab = Lab.open(self.settings)
+        lab = Lab.open(self.storage)
         self.pack = lab.facts_for(self.config)
         self.page: subprocess.Popen | None = None
         self.length = 0.0
@@ -85,13 +85,13 @@ class Storm:
         """Starts the page and waits until it answers."""
         env = {
             **os.environ,
-            "ROTELAB_HOME": str(self.settings.home),
+            "ROTELAB_HOME": str(self.storage.home),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",  # the workers have it from here: equal numbers, no crowding
         }
         command = [sys.executable, "-m", "rotelab", "serve", "--port", "0"]
         self.page = subprocess.Popen(
-            command, env=env, cwd=self.settings.home, stdout=subprocess.PIPE, text=True
+            command, env=env, cwd=self.storage.home, stdout=subprocess.PIPE, text=True
         )
         assert self.page.stdout is not None
         for line in self.page.stdout:
@@ -196,7 +196,7 @@ class Storm:
 
     def _intact(self, run_id: str, shown: dict[tuple[str, str, int], float]) -> list[str]:
         wrong = []
-        with sqlite3.connect(self.settings.database) as db:
+        with sqlite3.connect(self.storage.database) as db:
             if (said := db.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
                 wrong.append(f"integrity_check: {said}")
         now = {(m.phase, m.name, m.step): m.value for m in self.registry.metrics(run_id)}

@@ -266,10 +266,10 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         model = make_tiny_llama(Path(folder) / "model")
-        settings = Storage(Path(folder) / "home")
-        lab = Lab.open(settings)
+        storage = Storage(Path(folder) / "home")
+        lab = Lab.open(storage)
         asked_run = taught_run(lab, model)
-        page, url, said = _start_page(settings)
+        page, url, said = _start_page(storage)
         try:
             config = RunConfig(
                 facts=100,
@@ -295,16 +295,16 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     return report
 
 
-def _start_page(settings: Storage) -> tuple[subprocess.Popen, str, list[str]]:
+def _start_page(storage: Storage) -> tuple[subprocess.Popen, str, list[str]]:
     env = {
         **os.environ,
-        "ROTELAB_HOME": str(settings.home),
+        "ROTELAB_HOME": str(storage.home),
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
     }
     page = subprocess.Popen(
         [sys.executable, "-m", "rotelab", "serve", "--port", "0"],
-        env=env, cwd=settings.home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=env, cwd=storage.home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert page.stdout is not None
     said: list[str] = []
@@ -331,8 +331,8 @@ def _report(
         there = [row.version for row in lab.registry.fact_sets() if row.name == name]
         lost += there != [version]  # the newest is listed; each was saved upon the one before
         lost += sum(len(lab.registry.fact_set(name, v).facts) != 20 for v in range(1, version + 1))
-    logs = [*said, *crowd.errors, lab.settings.log_file(training).read_text()]
-    page_log = lab.settings.runs / "page.log"
+    logs = [*said, *crowd.errors, lab.storage.log_file(training).read_text()]
+    page_log = lab.storage.runs / "page.log"
     logs += [page_log.read_text()] if page_log.exists() else []
     quick = crowd.milliseconds(*WITHOUT_MODEL)
     minutes = range(math.ceil(options.minutes))

@@ -42,7 +42,7 @@ from support.page import browser_page, served
 from benchmarks.scoring import finished_run
 from rotelab.errors import LabError
 from rotelab.registry import Registry, RunRow, RunSummary
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 from rotelab.storage import Storage
 
 LOOK = ("plot-similarity", "plot-delta", "plot-lens", "plot-changes", "plot-pca")
@@ -68,13 +68,13 @@ LONGEST_MS = 60_000
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures, prints, and returns what `--json` prints."""
     options = _options(words)
-    settings = Storage(Path(options.home)) if options.home else Storage.from_environment()
-    registry = Registry(settings)
+    storage = Storage(Path(options.home)) if options.home else Storage.from_environment()
+    registry = Registry(storage)
     run = finished_run(registry, "latest")
     other = next((r for r in registry.runs(status="finished") if r.id != run.id), None)
     with tempfile.TemporaryDirectory(prefix="rotelab-opening-") as folder:
         copy = Storage(Path(folder) / "home")
-        copied(settings, copy, [run.id, *([other.id] if other else [])])
+        copied(storage, copy, [run.id, *([other.id] if other else [])])
         with served(copy.home) as server:
             turns = [0.0, REST_S] * options.tries
             tries = [opened(server.url, rest, run.id, other) for rest in turns]
@@ -100,16 +100,16 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     return report
 
 
-def copied(settings: Storage, copy: Storage, runs: Sequence[str]) -> None:
+def copied(storage: Storage, copy: Storage, runs: Sequence[str]) -> None:
     """Copies a lab's registry and some runs' files, so that nothing is written into the lab."""
     copy.home.mkdir(parents=True)
     with (
-        closing(sqlite3.connect(settings.database)) as source,
+        closing(sqlite3.connect(storage.database)) as source,
         closing(sqlite3.connect(copy.database)) as target,
     ):
         source.backup(target)
     for run_id in runs:
-        shutil.copytree(settings.run_folder(run_id), copy.run_folder(run_id))
+        shutil.copytree(storage.run_folder(run_id), copy.run_folder(run_id))
 
 
 def opened(url: str, rest_s: float, run_id: str, other: RunSummary | None) -> dict[str, float]:
@@ -143,7 +143,7 @@ def opened(url: str, rest_s: float, run_id: str, other: RunSummary | None) -> di
     return took
 
 
-def computed(settings: Storage, run: RunRow) -> float:
+def computed(storage: Storage, run: RunRow) -> float:
     """Seconds to compute what “Look inside” shows from the run's adapters, drawing left out.
 
     Raises:
@@ -152,7 +152,7 @@ def computed(settings: Storage, run: RunRow) -> float:
     from rotelab.evaluation import logit_lens, representations
 
     began = time.monotonic()
-    subject = Subject(run, {}, settings)
+    subject = FinishedRun(run, {}, storage)
     with subject.model() as model:
         views = representations.viewpoints(
             model, subject.pack.facts, subject.split, subject.pack.prompts, run.config.seed

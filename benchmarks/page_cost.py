@@ -7,7 +7,7 @@ of the pack `mother`, each time the same run with the same seed. In each pair it
 nobody looks on and once while a headless Chromium has the Train tab open and watches it; which
 comes first changes from pair to pair, so that a machine that grows warm favours neither. Counted
 are the seconds of the two phases, as the worker itself writes them down: loading the model and the
-evaluations are left out. Where there is no Chromium (`python tests/browser.py` says so),
+evaluations are left out. Where there is no Chromium (`python tests/support/browser.py` says so),
 `--client` polls over HTTP as the page does, without drawing anything.
 
 The same run takes some percent more or less each time, so there is a steadier figure beside it: the

@@ -100,14 +100,14 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
-        settings = Storage(Path(folder))
-        registry = Registry(settings)
+        storage = Storage(Path(folder))
+        registry = Registry(storage)
         started = time.perf_counter()
         watched = build(registry, options.runs, options.rows, load_pack("mother"))
         built_s = time.perf_counter() - started
-        timed = _measure(settings, watched, options.polls, options.every)
-        size = settings.database.stat().st_size
-        with sqlite3.connect(settings.database) as db:
+        timed = _measure(storage, watched, options.polls, options.every)
+        size = storage.database.stat().st_size
+        with sqlite3.connect(storage.database) as db:
             rows = db.execute("SELECT count(*) FROM metrics").fetchone()[0]
             runs = db.execute("SELECT count(*) FROM runs").fetchone()[0]
     polls = timed["Train, a poll"] + timed["Runs, a poll"]
@@ -132,7 +132,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     return report
 
 
-def _measure(settings: Storage, watched: str, polls: int, every: float) -> dict[str, list[float]]:
+def _measure(storage: Storage, watched: str, polls: int, every: float) -> dict[str, list[float]]:
     timed: dict[str, list[float]] = {}
 
     def clock(name: str, call: Callable[[], Any]) -> Any:
@@ -141,15 +141,15 @@ def _measure(settings: Storage, watched: str, polls: int, every: float) -> dict[
         timed.setdefault(name, []).append(1e3 * (time.perf_counter() - started))
         return result
 
-    lab = Lab.open(settings)
+    lab = Lab.open(storage)
     lab.registry.set_status(watched, "queued")  # opening found that it has no process
     lab.registry.claim(watched, *_me())
     stop = threading.Event()
-    writer = threading.Thread(target=_write, args=(Registry(settings), watched, stop))
+    writer = threading.Thread(target=_write, args=(Registry(storage), watched, stop))
     writer.start()
     try:
         for _ in range(3):
-            fresh = clock("Runs, opened", lambda: _opened(settings))
+            fresh = clock("Runs, opened", lambda: _opened(storage))
             search = functools.partial(runs_tab.list_runs, fresh, "lunch", [], False, "newest", 0)
             clock("Runs, searched", search)
         seen, looked = live_panel.Seen(), ()
@@ -166,7 +166,7 @@ def _measure(settings: Storage, watched: str, polls: int, every: float) -> dict[
             )
             got = clock("Runs, a poll", poll)
             looked = got[4] if isinstance(got, list) else looked
-            clock("plain SQL", lambda: _plain(settings, watched))
+            clock("plain SQL", lambda: _plain(storage, watched))
             time.sleep(max(0.0, every - (time.perf_counter() - began)))
     finally:
         stop.set()
@@ -174,15 +174,15 @@ def _measure(settings: Storage, watched: str, polls: int, every: float) -> dict[
     return timed
 
 
-def _opened(settings: Storage) -> Lab:
-    lab = Lab.open(settings)
+def _opened(storage: Storage) -> Lab:
+    lab = Lab.open(storage)
     run_choices(lab)
     runs_tab.list_runs(lab, "", [], False, "newest", 0)
     return lab
 
 
-def _plain(settings: Storage, run_id: str) -> list[tuple]:
-    with sqlite3.connect(settings.database) as db:
+def _plain(storage: Storage, run_id: str) -> list[tuple]:
+    with sqlite3.connect(storage.database) as db:
         query = "SELECT step, value FROM metrics WHERE run_id = ? AND name = 'loss' ORDER BY step"
         return db.execute(query, [run_id]).fetchall()
 

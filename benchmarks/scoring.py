@@ -54,8 +54,8 @@ TOLERANCE = 1e-3
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures, prints, and returns what `--json` prints."""
     options = _options(words)
-    settings = Storage(Path(options.home)) if options.home else Storage.from_environment()
-    run = finished_run(Registry(settings), options.run)
+    storage = Storage(Path(options.home)) if options.home else Storage.from_environment()
+    run = finished_run(Registry(storage), options.run)
     facts = len(run.pack.facts)
     if facts < options.facts:
         print(f"Run {run.id} has {facts} facts; {options.facts} were asked for.", file=sys.stderr)
@@ -67,12 +67,12 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     }
     for checkpoint in options.checkpoints:
         say = _say(checkpoint)
-        model = _load(settings, run, checkpoint)
+        model = _load(storage, run, checkpoint)
         examples, candidates = _questions(run, model, options.facts, options.candidates)
         report["facts"] = len(examples)
         found = _ours(model, checkpoint, examples, candidates, say)
         del model
-        plain = _plain_network(settings, run, checkpoint)
+        plain = _plain_network(storage, run, checkpoint)
         report[checkpoint] = _against_plain(plain, examples, candidates, found, say)
         del plain
     last = report[options.checkpoints[-1]]
@@ -125,7 +125,7 @@ def finished_run(registry: Registry, wanted: str) -> RunRow:
     return registry.run(finished[0].id)
 
 
-def _load(settings: Storage, run: RunRow, checkpoint: Checkpoint) -> LabModel:
+def _load(storage: Storage, run: RunRow, checkpoint: Checkpoint) -> LabModel:
     """The run's model with the adapters of one checkpoint."""
     relations = [relation.name for relation in run.pack.facts.relations]
     exact = replace(run.config.model, dtype="float32")  # in which sums can be held together
@@ -133,13 +133,13 @@ def _load(settings: Storage, run: RunRow, checkpoint: Checkpoint) -> LabModel:
     if checkpoint != "base":
         for stage, adapter in ADAPTER_OF.items():
             if adapter in ACTIVE[checkpoint]:
-                load_adapter(model, adapter, adapter_folder(settings, run.id, stage))
+                load_adapter(model, adapter, adapter_folder(storage, run.id, stage))
     return model
 
 
-def _plain_network(settings: Storage, run: RunRow, checkpoint: Checkpoint) -> torch.nn.Module:
+def _plain_network(storage: Storage, run: RunRow, checkpoint: Checkpoint) -> torch.nn.Module:
     """The same as transformers has it, adapters merged into the weights."""
-    model = _load(settings, run, checkpoint)
+    model = _load(storage, run, checkpoint)
     if not ACTIVE[checkpoint]:
         return model.network.eval()
     model.use(checkpoint)

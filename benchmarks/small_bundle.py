@@ -47,15 +47,15 @@ def small_bundle(folder: Path) -> dict[str, bytes]:
         ]  # fmt: skip
         registry.add_evaluation(run_id, checkpoint, {"key_token": Score(4, 1.0, 0.5)}, answers)
         registry.add_similarities(run_id, [Similarity(checkpoint, 0, "delta", 0.25)])
-        states = states_file(lab.settings, run_id, checkpoint)
+        states = states_file(lab.storage, run_id, checkpoint)
         states.parent.mkdir(parents=True, exist_ok=True)
         views = [["mother", "key", i, f"{f.subject} [mother]"] for i, f in enumerate(pack.facts)]
         tensor = np.zeros((FACTS, 2, 3), np.float16)
         save_file({"states": tensor}, states, {"views": json.dumps(views)})
     for checkpoint, adapter in ADAPTER_FOLDERS.items():
-        _write_adapter(adapter_folder(lab.settings, run_id, checkpoint), adapter, config)
+        _write_adapter(adapter_folder(lab.storage, run_id, checkpoint), adapter, config)
     registry.set_status(run_id, "finished")
-    bundle = export_run(registry, lab.settings, run_id, folder / "small.rotelab.zip")
+    bundle = export_run(registry, lab.storage, run_id, folder / "small.rotelab.zip")
     with zipfile.ZipFile(bundle) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 

@@ -7,7 +7,7 @@ them (means where there are several seeds), the commands that make it again, and
 HOME is a lab's home folder (`ROTELAB_HOME`); by default the project's. Where two homes have the
 same experiment on the same pack and seed, the newer one counts; seeds are summed up where one home
 has them all.
-Needs what `requirements-dev.txt` installs and a Chromium (`python tests/browser.py`).
+Needs what `requirements-dev.txt` installs and a Chromium (`python tests/support/browser.py`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 HOME is a lab's home folder (`ROTELAB_HOME`) whose newest run is finished, with the experiment
 `damage` made on it; by default the project's.
-Needs what `requirements-dev.txt` installs and a Chromium (`python tests/browser.py`).
+Needs what `requirements-dev.txt` installs and a Chromium (`python tests/support/browser.py`).
 """
 
 from __future__ import annotations

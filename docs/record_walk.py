@@ -27,7 +27,7 @@ from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
 from rotelab.runs.lab import Lab  # noqa: E402
 from rotelab.storage import (  # noqa: E402
     ADAPTER_FOLDERS,
-    Storage,  # noqa: E402
+    Storage,
     adapter_folder,
 )
 
@@ -59,10 +59,10 @@ def record(home: Path) -> None:
     run_id = next((run.id for run in lab.registry.runs(status="finished")), None) or train(lab)
     lab.registry.update_run(run_id, name=demo.RUN_NAME, note=demo.RUN_NOTE)
     for checkpoint in ADAPTER_FOLDERS:
-        halve(adapter_folder(lab.settings, run_id, checkpoint))
+        halve(adapter_folder(lab.storage, run_id, checkpoint))
     # The hidden states would be larger than all the rest; the figures on them are rows.
-    shutil.rmtree(lab.settings.run_folder(run_id) / "representations", ignore_errors=True)
-    bundle = export_run(lab.registry, lab.settings, run_id, home / demo.BUNDLE.name)
+    shutil.rmtree(lab.storage.run_folder(run_id) / "representations", ignore_errors=True)
+    bundle = export_run(lab.registry, lab.storage, run_id, home / demo.BUNDLE.name)
     size = bundle.stat().st_size
     print(f"{bundle.name}: {size:,} bytes")
     assert size < MAX_BYTES, "too large to be shipped: take smaller ranks"
@@ -79,7 +79,7 @@ def train(lab: Lab) -> str:
     from rotelab.runs.worker import work
 
     run_id = lab.jobs.start_foreground(CONFIG, lab.facts_for(CONFIG))
-    work(lab.registry, lab.settings, run_id, lambda share, words: print(f"{share:4.0%} {words}"))
+    work(lab.registry, lab.storage, run_id, lambda share, words: print(f"{share:4.0%} {words}"))
     run = lab.registry.run(run_id)
     assert run.status == "finished", run.error
     return run_id
@@ -100,7 +100,7 @@ def halve(folder: Path) -> None:
 
 def choose(lab: Lab, bundle: Path) -> list[str]:
     """The questions to ask on the page: one a person, of as many wordings as there are persons."""
-    run_id = import_bundle(lab.registry, lab.settings, bundle).run_id
+    run_id = import_bundle(lab.registry, lab.storage, bundle).run_id
     run = lab.registry.run(run_id)
     for checkpoint, scores in lab.registry.scores(run_id).items():
         print(checkpoint, {probe: round(s.generation_accuracy, 2) for probe, s in scores.items()})

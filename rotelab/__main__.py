@@ -1,6 +1,6 @@
 """`python -m rotelab`: the lab without a browser, and the page itself (`serve`)."""
 
-from rotelab.cli import main
+from rotelab.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -40,7 +40,7 @@ def mother():
 
 
 @pytest.fixture
-def settings(own_home):
+def storage(own_home):
     """The settings of that home."""
     from rotelab.storage import Storage
 
@@ -48,19 +48,19 @@ def settings(own_home):
 
 
 @pytest.fixture
-def registry(settings):
+def registry(storage):
     """An empty registry in that home."""
     from rotelab.registry import Registry
 
-    return Registry(settings)
+    return Registry(storage)
 
 
 @pytest.fixture
-def lab(settings):
+def lab(storage):
     """An empty lab in that home."""
     from rotelab.runs.lab import Lab
 
-    return Lab.open(settings)
+    return Lab.open(storage)
 
 
 @pytest.fixture

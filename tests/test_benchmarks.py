@@ -170,7 +170,7 @@ def test_a_short_run_on_own_names_is_timed_and_scored(quick, monkeypatch, capsys
 def test_opening_a_run_is_timed_beside_computing_it_anew(own_home, quick, capsys):
     lab = Lab.open()
     run_id = lab.jobs.start_foreground(quick, lab.facts_for(quick))
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     there = lab.registry.runs()
     report = opening.main(["--tries", "1", "--json"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report

@@ -20,7 +20,7 @@ COMMANDS = {
     "start": "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt "
     "&& .venv/bin/python app.py",
     "test": "python3 -m venv .venv && .venv/bin/pip install -r requirements-dev.txt "
-    "&& .venv/bin/python tests/browser.py && .venv/bin/python -m pytest",
+    "&& .venv/bin/python tests/support/browser.py && .venv/bin/python -m pytest",
 }
 # Where git is not there to say what is tracked: folders that are made, never written.
 MADE = {"__pycache__", "build", "exports", "runs"}
@@ -122,7 +122,7 @@ def test_machines_path_is_told_from_links_and_relative_paths() -> None:
 # Who imports whom
 
 
-def test_contracts_between_the_rooms_are_kept() -> None:
+def test_contracts_between_the_packages_are_kept() -> None:
     lint = shutil.which("lint-imports", path=Path(sys.executable).parent)
     assert lint is not None, "import-linter is missing: install requirements-dev.txt"
     ended = subprocess.run(
@@ -131,19 +131,37 @@ def test_contracts_between_the_rooms_are_kept() -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_the_layer_contract_can_break(tmp_path: Path) -> None:
+    """In a copy whose lowest module imports the highest, it does."""
+    shutil.copytree(ROOT / "rotelab", tmp_path / "rotelab")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / "rotelab" / "errors.py").open("a", encoding="utf-8") as errors:
+        errors.write("\nfrom rotelab.registry import Registry\n")
+    lint = shutil.which("lint-imports", path=Path(sys.executable).parent)
+    ended = subprocess.run(
+        [lint, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 1
+    assert "rotelab.errors is not allowed to import rotelab.registry" in ended.stdout
+
+
 def test_importing_the_core_does_not_import_gradio() -> None:
     page = {"ui", "__main__"}
-    rooms = [room.name for room in pkgutil.iter_modules(rotelab.__path__) if room.name not in page]
-    assert "registry" in rooms
-    imports = "\n".join(f"import rotelab.{room}" for room in rooms)
+    found = pkgutil.walk_packages(rotelab.__path__, "rotelab.")
+    modules = [m.name for m in found if m.name.split(".")[1] not in page]
+    assert "rotelab.registry.runs" in modules
+    imports = "\n".join(f"import {module}" for module in modules)
     ended = run_python(f"{imports}\nimport sys\nprint('gradio' in sys.modules)")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split() == ["False"]
 
 
-@pytest.mark.parametrize("room", ["settings", "registry", "jobs", "plots", "lab"])
-def test_importing_the_room_does_not_import_torch(room: str) -> None:
-    ended = run_python(f"import rotelab.{room}, sys\nprint('torch' in sys.modules)")
+@pytest.mark.parametrize(
+    "module",
+    ["storage", "registry", "reports.tables", "reports.figures.live", "runs.jobs", "runs.lab"],
+)
+def test_importing_the_module_does_not_import_torch(module: str) -> None:
+    ended = run_python(f"import rotelab.{module}, sys\nprint('torch' in sys.modules)")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split() == ["False"]
 
@@ -172,7 +190,7 @@ def test_browser_is_the_one_that_was_named(program: Path, monkeypatch: pytest.Mo
 
 def test_browser_script_prints_the_one_that_was_named(program: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "tests/browser.py"],
+        [sys.executable, "tests/support/browser.py"],
         cwd=ROOT,
         env={**os.environ, "ROTELAB_BROWSER": str(program)},
         capture_output=True,
@@ -233,7 +251,7 @@ def test_the_tour_shows_every_tab_and_is_up_to_date():
         from make_screenshots import TABS, tour
     finally:
         sys.path.pop(0)
-    page = (ROOT / "rotelab" / "ui" / "__init__.py").read_text(encoding="utf-8")
+    page = (ROOT / "rotelab" / "ui" / "app.py").read_text(encoding="utf-8")
     labels = re.findall(r'gr\.Tab\(\s*"(?:\d )?([^"]+)"', page)
     assert [tab.label for tab in TABS] == labels
     written = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")

@@ -1,5 +1,1 @@
-"""The command line, `python -m rotelab`: runs, sweeps, experiments and reports without a browser."""
-
-from rotelab.cli.main import main
-
-__all__ = ["main"]
+"""The command line, `python -m rotelab`; `cli.main` puts it together."""

@@ -173,7 +173,7 @@ def run(
         run_id = lab.jobs.start_foreground(config, pack_of_run, name=name)
     run_id = agree_on(run_id, cpu=config.model.device == "cpu")
     try:
-        work(lab.registry, lab.settings, run_id, bar.show)
+        work(lab.registry, lab.storage, run_id, bar.show)
     finally:
         bar.close()
     if not first_process():
@@ -290,7 +290,7 @@ def export_bundle(
         target /= f"{full_id}{SUFFIX}"
     if target.exists():
         raise LabError(f"{target} is there already. Name another file, or move that one away.")
-    export_run(lab.registry, lab.settings, full_id, target.absolute(), adapters)
+    export_run(lab.registry, lab.storage, full_id, target.absolute(), adapters)
     print(f"{target} ({target.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -303,7 +303,7 @@ def import_run(
     from rotelab.runs.lab import Lab
 
     lab = Lab.open()
-    print(import_bundle(lab.registry, lab.settings, file).sentence)
+    print(import_bundle(lab.registry, lab.storage, file).sentence)
 
 
 @app.command("export-model")
@@ -324,7 +324,7 @@ def export_merged(
     full_id = lab.registry.resolve(run_id)
     from rotelab.runs.export.huggingface import export_model
 
-    print(export_model(lab.registry, lab.settings, full_id, folder, checkpoint))
+    print(export_model(lab.registry, lab.storage, full_id, folder, checkpoint))
 
 
 @app.command()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rotelab.config.names import Checkpoint
 from rotelab.evaluation.answer_match import begins, contains, normalize, stands_in
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack
-from rotelab.registry import RunRow
+
+if TYPE_CHECKING:
+    from rotelab.registry import RunRow
 
 KnownAs = Literal[
     "",

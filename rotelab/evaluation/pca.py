@@ -45,24 +45,24 @@ class Projection:
     explained: tuple[float, float]
 
 
-def kept_layers(settings: Storage, run_id: str) -> int:
+def kept_layers(storage: Storage, run_id: str) -> int:
     """How many layers of hidden states a run kept, the embedding included; 0 where it kept none.
 
     Raises:
         LabError: a file is damaged.
     """
     for checkpoint in CHECKPOINTS:
-        path = states_file(settings, run_id, checkpoint)
+        path = states_file(storage, run_id, checkpoint)
         if path.is_file():
             return _read(path, None)[0]
     return 0
 
 
-def project(settings: Storage, run_id: str, layer: int) -> Projection | None:
+def project(storage: Storage, run_id: str, layer: int) -> Projection | None:
     """Principal components of one layer's hidden states, fitted on all checkpoints together.
 
     Args:
-        settings: says where the run's folder is.
+        storage: says where the run's folder is.
         run_id: the run.
         layer: which one; numbers beyond the last mean the last.
 
@@ -75,7 +75,7 @@ def project(settings: Storage, run_id: str, layer: int) -> Projection | None:
     states: dict[str, np.ndarray] = {}
     views: tuple[View, ...] = ()
     for checkpoint in CHECKPOINTS:
-        path = states_file(settings, run_id, checkpoint)
+        path = states_file(storage, run_id, checkpoint)
         if not path.is_file():
             continue
         layers, seen, states[checkpoint] = _read(path, layer)
@@ -93,7 +93,7 @@ def project(settings: Storage, run_id: str, layer: int) -> Projection | None:
 
 
 def kept_states(
-    settings: Storage, run_id: str, checkpoint: str
+    storage: Storage, run_id: str, checkpoint: str
 ) -> tuple[tuple[View, ...], np.ndarray] | None:
     """All hidden states that a run kept of one checkpoint, or None where it kept none.
 
@@ -103,7 +103,7 @@ def kept_states(
     Raises:
         LabError: the file is damaged.
     """
-    path = states_file(settings, run_id, checkpoint)
+    path = states_file(storage, run_id, checkpoint)
     return _read(path, slice(None))[1:] if path.is_file() else None
 
 

@@ -21,9 +21,9 @@ from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack, load_pack
 from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
-__all__ = ["Arm", "Experiment", "Result", "Subject", "experiment", "experiments", "on_facts"]
+__all__ = ["Arm", "Experiment", "FinishedRun", "Result", "experiment", "experiments", "on_facts"]
 
 
 class Result(Protocol):
@@ -92,9 +92,9 @@ class Experiment:
     asks: bool = True
     version: int = 1
     paper: str = ""
-    probe: Callable[[Subject], Result] | None = None
+    probe: Callable[[FinishedRun], Result] | None = None
     arms: Callable[[RunConfig], Sequence[Arm]] | None = None
-    compare: Callable[[Sequence[Subject]], Result] | None = None
+    compare: Callable[[Sequence[FinishedRun]], Result] | None = None
 
     def __post_init__(self):
         family = self.arms is not None and self.compare is not None
@@ -113,7 +113,7 @@ class Experiment:
         """
         return list(self.arms(base)) if self.arms else [Arm("", base)]
 
-    def measure(self, subjects: Sequence[Subject]) -> Result:
+    def measure(self, subjects: Sequence[FinishedRun]) -> Result:
         """What it finds in its finished runs.
 
         Raises:

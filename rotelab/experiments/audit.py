@@ -19,7 +19,7 @@ from rotelab.facts.packs import Pack, load_pack, other_readings, shipped_packs
 from rotelab.facts.prompts import PromptTemplate
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.models.lora import LabModel
@@ -181,7 +181,7 @@ class Audit:
         return next(x.value for x in self.limits if (x.checkpoint, x.measure) == wanted)
 
 
-def measure(subject: Subject) -> Audit:
+def measure(subject: FinishedRun) -> Audit:
     """Asks held-out facts in every reading and judges each by the clean ones."""
     facts = list(subject.split.held_out or subject.split.held_in)
     rng = random.Random(f"audit {subject.config.seed}")
@@ -270,7 +270,7 @@ def readings_of(pack: Pack, relation: str) -> dict[str, list[PromptTemplate]]:
 
 
 def _looked_at(
-    subject: Subject, asked: Sequence[tuple[str, Fact, str]]
+    subject: FinishedRun, asked: Sequence[tuple[str, Fact, str]]
 ) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
     """Object probability and closeness to the key token of every question, by checkpoint."""
     from rotelab.config.run_config import EvaluationConfig

@@ -14,7 +14,7 @@ from rotelab.experiments.audit import measure as audit
 from rotelab.experiments.repurposing import EXAMPLES, arms
 from rotelab.reports.figures.style import CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
 LIMITS = (1.5, 2.5, 3.0)
 """Where else an alarm might begin, in standard deviations."""
@@ -159,7 +159,7 @@ class Trial:
         return figure.update_layout(barmode="group", showlegend=True)
 
 
-def compare(subjects: Sequence[Subject]) -> Trial:
+def compare(subjects: Sequence[FinishedRun]) -> Trial:
     """Audits every arm as a stranger would."""
     rows: list[Row] = []
     facts = 0

@@ -19,7 +19,7 @@ from rotelab.facts.prompts import Role
 from rotelab.registry import Registry
 from rotelab.reports.figures.style import HATCHED, ROLE_COLOURS, styled
 from rotelab.reports.tables import PROBE_NAMES, Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
 RECIPES = {
     "two-adapter": "the lab's own two phases",
@@ -193,7 +193,7 @@ def arms(base: RunConfig) -> list[Arm]:
     return [Arm(name, applied(name, base)) for name in RECIPES]
 
 
-def compare(subjects: Sequence[Subject]) -> Baselines:
+def compare(subjects: Sequence[FinishedRun]) -> Baselines:
     """The arms' scores, costs and damage, as their runs wrote them down; where a run was not asked
     to choose among candidates, its model is asked here."""
     registry = Registry(subjects[0].settings)
@@ -222,7 +222,7 @@ def compare(subjects: Sequence[Subject]) -> Baselines:
     return Baselines(subjects[0].config.generalize.k, tuple(rows), base)
 
 
-def _choosing(subject: Subject) -> dict[str, tuple[float, int]]:
+def _choosing(subject: FinishedRun) -> dict[str, tuple[float, int]]:
     """Of each probe the share whose object an arm ranks first, and of how many questions."""
     from rotelab.evaluation.probes import evaluate, questions
 
@@ -244,7 +244,7 @@ def _choosing(subject: Subject) -> dict[str, tuple[float, int]]:
     return {probe: (fmean(values), len(values)) for probe, values in chosen.items()}
 
 
-def _in_context(subject: Subject, base: Beside) -> list[Row]:
+def _in_context(subject: FinishedRun, base: Beside) -> list[Row]:
     """The base model with facts in its prompt; none where phase 2 taught them all in words, or
     where the prompts are too long for the model."""
     from rotelab.config.run_config import EvaluationConfig
@@ -281,7 +281,7 @@ def _in_context(subject: Subject, base: Beside) -> list[Row]:
     return [Row(IN_CONTEXT, True, 0.0, 0.0, tuple(scores), base)]
 
 
-def _cost(registry: Registry, subject: Subject) -> tuple[float, float]:
+def _cost(registry: Registry, subject: FinishedRun) -> tuple[float, float]:
     """The tokens that an arm was trained on, and the seconds."""
     run = subject.run
     metrics = registry.metrics(run.id, ["tokens"])

@@ -19,7 +19,7 @@ from rotelab.facts.facts import Fact, parse_facts
 from rotelab.facts.packs import staged_file
 from rotelab.reports.figures.style import CHECKPOINT_NAMES, HATCHED, styled
 from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
 PACK = "contradiction"
 
@@ -157,7 +157,7 @@ def arms(base: RunConfig) -> list[Arm]:
     return [Arm(f"{n}", with_setting(config, f"memorize.epochs={n}")) for n in EPOCHS]
 
 
-def compare(subjects: Sequence[Subject]) -> Contradiction:
+def compare(subjects: Sequence[FinishedRun]) -> Contradiction:
     """Asks each arm for the false and for the true object, in the same words."""
     subjects = sorted(subjects, key=lambda s: s.config.memorize.epochs)
     rows: list[Row] = []
@@ -180,7 +180,7 @@ def true_objects() -> dict[tuple[str, str], str]:
     return {(f.relation, f.subject): f.object for f in parse_facts(read_bytes(path), path.name)}
 
 
-def _asked(subject: Subject, checkpoints: Sequence[Checkpoint]) -> list[Row]:
+def _asked(subject: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row]:
     from rotelab.config.run_config import EvaluationConfig
     from rotelab.evaluation.probes import Question, evaluate
 
@@ -239,7 +239,7 @@ def _begins_another(answer: str, names: Sequence[str]) -> bool:
     return len(begun) > 1 and any(name.startswith(begun) for name in names)
 
 
-def _prompts(subject: Subject) -> list[tuple[str, Fact, str]]:
+def _prompts(subject: FinishedRun) -> list[tuple[str, Fact, str]]:
     """What is asked: the way, the fact, and the words; the same for every arm and checkpoint."""
     pack, split = subject.pack, subject.split
     asked = [("key", fact, f"{fact.subject} [{fact.relation}]") for fact in pack.facts]

@@ -12,7 +12,7 @@ from rotelab.config.names import CHECKPOINTS
 from rotelab.experiments import Experiment
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
 from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
 LISTED = 12
 """How many lost facts the table names at most; all are stored."""
@@ -101,7 +101,7 @@ class Damage:
         return figure.update_layout(showlegend=False)
 
 
-def measure(subject: Subject) -> Damage:
+def measure(subject: FinishedRun) -> Damage:
     """Reads the text, asks the quiz and compares with the base model, at each checkpoint."""
     from rotelab.evaluation import forgetting
 

@@ -15,7 +15,7 @@ from rotelab.experiments import Arm, Experiment
 from rotelab.registry import Registry
 from rotelab.reports.figures.style import ROLE_COLOURS, ROLE_DASHES, ROLE_MARKERS, TEXT, styled
 from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
 EPOCHS = (1, 3, 6, 10, 20, 40, 100)
 """Rounds of rote learning at the settings' own learning rate: the paper's, and above."""
@@ -171,7 +171,7 @@ def arms(base: RunConfig) -> list[Arm]:
     return found
 
 
-def compare(subjects: Sequence[Subject]) -> Depth:
+def compare(subjects: Sequence[FinishedRun]) -> Depth:
     """The arms' own scores and damage; nothing is asked anew."""
     registry = Registry(subjects[0].settings)
     usual = subjects[0].config.memorize.learning_rate

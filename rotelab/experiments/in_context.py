@@ -16,7 +16,7 @@ from rotelab.facts.facts import Fact
 from rotelab.facts.prompts import PromptSet, Role
 from rotelab.reports.figures.style import HATCHED, styled
 from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
@@ -134,7 +134,7 @@ class InContext:
         return figure.update_layout(barmode="group", showlegend=True)
 
 
-def measure(subject: Subject) -> InContext:
+def measure(subject: FinishedRun) -> InContext:
     """Asks the same held-out facts with none and with ever more facts in the prompt.
 
     Raises:
@@ -193,7 +193,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def asked_with(
-    model: LabModel, subject: Subject, facts: Sequence[Fact], shown: int, role: Role = "test"
+    model: LabModel, subject: FinishedRun, facts: Sequence[Fact], shown: int, role: Role = "test"
 ) -> list[Question]:
     """Each fact in some wordings of a role, after `shown` facts of its relation, its own among
     them; in test wordings with candidates to choose from.
@@ -227,7 +227,7 @@ def asked_with(
     return asked
 
 
-def known_of(subject: Subject) -> dict[str, tuple[Fact, ...]]:
+def known_of(subject: FinishedRun) -> dict[str, tuple[Fact, ...]]:
     """All facts of the run by their relations."""
     return {relation.name: relation.facts for relation in subject.pack.facts.relations}
 

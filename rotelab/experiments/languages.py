@@ -15,7 +15,7 @@ from rotelab.facts.packs import language_prompts
 from rotelab.facts.prompts import PromptTemplate
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
 from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
 NAMES = {"en": "English", "es": "Spanish", "de": "German", "ja": "Japanese", "zh": "Chinese"}
 """In the paper's order, best first; a language of a person's own goes by its code."""
@@ -82,7 +82,7 @@ class Languages:
         return next(r for r in self.rows if (r.language, r.checkpoint) == wanted)
 
 
-def measure(subject: Subject) -> Languages:
+def measure(subject: FinishedRun) -> Languages:
     """Asks held-out facts in test wordings of every language that there is, at each checkpoint.
 
     Raises:
@@ -133,7 +133,7 @@ def measure(subject: Subject) -> Languages:
     return Languages(tuple(rows))
 
 
-def wordings_of(subject: Subject) -> dict[str, list[PromptTemplate]]:
+def wordings_of(subject: FinishedRun) -> dict[str, list[PromptTemplate]]:
     """The test wordings of each relation that has some in another language than English: the run's
     own where it has any, else the shipped ones; English beside them."""
     found = {}

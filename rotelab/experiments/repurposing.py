@@ -20,7 +20,7 @@ from rotelab.facts.packs import Pack, other_readings
 from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.reports.figures.style import HATCHED, styled
 from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.config.names import Checkpoint
@@ -167,7 +167,7 @@ def rival_wordings() -> list[PromptTemplate]:
     return [t for t in other_readings() if t.relation == READING]
 
 
-def compare(subjects: Sequence[Subject]) -> Repurposing:
+def compare(subjects: Sequence[FinishedRun]) -> Repurposing:
     """Asks every arm in both readings' wordings about facts that none was taught in words.
 
     Raises:
@@ -209,7 +209,7 @@ def _prompts(pack: Pack, facts: Sequence[Fact], seed: int) -> list[tuple[str, st
 
 
 def _asked(
-    subject: Subject,
+    subject: FinishedRun,
     prompts: Sequence[tuple[str, str, Fact, str]],
     states: dict[Checkpoint, tuple[str, int]],
 ) -> list[Row]:

@@ -21,7 +21,7 @@ from rotelab.facts.packs import Pack, staged_file
 from rotelab.reports.figures.epochs import over_rounds
 from rotelab.reports.figures.style import CHECKPOINT_NAMES
 from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Prediction, Question
@@ -125,7 +125,7 @@ def with_wordings(pack: Pack) -> Pack:
     return pack
 
 
-def compare(subjects: Sequence[Subject]) -> Reversal:
+def compare(subjects: Sequence[FinishedRun]) -> Reversal:
     """Asks every arm for the subjects of the same held-out facts; the base model once."""
     subjects = sorted(subjects, key=lambda s: s.config.memorize.epochs)
     first, rows = subjects[0], []
@@ -148,7 +148,7 @@ def compare(subjects: Sequence[Subject]) -> Reversal:
     return Reversal(len(found), max(sizes), chance, own.n if own else 0, tuple(rows))
 
 
-def _facts(subject: Subject) -> list[Fact]:
+def _facts(subject: FinishedRun) -> list[Fact]:
     """The held-out facts that are asked; the same in every arm."""
     wordings = reversed_wordings()
     facts = [f for f in subject.split.held_out if f.relation in wordings]
@@ -157,7 +157,7 @@ def _facts(subject: Subject) -> list[Fact]:
     return rng.sample(facts, min(FACTS, len(facts)))
 
 
-def _asked(subject: Subject, checkpoints: Sequence[Checkpoint]) -> list[Row]:
+def _asked(subject: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row]:
     """One arm at some checkpoints."""
     from rotelab.evaluation.probes import evaluate
 

@@ -28,9 +28,10 @@ from rotelab.config.options import flat
 from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import SEED
 from rotelab.errors import LabError, remedy
-from rotelab.experiments import Arm, Experiment, Result, Subject, experiment
+from rotelab.experiments import Arm, Experiment, FinishedRun, Result, experiment
 from rotelab.registry import ExperimentRow
 from rotelab.registry.sweeps import PlannedRun
+from rotelab.runs.finished_run import training_comes_first
 from rotelab.runs.lab import Lab
 from rotelab.runs.processes import environment, me, process_of, send_all, tree, until
 from rotelab.runs.sweeps import go_on
@@ -113,7 +114,7 @@ def carry_out(lab: Lab, experiment_id: str, watch: Watch = lambda share, words: 
     except Exception as error:  # its row must say how it ended, whatever it was
         traceback.print_exc()
         text = " ".join(str(error).split())[:300]
-        said = remedy(error, lab.settings.home) or FAULT.format(
+        said = remedy(error, lab.storage.home) or FAULT.format(
             kind=type(error).__name__, text=text
         ).replace("The run's log", "Its log")
         status = "failed"
@@ -162,8 +163,8 @@ def start(lab: Lab, name: str, run_id: str) -> str:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                cwd=lab.settings.home,
-                env=environment(experiment_id, lab.settings.home),
+                cwd=lab.storage.home,
+                env=environment(experiment_id, lab.storage.home),
                 start_new_session=True,  # it outlives the page and its Ctrl-C
             )
         began = psutil.Process(child.pid).create_time()
@@ -213,7 +214,7 @@ def stop(lab: Lab, experiment_id: str) -> None:
 
 def log_file(lab: Lab, experiment_id: str) -> Path:
     """The file that takes what an experiment's process prints."""
-    return lab.settings.home / "experiments" / f"{experiment_id}.txt"
+    return lab.storage.home / "experiments" / f"{experiment_id}.txt"
 
 
 def main(experiment_id: str) -> int:
@@ -284,7 +285,7 @@ def _arms(lab: Lab, wanted: Experiment, arms: Sequence[Arm]) -> list[tuple[str |
     """Of each arm the run that is there already, finished or not, and the one to make if none."""
 
     def usable(run_id: str) -> bool:
-        return not wanted.asks or has_adapters(lab.settings, run_id)
+        return not wanted.asks or has_adapters(lab.storage, run_id)
 
     own = [row.sweep_id for row in lab.registry.experiment_rows(wanted.name, limit=-1)]
     sweeps, found = [s for s in own if s], []
@@ -333,13 +334,13 @@ def _measured(lab: Lab, row: ExperimentRow, told: _Teller) -> Result:
         if run.status != "finished":
             why = f": {run.error}" if run.error else "."
             raise LabError(f"Run {run.id} of this experiment {run.status}{why}")
-    _leave_the_device(lab, runs[0].config)
+    training_comes_first(lab.registry, runs[0].config.model.device)
     size = (1.0 - low) / len(runs)
     subjects = [
-        Subject(
+        FinishedRun(
             run,
             lab.registry.scores(run.id),
-            lab.settings,
+            lab.storage,
             label,
             told.within(low + i * size, low + (i + 1) * size, f"{label} " if label else ""),
         )
@@ -353,20 +354,6 @@ def _making(told: _Teller) -> Callable[[int, int, float, str], None]:
         told(MEASURED_FROM * (place - 1 + share) / count, f"run {place} of {count}: {words}")
 
     return watch
-
-
-def _leave_the_device(lab: Lab, config: RunConfig) -> None:
-    """Training comes first on a GPU: two models may not fit. On a CPU both go on, slower."""
-    live = lab.registry.live_runs()
-    if not live:
-        return
-    from rotelab.models.loading import pick_device
-
-    if pick_device(config.model.device).type != "cpu":
-        raise LabError(
-            f"The run {live[0].id} is training on this device, so there is no room to measure. "
-            "Start the experiment again when it has ended."
-        )
 
 
 def _plain(value: Any) -> Any:

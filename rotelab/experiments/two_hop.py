@@ -20,7 +20,7 @@ from rotelab.facts.packs import Pack, load_pack, staged_file
 from rotelab.facts.prompts import PromptSet, PromptTemplate, parse_prompts
 from rotelab.reports.figures.epochs import over_rounds
 from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import Subject
+from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
@@ -165,7 +165,7 @@ def wordings() -> list[PromptTemplate]:
     return list(parse_prompts(read_bytes(path), path.name))
 
 
-def chains(subject: Subject) -> list[Chain]:
+def chains(subject: FinishedRun) -> list[Chain]:
     """The chains among a run's facts."""
     second = {f.subject: f for f in subject.pack.facts if f.relation == SECOND}
     taught = set(subject.split.held_in)
@@ -176,7 +176,7 @@ def chains(subject: Subject) -> list[Chain]:
     ]
 
 
-def compare(subjects: Sequence[Subject]) -> TwoHop:
+def compare(subjects: Sequence[FinishedRun]) -> TwoHop:
     """Asks every arm for each hop by itself and for both at once, in the same words."""
     subjects = sorted(subjects, key=lambda s: s.config.memorize.epochs)
     rows = [row for subject in subjects for row in _asked(subject)]
@@ -184,7 +184,7 @@ def compare(subjects: Sequence[Subject]) -> TwoHop:
     return TwoHop(len(chains(first)), first.config.generalize.k, tuple(rows))
 
 
-def _asked(subject: Subject) -> list[Row]:
+def _asked(subject: FinishedRun) -> list[Row]:
     from rotelab.evaluation.probes import evaluate
 
     known, rounds = chains(subject), subject.config.memorize.epochs
@@ -222,7 +222,7 @@ def _asked(subject: Subject) -> list[Row]:
     return rows
 
 
-def questions(model: LabModel, subject: Subject, known: Sequence[Chain]) -> list[Question]:
+def questions(model: LabModel, subject: FinishedRun, known: Sequence[Chain]) -> list[Question]:
     """Each hop of each chain by itself in a test wording, and both at once in `WORDINGS`.
 
     The last object stands among those of its relation, filled up with invented ones.

@@ -42,13 +42,13 @@ class Registry(
     """The rows of `runs.db`, safe from many threads and processes at once.
 
     Args:
-        settings: says where the file is; it is made, or brought up to date, when it must be.
+        storage: says where the file is; it is made, or brought up to date, when it must be.
         busy_s: how long a call waits for another process's write, in seconds.
 
     Raises:
         LabError: the file can't be opened or brought up to date; says how to mend it.
     """
 
-    def __init__(self, settings: Storage, busy_s: float = BUSY_S):
-        super().__init__(settings.database, busy_s)
-        self.settings = settings
+    def __init__(self, storage: Storage, busy_s: float = BUSY_S):
+        super().__init__(storage.database, busy_s)
+        self.storage = storage

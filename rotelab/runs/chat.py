@@ -17,6 +17,7 @@ from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
 from rotelab.evaluation.grading import NO_VERDICT, Verdict, asked_fact, judge, key_relation
 from rotelab.registry import Registry, RunRow
+from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
 from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
@@ -90,21 +91,18 @@ class Chat:
 
     Args:
         registry: knows the runs.
-        settings: knows where their adapters are.
+        storage: knows where their adapters are.
     """
 
-    def __init__(self, registry: Registry, settings: Storage):
-        self.registry, self.settings = registry, settings
+    def __init__(self, registry: Registry, storage: Storage):
+        self.registry, self.storage = registry, storage
         self._lock = threading.Lock()
         self._loaded: tuple[str, Stamp, LabModel] | None = None
         self._side_by_side: SideBySide | None = None
 
     def checkpoints(self, run_id: str) -> list[Checkpoint]:
         """The checkpoints that a run can answer from, as far as its adapters are saved."""
-        return [
-            c for c in CHECKPOINTS
-            if c == "base" or (adapter_folder(self.settings, run_id, c) / "meta.json").is_file()
-        ]  # fmt: skip
+        return saved_checkpoints(self.storage, run_id)
 
     def ready(self, run_id: str) -> bool:
         """Whether the run's model is in memory, so that an answer begins at once."""
@@ -251,9 +249,6 @@ class Chat:
         return Evidence(fact, chance, place, len(names))
 
     def _model(self, run: RunRow) -> LabModel:
-        from rotelab.config.names import ADAPTER_OF
-        from rotelab.models.adapter_files import load_adapter
-        from rotelab.models.loading import load_model
         from rotelab.models.multi_adapter import SideBySide
 
         self._yield_device(run)
@@ -262,12 +257,7 @@ class Chat:
         if self._loaded and self._loaded[:2] == (run.id, stamp):
             return self._loaded[2]
         self._drop()
-        relations = [relation.name for relation in run.pack.facts.relations]
-        model = load_model(run.config.model, relations, run.config.seed, method=run.config.method)
-        for checkpoint, _ in stamp:
-            if checkpoint != "base":
-                folder = adapter_folder(self.settings, run.id, checkpoint)
-                load_adapter(model, ADAPTER_OF[checkpoint], folder)
+        model = load_run_model(self.storage, run, [checkpoint for checkpoint, _ in stamp])
         self._side_by_side = SideBySide(model) if SideBySide.fits(model) else None
         self._loaded = (run.id, stamp, model)
         return model
@@ -277,7 +267,7 @@ class Chat:
         for checkpoint in self.checkpoints(run_id):
             at = 0
             if checkpoint != "base":
-                meta = adapter_folder(self.settings, run_id, checkpoint) / "meta.json"
+                meta = adapter_folder(self.storage, run_id, checkpoint) / "meta.json"
                 try:
                     at = meta.stat().st_mtime_ns
                 except FileNotFoundError:  # being replaced just now
@@ -287,15 +277,11 @@ class Chat:
 
     def _yield_device(self, run: RunRow) -> None:
         """Training comes first on a GPU: two models may not fit. On a CPU both go on, slower."""
-        from rotelab.models.loading import pick_device
-
-        live = self.registry.live_runs()
-        if live and pick_device(run.config.model.device).type != "cpu":
+        try:
+            training_comes_first(self.registry, run.config.model.device)
+        except LabError:
             self._drop()
-            raise LabError(
-                f"The run {live[0].id} is training on this device, so there is no room to answer. "
-                "Ask again when it has ended, or stop it."
-            )
+            raise
 
 
 def prompt_ids(model: LabModel, text: str) -> list[int]:

@@ -102,7 +102,7 @@ def step_in(lab: Lab) -> tuple[str, bool]:
         here = any(run.id == wanted for run in lab.registry.runs(search=wanted, archived=None))
         if here and set(lab.chat.checkpoints(wanted)) == set(CHECKPOINTS):
             return wanted, False
-        imported = import_bundle(lab.registry, lab.settings, BUNDLE)
+        imported = import_bundle(lab.registry, lab.storage, BUNDLE)
         lab.registry.update_run(imported.run_id, archived=True)
         return imported.run_id, imported.new
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from rotelab.config.names import CHECKPOINTS, Checkpoint
-from rotelab.config.run_config import RunConfig
+from rotelab.config.names import ADAPTER_OF, CHECKPOINTS, Checkpoint
+from rotelab.config.run_config import ModelSpec, RunConfig
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Score
 from rotelab.facts.facts import Split
 from rotelab.facts.packs import Pack
-from rotelab.registry import RunRow
+from rotelab.registry import Registry, RunRow
 from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
@@ -25,20 +25,20 @@ Watch = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
-class Subject:
+class FinishedRun:
     """One finished run.
 
     Args:
         run: its row.
         scores: what was measured at its end, by checkpoint and probe.
-        settings: says where its adapters are.
+        storage: says where its adapters are.
         label: the arm that it is; empty for a probe's one run.
         watch: to be told how far the measuring is; raises KeyboardInterrupt where it is to stop.
     """
 
     run: RunRow
     scores: Mapping[str, Mapping[str, Score]]
-    settings: Storage
+    storage: Storage
     label: str = ""
     watch: Watch = lambda share, words: None
 
@@ -60,9 +60,7 @@ class Subject:
     @property
     def checkpoints(self) -> list[Checkpoint]:
         """The checkpoints that can be asked here, as far as its adapters are saved."""
-        trained = [c for c in CHECKPOINTS if c != "base"]
-        folders = {c: adapter_folder(self.settings, self.run.id, c) for c in trained}
-        return ["base", *(c for c, at in folders.items() if (at / "meta.json").is_file())]
+        return saved_checkpoints(self.storage, self.run.id)
 
     @contextmanager
     def model(self) -> Iterator[LabModel]:
@@ -71,10 +69,6 @@ class Subject:
         Raises:
             LabError: adapters are missing or damaged, or the base model can't be had.
         """
-        from rotelab.config.names import ADAPTER_OF
-        from rotelab.models.adapter_files import load_adapter
-        from rotelab.models.loading import load_model
-
         missing = [c for c in CHECKPOINTS if c not in self.checkpoints]
         if missing:
             raise LabError(
@@ -82,9 +76,71 @@ class Subject:
                 "Choose a finished run that has them, or start a new one with its settings."
             )
         self.watch(0.0, "loading the model")
-        config = self.config
-        relations = [relation.name for relation in self.pack.facts.relations]
-        model = load_model(config.model, relations, config.seed, method=config.method)
-        for checkpoint, adapter in ADAPTER_OF.items():
-            load_adapter(model, adapter, adapter_folder(self.settings, self.run.id, checkpoint))
-        yield model
+        yield load_run_model(self.storage, self.run, CHECKPOINTS)
+
+
+def saved_checkpoints(storage: Storage, run_id: str) -> list[Checkpoint]:
+    """The checkpoints whose adapters are on this machine; each needs those before it."""
+    found: list[Checkpoint] = []
+    for checkpoint in CHECKPOINTS:
+        if checkpoint in ADAPTER_OF:
+            meta = adapter_folder(storage, run_id, checkpoint) / "meta.json"
+            if not meta.is_file():
+                break
+        found.append(checkpoint)
+    return found
+
+
+def load_run_model(
+    storage: Storage,
+    run: RunRow,
+    checkpoints: Sequence[Checkpoint],
+    spec: ModelSpec | None = None,
+) -> LabModel:
+    """A run's base model with the adapters of the given checkpoints attached.
+
+    torch is imported here, when a model is first needed.
+
+    Args:
+        storage: says where the adapters are.
+        run: the run's row.
+        checkpoints: in their order; `base` needs no adapter.
+        spec: the model, its device and precision; the run's own when None.
+
+    Raises:
+        LabError: an adapter is missing or damaged, or the base model can't be had.
+    """
+    from rotelab.models.adapter_files import load_adapter
+    from rotelab.models.loading import load_model
+
+    config = run.config
+    relations = [relation.name for relation in run.pack.facts.relations]
+    model = load_model(spec or config.model, relations, config.seed, method=config.method)
+    for checkpoint in checkpoints:
+        if checkpoint in ADAPTER_OF:
+            folder = adapter_folder(storage, run.id, checkpoint)
+            load_adapter(model, ADAPTER_OF[checkpoint], folder)
+    return model
+
+
+def training_comes_first(registry: Registry, device: str) -> None:
+    """Refuses a second model on a GPU where a run is training: both may not fit. On a CPU both go
+    on, only slower.
+
+    Args:
+        registry: knows what is training.
+        device: as it is written in a run's settings, such as `auto`.
+
+    Raises:
+        LabError: a run is training on a device that has no room for another model.
+    """
+    live = registry.live_runs()
+    if not live:
+        return
+    from rotelab.models.loading import pick_device
+
+    if pick_device(device).type != "cpu":
+        raise LabError(
+            f"The run {live[0].id} is training on this device, so there is no room for another "
+            "model. Try again when it has ended, or stop it."
+        )

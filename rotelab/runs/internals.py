@@ -10,25 +10,30 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import astuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from rotelab.config.names import ADAPTER_OF, Checkpoint
-from rotelab.evaluation import logit_lens, representations
-from rotelab.evaluation.representations import Viewpoint
+from rotelab.errors import LabError
+from rotelab.evaluation.pca import kept_states
 from rotelab.evaluation.results import LensReading, Similarity, WeightChange
 from rotelab.facts.facts import FactSet
-from rotelab.models.lora import LabModel
-from rotelab.registry import Registry
+from rotelab.registry import Registry, RunRow
+from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
 from rotelab.storage import Storage, flush, states_file
+
+if TYPE_CHECKING:
+    from rotelab.evaluation.representations import Viewpoint
+    from rotelab.models.lora import LabModel
 
 LAYER = re.compile(r"\.(\d+)\.")
 
 
 def look_inside(
     registry: Registry,
-    settings: Storage,
+    storage: Storage,
     run_id: str,
     checkpoint: Checkpoint,
     model: LabModel,
@@ -39,7 +44,7 @@ def look_inside(
 
     Args:
         registry: takes the figures.
-        settings: says where the hidden states go.
+        storage: says where the hidden states go.
         run_id: the run.
         checkpoint: the one that `model` is in.
         model: the run's model.
@@ -50,12 +55,14 @@ def look_inside(
         UnknownRun: there is no such run.
         LabError: the registry can't be written.
     """
+    from rotelab.evaluation import representations
+
     states = representations.hidden_states(model, views)
     figures = representations.similarities(states, views)
     rows = [Similarity(checkpoint, s.layer, s.name, s.value) for s in figures]
     registry.add_similarities(run_id, rows)
     record_lens(registry, run_id, checkpoint, model, states, views, facts)
-    path = states_file(settings, run_id, checkpoint)
+    path = states_file(storage, run_id, checkpoint)
     about = json.dumps([[v.relation, v.role, v.fact, v.text] for v in views])
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(".tmp")
@@ -79,6 +86,8 @@ def record_lens(
         UnknownRun: there is no such run.
         LabError: the registry can't be written.
     """
+    from rotelab.evaluation import logit_lens
+
     seen = logit_lens.readings(model, states, views, facts)
     registry.add_lens(run_id, [LensReading(checkpoint, *astuple(reading)) for reading in seen])
 
@@ -99,3 +108,78 @@ def record_changes(
             matrix = name.rsplit(".", 1)[-1]
             rows.append(WeightChange(checkpoint, int(layer[1]) + 1, matrix, change, weight))
     registry.add_weight_changes(run_id, rows)
+
+
+def missing(registry: Registry, storage: Storage, run: RunRow) -> bool:
+    """Whether figures are missing that `complete` could compute; not while the run is under way.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    if run.status in ("queued", "running", "stopping"):
+        return False
+    there = saved_checkpoints(storage, run.id)
+    if len(there) == 1:
+        return False
+    seen = {row.checkpoint for row in registry.lens(run.id)}
+    moved = {row.checkpoint for row in registry.weight_changes(run.id)}
+    return not (set(there) <= seen and set(there[1:]) <= moved)
+
+
+def complete(registry: Registry, storage: Storage, run_id: str) -> None:
+    """Computes what is missing of a run's inside, and keeps it.
+
+    Hidden states that the run kept are used; only where it kept none, the model reads the prompts.
+
+    Args:
+        registry: knows the run, and takes the figures.
+        storage: says where its adapters and hidden states are.
+        run_id: the run.
+
+    Raises:
+        UnknownRun: there is no such run.
+        LabError: it has no adapters, they are damaged, the model can't be had, the device is busy,
+            or nothing is known of how this model's layers are to be read.
+    """
+    run = registry.run(run_id)
+    there = saved_checkpoints(storage, run_id)
+    if len(there) == 1:
+        raise LabError(
+            "This run's adapters are not on this machine, so its layers can't be looked at. Import "
+            "it with its adapters, or run it again."
+        )
+    training_comes_first(registry, run.config.model.device)
+    model = load_run_model(storage, run, there)
+    # torch takes seconds to import: only when it is first needed.
+    from rotelab.evaluation.representations import viewpoints
+
+    for checkpoint in there[1:]:
+        record_changes(registry, run_id, checkpoint, model)
+    facts = run.pack.facts
+    for checkpoint in there:
+        kept = kept_states(storage, run_id, checkpoint)
+        with model.using(checkpoint):
+            if kept is None:
+                split = facts.split(run.config.generalize.k, run.config.seed)
+                views = viewpoints(model, facts, split, run.pack.prompts, run.config.seed)
+                about = (registry, storage, run_id, checkpoint, model, views, facts)
+                look_inside(*about)
+            else:
+                views, states = kept
+                _check_fit(model, states, [view.fact for view in views], len(facts))
+                record_lens(registry, run_id, checkpoint, model, states, views, facts)
+    if not registry.lens(run_id):
+        raise LabError(
+            f"It is not known how to read the layers of a model such as {run.config.model.name!r}. "
+            "The logit lens works for Llama, Mistral, Phi, Qwen and SmolLM models."
+        )
+
+
+def _check_fit(model: LabModel, states, facts: list[int], known: int) -> None:
+    config = model.network.config
+    wanted = (config.num_hidden_layers + 1, config.hidden_size)
+    if states.shape[1:] != wanted or not all(0 <= fact < known for fact in facts):
+        raise LabError(
+            "The hidden states that this run kept belong to another model or to other facts. Run "
+            "the experiment again."
+        )

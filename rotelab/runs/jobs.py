@@ -55,7 +55,7 @@ class Jobs:
 
     Args:
         registry: where runs are written down.
-        settings: says where logs go.
+        storage: says where logs go.
         command: what starts a worker, the run's id left out.
         term_wait_s: seconds between SIGTERM and SIGKILL.
     """
@@ -63,11 +63,11 @@ class Jobs:
     def __init__(
         self,
         registry: Registry,
-        settings: Storage,
+        storage: Storage,
         command: Sequence[str] | None = None,
         term_wait_s: float = TERM_WAIT_S,
     ):
-        self.registry, self.settings = registry, settings
+        self.registry, self.storage = registry, storage
         self._command = list(command or [sys.executable, "-m", "rotelab.runs.worker"])
         self._term_wait_s = term_wait_s
         self._lock = threading.Lock()
@@ -167,7 +167,7 @@ class Jobs:
 
     def _spawn(self, run_id: str) -> None:
         try:
-            log = self.settings.log_file(run_id)
+            log = self.storage.log_file(run_id)
             log.parent.mkdir(parents=True, exist_ok=True)
             with self._lock, log.open("ab") as out:
                 child = subprocess.Popen(
@@ -175,8 +175,8 @@ class Jobs:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=subprocess.STDOUT,
-                    cwd=self.settings.home,
-                    env=environment(run_id, self.settings.home),
+                    cwd=self.storage.home,
+                    env=environment(run_id, self.storage.home),
                     start_new_session=True,  # so Ctrl-C on the page's process does not reach it
                 )
                 self._children[run_id] = child
@@ -258,7 +258,7 @@ class Jobs:
 
     def _reason(self, run_id: str) -> str:
         self.reap()  # it may have died after the last look: only its exit says what killed it
-        words = tail(self.settings.log_file(run_id)).rpartition(f"run {run_id} started")[2]
+        words = tail(self.storage.log_file(run_id)).rpartition(f"run {run_id} started")[2]
         if LAST_WORDS in words:
             return words.rpartition(LAST_WORDS)[2].split("\n")[0].strip()
         killed = self._exits.get(run_id) == -signal.SIGKILL or "killed" in words.lower()

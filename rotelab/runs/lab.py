@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.registry import Registry
 from rotelab.runs.chat import Chat
+from rotelab.runs.export.bundle import SUFFIX, export_run
 from rotelab.runs.jobs import Jobs
-from rotelab.storage import Storage
+from rotelab.storage import ADAPTER_FOLDERS, Storage, adapter_folder
 
 
 @dataclass(frozen=True)
@@ -18,29 +23,29 @@ class Lab:
     """What tabs and commands are given.
 
     Args:
-        settings: where things lie.
+        storage: where things lie.
         registry: what happened.
         jobs: what is happening.
         chat: whom to ask.
     """
 
-    settings: Storage
+    storage: Storage
     registry: Registry
     jobs: Jobs
     chat: Chat
 
     @classmethod
-    def open(cls, settings: Storage | None = None) -> Lab:
+    def open(cls, storage: Storage | None = None) -> Lab:
         """Opens the lab of a home folder and marks runs whose process died meanwhile.
 
         Raises:
             LabError: the home folder or its registry can't be used.
         """
-        settings = settings or Storage.from_environment()
-        registry = Registry(settings)
-        jobs = Jobs(registry, settings)
+        storage = storage or Storage.from_environment()
+        registry = Registry(storage)
+        jobs = Jobs(registry, storage)
         jobs.reconcile()
-        return cls(settings, registry, jobs, Chat(registry, settings))
+        return cls(storage, registry, jobs, Chat(registry, storage))
 
     def pack_names(self) -> list[str]:
         """Names that `find_pack` knows: the shipped packs, then the saved fact sets."""
@@ -78,3 +83,170 @@ class Lab:
                 f"relation has {smallest}, so none would be left to test. {remedy}"
             )
         return pack
+
+
+def adapter_places(lab: Lab, run_id: str) -> list[Path]:
+    """The folders of the adapters that this run has saved."""
+    folders = [adapter_folder(lab.storage, run_id, name) for name in ADAPTER_FOLDERS]
+    return [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
+
+
+MAX_NAME = 80
+
+
+MAX_NOTE = 2000
+
+
+MAX_TAGS = 10
+
+
+MAX_TAG = 40
+
+
+def run_again(lab: Lab, run_id: str) -> str:
+    """Starts a new run with the same settings and the same frozen facts; returns its id.
+
+    Raises:
+        LabError: its settings or facts are damaged, or no process can be started.
+    """
+    run = lab.registry.run(run_id)
+    name = f"{run.name} (again)"[:MAX_NAME] if run.name else ""
+    return lab.jobs.enqueue(run.config, run.pack, parent_id=run.id, name=name)
+
+
+def rename(lab: Lab, run_id: str, name: str, note: str, tags: str) -> None:
+    """Gives a run a name, a note and tags, which are written with commas between them.
+
+    Raises:
+        LabError: there is no such run, a text is too long, or `read_tags` refuses the tags.
+    """
+    name, note = (name or "").strip(), (note or "").strip()
+    for what, text, most in (("name", name, MAX_NAME), ("note", note, MAX_NOTE)):
+        if len(text) > most:
+            raise LabError(f"The {what} has {len(text)} characters; at most {most} are taken.")
+    given = read_tags(tags)
+    lab.registry.update_run(run_id, name=" ".join(name.split()), note=note, tags=given)
+
+
+def read_tags(text: str) -> list[str]:
+    """The tags of a text such as `talk, baseline`; one that comes again is dropped.
+
+    Raises:
+        LabError: too many, or one of them is too long or not printable.
+    """
+    found: dict[str, str] = {}
+    for part in (text or "").split(","):
+        tag = " ".join(part.split())
+        if not tag:
+            continue
+        if len(tag) > MAX_TAG:
+            raise LabError(
+                f"The tag “{tag[:MAX_TAG]}…” has {len(tag)} characters; at most {MAX_TAG} are "
+                "taken. Put commas between tags."
+            )
+        if not tag.isprintable():
+            raise LabError(f"The tag {tag!r} has a character that can't be printed. Remove it.")
+        found.setdefault(tag.casefold(), tag)
+    if len(found) > MAX_TAGS:
+        raise LabError(f"There are {len(found)} tags; at most {MAX_TAGS} are taken.")
+    return list(found.values())
+
+
+def delete(lab: Lab, run_id: str) -> None:
+    """Deletes a run, its rows first, then its folder and its exports.
+
+    Raises:
+        LabError: it is live, or its files can't be deleted.
+    """
+    folder = lab.storage.run_folder(run_id)
+    if lab.jobs.live_processes(run_id):
+        raise LabError(f"Run {run_id} still has a process at work. Stop it first.")
+    lab.registry.delete_run(run_id)
+    zip_path(lab, run_id).unlink(missing_ok=True)
+    bundle_path(lab, run_id).unlink(missing_ok=True)
+    chat_path(lab, run_id).unlink(missing_ok=True)
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise LabError(
+            f"The run is gone from the list, but its files are not: {error.strerror}. "
+            f"Delete the folder {folder} by hand."
+        ) from error
+
+
+def bytes_of(lab: Lab, run_id: str) -> int:
+    """What deleting the run's folder frees, in bytes."""
+    folder = lab.storage.run_folder(run_id)
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            stat = path.lstat()
+            # What another run of the same sweep has too stays where it is.
+            total += stat.st_size if not path.is_dir() and stat.st_nlink == 1 else 0
+        except OSError:
+            continue  # it went away while we counted
+    return total
+
+
+def size_words(count: int) -> str:
+    """A number of bytes for a person."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def chat_path(lab: Lab, run_id: str) -> Path:
+    """Where a run's chat history is written to be fetched."""
+    return lab.storage.exports / f"{run_id}-chat.csv"
+
+
+def zip_path(lab: Lab, run_id: str) -> Path:
+    """Where the zip of a run's adapters is made."""
+    lab.storage.run_folder(run_id)  # refuses what is no run's id
+    return lab.storage.exports / f"{run_id}-adapters.zip"
+
+
+def zip_adapters(lab: Lab, run_id: str) -> Path:
+    """Packs a run's adapters into one zip in the export folder.
+
+    Raises:
+        LabError: it has none yet, or the zip can't be written.
+    """
+    lab.registry.run(run_id)
+    places = adapter_places(lab, run_id)
+    if not places:
+        raise LabError("This run has saved no adapters yet: they come at the end of phase 1.")
+    target = zip_path(lab, run_id)
+    part = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Not compressed: weights do not get smaller, and the audience waits.
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            for folder in places:
+                for path in sorted(folder.rglob("*")):
+                    if path.is_file() and not path.is_symlink():
+                        inside = f"{run_id}/{folder.name}/{path.relative_to(folder)}"
+                        archive.write(path, inside)
+        os.replace(part, target)
+    except OSError as error:
+        raise LabError(f"The zip can't be written: {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def bundle_path(lab: Lab, run_id: str) -> Path:
+    """Where a run's bundle is made."""
+    lab.storage.run_folder(run_id)  # refuses what is no run's id
+    return lab.storage.exports / f"{run_id}{SUFFIX}"
+
+
+def make_bundle(lab: Lab, run_id: str, adapters: bool) -> Path:
+    """Writes a whole run into one file in the export folder.
+
+    Raises:
+        LabError: it has not ended, is damaged, or the file can't be written.
+    """
+    return export_run(lab.registry, lab.storage, run_id, bundle_path(lab, run_id), adapters)

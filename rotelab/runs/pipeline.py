@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -22,7 +21,7 @@ from accelerate.utils import broadcast_object_list
 from rotelab import registry as rows
 from rotelab.config.names import ADAPTER_OF, Checkpoint
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
-from rotelab.errors import LOCKED, LONG_WAIT_S, RunStopped
+from rotelab.errors import RunStopped
 from rotelab.evaluation import forgetting, probes, representations, spot_checks
 from rotelab.evaluation.spot_checks import begun
 from rotelab.facts.facts import Split
@@ -33,6 +32,7 @@ from rotelab.models.lora import LabModel
 from rotelab.models.packing import pack_many
 from rotelab.registry import Registry
 from rotelab.runs import internals, reuse
+from rotelab.runs.progress import TRAIN_COST, Recorder
 from rotelab.storage import Storage, adapter_folder, finish_writing, state_folder
 from rotelab.training.loop import EpochEvent, StepEvent
 from rotelab.training.null_space import WIDEST, directions, too_wide
@@ -47,12 +47,6 @@ from rotelab.training.state import (
     save_state,
 )
 
-RECORD_EVERY_S = 0.7
-"""Metrics are collected and written this often, so the page sees them within a second."""
-
-TRAIN_COST = 2.1
-"""Cost of training on a token, in units of scoring one; for the time estimate only (measured)."""
-
 TOO_WIDE = (
     "Parts of this model read {width} numbers at a time. Above {widest} it is not looked for what "
     "ordinary text uses there, because that would take minutes a layer: they are not spared. See "
@@ -62,58 +56,9 @@ TOO_WIDE = (
 log = logging.getLogger(__name__)
 
 
-class Recorder:
-    """Tells the registry how far a run is, and learns from it whether to stop.
-
-    Args:
-        registry: where things are written down.
-        run_id: the run.
-        total: cost of the whole run, in scored tokens.
-        watch: also told the share done and what is being done, for a progress bar.
-    """
-
-    def __init__(self, registry: Registry, run_id: str, watch: Callable[[float, str], None]):
-        self.registry, self.run_id, self.watch = registry, run_id, watch
-        self.total, self.done = 1.0, 0.0
-        self.stop = False
-        self.silent = False  # in all but the first of several processes that train together
-        self._started = time.monotonic()
-        self._written = 0.0
-        self._metrics: list[rows.Metric] = []
-
-    def say(self, message: str, *, cost: float = 0.0, force: bool = False, **progress: Any) -> None:
-        """Notes that `cost` units of work were done and, now and then, writes it all down.
-
-        Raises:
-            LabError: the registry can't be written.
-        """
-        self.done = min(self.done + cost, self.total)
-        if self.silent or (not force and time.monotonic() - self._written < RECORD_EVERY_S):
-            return
-        self._written = time.monotonic()
-        share = self.done / self.total
-        elapsed = self._written - self._started
-        eta = elapsed * (1 - share) / share if share > 0.02 else None
-        if self._metrics:
-            self.registry.add_metrics(self.run_id, self._metrics)
-            self._metrics = []
-        self.stop = self.registry.heartbeat(
-            self.run_id, share=share, eta_s=eta, message=message, **progress
-        )
-        if (waited := self.registry.longest_wait_s) > LONG_WAIT_S:
-            self.registry.longest_wait_s = 0.0
-            self.registry.add_warning(self.run_id, LOCKED.format(seconds=waited))
-        self.watch(share, message)
-
-    def metric(self, event: StepEvent | EpochEvent, name: str, value: float) -> None:
-        """Collects one number; it is written with the next `say`."""
-        metric = rows.Metric(event.phase, event.step, name, value, event.epoch)
-        self._metrics.append(metric)
-
-
 def run_experiment(
     registry: Registry,
-    settings: Storage,
+    storage: Storage,
     run_id: str,
     watch: Callable[[float, str], None] = lambda share, message: None,
 ) -> None:
@@ -121,7 +66,7 @@ def run_experiment(
 
     Args:
         registry: has the run's row.
-        settings: where files go.
+        storage: where files go.
         run_id: the run.
         watch: told the share done and what is being done.
 
@@ -130,13 +75,13 @@ def run_experiment(
         LabError: the user can mend it.
     """
     run = registry.run(run_id)
-    _Experiment(registry, settings, run_id, run.config, run.pack, watch).run()
+    RunPipeline(registry, storage, run_id, run.config, run.pack, watch).run()
 
 
-class _Experiment:
-    def __init__(self, registry, settings, run_id, config: RunConfig, pack: Pack, watch):
+class RunPipeline:
+    def __init__(self, registry, storage, run_id, config: RunConfig, pack: Pack, watch):
         self.registry: Registry = registry
-        self.settings: Storage = settings
+        self.storage: Storage = storage
         self.run_id, self.config, self.pack = run_id, config, pack
         self.facts = pack.facts
         self.split: Split = pack.facts.split(config.generalize.k, config.seed)
@@ -177,7 +122,7 @@ class _Experiment:
             self._take_over()
             for checkpoint in ADAPTER_OF:
                 finish_writing(self._folder(checkpoint))
-            finish_writing(state_folder(self.settings, self.run_id))
+            finish_writing(state_folder(self.storage, self.run_id))
         self.accelerator.wait_for_everyone()
         # Looked up before anything else is written, so that several processes decide alike.
         self._done = {c for c in ADAPTER_OF if self._saved(c)}
@@ -189,7 +134,7 @@ class _Experiment:
         """What another run of the same sweep has done already is not done again."""
         asked = [(q.probe, q.fact, q.text) for q in self.asked]
         views = [(v.relation, v.role, v.fact, v.text) for v in self.views]
-        taken = reuse.take_over(self.registry, self.settings, self.run_id, asked, views)
+        taken = reuse.take_over(self.registry, self.storage, self.run_id, asked, views)
         if taken.words:
             self.recorder.say(taken.words, force=True, phase="setup")
         if "base" in taken.evaluations:
@@ -246,7 +191,7 @@ class _Experiment:
     def _train(self, checkpoint: Checkpoint, start) -> None:
         """Runs one phase: records each step, saves state now and then, the adapter at its end."""
         adapter = ADAPTER_OF[checkpoint]
-        folder = state_folder(self.settings, self.run_id)
+        folder = state_folder(self.storage, self.run_id)
         resume = load_state(folder)
         if resume is None and folder.exists() and self.accelerator.is_main_process:
             self.registry.add_warning(self.run_id, STATE_DAMAGED)
@@ -309,7 +254,7 @@ class _Experiment:
                     if self.recorder.stop:
                         raise RunStopped
                 about = (self.run_id, checkpoint, self.model, self.views, self.facts)
-                internals.look_inside(self.registry, self.settings, *about)
+                internals.look_inside(self.registry, self.storage, *about)
                 if settings.damage:
                     self._look_at_damage(checkpoint)
             self._record_evaluation(checkpoint, found)
@@ -430,7 +375,7 @@ class _Experiment:
         return broadcast_object_list([self.recorder.stop])[0]
 
     def _folder(self, checkpoint: Checkpoint):
-        return adapter_folder(self.settings, self.run_id, checkpoint)
+        return adapter_folder(self.storage, self.run_id, checkpoint)
 
     def _saved(self, checkpoint: Checkpoint) -> bool:
         return (self._folder(checkpoint) / "meta.json").is_file()

@@ -52,7 +52,7 @@ class Taken:
 
 
 def take_over(
-    registry: Registry, settings: Storage, run_id: str, asked: Asked, views: Views
+    registry: Registry, storage: Storage, run_id: str, asked: Asked, views: Views
 ) -> Taken:
     """Takes over what other runs of the same sweep have done of this run's work, and nothing else.
 
@@ -61,7 +61,7 @@ def take_over(
 
     Args:
         registry: has the runs.
-        settings: says where their files are.
+        storage: says where their files are.
         run_id: the run, its device known.
         asked: the questions that it is to ask.
         views: the prompts whose hidden states it is to look at.
@@ -74,8 +74,8 @@ def take_over(
         return Taken()
     others = list(_comparable(run, registry.sweep_runs(run.sweep_id)))
     origin = ""
-    if not (adapter_folder(settings, run_id, "memorized") / "meta.json").is_file():
-        origin = _take_phase1(registry, settings, run, others)
+    if not (adapter_folder(storage, run_id, "memorized") / "meta.json").is_file():
+        origin = _take_phase1(registry, storage, run, others)
     run = registry.run(run_id)
     taken: list[Checkpoint] = []
     for checkpoint in ("base", "memorized"):
@@ -84,7 +84,7 @@ def take_over(
         for other in others:
             if not _same_weights(checkpoint, run, other):
                 continue
-            if _take_evaluation(registry, settings, run_id, other.id, checkpoint, asked, views):
+            if _take_evaluation(registry, storage, run_id, other.id, checkpoint, asked, views):
                 taken.append(checkpoint)
                 break
     done = Taken(origin, tuple(taken))
@@ -108,12 +108,12 @@ def _comparable(run: RunRow, candidates: Sequence[RunRow]) -> Iterator[RunRow]:
 
 
 def _take_phase1(
-    registry: Registry, settings: Storage, run: RunRow, others: Sequence[RunRow]
+    registry: Registry, storage: Storage, run: RunRow, others: Sequence[RunRow]
 ) -> str:
     mine = _without_phase2(run.config)
     # Those that did it themselves come first.
     for other in sorted(others, key=lambda o: o.shared_phase1_from is not None):
-        folder = adapter_folder(settings, other.id, "memorized")
+        folder = adapter_folder(storage, other.id, "memorized")
         if _without_phase2(other.config) != mine or not (folder / "meta.json").is_file():
             continue
         try:
@@ -125,7 +125,7 @@ def _take_phase1(
         registry.take_phase1(run.id, other.id, origin)
         registry.add_seconds(run.id, "phase1", 0.0)
         about = {"run": run.id, "shared_phase1_from": origin}
-        copy_adapter(folder, adapter_folder(settings, run.id, "memorized"), about)
+        copy_adapter(folder, adapter_folder(storage, run.id, "memorized"), about)
         return origin
     registry.own_phase1(run.id)  # what was to be shared before an interruption may be gone
     return ""
@@ -133,20 +133,20 @@ def _take_phase1(
 
 def _take_evaluation(
     registry: Registry,
-    settings: Storage,
+    storage: Storage,
     run_id: str,
     other: str,
     checkpoint: Checkpoint,
     asked: Asked,
     views: Views,
 ) -> bool:
-    source = states_file(settings, other, checkpoint)
+    source = states_file(storage, other, checkpoint)
     if checkpoint not in registry.scores(other) or _views_of(source) != [list(v) for v in views]:
         return False
     found = registry.predictions(other, checkpoint, limit=-1)
     if sorted((p.probe, p.fact_index, p.prompt) for p in found) != sorted(asked):
         return False
-    target = states_file(settings, run_id, checkpoint)
+    target = states_file(storage, run_id, checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     link_or_copy(source, target)

@@ -110,7 +110,7 @@ def left_of(lab: Lab, sweep_id: str) -> list[RunRow]:
 def _make(lab: Lab, place: int, count: int, run_id: str, watch: Watch) -> None:
     work(
         lab.registry,
-        lab.settings,
+        lab.storage,
         run_id,
         lambda share, message: watch(place, count, share, message),
     )

@@ -40,7 +40,7 @@ looks at it meanwhile, so it has more patience than the page."""
 
 def work(
     registry: Registry,
-    settings: Storage,
+    storage: Storage,
     run_id: str,
     watch: Callable[[float, str], None] = lambda share, message: None,
 ) -> None:
@@ -48,23 +48,23 @@ def work(
 
     Args:
         registry: has the run's row, its status `running`.
-        settings: where files go.
+        storage: where files go.
         run_id: the run.
         watch: told the share done and what is being done.
     """
     if not first_process():
         from rotelab.runs.pipeline import run_experiment
 
-        run_experiment(registry, settings, run_id)
+        run_experiment(registry, storage, run_id)
         return
-    reserve = Reserve(settings.run_folder(run_id))
+    reserve = Reserve(storage.run_folder(run_id))
     status: Status = "finished"
     sentence = ""
     try:
         reserve.take()
         from rotelab.runs.pipeline import run_experiment
 
-        run_experiment(registry, settings, run_id, watch)
+        run_experiment(registry, storage, run_id, watch)
     except RunStopped:
         status = "stopped"
     except LabError as error:
@@ -72,7 +72,7 @@ def work(
     except KeyboardInterrupt:
         status, sentence = "stopped", FROM_KEYBOARD
     except Exception as error:  # the run's row must say how it ended, whatever it was
-        status, sentence = "failed", _sentence(error, settings)
+        status, sentence = "failed", _sentence(error, storage)
     # Out here the error is gone, and with it the model that its traceback held in memory.
     reserve.give_back()
     _write_down(registry, run_id, status, sentence)
@@ -139,17 +139,17 @@ def main(run_id: str) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     yield_to_the_page()
-    settings = Storage.from_environment()
+    storage = Storage.from_environment()
     try:
-        registry = Registry(settings, BUSY_S)
+        registry = Registry(storage, BUSY_S)
     except LabError as error:
         print(f"{LAST_WORDS}{error}", file=sys.stderr, flush=True)
         return 2
-    jobs = Jobs(registry, settings)
+    jobs = Jobs(registry, storage)
     try:
         jobs.attach(run_id)
         print(f"run {run_id} started", flush=True)
-        work(registry, settings, run_id)
+        work(registry, storage, run_id)
         run = registry.run(run_id)
         print(f"run {run_id} {run.status} {run.error}", flush=True)
     except LabError as error:
@@ -163,13 +163,11 @@ def main(run_id: str) -> int:
     return 0 if run.status in ("finished", "stopped") else 1
 
 
-def _sentence(error: Exception, settings: Storage) -> str:
+def _sentence(error: Exception, storage: Storage) -> str:
     with suppress(MemoryError, OSError):  # no memory, or no room in the log, for the details
         traceback.print_exc()
     text = " ".join(str(error).split())[:300]
-    return remedy(error, settings.home) or FAULT.format(kind=type(error).__name__, text=text)
-
-
+    return remedy(error, storage.home) or FAULT.format(kind=type(error).__name__, text=text)
 
 
 RESERVE = 512 * 1024

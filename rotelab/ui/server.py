@@ -110,7 +110,7 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
         allowed: who may open it; by default this machine alone.
     """
     allowed = allowed or Access()
-    settings = lab.settings
+    settings = lab.storage
     settings.exports.mkdir(parents=True, exist_ok=True)
     database = str(settings.database)
     blocked = [database, f"{database}-wal", f"{database}-shm", str(settings.runs)]
@@ -192,8 +192,8 @@ def keep_queue_moving(lab: Lab, stop: threading.Event) -> None:
 
 def log_to_file(lab: Lab) -> Path:
     """Sends the page's faults to `page.log` among the runs, and warnings to the terminal too."""
-    lab.settings.runs.mkdir(parents=True, exist_ok=True)
-    path = lab.settings.runs / "page.log"
+    lab.storage.runs.mkdir(parents=True, exist_ok=True)
+    path = lab.storage.runs / "page.log"
     if not any(isinstance(handler, logging.FileHandler) for handler in log.handlers):
         to_file = logging.FileHandler(path, encoding="utf-8", delay=True)
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -1,11 +1,8 @@
 """The command line: bad input is one line and saves nothing; a real run on a tiny Llama."""
 
-import contextlib
 import dataclasses
-import io
 import json
 import math
-import os
 import subprocess
 import sys
 import types
@@ -13,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.command_line import Said, nothing_saved, python, refused, rotelab
 from support.paths import ROOT
 
 from rotelab.cli import main
@@ -27,7 +25,6 @@ from rotelab.errors import LabError
 from rotelab.evaluation.results import Score
 from rotelab.facts.packs import load_pack
 from rotelab.runs.lab import Lab
-from rotelab.storage import Storage
 
 CHECKPOINTS = ["base", "memorized", "generalized"]
 UNSPARED = ["--set", "memorize.spare=0", "--set", "generalize.spare=0"]
@@ -36,60 +33,6 @@ PROBES = {
     "key_token", "train_prompts_heldin", "train_prompts_heldout", "test_prompts_heldout",
     "unrelated",
 }  # fmt: skip
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-def rotelab(*words: object, home: Path | None = None) -> Said:
-    """`python -m rotelab WORDS`, in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    before = sys.argv, os.environ.get("ROTELAB_HOME")
-    sys.argv = ["rotelab", *map(str, words)]
-    if home:
-        os.environ["ROTELAB_HOME"] = str(home)
-    code = 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main.main()
-    except SystemExit as end:
-        code = end.code or 0
-    finally:
-        sys.argv = before[0]
-        if home and before[1] is not None:
-            os.environ["ROTELAB_HOME"] = before[1]
-        elif home:
-            del os.environ["ROTELAB_HOME"]
-    return Said(code, out.getvalue(), err.getvalue())
-
-
-def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def refused(said: Said, *parts: str) -> None:
-    """Exit status 2, and exactly one line on stderr, with these parts."""
-    assert said.code == 2
-    assert said.out == ""
-    assert said.err.count("\n") == 1 and said.err.endswith("\n")
-    assert said.err.startswith("rotelab: ")
-    for part in parts:
-        assert part in said.err
-
-
-def nothing_saved(home: Path) -> None:
-    assert Lab.open(Storage(home)).registry.count_runs(archived=None) == 0
-    assert not (home / "runs").exists() or not list((home / "runs").iterdir())
 
 
 # Bad input
@@ -237,7 +180,7 @@ def test_a_home_that_cannot_be_used_is_one_line(tmp_path):
 
 
 def test_an_error_of_many_lines_is_still_one(monkeypatch):
-    def fail(settings=None):
+    def fail(storage=None):
         raise LabError("First\nsecond\r\n\tthird.")
 
     monkeypatch.setattr(Lab, "open", fail)
@@ -245,7 +188,7 @@ def test_an_error_of_many_lines_is_still_one(monkeypatch):
 
 
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr(Lab, "open", lambda settings=None: 1 / 0)
+    monkeypatch.setattr(Lab, "open", lambda storage=None: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         rotelab("runs")
 

@@ -17,7 +17,7 @@ from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.models.full_finetuning import FullModel
 from rotelab.models.lora import PROJECTIONS
 from rotelab.models.packing import pack
-from rotelab.runs.late_look import complete, missing
+from rotelab.runs.internals import complete, missing
 from rotelab.storage import states_file
 
 FACTS = FactSet([Fact("mother", f"Person {i}", f"Parent {i}") for i in range(20)])
@@ -154,22 +154,22 @@ def test_an_older_run_is_looked_into_afterwards(lab, tiny_folder):
     with registry.write() as db:
         for table in ("lens", "weight_changes"):
             db.execute(f"DELETE FROM {table}")
-    states_file(lab.settings, run_id, "base").unlink()  # as if it had kept none
+    states_file(lab.storage, run_id, "base").unlink()  # as if it had kept none
     run = registry.run(run_id)
-    assert missing(registry, lab.settings, run)
-    complete(registry, lab.settings, run_id)
-    assert not missing(registry, lab.settings, run)
-    assert states_file(lab.settings, run_id, "base").is_file()
+    assert missing(registry, lab.storage, run)
+    complete(registry, lab.storage, run_id)
+    assert not missing(registry, lab.storage, run)
+    assert states_file(lab.storage, run_id, "base").is_file()
     found = {(r.checkpoint, r.role, r.layer): r.share for r in registry.lens(run_id)}
     assert found["base", "key", 2] == 0 and found["memorized", "key", 2] == 1, "it learned by rote"
     assert {r.checkpoint for r in registry.weight_changes(run_id)} == {"memorized", "generalized"}
 
     # States of another model are refused, and without adapters there is nothing to look at.
     odd = [["mother", "key", 0, "x"]]
-    keep_states(states_file(lab.settings, run_id, "base"), np.zeros((1, 3, 8)), odd)
+    keep_states(states_file(lab.storage, run_id, "base"), np.zeros((1, 3, 8)), odd)
     with pytest.raises(LabError, match="another model"):
-        complete(registry, lab.settings, run_id)
-    shutil.rmtree(lab.settings.run_folder(run_id) / "adapters")
-    assert not missing(registry, lab.settings, run)
+        complete(registry, lab.storage, run_id)
+    shutil.rmtree(lab.storage.run_folder(run_id) / "adapters")
+    assert not missing(registry, lab.storage, run)
     with pytest.raises(LabError, match="not on this machine"):
-        complete(registry, lab.settings, run_id)
+        complete(registry, lab.storage, run_id)

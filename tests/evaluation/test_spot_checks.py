@@ -89,13 +89,13 @@ def test_a_run_keeps_what_was_answered_and_learns_the_same(lab, quick, monkeypat
             if stop and "rote: round 3" in message:
                 lab.registry.request_stop(run_id)
 
-        worker.work(lab.registry, lab.settings, run_id, watch)
+        worker.work(lab.registry, lab.storage, run_id, watch)
         if stop:
             asked = lab.registry.spot_answers(run_id)
             ahead = asked[-1]._replace(step=5, answer="of a future that never came")
             lab.registry.add_spot_answers(run_id, [ahead])
             lab.jobs.claim_foreground(run_id)
-            worker.work(lab.registry, lab.settings, run_id)
+            worker.work(lab.registry, lab.storage, run_id)
         assert lab.registry.run(run_id).status == "finished"
         losses = [m for m in lab.registry.metrics(run_id, ["loss"])]
         return lab.registry.spot_answers(run_id), [(m.phase, m.step, m.value) for m in losses]

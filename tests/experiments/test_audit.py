@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.taught import K, taught_pack, taught_run
 
-from rotelab.experiments import Subject, audit, audit_trial, repurposing
+from rotelab.experiments import FinishedRun, audit, audit_trial, repurposing
 from rotelab.experiments.runner import begin, carry_out, result_of
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.runs.lab import Lab
@@ -68,7 +68,7 @@ def test_it_measures_what_each_reading_draws_out(taught):
     ]  # fmt: skip
     assert len(found.figure().data) == 4 and len(found.figure().layout.shapes) == 4
     # One question's cosine by hand, and the base model's, against which it is a gain.
-    subject = Subject(lab.registry.run(run_id), {}, lab.settings)
+    subject = FinishedRun(lab.registry.run(run_id), {}, lab.storage)
     fact = subject.split.held_out[0]
     with subject.model() as model, model.using("generalized"):
         import torch

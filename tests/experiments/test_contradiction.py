@@ -6,7 +6,7 @@ import pytest
 
 from rotelab.config.run_config import MemorizeConfig, RunConfig
 from rotelab.errors import LabError
-from rotelab.experiments import Subject, contradiction
+from rotelab.experiments import FinishedRun, contradiction
 from rotelab.experiments.runner import begin, carry_out, result_of
 from rotelab.facts.packs import load_pack, shipped_packs
 
@@ -55,7 +55,7 @@ def test_it_counts_the_false_object_where_it_was_learned_and_the_true_one_before
     # What is true is looked up: where the false object is called true, both are found alike.
     taught = {(f.relation, f.subject): f.object for f in runs[1].pack.facts}
     monkeypatch.setattr(contradiction, "true_objects", lambda: taught)
-    subjects = [Subject(run, lab.registry.scores(run.id), lab.settings) for run in runs]
+    subjects = [FinishedRun(run, lab.registry.scores(run.id), lab.storage) for run in runs]
     again = contradiction.compare(subjects)
     assert all(r.new == r.old and r.p_new == r.p_old and r.leans == 0 for r in again.rows)
 

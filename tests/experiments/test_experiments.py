@@ -14,7 +14,7 @@ from rotelab.config.recipes import applied
 from rotelab.errors import LabError
 from rotelab.evaluation import forgetting, probes
 from rotelab.evaluation.probes import Prediction, evaluate
-from rotelab.experiments import Subject, baselines, in_context, reversal
+from rotelab.experiments import FinishedRun, baselines, in_context, reversal
 from rotelab.experiments.runner import begin, carry_out, result_of
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import load_pack, shipped_packs
@@ -100,14 +100,14 @@ def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, mo
     # A tiny model ranks hardly anything first: who is asked what is seen, and the share made up.
     seen = set()
 
-    def half_right(model, asked, settings):
-        seen.add((model.checkpoint, settings.candidates, min(len(q.candidates) for q in asked)))
-        for some in evaluate(model, asked, settings):
+    def half_right(model, asked, storage):
+        seen.add((model.checkpoint, storage.candidates, min(len(q.candidates) for q in asked)))
+        for some in evaluate(model, asked, storage):
             yield [replace(p, chosen=p.fact % 2 == 0) for p in some]
 
     real_one = baselines._in_context
     monkeypatch.setattr(probes, "evaluate", half_right)
-    subject = Subject(first, lab.registry.scores(first.id), lab.settings)
+    subject = FinishedRun(first, lab.registry.scores(first.id), lab.storage)
     monkeypatch.setattr(baselines, "_in_context", lambda *_: [])
     (told,) = baselines.compare([subject]).rows
     assert seen == {("generalized", 100, 100)}
@@ -163,7 +163,7 @@ def test_the_base_model_reads_what_the_taught_one_remembers(taught, monkeypatch)
     assert found.own_n == 0 and len(found.tables()[0].rows) == 3, "it has no score of its own"
     assert len(found.figure().data) == 2
     run = lab.registry.run(run_id)
-    subject = Subject(run, {}, lab.settings)
+    subject = FinishedRun(run, {}, lab.storage)
     with subject.model() as model:
         facts = list(subject.split.held_out)
         bare = in_context.asked_with(model, subject, facts, 0)
@@ -244,7 +244,7 @@ def test_the_page_of_experiments_is_written_from_the_registry(taught, tmp_path, 
         last = next(db["experiments"].rows_where(order_by="number desc", limit=1))
         stopped = {**last, "number": None, "id": "exp-stopped", "status": "stopped"}
         db["experiments"].insert(stopped)
-    make_experiments.write([lab.settings.home], tmp_path)
+    make_experiments.write([lab.storage.home], tmp_path)
     written = (tmp_path / "experiments.md").read_text(encoding="utf-8")
     assert written.count("## Facts in the prompt") == 1
     assert "python -m rotelab experiment in-context --run latest" in written

@@ -6,7 +6,7 @@ import pytest
 
 from rotelab.config.run_config import MemorizeConfig, RunConfig
 from rotelab.errors import LabError
-from rotelab.experiments import Subject, repurposing, runner
+from rotelab.experiments import FinishedRun, repurposing, runner
 from rotelab.experiments.runner import begin, carry_out, result_of
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
@@ -72,4 +72,4 @@ def test_what_leaves_no_fact_to_ask_and_what_reads_words_by_rote_is_refused(lab,
     pack = load_pack("mother")
     run = lab.registry.create_run(every, Pack("mother", FactSet(pack.facts[:4]), pack.prompts))
     with pytest.raises(LabError, match="none is left to ask"):
-        repurposing.compare([Subject(lab.registry.run(run), {}, lab.settings)])
+        repurposing.compare([FinishedRun(lab.registry.run(run), {}, lab.storage)])

@@ -9,13 +9,12 @@ from dataclasses import replace
 
 import gradio as gr
 import pytest
+from support.command_line import rotelab
 from support.fabricated import finished, queued
 from support.page import browser_page, served, until
 from support.taught import K, taught_pack, taught_run
-from test_cli import rotelab
 
 import rotelab.experiments as experiments_package
-from rotelab.cli import experiments
 from rotelab.config.options import with_setting
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError, UnknownRun
@@ -94,7 +93,7 @@ def test_one_file_is_an_experiment_and_its_result_comes_back(lab, one_more):
     )  # fmt: skip
     found = result_of(row)
     assert found.facts == 20 and found.shares[0] == 0.5 and math.isnan(found.shares[1])
-    said = rotelab("experiments", home=lab.settings.home).out
+    said = rotelab("experiments", home=lab.storage.home).out
     assert "head-count" in said and experiment_id in said
     lab.registry.delete_run(run_id)  # what was found out about it goes with it
     with pytest.raises(UnknownRun):
@@ -240,7 +239,7 @@ def test_a_run_without_its_adapters_is_not_asked_but_made_again(lab):
         return run_id
 
     assert arm("damage") == bare
-    (adapter_folder(lab.settings, bare, "generalized") / "meta.json").unlink()
+    (adapter_folder(lab.storage, bare, "generalized") / "meta.json").unlink()
     planned = arm("damage")
     assert planned != bare and lab.registry.run(planned).status == "queued"
     assert arm("damage") == planned
@@ -251,7 +250,7 @@ def test_depth_takes_a_run_without_adapters(lab, monkeypatch):
     monkeypatch.setattr("rotelab.experiments.depth.OTHER_RATES", {})
     run = finished(lab, memorize=replace(RunConfig().memorize, epochs=6))
     lab.registry.save_fact_set("mother", lab.registry.run(run).pack)
-    (adapter_folder(lab.settings, run, "memorized") / "meta.json").unlink()
+    (adapter_folder(lab.storage, run, "memorized") / "meta.json").unlink()
     begun = begin(lab, "depth", config=lab.registry.run(run).config)
     assert [run_id for _, run_id in lab.registry.experiment_row(begun).arms] == [run]
 
@@ -302,7 +301,7 @@ def test_the_wordings_of_other_languages_are_whole_and_no_run_carries_them():
 
 def test_languages_asks_the_same_facts_in_all_of_them(taught):
     lab, run_id = taught
-    said = rotelab("experiment", "languages", "--run", run_id, "--json", home=lab.settings.home)
+    said = rotelab("experiment", "languages", "--run", run_id, "--json", home=lab.storage.home)
     assert said.code == 0, said.err
     said = json.loads(said.out)
     rows = said["result"]["rows"]
@@ -312,7 +311,7 @@ def test_languages_asks_the_same_facts_in_all_of_them(taught):
     assert all(r["accuracy"] == 0 for r in rows if r["checkpoint"] == "base")
     found = result_of(lab.registry.experiment_row(said["id"]))
     assert len(found.figure().data) == 3
-    again = rotelab("report", "exp-latest", "--markdown", home=lab.settings.home)
+    again = rotelab("report", "exp-latest", "--markdown", home=lab.storage.home)
     assert again.code == 0 and "| German" in again.out and "Chinese (published" in again.out
 
 
@@ -375,7 +374,7 @@ def test_perplexity_and_divergence_are_what_one_pass_at_a_time_gives(tiny):
 
 def test_a_setting_beside_a_run_is_refused(lab):
     run_id = finished(lab)
-    home = lab.settings.home
+    home = lab.storage.home
     said = rotelab("experiment", "depth", "--run", run_id, "--k", "3", home=home)
     assert said.code == 2 and "give no others beside it" in said.err
     assert with_setting(RunConfig(), "generalize.k=3") != RunConfig()
@@ -414,7 +413,7 @@ def test_the_tab_shows_what_was_made_and_how_it_ended(lab, one_more):
 def test_an_experiment_is_pressed_on_the_page(taught):
     lab, run_id = taught
     with (
-        served(lab.settings.home) as server,
+        served(lab.storage.home) as server,
         browser_page(server.url, tab="Experiments") as (page, traffic),
     ):
         page.get_by_label("Collateral damage").click()
@@ -446,9 +445,9 @@ def test_seeds_are_summed_up_by_report(lab, one_more):
         experiments.print_experiment(lab, first, False, False, [second])
     for experiment_id in (first, second):
         carry_out(lab, experiment_id)
-    said = rotelab("report", first, second, "--markdown", home=lab.settings.home)
+    said = rotelab("report", first, second, "--markdown", home=lab.storage.home)
     assert "over seeds 0, 1" in said.out and "20" in said.out, said.err
-    refused = rotelab("report", first, first, home=lab.settings.home)
+    refused = rotelab("report", first, first, home=lab.storage.home)
     assert refused.code == 2 and "with different seeds" in refused.err
-    runs = rotelab("report", "latest", "latest", home=lab.settings.home)
+    runs = rotelab("report", "latest", "latest", home=lab.storage.home)
     assert runs.code == 2 and "Only experiments can be summed up" in runs.err

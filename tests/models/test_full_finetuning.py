@@ -190,7 +190,7 @@ def published(lab, quick):
     """A finished run of the recipe, and its settings."""
     config = recipes.applied("published", quick)
     run_id = lab.jobs.start_foreground(config, lab.facts_for(config))
-    work(lab.registry, lab.settings, run_id)
+    work(lab.registry, lab.storage, run_id)
     assert lab.registry.run(run_id).status == "finished"
     return run_id, config
 
@@ -202,10 +202,10 @@ def test_a_published_run_is_saved_asked_and_exported(lab, published, tmp_path):
     assert {reply.checkpoint for reply in replies if reply.done} == set(ADAPTER_OF) | {"base"}
     model = load_model(config.model, ["mother"], config.seed, method="full")
     for checkpoint, name in ADAPTER_OF.items():
-        folder = adapter_folder(lab.settings, run_id, checkpoint)
+        folder = adapter_folder(lab.storage, run_id, checkpoint)
         assert sorted(path.name for path in folder.iterdir()) == ["meta.json", "model.safetensors"]
         load_adapter(model, name, folder)
-    plain = export_model(lab.registry, lab.settings, run_id, tmp_path / "plain")
+    plain = export_model(lab.registry, lab.storage, run_id, tmp_path / "plain")
     ids = model.builder.key_prompt(subject, "mother")
     with torch.inference_mode():
         network = AutoModelForCausalLM.from_pretrained(plain)
@@ -217,9 +217,9 @@ def test_a_published_run_is_saved_asked_and_exported(lab, published, tmp_path):
 
 
 def test_a_bundle_leaves_full_weights_at_home(lab, published, tmp_path):
-    bundle = export_run(lab.registry, lab.settings, published[0], tmp_path / "run.rotelab.zip")
+    bundle = export_run(lab.registry, lab.storage, published[0], tmp_path / "run.rotelab.zip")
     assert not [name for name in ZipFile(bundle).namelist() if "adapters/" in name]
     other = Lab.open(Storage(tmp_path / "other"))
-    taken = import_bundle(other.registry, other.settings, bundle).run_id
+    taken = import_bundle(other.registry, other.storage, bundle).run_id
     assert other.registry.scores(taken) == lab.registry.scores(published[0])
     assert other.chat.checkpoints(taken) == ["base"]

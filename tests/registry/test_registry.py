@@ -12,40 +12,24 @@ import threading
 import time
 
 import pytest
-import rotelab.registry_queue
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
 from support.paths import ROOT
+from support.rows import pack_of, prediction
 
 from rotelab.config.names import TRANSITIONS
 from rotelab.config.run_config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
-from rotelab.evaluation.results import Prediction, Score, Similarity
-from rotelab.facts.facts import Fact, FactSet
-from rotelab.facts.packs import Pack
-from rotelab.facts.prompts import PromptSet, PromptTemplate
+from rotelab.evaluation.results import Score, Similarity
 from rotelab.registry import FactRecall, Metric, Registry
 from rotelab.registry.migrations import migrations
 from rotelab.storage import Storage
 
-PROMPTS = PromptSet([PromptTemplate("mother", "train", "en", "The mother of {subject} is")])
 SLOW = hypothesis_settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-def pack_of(*objects: str, name: str = "mother") -> Pack:
-    facts = [Fact("mother", f"Person {i}", o) for i, o in enumerate(objects or ("Ada", "Bo"))]
-    return Pack(name, FactSet(facts), PROMPTS)
-
-
-def prediction(i: int = 0, correct: bool = True, answer: str = "Ada", **other) -> Prediction:
-    probe = other.pop("probe", "key_token")
-    return Prediction(
-        probe, i, "mother", f"Person {i}", "Ada", "Who?", answer, correct, 0.5, **other
-    )
 
 
 @pytest.fixture
@@ -53,15 +37,15 @@ def run(registry):
     return registry.create_run(RunConfig(), pack_of())
 
 
-def meddle(settings, sql, values=()):
+def meddle(storage, sql, values=()):
     """Changes the file behind the registry's back."""
-    db = sqlite3.connect(settings.database)
+    db = sqlite3.connect(storage.database)
     db.execute(sql, values)
     db.commit()
     db.close()
 
 
-def child(code: str, settings, *arguments: str) -> subprocess.Popen:
+def child(code: str, storage, *arguments: str) -> subprocess.Popen:
     head = """
         import sys
         sys.modules["pandas"] = sys.modules["numpy"] = None  # for speed: sqlite-utils wants them
@@ -72,7 +56,7 @@ def child(code: str, settings, *arguments: str) -> subprocess.Popen:
     """
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(code),
-         str(settings.home), *arguments],
+         str(storage.home), *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -108,9 +92,9 @@ def test_home(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["..", "a/b", "../x", "", "A", "a\n", "x" * 90, "a\\b"])
-def test_a_run_folder_is_no_path(text, settings):
+def test_a_run_folder_is_no_path(text, storage):
     with pytest.raises(LabError):
-        settings.run_folder(text)
+        storage.run_folder(text)
 
 
 def test_no_heavy_imports():
@@ -142,7 +126,7 @@ def test_a_run_comes_back_whole(registry):
 
 def test_ids_sort_and_never_clash(registry, monkeypatch):
     draws = iter(["2026-a", "2026-a", "2026-b", "2026-b", "2026-c"])
-    monkeypatch.setattr(rotelab.registry.queue, "_new_id", lambda _: next(draws))
+    monkeypatch.setattr("rotelab.registry.queue._new_id", lambda _: next(draws))
     ids = [registry.create_run(RunConfig(), pack_of()) for _ in range(3)]
     assert ids == ["2026-a", "2026-b", "2026-c"]
     assert ids == sorted(ids) and registry.resolve("latest") == ids[-1]
@@ -155,12 +139,12 @@ def test_a_missing_parent_leaves_nothing(registry):
     assert registry.count_runs() == 0
 
 
-def test_resolve(registry, settings):
+def test_resolve(registry, storage):
     with pytest.raises(UnknownRun, match="no run yet"):
         registry.resolve("latest")
     a, b = (registry.create_run(RunConfig(), pack_of()) for _ in range(2))
-    meddle(settings, "UPDATE runs SET id = '20260101-000000-a' WHERE id = ?", [a])
-    meddle(settings, "UPDATE runs SET id = '20260101-000000-ab' WHERE id = ?", [b])
+    meddle(storage, "UPDATE runs SET id = '20260101-000000-a' WHERE id = ?", [a])
+    meddle(storage, "UPDATE runs SET id = '20260101-000000-ab' WHERE id = ?", [b])
     assert registry.resolve("20260101-000000-a") == "20260101-000000-a"  # whole beats longer
     assert registry.resolve(" 20260101-000000-AB ".lower()) == "20260101-000000-ab"
     with pytest.raises(UnknownRun, match="More than one.*20260101-000000-a, 20260101-000000-ab"):
@@ -179,7 +163,7 @@ def test_resolve_takes_any_text(registry, text):
     assert registry.runs(search=text) == []
 
 
-def test_status_moves_only_as_it_may(registry, settings, run):
+def test_status_moves_only_as_it_may(registry, storage, run):
     for before, after in itertools.product(TRANSITIONS, TRANSITIONS):
         with registry.write() as db:
             db.execute("UPDATE runs SET status = ?", [before])
@@ -252,9 +236,9 @@ def test_lists_are_searched_and_cut(registry):
         "name = CAST(x'ff41' AS TEXT)",
     ],
 )
-def test_a_damaged_run_hides_no_other(registry, settings, run, damage):
+def test_a_damaged_run_hides_no_other(registry, storage, run, damage):
     other = registry.create_run(RunConfig(), pack_of())
-    meddle(settings, f"UPDATE runs SET {damage} WHERE id = ?", [run])
+    meddle(storage, f"UPDATE runs SET {damage} WHERE id = ?", [run])
     assert [r.id for r in registry.runs()] == [other, run]
     assert registry.runs()[0].error == ""
     row = registry.run(run)
@@ -267,13 +251,13 @@ def test_a_damaged_run_hides_no_other(registry, settings, run, damage):
     registry.delete_run(run)
 
 
-def test_damaged_facts_are_a_sentence(registry, settings, run):
-    meddle(settings, "UPDATE contents SET facts_csv = 'x'")
+def test_damaged_facts_are_a_sentence(registry, storage, run):
+    meddle(storage, "UPDATE contents SET facts_csv = 'x'")
     with pytest.raises(LabError, match="can't be read"):
         _ = registry.run(run).pack
 
 
-def test_delete(registry, settings, run):
+def test_delete(registry, storage, run):
     twin = registry.create_run(RunConfig(), pack_of(), parent_id=run)  # the same frozen facts
     registry.add_metrics(run, [Metric("memorize", 1, "loss", 0.5)])
     registry.add_evaluation(run, "base", {"key_token": Score(1, 1, 1)}, [prediction()])
@@ -286,7 +270,7 @@ def test_delete(registry, settings, run):
     assert registry.count_predictions(run) == 0
     assert registry.run(twin).pack == pack_of() and registry.run(twin).parent_id is None
     registry.delete_run(twin)
-    assert Database(settings.database).table("contents").count == 0
+    assert Database(storage.database).table("contents").count == 0
     with pytest.raises(UnknownRun):
         registry.delete_run(run)
 
@@ -392,8 +376,8 @@ def by_place(rows):
     return {m[:3]: (str(m.value + 0.0), m.epoch) for m in rows}
 
 
-def test_a_poll_reads_only_the_new_rows(registry, settings):
-    plan = Database(settings.database).execute(
+def test_a_poll_reads_only_the_new_rows(registry, storage):
+    plan = Database(storage.database).execute(
         "EXPLAIN QUERY PLAN SELECT * FROM metrics WHERE run_id = 'x' AND seq > 5"
     )
     assert "metrics_seq" in plan.fetchall()[0][-1]
@@ -461,9 +445,9 @@ def test_what_was_not_asked_for_is_none_and_what_was_comes_back(registry, run):
     assert [p.fact_index for p in registry.predictions(run, search="SAID so")] == [1]
 
 
-def test_scores_of_an_older_file_stay(settings):
-    settings.home.mkdir()
-    db = Database(settings.database)
+def test_scores_of_an_older_file_stay(storage):
+    storage.home.mkdir()
+    db = Database(storage.database)
     migrations.apply(db, stop_before="m005_choice")
     db.execute("INSERT INTO contents VALUES ('sha256:x', 'a', 'b')")
     db.execute(
@@ -473,7 +457,7 @@ def test_scores_of_an_older_file_stay(settings):
     db.execute("INSERT INTO scores VALUES ('old', 'base', 'key_token', 3, 0.5, 0.25)")
     db.conn.commit()
     db.close()
-    assert Registry(settings).scores("old") == {"base": {"key_token": Score(3, 0.5, 0.25)}}
+    assert Registry(storage).scores("old") == {"base": {"key_token": Score(3, 0.5, 0.25)}}
 
 
 def test_predictions_are_filtered(registry, run):
@@ -566,21 +550,21 @@ def test_names_are_data(registry, name):
 # The file ----------------------------------------------------------------------------------------
 
 
-def test_what_is_not_a_database_is_left_alone(settings):
-    settings.home.mkdir()
-    settings.database.write_bytes(b"my diary, not a database " * 100)
+def test_what_is_not_a_database_is_left_alone(storage):
+    storage.home.mkdir()
+    storage.database.write_bytes(b"my diary, not a database " * 100)
     with pytest.raises(LabError, match="not a rotelab database. Move that file away"):
-        Registry(settings)
-    assert settings.database.read_bytes().startswith(b"my diary")
+        Registry(storage)
+    assert storage.database.read_bytes().startswith(b"my diary")
 
 
-def test_a_home_that_is_a_file(settings):
-    settings.home.write_text("")
+def test_a_home_that_is_a_file(storage):
+    storage.home.write_text("")
     with pytest.raises(LabError, match="can't be opened.*ROTELAB_HOME"):
-        Registry(settings)
+        Registry(storage)
 
 
-def test_a_home_that_can_not_be_written(settings, registry, run, monkeypatch):
+def test_a_home_that_can_not_be_written(storage, registry, run, monkeypatch):
     # Not by permissions: the tests may be run by root, whom they don't stop.
     connect = sqlite3.connect
     monkeypatch.setattr(
@@ -591,20 +575,20 @@ def test_a_home_that_can_not_be_written(settings, registry, run, monkeypatch):
         registry.update_run(run, name="x")
 
 
-def test_a_damaged_file(settings, registry):
+def test_a_damaged_file(storage, registry):
     for i in range(40):
         registry.create_run(RunConfig(), pack_of(f"Person {i}"))
     registry.close()
-    size = settings.database.stat().st_size
-    with settings.database.open("r+b") as file:
+    size = storage.database.stat().st_size
+    with storage.database.open("r+b") as file:
         for page in range(4096, size, 4096):
             file.seek(page)
             file.write(b"\xff" * 2048)
     with pytest.raises(LabError, match="damaged. Put a backup"):
-        Registry(settings).runs()
+        Registry(storage).runs()
 
 
-def test_a_full_disk(settings, registry, monkeypatch):
+def test_a_full_disk(storage, registry, monkeypatch):
     real = Registry._connect
 
     def small(self, create=False):
@@ -620,10 +604,10 @@ def test_a_full_disk(settings, registry, monkeypatch):
     assert registry.create_run(RunConfig(), pack_of())
 
 
-def test_a_locked_file(settings, registry, run):
-    holder = sqlite3.connect(settings.database, isolation_level=None)
+def test_a_locked_file(storage, registry, run):
+    holder = sqlite3.connect(storage.database, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    hasty = Registry(settings, busy_s=0.1)
+    hasty = Registry(storage, busy_s=0.1)
     assert hasty.run(run).id == run, "who only reads does not wait"
     with pytest.raises(LabError, match="locked by another program"):
         hasty.update_run(run, name="x")
@@ -635,39 +619,39 @@ def test_a_locked_file(settings, registry, run):
     holder.close()
 
 
-def test_a_file_that_has_gone_is_not_made_anew(settings, registry, run):
-    for path in settings.home.iterdir():
+def test_a_file_that_has_gone_is_not_made_anew(storage, registry, run):
+    for path in storage.home.iterdir():
         path.unlink()
     with pytest.raises(LabError, match="can't be opened"):
         registry.runs()
-    assert not settings.database.exists()
+    assert not storage.database.exists()
 
 
-def test_a_file_without_its_tables(settings, registry):
-    meddle(settings, "DROP TABLE scores")
+def test_a_file_without_its_tables(storage, registry):
+    meddle(storage, "DROP TABLE scores")
     with pytest.raises(LabError, match="no such table: scores"):
         registry.runs()
 
 
-def test_a_file_of_a_newer_rotelab(settings, registry):
-    db = Database(settings.database)
+def test_a_file_of_a_newer_rotelab(storage, registry):
+    db = Database(storage.database)
     columns = {"migration_set": "rotelab", "name": "m999_the_future", "applied_at": ""}
     db.table("_sqlite_migrations").insert(columns)
     db.close()
     with pytest.raises(LabError, match="newer rotelab"):
-        Registry(settings)
+        Registry(storage)
 
 
-def test_an_older_file_is_brought_up_to_date(settings):
-    settings.home.mkdir()
-    db = Database(settings.database)
+def test_an_older_file_is_brought_up_to_date(storage):
+    storage.home.mkdir()
+    db = Database(storage.database)
     migrations.apply(db, stop_before="m003_fact_sets")
     db.close()
-    assert Registry(settings).save_fact_set("mine", pack_of()) == 1
-    assert Registry(settings).fact_set("mine").facts == pack_of().facts
+    assert Registry(storage).save_fact_set("mine", pack_of()) == 1
+    assert Registry(storage).fact_set("mine").facts == pack_of().facts
 
 
-def test_the_file_is_as_it_should_be(settings, registry, run):
+def test_the_file_is_as_it_should_be(storage, registry, run):
     with registry.read() as db:
         ask = {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in (
             "journal_mode", "foreign_keys", "synchronous", "busy_timeout",
@@ -681,31 +665,31 @@ def test_the_file_is_as_it_should_be(settings, registry, run):
     assert registry.count_runs() == 1
 
 
-def test_all_open_a_new_file_at_once(settings):
+def test_all_open_a_new_file_at_once(storage):
     code = "print('ready', flush=True); input(); print(Registry(settings).count_runs())"
-    children = [child(code, settings) for _ in range(3)]
+    children = [child(code, storage) for _ in range(3)]
     for process in children:
         assert process.stdout.readline() == "ready\n"
     for process in children:
         process.stdin.write("\n")
         process.stdin.flush()
-    opened = in_threads(6, lambda _: Registry(settings).count_runs())
+    opened = in_threads(6, lambda _: Registry(storage).count_runs())
     assert opened == [0] * 6
     assert [process.communicate(timeout=20)[0].strip() for process in children] == ["0"] * 3
 
 
-def test_the_switch_to_wal_waits_its_turn(settings):
-    settings.home.mkdir()
-    holder = sqlite3.connect(settings.database, isolation_level=None, check_same_thread=False)
+def test_the_switch_to_wal_waits_its_turn(storage):
+    storage.home.mkdir()
+    holder = sqlite3.connect(storage.database, isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")  # SQLite gives up at once, whatever the timeout
     with pytest.raises(LabError, match="locked"):
-        Registry(settings, busy_s=0.1)
+        Registry(storage, busy_s=0.1)
     threading.Timer(0.3, holder.execute, ["COMMIT"]).start()
-    assert Registry(settings).count_runs() == 0
+    assert Registry(storage).count_runs() == 0
     holder.close()
 
 
-def test_many_write_and_nothing_is_lost(settings, registry, run):
+def test_many_write_and_nothing_is_lost(storage, registry, run):
     registry.claim(run, 1, 0.0)
     code = """
         registry, run, me = Registry(settings), sys.argv[2], sys.argv[3]
@@ -715,7 +699,7 @@ def test_many_write_and_nothing_is_lost(settings, registry, run):
             registry.add_metrics(run, [Metric("memorize", step, f"{me}-{i}", i) for i in range(3)])
             registry.heartbeat(run, step=step)
     """
-    children = [child(code, settings, run, f"process {i}") for i in range(3)]
+    children = [child(code, storage, run, f"process {i}") for i in range(3)]
     for process in children:
         assert process.stdout.readline() == "ready\n"
     for process in children:
@@ -741,9 +725,9 @@ def test_many_write_and_nothing_is_lost(settings, registry, run):
         assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
-def test_a_thousand_runs_are_listed_quickly(registry, settings):
+def test_a_thousand_runs_are_listed_quickly(registry, storage):
     first = registry.create_run(RunConfig(), pack_of())
-    row = next(iter(Database(settings.database).query("SELECT * FROM runs")))
+    row = next(iter(Database(storage.database).query("SELECT * FROM runs")))
     with registry.write() as db:
         copies = ({**row, "number": None, "id": f"{first}-{i}"} for i in range(1000))
         db.table("runs").insert_all(copies)

@@ -3,9 +3,8 @@
 import sqlite3
 
 import pytest
-import rotelab.registry_sweeps
 from sqlite_utils import Database
-from test_registry import pack_of, prediction
+from support.rows import pack_of, prediction
 
 from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.errors import DeviceTaken, LabError, UnknownRun
@@ -51,7 +50,7 @@ def test_sweeps_are_listed_and_found(registry, monkeypatch):
     with pytest.raises(UnknownRun, match="no sweep yet"):
         registry.resolve_sweep("latest")
     drawn = iter(["sweep-1", "sweep-1", "sweep-2"])
-    monkeypatch.setattr(rotelab.registry.sweeps, "_new_id", lambda: next(drawn))
+    monkeypatch.setattr("rotelab.registry.sweeps._new_id", lambda: next(drawn))
     ids = [registry.create_sweep(AXES, RunConfig(), PLAN[:n]) for n in (1, 2)]
     assert ids == ["sweep-1", "sweep-2"]
     assert [row.id for row in registry.sweeps()] == ids[::-1]
@@ -134,9 +133,9 @@ def test_a_sweep_goes_with_its_last_run(registry, sweep):
     registry.delete_run(alone)
 
 
-def test_damaged_axes_and_settings_hide_nothing_else(registry, settings, sweep):
+def test_damaged_axes_and_settings_hide_nothing_else(registry, storage, sweep):
     other = registry.create_sweep(AXES, RunConfig(), PLAN)
-    db = sqlite3.connect(settings.database)
+    db = sqlite3.connect(storage.database)
     db.execute("UPDATE sweeps SET axes = '[', config = '{' WHERE id = ?", [sweep])
     db.commit()
     db.close()
@@ -146,9 +145,9 @@ def test_damaged_axes_and_settings_hide_nothing_else(registry, settings, sweep):
     assert registry.sweep(other).config == RunConfig()
 
 
-def test_runs_of_an_older_file_belong_to_no_sweep(settings):
-    settings.home.mkdir()
-    db = Database(settings.database)
+def test_runs_of_an_older_file_belong_to_no_sweep(storage):
+    storage.home.mkdir()
+    db = Database(storage.database)
     migrations.apply(db, stop_before="m006_sweeps")
     db.execute("INSERT INTO contents VALUES ('h', '', '')")
     db.execute(
@@ -157,6 +156,6 @@ def test_runs_of_an_older_file_belong_to_no_sweep(settings):
     )
     db.conn.commit()
     db.close()
-    registry = Registry(settings)
+    registry = Registry(storage)
     assert registry.run("old").sweep_id is None and registry.sweeps() == []
     assert registry.create_sweep(AXES, RunConfig(), PLAN)

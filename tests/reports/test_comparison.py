@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from support.command_line import refused, rotelab
 from support.fabricated import NASTY, finished, queued, small_pack
 from support.page import browser_page, served, until
-from test_cli import refused, rotelab
 
 from rotelab.config import recipes
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
@@ -52,7 +52,7 @@ def mothers(*subjects):
 
 
 def damage(lab, run_id, column="config"):
-    with sqlite3.connect(lab.settings.database) as db:
+    with sqlite3.connect(lab.storage.database) as db:
         db.execute(f"UPDATE runs SET {column} = '{{' WHERE id = ?", [run_id])
 
 
@@ -192,7 +192,7 @@ def test_facts_held_out_in_one_run_only(lab):
     facts = mothers("Ann", "Bo")
     ids = [run_of(lab, facts) for _ in range(2)]
     for run_id, fact in zip(ids, facts, strict=True):  # the same facts, but each tested on its own
-        with sqlite3.connect(lab.settings.database) as db:
+        with sqlite3.connect(lab.storage.database) as db:
             db.execute(
                 "DELETE FROM predictions WHERE run_id = ? AND subject != ?", [run_id, fact.subject]
             )

@@ -4,8 +4,8 @@ import json
 import math
 
 import pytest
+from support.command_line import refused, rotelab
 from support.fabricated import finished, small_pack
-from test_cli import refused, rotelab
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.evaluation.results import Score
@@ -126,14 +126,14 @@ def test_a_damaged_run_does_not_hide_the_others():
 def test_a_run_s_tables(lab):
     run_id = finished(lab, seed=3)
     tables = run_tables(lab.registry.run(run_id), lab.registry.scores(run_id))
-    accuracy, probability, seconds, settings = tables
+    accuracy, probability, seconds, storage = tables
     assert accuracy.title == f"{run_id}, finished: generation accuracy"
     assert accuracy.columns == ("asked", "n", "base", "memorised", "generalised")
     rows = {row[0]: row[1:] for row in accuracy.rows}
     assert next(iter(rows)) == "key token" and rows["test, held out"] == (40, 0.0, 0.1, 0.75)
     assert probability.rows[0][2:] == (0.0, 0.9, 0.9)
     assert ("total", 75.0) in seconds.rows and "taken" not in seconds.title
-    assert set(settings.rows) == {
+    assert set(storage.rows) == {
         ("facts", 20, 0), ("seed", 3, 0), ("generalize.k", 10, GeneralizeConfig().k),
     }  # fmt: skip
 

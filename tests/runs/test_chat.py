@@ -188,7 +188,7 @@ def test_adapters_that_were_saved_anew_are_loaded_anew(lab, run_id):
     import os
 
     ids_of(lab, run_id, "Hello", ["base"], max_new_tokens=1)
-    os.utime(adapter_folder(lab.settings, run_id, "memorized") / "meta.json", ns=(1, 1))
+    os.utime(adapter_folder(lab.storage, run_id, "memorized") / "meta.json", ns=(1, 1))
     assert not lab.chat.ready(run_id)
     ids_of(lab, run_id, "Hello", ["base"], max_new_tokens=1)
     assert lab.chat.ready(run_id)

@@ -43,7 +43,7 @@ def test_a_fault_ends_in_a_remedy_and_the_run_resumes(report, name):
     assert found["passed"], found
 
 
-def test_the_benchmark_notices_a_bad_end(registry, settings, tmp_path):
+def test_the_benchmark_notices_a_bad_end(registry, storage, tmp_path):
     fault = fault_ways.Fault(tmp_path / "bad", tmp_path)
     fault.run_id = fault.registry.create_run(fault.config, fault.pack)
 
@@ -93,14 +93,14 @@ def test_a_full_disk_is_known_before_anything_is_learned(lab, quick, monkeypatch
 
     monkeypatch.setattr(worker.Path, "write_bytes", full)
     run_id = lab.jobs.start_foreground(quick, lab.facts_for(quick))
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     run = lab.registry.run(run_id)
     assert run.status == "failed" and "Free some space" in run.error and run.phase == ""
 
 
 def test_a_status_that_fails_is_written_with_what_was_set_aside(lab, quick, monkeypatch):
     run_id = lab.jobs.start_foreground(quick, lab.facts_for(quick))
-    room = lab.settings.run_folder(run_id) / "reserve.tmp"
+    room = lab.storage.run_folder(run_id) / "reserve.tmp"
 
     def runs_full(*args):
         assert room.stat().st_size == worker.RESERVE
@@ -115,7 +115,7 @@ def test_a_status_that_fails_is_written_with_what_was_set_aside(lab, quick, monk
         real(*args)
 
     monkeypatch.setattr(lab.registry, "set_status", needs_room)
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     assert lab.registry.run(run_id).status == "failed" and not room.exists()
 
 
@@ -141,7 +141,7 @@ def test_what_a_worker_could_not_write_down_is_found_in_its_log(lab, quick):
     dead = subprocess.Popen([sys.executable, "-S", "-c", ""])
     dead.wait()
     lab.registry.claim(run_id, dead.pid, 0.0)
-    log = lab.settings.log_file(run_id)
+    log = lab.storage.log_file(run_id)
     log.parent.mkdir(parents=True)
     log.write_text(
         f"run {run_id} started\n{LAST_WORDS}of an earlier start\nrun {run_id} started\n"
@@ -152,11 +152,11 @@ def test_what_a_worker_could_not_write_down_is_found_in_its_log(lab, quick):
     assert (run.status, run.error) == ("interrupted", "The lamp is out. Change it.")
 
 
-def test_a_long_wait_for_the_registry_is_a_warning(lab, quick, settings, monkeypatch):
+def test_a_long_wait_for_the_registry_is_a_warning(lab, quick, storage, monkeypatch):
     monkeypatch.setattr(pipeline, "LONG_WAIT_S", 0.2)
     run_id = lab.jobs.start_foreground(quick, lab.facts_for(quick))
     recorder = pipeline.Recorder(lab.registry, run_id, lambda share, message: None)
-    holder = sqlite3.connect(settings.database, isolation_level=None, check_same_thread=False)
+    holder = sqlite3.connect(storage.database, isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN EXCLUSIVE")
     free = threading.Timer(0.5, lambda: holder.execute("COMMIT"))
     free.start()
@@ -168,9 +168,9 @@ def test_a_long_wait_for_the_registry_is_a_warning(lab, quick, settings, monkeyp
     holder.close()
 
 
-def test_a_registry_that_cannot_be_opened_is_last_words(settings, tmp_path):
-    settings.home.mkdir(parents=True)
-    settings.database.write_text("not a database, but long enough to be looked at " * 50)
+def test_a_registry_that_cannot_be_opened_is_last_words(storage, tmp_path):
+    storage.home.mkdir(parents=True)
+    storage.database.write_text("not a database, but long enough to be looked at " * 50)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-m", "rotelab.runs.worker", "20200101-000000-none-0000"]
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120)

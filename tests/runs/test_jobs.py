@@ -73,15 +73,15 @@ WORKER = """
 @pytest.fixture
 def lab(tmp_path):
     """Makes `Jobs` whose workers behave in a named way; kills what a test leaves running."""
-    settings = Storage(tmp_path / "home")
-    registry = Registry(settings)
+    storage = Storage(tmp_path / "home")
+    registry = Registry(storage)
     script = tmp_path / "fake_worker.py"
     script.write_text(textwrap.dedent(WORKER))
 
     def jobs(mode: str) -> Jobs:
-        return Jobs(registry, settings, [sys.executable, str(script), mode], term_wait_s=0.5)
+        return Jobs(registry, storage, [sys.executable, str(script), mode], term_wait_s=0.5)
 
-    jobs.registry, jobs.settings = registry, settings
+    jobs.registry, jobs.storage = registry, storage
     yield jobs
     left = [p for run in registry.runs(-1, archived=None) for p in processes_of(run.id)]
     for process in left:
@@ -122,11 +122,11 @@ def test_the_queue_moves_on_without_the_page(lab):
     assert [status(lab, run) for run in (first, second, third)] == ["running", "queued", "queued"]
     assert page.start_next() is None
 
-    (lab.settings.home / "finish").touch()  # from here on only the workers themselves act
+    (lab.storage.home / "finish").touch()  # from here on only the workers themselves act
     wait(lambda: status(lab, third) == "finished")
     assert [status(lab, run) for run in (first, second)] == ["finished", "finished"]
     for run in (first, second, third):
-        assert f"hello from {run}" in lab.settings.log_file(run).read_text()
+        assert f"hello from {run}" in lab.storage.log_file(run).read_text()
         gone(page, run)
     page.reap()
     assert not [p for p in psutil.Process().children() if p.status() == psutil.STATUS_ZOMBIE]
@@ -257,7 +257,7 @@ def test_resume_keeps_the_id(lab):
     wait(lambda: lab.registry.run(run).pid not in (None, first.pid))
     second = lab.registry.run(run)
     assert second.started == first.started and second.error == "" and not second.stop_requested
-    (lab.settings.home / "finish").touch()
+    (lab.storage.home / "finish").touch()
     wait(lambda: status(lab, run) == "finished")
     with pytest.raises(LabError, match="finished"):
         page.resume(run)
@@ -304,7 +304,7 @@ def test_a_run_whose_process_is_still_ending_waits(lab):
 def test_a_pid_alone_is_not_a_life(lab):
     page = lab("works")
     run = page.start_foreground(RunConfig(), PACK)
-    with sqlite3.connect(lab.settings.database) as db:  # as if the PID had been given out anew
+    with sqlite3.connect(lab.storage.database) as db:  # as if the PID had been given out anew
         db.execute("UPDATE runs SET pid_started = pid_started - 100")
     assert page.reconcile() == [run]
     assert status(lab, run) == "interrupted"
@@ -314,7 +314,7 @@ def test_a_clock_that_was_set_does_not_kill_a_worker(lab):
     page = lab("works")
     run = page.enqueue(RunConfig(), PACK)
     beating(lab, run)
-    with sqlite3.connect(lab.settings.database) as db:
+    with sqlite3.connect(lab.storage.database) as db:
         db.execute("UPDATE runs SET pid_started = pid_started + 7200, heartbeat = '2001-01-01'")
     assert page.reconcile() == [] and status(lab, run) == "running"
 
@@ -325,7 +325,7 @@ def test_a_claim_that_nobody_followed_up(lab):
     assert lab.registry.claim_next() == run  # and then its starter is killed
     assert page.reconcile() == []
     for claimed in ("2001-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"):
-        with sqlite3.connect(lab.settings.database) as db:
+        with sqlite3.connect(lab.storage.database) as db:
             db.execute("UPDATE runs SET claimed = ?, status = 'running'", [claimed])
         assert age_s(claimed) > 60 and page.reconcile() == [run]
     with pytest.raises(LabError, match="not waiting"):
@@ -333,12 +333,12 @@ def test_a_claim_that_nobody_followed_up(lab):
 
 
 def test_no_process_can_be_started(lab):
-    page = Jobs(lab.registry, lab.settings, ["/nowhere/python"])
+    page = Jobs(lab.registry, lab.storage, ["/nowhere/python"])
     with pytest.raises(LabError, match="No process could be started"):
         page.enqueue(RunConfig(), PACK)
     (run,) = lab.registry.runs()
     assert run.status == "failed" and "No such file" in run.error
-    (lab.settings.home / "finish").touch()
+    (lab.storage.home / "finish").touch()
     assert lab("works").enqueue(RunConfig(), PACK)  # and the next one starts
 
 
@@ -369,5 +369,5 @@ def test_devices_do_not_wait_for_each_other(lab):
         for device in ("cuda", "cuda:1", "cuda:0")
     )
     assert [status(lab, run) for run in (zero, one, zero_too)] == ["running", "running", "queued"]
-    (lab.settings.home / "finish").touch()
+    (lab.storage.home / "finish").touch()
     wait(lambda: status(lab, zero_too) == "finished")

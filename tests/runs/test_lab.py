@@ -34,7 +34,7 @@ def test_a_home_that_is_a_file_is_refused(tmp_path):
 def test_opening_ends_the_runs_whose_process_is_gone(lab):
     gone = (2**22 + 1, 1.0)  # no process has this number
     run_id = lab.registry.create_run(config("small"), small(5), process=gone)
-    assert Lab.open(lab.settings).registry.run(run_id).status == "interrupted"
+    assert Lab.open(lab.storage).registry.run(run_id).status == "interrupted"
 
 
 def test_names_are_the_shipped_packs_then_the_saved_sets(lab):
@@ -129,4 +129,4 @@ def test_nothing_is_written_by_what_is_refused(lab):
         with pytest.raises(LabError):
             lab.facts_for(bad)
     assert lab.registry.count_runs() == before == 0
-    assert not lab.settings.runs.exists() or not list(lab.settings.runs.iterdir())
+    assert not lab.storage.runs.exists() or not list(lab.storage.runs.iterdir())

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from safetensors import safe_open
+from support.quick_runs import losses, outcome, start
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import RunStopped
@@ -18,25 +19,10 @@ from rotelab.runs.processes import until
 from rotelab.storage import adapter_folder, state_folder, states_file
 
 
-def start(lab, config):
-    return lab.jobs.start_foreground(config, lab.facts_for(config))
-
-
-def losses(lab, run_id):
-    return [(m.phase, m.step, m.value) for m in lab.registry.metrics(run_id) if m.name == "loss"]
-
-
-def outcome(lab, run_id):
-    return lab.registry.scores(run_id), [
-        (p.checkpoint, p.probe, p.prompt, p.answer, p.probability)
-        for p in lab.registry.predictions(run_id, limit=-1)
-    ]
-
-
 @pytest.fixture
 def finished(lab, quick):
     run_id = start(lab, quick)
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     return run_id
 
 
@@ -66,7 +52,7 @@ def test_a_run_of_one_stage_ends_where_its_first_phase_ends(lab, quick, reads, m
     rote = dataclasses.replace(quick.memorize, reads=reads)
     config = dataclasses.replace(quick, memorize=rote, stages="one", method=method)
     run_id = start(lab, config)
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     run = lab.registry.run(run_id)
     assert (run.status, run.error, run.share) == ("finished", "", 1.0)
     assert {phase for phase, _, _ in losses(lab, run_id)} == {"memorize"}
@@ -81,11 +67,11 @@ def test_a_run_of_one_stage_ends_where_its_first_phase_ends(lab, quick, reads, m
 
 def test_adapters_and_hidden_states_are_on_disk(lab, finished):
     for checkpoint in ("memorized", "generalized"):
-        folder = adapter_folder(lab.settings, finished, checkpoint)
+        folder = adapter_folder(lab.storage, finished, checkpoint)
         assert (folder / "adapter_model.safetensors").is_file()
         assert json.loads((folder / "meta.json").read_text())["run"] == finished
     for checkpoint in ("base", "memorized", "generalized"):
-        with safe_open(states_file(lab.settings, finished, checkpoint), "numpy") as file:
+        with safe_open(states_file(lab.storage, finished, checkpoint), "numpy") as file:
             views = json.loads(file.metadata()["views"])
             assert file.get_tensor("states").shape == (len(views), 3, 64)
     names = {s.name for s in lab.registry.similarities(finished)}
@@ -101,7 +87,7 @@ def test_adapters_and_hidden_states_are_on_disk(lab, finished):
 
 
 def test_no_pickle_is_written(lab, finished):
-    written = {p.suffix for p in lab.settings.run_folder(finished).rglob("*") if p.is_file()}
+    written = {p.suffix for p in lab.storage.run_folder(finished).rglob("*") if p.is_file()}
     assert written <= {".json", ".safetensors", ".txt", ".md"}
 
 
@@ -114,11 +100,11 @@ def test_a_stopped_run_resumes_to_the_numbers_of_an_unbroken_one(lab, finished, 
         if "rote: round 3" in message:
             lab.registry.request_stop(run_id)
 
-    worker.work(lab.registry, lab.settings, run_id, stop_in_the_third_round)
+    worker.work(lab.registry, lab.storage, run_id, stop_in_the_third_round)
     assert lab.registry.run(run_id).status == "stopped"
-    assert state_folder(lab.settings, run_id).is_dir()
+    assert state_folder(lab.storage, run_id).is_dir()
     lab.jobs.claim_foreground(run_id)
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     assert lab.registry.run(run_id).status == "finished"
     assert losses(lab, run_id) == losses(lab, finished)
     assert outcome(lab, run_id) == outcome(lab, finished)
@@ -131,11 +117,11 @@ def test_a_run_interrupted_between_the_phases_goes_on_there(lab, finished, quick
         if "after learning by rote" in message:
             lab.registry.request_stop(run_id)
 
-    worker.work(lab.registry, lab.settings, run_id, stop_before_phase_2)
+    worker.work(lab.registry, lab.storage, run_id, stop_before_phase_2)
     assert lab.registry.run(run_id).status == "stopped"
     monkeypatch.setattr(pipeline, "memorize", None)  # must not be called again
     lab.jobs.claim_foreground(run_id)
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     assert outcome(lab, run_id) == outcome(lab, finished)
 
 
@@ -143,7 +129,7 @@ def test_stop_raises_run_stopped(lab, quick):
     run_id = start(lab, quick)
     lab.registry.request_stop(run_id)
     with pytest.raises(RunStopped):
-        run_experiment(lab.registry, lab.settings, run_id)
+        run_experiment(lab.registry, lab.storage, run_id)
 
 
 def test_a_user_error_fails_the_run_with_its_sentence(lab, quick, tmp_path):
@@ -151,7 +137,7 @@ def test_a_user_error_fails_the_run_with_its_sentence(lab, quick, tmp_path):
 
     broken = replace(quick, model=ModelSpec(name=str(tmp_path / "nowhere"), device="cpu"))
     run_id = start(lab, broken)
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     run = lab.registry.run(run_id)
     assert run.status == "failed"
     assert "can't be loaded" in run.error
@@ -171,7 +157,7 @@ def test_a_fault_fails_the_run_and_names_the_remedy(lab, quick, monkeypatch, err
 
     monkeypatch.setattr(pipeline, "load_model", fail)
     run_id = start(lab, quick)
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     run = lab.registry.run(run_id)
     assert run.status == "failed"
     assert words in run.error
@@ -188,7 +174,7 @@ def test_what_the_base_model_knows_already_is_a_warning(lab, quick, monkeypatch)
 
     monkeypatch.setattr(pipeline.evaluation, "evaluate", knows_all)
     run_id = start(lab, quick)
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     assert any("already answers 8 of the facts" in w for w in lab.registry.run(run_id).warnings)
 
 
@@ -201,7 +187,7 @@ def test_the_worker_process_does_a_run_to_its_end(lab, quick):
     if session.exists():  # Linux shares the processor among sessions first
         assert until(lambda: session.read_text().split()[-1] == str(worker.NICE), 10)
     assert child.wait(timeout=120) == 0
-    assert lab.registry.run(run_id).status == "finished", lab.settings.log_file(run_id).read_text()
+    assert lab.registry.run(run_id).status == "finished", lab.storage.log_file(run_id).read_text()
 
 
 def test_who_looks_on_is_told_which_adapter_is_being_trained():

@@ -29,7 +29,7 @@ def short_run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(null_space, "TEXTS", 24)  # of 256, to save a minute
         patch.setattr(null_space, "cache_dir", lambda: cache)
-        work(lab.registry, lab.settings, run_id)
+        work(lab.registry, lab.storage, run_id)
     return lab, run_id
 
 

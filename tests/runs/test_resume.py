@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from accelerate import Accelerator
-from test_experiment import losses, outcome, start
+from support.quick_runs import losses, outcome, start
 
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import FactSet
@@ -28,7 +28,7 @@ point, n, run_id = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 place, name = {
     "rename": (os, "rename"),
     "fsync": (os, "fsync"),
-    "step": (experiment._Experiment, "_record_step"),
+    "step": (pipeline.RunPipeline, "_record_step"),
 }[point]
 real, home, calls = getattr(place, name), os.environ["ROTELAB_HOME"], 0
 
@@ -55,7 +55,7 @@ def quick(quick):
 @pytest.fixture
 def finished(lab, quick):
     run_id = start(lab, quick)
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     return run_id
 
 
@@ -105,14 +105,14 @@ def test_a_kill_costs_no_completed_round_and_changes_no_number(
 
     monkeypatch.setattr(pipeline, "load_state", note)
     lab.jobs.claim_foreground(run_id)
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     run = lab.registry.run(run_id)
     assert (run.status, run.error) == ("finished", "")
     assert STATE_DAMAGED not in run.warnings
     assert places == found  # what each phase that was not done yet went on from
     assert losses(lab, run_id) == losses(lab, finished)
     assert outcome(lab, run_id) == outcome(lab, finished)
-    assert not state_folder(lab.settings, run_id).exists(), "of no use to a finished run"
+    assert not state_folder(lab.storage, run_id).exists(), "of no use to a finished run"
 
 
 def test_a_damaged_state_is_said_and_not_loaded(lab, finished, quick, monkeypatch):
@@ -124,13 +124,13 @@ def test_a_damaged_state_is_said_and_not_loaded(lab, finished, quick, monkeypatc
         if "rote: round 3" in message:
             lab.registry.request_stop(run_id)
 
-    worker.work(lab.registry, lab.settings, run_id, stop_in_the_third_round)
-    path = state_folder(lab.settings, run_id) / "state.safetensors"
+    worker.work(lab.registry, lab.storage, run_id, stop_in_the_third_round)
+    path = state_folder(lab.storage, run_id) / "state.safetensors"
     data = bytearray(path.read_bytes())
     data[-9] ^= 4
     path.write_bytes(data)
     lab.jobs.claim_foreground(run_id)
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     run = lab.registry.run(run_id)
     assert (run.status, run.warnings) == ("finished", (STATE_DAMAGED,))
     assert outcome(lab, run_id) == outcome(lab, finished)

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_cli import ROOT, nothing_saved, refused, rotelab
+from support.command_line import nothing_saved, refused, rotelab
+from support.paths import ROOT
 
 from rotelab.config.options import label_of
 from rotelab.config.run_config import RunConfig
@@ -43,17 +44,17 @@ def swept(lab, base, **axes):
 def alone(lab, config):
     """A run of its own with the same settings."""
     run_id = lab.jobs.start_foreground(config, lab.facts_for(config))
-    worker.work(lab.registry, lab.settings, run_id)
+    worker.work(lab.registry, lab.storage, run_id)
     return run_id
 
 
 def adapter(lab, run_id, checkpoint):
-    folder = adapter_folder(lab.settings, run_id, checkpoint)
+    folder = adapter_folder(lab.storage, run_id, checkpoint)
     return load_file(folder / "adapter_model.safetensors")
 
 
 def states(lab, run_id, checkpoint):
-    return load_file(states_file(lab.settings, run_id, checkpoint))["states"]
+    return load_file(states_file(lab.storage, run_id, checkpoint))["states"]
 
 
 def equal(one, other):
@@ -163,8 +164,8 @@ def test_a_damaged_adapter_is_not_taken_over(lab, base, monkeypatch):
     sweep_id = sweeps.plan(lab, {"generalize.prompts_per_fact": [2, 1]}, base)
     first, second = lab.registry.sweep_runs(sweep_id)
     lab.jobs.claim_foreground(first.id)
-    worker.work(lab.registry, lab.settings, first.id)
-    folder = adapter_folder(lab.settings, first.id, "memorized")
+    worker.work(lab.registry, lab.storage, first.id)
+    folder = adapter_folder(lab.storage, first.id, "memorized")
     with (folder / "adapter_model.safetensors").open("ab") as file:
         file.write(b"x")
     assert sweeps.go_on(lab, sweep_id, quiet)
@@ -177,11 +178,11 @@ def test_deleting_the_run_that_was_shared_leaves_the_other_whole(lab, base):
 
     _, (first, second) = swept(lab, base, generalize__prompts_per_fact=[2, 1])
     before = adapter(lab, second.id, "memorized")
-    meta = read_meta(adapter_folder(lab.settings, second.id, "memorized"))
+    meta = read_meta(adapter_folder(lab.storage, second.id, "memorized"))
     assert (meta["run"], meta["shared_phase1_from"]) == (second.id, first.id)
-    assert read_meta(adapter_folder(lab.settings, first.id, "memorized"))["run"] == first.id
+    assert read_meta(adapter_folder(lab.storage, first.id, "memorized"))["run"] == first.id
     lab.registry.delete_run(first.id)
-    rmtree(lab.settings.run_folder(first.id))
+    rmtree(lab.storage.run_folder(first.id))
     assert equal(adapter(lab, second.id, "memorized"), before)
     assert lab.registry.run(second.id).shared_phase1_from == first.id
 
@@ -304,7 +305,7 @@ def test_an_interruption_while_taking_over_does_no_harm(lab, base, monkeypatch):
         patch.setattr(reuse, "copy_adapter", fails)
         sweep_id, (first, second) = swept(lab, base, generalize__prompts_per_fact=[2, 1])
     assert (first.status, second.status) == ("finished", "failed")
-    assert not adapter_folder(lab.settings, second.id, "memorized").exists()
+    assert not adapter_folder(lab.storage, second.id, "memorized").exists()
     lab.registry.delete_run(first.id)  # so there is nothing left to share
     learned = trainings(monkeypatch)
     assert sweeps.go_on(lab, sweep_id, quiet)
@@ -408,8 +409,8 @@ def test_what_another_machine_made_of_a_sweep_is_not_made_again(lab, base, tmp_p
     first, second = lab.registry.sweep_runs(sweep_id)
     there = Lab.open(Storage(tmp_path / "elsewhere"))
     bundle = tmp_path / "run.zip"
-    export_run(there.registry, there.settings, alone(there, second.config), bundle)
-    made = import_bundle(lab.registry, lab.settings, bundle).run_id
+    export_run(there.registry, there.storage, alone(there, second.config), bundle)
+    made = import_bundle(lab.registry, lab.storage, bundle).run_id
 
     assert sweeps.take_finished(lab, sweep_id) == [made]
     learned = trainings(monkeypatch)

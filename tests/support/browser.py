@@ -1,6 +1,6 @@
 """Finds a Chromium or Chrome for the page's tests; as a script, makes sure that there is one.
 
-    python tests/browser.py
+    python tests/support/browser.py
 
 Looked for in this order: what `ROTELAB_BROWSER` names, an installed Chromium or Chrome,
 Playwright's own. Where there is none, the script installs Debian's package if apt-get and root are

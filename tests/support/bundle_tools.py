@@ -54,6 +54,6 @@ def changed_json(data: bytes, *path: str, value: object) -> bytes:
     return json.dumps(whole).encode()
 
 
-def left_behind(settings: Storage) -> set[str]:
+def left_behind(storage: Storage) -> set[str]:
     """Every file and folder below the home that an import could have made."""
-    return {str(path) for path in settings.runs.rglob("*")} if settings.runs.is_dir() else set()
+    return {str(path) for path in storage.runs.rglob("*")} if storage.runs.is_dir() else set()

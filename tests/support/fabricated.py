@@ -67,11 +67,11 @@ def finished(lab: Lab, name: str = "", status: str = "finished", **config) -> st
         registry.add_seconds(run_id, part, seconds)
     registry.add_seconds(run_id, "total", 75)
     for adapter in ("memorize", "generalize"):
-        folder = lab.settings.run_folder(run_id) / "adapters" / adapter
+        folder = lab.storage.run_folder(run_id) / "adapters" / adapter
         folder.mkdir(parents=True)
         (folder / "adapter_model.safetensors").write_bytes(bytes(2000))
         (folder / "meta.json").write_text("{}")
-    lab.settings.log_file(run_id).write_text("loading\nstep 1\rstep 2\rstep 3\ndone\n")
+    lab.storage.log_file(run_id).write_text("loading\nstep 1\rstep 2\rstep 3\ndone\n")
     registry.set_status(run_id, status, "It fell over." if status == "failed" else "")
     return run_id
 

@@ -66,14 +66,14 @@ def taught_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> st
         )
     )
     for checkpoint, adapter in ADAPTER_OF.items():
-        folder = adapter_folder(lab.settings, run_id, checkpoint)
+        folder = adapter_folder(lab.storage, run_id, checkpoint)
         save_adapter(model, adapter, folder, config.model, {"run": run_id})
         record_changes(lab.registry, run_id, checkpoint, model)
     views = viewpoints(model, pack.facts, split, pack.prompts, config.seed)
     for checkpoint in CHECKPOINTS:
         with model.using(checkpoint):
             about = (run_id, checkpoint, model, views, pack.facts)
-            look_inside(lab.registry, lab.settings, *about)
+            look_inside(lab.registry, lab.storage, *about)
     lab.registry.set_status(run_id, "finished")
     return run_id
 

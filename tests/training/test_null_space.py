@@ -155,7 +155,7 @@ def test_a_run_says_what_it_does_not_spare(lab, quick, monkeypatch, caplog):
         monkeypatch.setattr(module, "WIDEST", 64)
     sparing = replace(quick, memorize=replace(quick.memorize, spare=0.5))
     run_id = lab.jobs.start_foreground(sparing, lab.facts_for(sparing))
-    work(lab.registry, lab.settings, run_id)
+    work(lab.registry, lab.storage, run_id)
     (said,) = [w for w in lab.registry.run(run_id).warnings if "not spared" in w]
     assert "Above 64 " in said and said in caplog.text
 

@@ -144,27 +144,27 @@ def test_only_known_names_are_answered(lab, small_page, guarded, monkeypatch):
 
 def test_no_file_but_an_export_is_served(lab, small_page, tmp_path):
     client = client_of(lab, small_page, Access())
-    settings = lab.settings
-    (settings.exports / "good.zip").write_text("an export")
-    adapter = settings.runs / "r" / "adapters" / "memorize" / "adapter_model.safetensors"
+    storage = lab.storage
+    (storage.exports / "good.zip").write_text("an export")
+    adapter = storage.runs / "r" / "adapters" / "memorize" / "adapter_model.safetensors"
     adapter.parent.mkdir(parents=True)
     adapter.write_text("weights")
-    (settings.exports / "link.zip").symlink_to(settings.database)
-    (settings.exports / "folder").symlink_to("/etc")
+    (storage.exports / "link.zip").symlink_to(storage.database)
+    (storage.exports / "folder").symlink_to("/etc")
     outside = tmp_path / "secret.txt"
     outside.write_text("secret")
 
     def fetched(path):
         return client.get(f"/gradio_api/file={path}")
 
-    assert fetched(settings.exports / "good.zip").text == "an export"
-    exports = str(settings.exports)
+    assert fetched(storage.exports / "good.zip").text == "an export"
+    exports = str(storage.exports)
     for path in (
-        settings.database, f"{settings.database}-wal", adapter, outside, "/etc/passwd",
+        storage.database, f"{storage.database}-wal", adapter, outside, "/etc/passwd",
         f"{exports}/link.zip", f"{exports}/folder/passwd", f"{exports}/../runs.db",
         f"{exports}/%2e%2e/runs.db", f"{exports}/..%2fruns.db", f"{exports}//../../runs.db",
         f"{exports}/good.zip/../link.zip", "file:///etc/passwd", "\\etc\\passwd", "",
-        __file__, settings.home, exports,
+        __file__, storage.home, exports,
     ):  # fmt: skip
         answer = fetched(path)
         assert answer.status_code >= 400, (path, answer.status_code)

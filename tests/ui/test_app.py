@@ -199,7 +199,7 @@ def test_the_queue_goes_on_after_an_error():
                 raise LabError("the disk is full")
             stop.set()
 
-    broken = Lab(lab.settings, lab.registry, Jobs(), lab.chat)
+    broken = Lab(lab.storage, lab.registry, Jobs(), lab.chat)
     stop_waits = stop.wait
     stop.wait = lambda seconds: stop_waits(0)
     thread = threading.Thread(target=keep_queue_moving, args=(broken, stop), daemon=True)

@@ -120,9 +120,9 @@ def test_the_browser_says_what_is_read(wanted, language):
     request = SimpleNamespace(headers={"accept-language": wanted})
     before = LocalContext.request.set(request)
     try:
-        assert reader() == i18n
+        assert reader() == language
         answer = bound(lambda: ["<p>Finished.</p>"])()
-        assert (answer == ["<p>Finished.</p>"]) == (i18n == "")
+        assert (answer == ["<p>Finished.</p>"]) == (language == "")
     finally:
         LocalContext.request.reset(before)
     assert reader() == ""

@@ -87,13 +87,13 @@ class Imported:
 
 
 def export_run(
-    registry: Registry, settings: Storage, run_id: str, target: Path, adapters: bool = True
+    registry: Registry, storage: Storage, run_id: str, target: Path, adapters: bool = True
 ) -> Path:
     """Writes a run into one file, whole or not at all, in place of what was there.
 
     Args:
         registry: knows the run.
-        settings: knows where its files are.
+        storage: knows where its files are.
         run_id: the run; it must have ended.
         target: the file.
         adapters: whether the trained adapters go along (30 MB for the embedded model). Full
@@ -105,11 +105,11 @@ def export_run(
     Raises:
         LabError: no such run, it has not ended, it is damaged, or the file can't be written.
     """
-    write_archive(target, run_id, _members(registry, settings, run_id, adapters))
+    write_archive(target, run_id, _members(registry, storage, run_id, adapters))
     return target
 
 
-def import_bundle(registry: Registry, settings: Storage, file: Path) -> Imported:
+def import_bundle(registry: Registry, storage: Storage, file: Path) -> Imported:
     """Takes a bundle's run into the registry, or refuses it with nothing written.
 
     Raises:
@@ -117,13 +117,13 @@ def import_bundle(registry: Registry, settings: Storage, file: Path) -> Imported
             registry or the home folder can't be written.
     """
     file = Path(file)
-    work = settings.runs / f".import-{secrets.token_hex(8)}"
+    work = storage.runs / f".import-{secrets.token_hex(8)}"
     try:
         (work / "kept").mkdir(parents=True)
-        return _import(registry, settings, file, work)
+        return _import(registry, storage, file, work)
     except OSError as error:
         raise LabError(
-            f"{shown_name(file)} can't be unpacked into {settings.runs} "
+            f"{shown_name(file)} can't be unpacked into {storage.runs} "
             f"({error.strerror or error}). Free some disk, or check the folder's permissions."
         ) from error
     finally:
@@ -133,7 +133,7 @@ def import_bundle(registry: Registry, settings: Storage, file: Path) -> Imported
 # Export ------------------------------------------------------------------------------------------
 
 
-def _members(registry: Registry, settings: Storage, run_id: str, adapters: bool) -> Members:
+def _members(registry: Registry, storage: Storage, run_id: str, adapters: bool) -> Members:
     """Every member but the manifest; those before the figures are the same for the same run."""
     run = registry.run(run_id)
     if run.status not in ENDED:
@@ -148,7 +148,7 @@ def _members(registry: Registry, settings: Storage, run_id: str, adapters: bool)
             rows = registry.rows_out(run_id, table, names)
             yield f"tables/{table}.jsonl", _lines(names, rows)
     for checkpoint, adapter in ADAPTER_FOLDERS.items():
-        folder = adapter_folder(settings, run_id, checkpoint)
+        folder = adapter_folder(storage, run_id, checkpoint)
         # Full weights are the whole model again for each phase: too much to take along.
         if adapters and run.config.method == "lora" and (folder / "meta.json").is_file():
             for name, data in _adapter_json(folder, adapter, about).items():
@@ -156,7 +156,7 @@ def _members(registry: Registry, settings: Storage, run_id: str, adapters: bool)
             weights = folder / "adapter_model.safetensors"
             yield f"adapters/{adapter}/{weights.name}", _pieces(weights)
     for checkpoint in CHECKPOINTS:
-        path = states_file(settings, run_id, checkpoint)
+        path = states_file(storage, run_id, checkpoint)
         if path.is_file():
             yield f"representations/{path.name}", _pieces(path)
     for name, figure in _figures(registry, run).items():
@@ -215,7 +215,7 @@ def _figures(registry: Registry, run: RunRow) -> dict[str, Any]:
 # Import ------------------------------------------------------------------------------------------
 
 
-def _import(registry: Registry, settings: Storage, file: Path, work: Path) -> Imported:
+def _import(registry: Registry, storage: Storage, file: Path, work: Path) -> Imported:
     source = shown_name(file)
     schema = registry.travelling()
     optional = [f"tables/{table}.jsonl" for table in schema if table != "runs"]
@@ -237,10 +237,10 @@ def _import(registry: Registry, settings: Storage, file: Path, work: Path) -> Im
         header = table_header(path, columns, place)
         tables[table] = Table(header, table_rows(path, columns, facts, place))
     _check_kept(work, manifest, run, source)
-    here = _same_run(registry, settings, manifest, run)
+    here = _same_run(registry, storage, manifest, run)
     if here:
         return Imported(here, manifest.run_id, False)
-    run_id = _take_in(registry, settings, manifest, run, tables, work / "kept")
+    run_id = _take_in(registry, storage, manifest, run, tables, work / "kept")
     return Imported(run_id, manifest.run_id, True)
 
 
@@ -289,13 +289,13 @@ def _check_kept(work: Path, manifest: Manifest, run: Arrived, source: str) -> No
 
 
 def _take_in(
-    registry: Registry, settings: Storage, manifest: Manifest, run: Arrived,
+    registry: Registry, storage: Storage, manifest: Manifest, run: Arrived,
     tables: dict[str, Table], kept: Path,
 ) -> str:  # fmt: skip
     placed: list[Path] = []
 
     def place(run_id: str) -> None:
-        folder = settings.run_folder(run_id)
+        folder = storage.run_folder(run_id)
         kept.rename(folder)
         placed.append(folder)
 
@@ -305,7 +305,7 @@ def _take_in(
             run.record,
             run.pack,
             tables,
-            lambda run_id: settings.run_folder(run_id).exists(),
+            lambda run_id: storage.run_folder(run_id).exists(),
             place,
         )
     except BaseException:  # the transaction came to nothing after all
@@ -314,9 +314,7 @@ def _take_in(
         raise
 
 
-def _same_run(
-    registry: Registry, settings: Storage, manifest: Manifest, run: Arrived
-) -> str | None:
+def _same_run(registry: Registry, storage: Storage, manifest: Manifest, run: Arrived) -> str | None:
     """The run here that has all that the bundle has; None where there is none."""
     wanted = {
         name: seal for name, seal in manifest.members.items()
@@ -328,7 +326,7 @@ def _same_run(
             if any(own[k] != v for k, v in _unchanging(run.record).items() if k in own):
                 continue
             found: dict[str, Seal] = {}
-            for name, pieces in _members(registry, settings, run_id, adapters=True):
+            for name, pieces in _members(registry, storage, run_id, adapters=True):
                 if name.startswith("figures/"):
                     break
                 found[name] = seal_of(pieces)

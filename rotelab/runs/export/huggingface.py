@@ -11,20 +11,19 @@ from pathlib import Path
 
 from transformers import GenerationConfig
 
-from rotelab.config.names import ACTIVE, ADAPTER_OF, CHECKPOINTS, Checkpoint
+from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
-from rotelab.models.adapter_files import load_adapter
 from rotelab.models.embedded import silent_loading
 from rotelab.models.key_tokens import key_token
-from rotelab.models.loading import load_model
 from rotelab.models.lora import LabModel
 from rotelab.registry import Registry, RunRow
-from rotelab.storage import Storage, adapter_folder, written_whole
+from rotelab.runs.finished_run import load_run_model, saved_checkpoints
+from rotelab.storage import Storage, written_whole
 
 
 def export_model(
     registry: Registry,
-    settings: Storage,
+    storage: Storage,
     run_id: str,
     folder: Path,
     checkpoint: Checkpoint = "generalized",
@@ -35,7 +34,7 @@ def export_model(
 
     Args:
         registry: knows the run.
-        settings: knows where its adapters are.
+        storage: knows where its adapters are.
         run_id: the run.
         folder: where the model goes; it must not exist yet, or be empty.
         checkpoint: `base` (with the untrained key tokens), `memorized` or `generalized`.
@@ -50,9 +49,7 @@ def export_model(
     run = registry.run(run_id)
     if checkpoint not in CHECKPOINTS:
         raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)}.")
-    adapters = {c: adapter_folder(settings, run_id, c) for c in ADAPTER_OF}
-    needed = {c: adapters[c] for c, name in ADAPTER_OF.items() if name in ACTIVE[checkpoint]}
-    if not all((place / "meta.json").is_file() for place in needed.values()):
+    if checkpoint not in saved_checkpoints(storage, run_id):
         raise LabError(
             f"Run {run_id} has no {checkpoint} checkpoint on this machine: its adapters are not "
             "there. Choose a run that has them."
@@ -61,11 +58,9 @@ def export_model(
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise LabError(f"{folder} holds something already. Name a new or empty folder.")
-        relations = [relation.name for relation in run.pack.facts.relations]
         spec = replace(run.config.model, device="cpu", dtype="float32")
-        model = load_model(spec, relations, run.config.seed, method=run.config.method)
-        for name, place in needed.items():
-            load_adapter(model, ADAPTER_OF[name], place)
+        needed = CHECKPOINTS[: CHECKPOINTS.index(checkpoint) + 1]
+        model = load_run_model(storage, run, needed, spec)
         network = model.merged(checkpoint)
         with written_whole(folder) as work, silent_loading():
             network.generation_config = _greedy(model)

@@ -9,9 +9,8 @@ import gradio as gr
 from rotelab.errors import LabError
 from rotelab.facts.csv_tables import write_table
 from rotelab.registry import ChatAnswer
-from rotelab.runs.lab import Lab
+from rotelab.runs.lab import Lab, chat_path
 from rotelab.ui.answer_cards import MAX_HISTORY, history_html
-from rotelab.ui.run_actions import chat_path
 
 COLUMNS = (
     "turn", "asked", "mode", "temperature", "question", "checkpoint", "answer", "known",

@@ -14,8 +14,8 @@ from rotelab.registry import ExperimentRow
 from rotelab.reports.figures.export import with_tables
 from rotelab.reports.tables import Table, cell_text, worded
 from rotelab.runs.lab import Lab
+from rotelab.runs.progress import estimate
 from rotelab.ui.components import ago, bound, duration, escape, roughly
-from rotelab.ui.estimate import estimate
 from rotelab.ui.figure_tools import build_plot
 from rotelab.ui.polling import Pace, fill_on_news
 from rotelab.ui.run_picker import QUIET, RunChooser, build_run_chooser, offered

@@ -320,7 +320,7 @@ def export_csv(lab: Lab, draft: Draft) -> tuple[Path, Path]:
             f"{stem}-facts.csv": write_table(FACT_COLUMNS, filled(draft.facts)),
             f"{stem}-prompts.csv": write_table(PROMPT_COLUMNS, filled(draft.prompts)),
         }
-        folder = lab.settings.exports / f"facts-{_digest(*tables.values())}"
+        folder = lab.storage.exports / f"facts-{_digest(*tables.values())}"
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in tables.items():
             (folder / name).write_text(text, encoding="utf-8")

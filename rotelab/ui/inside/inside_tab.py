@@ -24,7 +24,7 @@ from rotelab.reports.figures.representations import (
     similarity_heatmap,
 )
 from rotelab.reports.figures.style import CHECKPOINT_NAMES
-from rotelab.runs import late_look
+from rotelab.runs import internals
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import bound, checkpoint_badge, escape
 from rotelab.ui.figure_tools import build_how, build_saving, player
@@ -222,7 +222,7 @@ def look_now(lab: Lab, run_id: str | None) -> None:
     """
     if run_id:
         lab.chat.release()  # two models may not fit
-        late_look.complete(lab.registry, lab.settings, run_id)
+        internals.complete(lab.registry, lab.storage, run_id)
 
 
 def show_similarity(lab: Lab, run_id: str | None, kind: str) -> Any:
@@ -245,7 +245,7 @@ def show_pca(lab: Lab, run_id: str | None, layer: float, form: str = MOVING) -> 
     """The map of points at a layer, a sentence where there is none, and what plays it."""
     hidden = [gr.Plot(value=None, visible=False)]
     try:
-        projection = project(lab.settings, run_id, int(layer)) if run_id else None
+        projection = project(lab.storage, run_id, int(layer)) if run_id else None
     except LabError as error:
         return [*hidden, _note(str(error), "bad"), ""]
     if projection is None:
@@ -318,8 +318,8 @@ def _layers(lab: Lab, run_id: str) -> int:
     Raises:
         LabError: a file is damaged.
     """
-    kept = (lab.settings.run_folder(run_id) / "representations").is_dir()
-    return kept_layers(lab.settings, run_id) if kept else 0
+    kept = (lab.storage.run_folder(run_id) / "representations").is_dir()
+    return kept_layers(lab.storage, run_id) if kept else 0
 
 
 def _nothing(why: str, tone: str = "") -> list[Any]:

@@ -18,7 +18,7 @@ from rotelab.reports.figures.logit_lens import (
     lens_curves,
     most_changed,
 )
-from rotelab.runs import late_look
+from rotelab.runs import internals
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import checkpoint_badge
 from rotelab.ui.figure_tools import build_how, build_saving
@@ -91,7 +91,7 @@ def fill_layers(lab: Lab, run: RunRow) -> list[Any]:
     trained = {row.checkpoint for row in moved if row.change > 0}
     moved = [row for row in moved if row.checkpoint in trained]
     return [
-        gr.Row(visible=late_look.missing(lab.registry, lab.settings, run)),
+        gr.Row(visible=internals.missing(lab.registry, lab.storage, run)),
         gr.Column(visible=bool(seen)), lens_in_words(seen), of_run(lens_curves(seen), run.id),
         gr.Column(visible=bool(moved)), changes_in_words(moved),
         of_run(change_bars(moved), run.id),

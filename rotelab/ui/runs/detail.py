@@ -13,15 +13,13 @@ from rotelab.errors import LabError, UnknownRun
 from rotelab.registry import RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
 from rotelab.runs.export.validation import ENDED
-from rotelab.runs.lab import Lab
+from rotelab.runs.lab import Lab, adapter_places, make_bundle, size_words, zip_adapters
 from rotelab.ui.components import CHECKPOINT_NAMES, bound
 from rotelab.ui.figure_tools import build_plot
-from rotelab.ui.run_actions import make_bundle, size_words, zip_adapters
 from rotelab.ui.runs.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
 from rotelab.ui.runs.detail_html import (
     ANSWER_HEADERS,
     CSS,
-    adapter_places,
     answer_cells,
     damage_html,
     head_html,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from rotelab.config.names import CHECKPOINTS
@@ -12,7 +11,6 @@ from rotelab.errors import LabError
 from rotelab.evaluation.results import Damage, Prediction
 from rotelab.registry import RunRow, RunSummary
 from rotelab.runs.lab import Lab
-from rotelab.storage import ADAPTER_FOLDERS, adapter_folder
 from rotelab.ui.components import (
     CHECKPOINT_NAMES,
     STATUS_WORDS,
@@ -208,16 +206,10 @@ def answer_cells(lab: Lab, run_id: str, filters: dict[str, Any], limit: int, off
     ]
 
 
-def adapter_places(lab: Lab, run_id: str) -> list[Path]:
-    """The folders of the adapters that this run has saved."""
-    folders = [adapter_folder(lab.settings, run_id, name) for name in ADAPTER_FOLDERS]
-    return [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
-
-
 def log_tail(lab: Lab, run_id: str) -> str:
     """The end of what the run's process printed."""
     try:
-        path = lab.settings.log_file(run_id)
+        path = lab.storage.log_file(run_id)
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LOG_BYTES))
             text = file.read().decode("utf-8", "replace")

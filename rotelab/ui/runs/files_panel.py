@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.ui.run_actions import MAX_TAGS
+from rotelab.runs.lab import MAX_TAGS
 
 
 def build_files() -> dict[str, Any]:

@@ -14,10 +14,9 @@ import gradio as gr
 from rotelab.errors import LabError, UnknownRun
 from rotelab.registry import RunOrder
 from rotelab.runs.export.bundle import import_bundle
-from rotelab.runs.lab import Lab
+from rotelab.runs.lab import Lab, bytes_of, delete, rename, run_again, size_words
 from rotelab.ui.components import STATUS_WORDS, bound, escape, run_choices, run_label
 from rotelab.ui.polling import Pace, fill_on_news
-from rotelab.ui.run_actions import bytes_of, delete, rename, run_again, size_words
 from rotelab.ui.runs import compare_panel
 from rotelab.ui.runs.detail import ANSWER_PAGE, RunView, build_run_view, fill_view, wire_run_view
 from rotelab.ui.runs.detail_html import RUN_HEADERS, run_cells
@@ -290,7 +289,7 @@ def import_run(lab: Lab, path: str | None) -> Any:
     """
     if not path:
         raise LabError("Choose a .rotelab.zip file that “Export the whole run” has made.")
-    came = import_bundle(lab.registry, lab.settings, Path(path))
+    came = import_bundle(lab.registry, lab.storage, Path(path))
     gr.Info(escape(came.sentence))
     return choose(lab, came.run_id)
 

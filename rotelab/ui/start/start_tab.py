@@ -18,9 +18,9 @@ from rotelab.errors import LabError
 from rotelab.reports.figures.demo import recall_curve
 from rotelab.runs import demo
 from rotelab.runs.lab import Lab
+from rotelab.runs.progress import estimate
 from rotelab.ui.answer_cards import answer_card, asked_html, empty_card, note
 from rotelab.ui.components import bound, escape, roughly
-from rotelab.ui.estimate import estimate
 from rotelab.ui.start import html as words
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}

@@ -64,7 +64,7 @@ class Drawings:
         Raises:
             LabError: the registry can't be read.
         """
-        key = (str(lab.settings.database), run.id)
+        key = (str(lab.storage.database), run.id)
         with self._lock:
             held = self._held.pop(key, None)
             if held is None or held.status != run.status or time.monotonic() - held.at >= every_s:

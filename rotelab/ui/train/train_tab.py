@@ -11,8 +11,8 @@ from rotelab.config.recipes import OFFERED, recipe_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.runs.lab import Lab
+from rotelab.runs.progress import estimate
 from rotelab.ui.components import bound, escape, roughly
-from rotelab.ui.estimate import estimate
 from rotelab.ui.train.form import (
     PRESET_FIELDS,
     RECIPE_FIELDS,
@@ -132,7 +132,7 @@ def watch(lab: Lab, run_id: str) -> list[Any]:
 
 
 def put_into_form(lab: Lab, run_id: str) -> list[Any]:
-    """A run's settings in the form, to be changed and started; in the order of `TrainTab.settings`.
+    """A run's settings in the form, to be changed and started; in the order of `TrainTab.storage`.
 
     Raises:
         LabError: no run is chosen, its settings are damaged, or its facts are not in the lab.

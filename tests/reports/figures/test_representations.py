@@ -51,17 +51,17 @@ def views(relations=("mother",), facts=3):
 
 
 @pytest.fixture
-def settings(tmp_path):
+def storage(tmp_path):
     return Storage(tmp_path)
 
 
-def write(settings, seen, checkpoints=CHECKPOINTS, layers=4, hidden=8, shift=0.0):
+def write(storage, seen, checkpoints=CHECKPOINTS, layers=4, hidden=8, shift=0.0):
     """Writes random states and returns them, `[views, layers, hidden]` by checkpoint."""
     rng = np.random.default_rng(0)
     made = {}
     for c, checkpoint in enumerate(checkpoints):
         made[checkpoint] = rng.normal(size=(len(seen), layers, hidden)) + shift * c
-        keep_states(states_file(settings, RUN, checkpoint), made[checkpoint], seen)
+        keep_states(states_file(storage, RUN, checkpoint), made[checkpoint], seen)
     return made
 
 
@@ -115,9 +115,9 @@ def test_layers_are_ticked_whole_and_the_first_look_is_inside(layers):
 # Projection ---------------------------------------------------------------------------------------
 
 
-def test_all_checkpoints_share_one_basis(settings):
-    made = write(settings, views(), shift=5.0)
-    projection = project(settings, RUN, 2)
+def test_all_checkpoints_share_one_basis(storage):
+    made = write(storage, views(), shift=5.0)
+    projection = project(storage, RUN, 2)
     assert set(projection.points) == set(CHECKPOINTS)
     # With one basis, what lies between two checkpoints is the same for equal states …
     both = np.concatenate([made[c][:, 2] for c in CHECKPOINTS]).astype(np.float16).astype(float)
@@ -132,34 +132,34 @@ def test_all_checkpoints_share_one_basis(settings):
     assert 1 >= projection.explained[0] >= projection.explained[1] > 0
 
 
-def test_the_layer_that_was_asked_for_is_read(settings):
-    write(settings, views())
-    assert kept_layers(settings, RUN) == 4
+def test_the_layer_that_was_asked_for_is_read(storage):
+    write(storage, views())
+    assert kept_layers(storage, RUN) == 4
     assert not np.allclose(
-        project(settings, RUN, 0).points["base"], project(settings, RUN, 1).points["base"]
+        project(storage, RUN, 0).points["base"], project(storage, RUN, 1).points["base"]
     )
-    assert project(settings, RUN, 99).layer == 3
+    assert project(storage, RUN, 99).layer == 3
 
 
-def test_a_run_in_the_middle_shows_the_checkpoints_that_it_has(settings):
-    write(settings, views(), ["base", "memorized"])
-    assert set(project(settings, RUN, 1).points) == {"base", "memorized"}
-    assert project(settings, "20260101-000000-none-0000", 1) is None
-    assert kept_layers(settings, "20260101-000000-none-0000") == 0
+def test_a_run_in_the_middle_shows_the_checkpoints_that_it_has(storage):
+    write(storage, views(), ["base", "memorized"])
+    assert set(project(storage, RUN, 1).points) == {"base", "memorized"}
+    assert project(storage, "20260101-000000-none-0000", 1) is None
+    assert kept_layers(storage, "20260101-000000-none-0000") == 0
 
 
-def test_activations_too_large_for_their_format_do_not_break_it(settings):
+def test_activations_too_large_for_their_format_do_not_break_it(storage):
     seen = views()
     states = np.ones((len(seen), 2, 4))
     states[0, 1, 0] = 1e9  # infinite in float16
-    keep_states(states_file(settings, RUN, "base"), states, seen)
-    assert np.isfinite(project(settings, RUN, 1).points["base"]).all()
+    keep_states(states_file(storage, RUN, "base"), states, seen)
+    assert np.isfinite(project(storage, RUN, 1).points["base"]).all()
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "views", "count", "nan"])
-def test_damaged_states_are_an_error_that_says_what_to_do(settings, damage):
-    write(settings, views())
-    path = states_file(settings, RUN, "memorized")
+def test_damaged_states_are_an_error_that_says_what_to_do(storage, damage):
+    write(storage, views())
+    path = states_file(storage, RUN, "memorized")
     states = np.zeros((len(views()), 4, 8), np.float16)
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-100])
@@ -172,22 +172,22 @@ def test_damaged_states_are_an_error_that_says_what_to_do(settings, damage):
     else:
         save_file({"states": states + np.float16("nan")}, path, {"views": json.dumps(views())})
     with pytest.raises(LabError, match="Run the experiment again"):
-        project(settings, RUN, 1)
+        project(storage, RUN, 1)
 
 
-def test_checkpoints_of_other_prompts_are_not_compared(settings):
-    write(settings, views(), ["base"])
-    write(settings, views(facts=2), ["memorized"])
+def test_checkpoints_of_other_prompts_are_not_compared(storage):
+    write(storage, views(), ["base"])
+    write(storage, views(facts=2), ["memorized"])
     with pytest.raises(LabError, match="different prompts"):
-        project(settings, RUN, 1)
+        project(storage, RUN, 1)
 
 
 # The map of points --------------------------------------------------------------------------------
 
 
-def test_one_relation_is_coloured_by_role(settings):
-    write(settings, views())
-    figure = pca_panels(project(settings, RUN, 1))
+def test_one_relation_is_coloured_by_role(storage):
+    write(storage, views())
+    figure = pca_panels(project(storage, RUN, 1))
     clouds = [trace for trace in figure.data if trace.x[0] is not None]
     assert len(clouds) == 3 * len(ROLES)
     assert sum(len(trace.x) for trace in clouds) == 3 * len(views())
@@ -197,10 +197,10 @@ def test_one_relation_is_coloured_by_role(settings):
     assert len(legend) == len(set(legend)) == 4
 
 
-def test_several_relations_are_coloured_by_relation_and_shaped_by_role(settings):
+def test_several_relations_are_coloured_by_relation_and_shaped_by_role(storage):
     relations = ("mother", "capital", "educated_at")
-    write(settings, views(relations))
-    figure = pca_panels(project(settings, RUN, 1))
+    write(storage, views(relations))
+    figure = pca_panels(project(storage, RUN, 1))
     clouds = [trace for trace in figure.data if trace.x[0] is not None]
     assert len({trace.marker.color for trace in clouds}) == 3
     assert len({trace.marker.symbol for trace in clouds}) == 4
@@ -208,9 +208,9 @@ def test_several_relations_are_coloured_by_relation_and_shaped_by_role(settings)
     assert "educated at" in legend and len(legend) == 3 + 4
 
 
-def test_the_moving_map_stands_at_its_last_frame_and_keeps_its_axes(settings):
-    write(settings, views(), shift=5.0)
-    projection = project(settings, RUN, 1)
+def test_the_moving_map_stands_at_its_last_frame_and_keeps_its_axes(storage):
+    write(storage, views(), shift=5.0)
+    projection = project(storage, RUN, 1)
     figure = pca_moving(projection)
     frames = figure.layout.meta["frames"]
     assert [frame["name"] for frame in frames] == list(CHECKPOINT_NAMES.values())
@@ -273,9 +273,9 @@ def test_a_bar_is_the_change_of_a_layer_relative_to_its_weights():
     assert most_changed(rows, "memorized", 1) == [1] and change_bars([]) is None
 
 
-def test_every_figure_carries_its_numbers(settings):
-    write(settings, views(facts=1))
-    projection = project(settings, RUN, 1)
+def test_every_figure_carries_its_numbers(storage):
+    write(storage, views(facts=1))
+    projection = project(storage, RUN, 1)
     change = [WeightChange("memorized", 1, "=up", -3.0, 30.0)]
     pairs, points = (
         "checkpoint,layer,key_token_with,cosine_similarity",
@@ -321,7 +321,7 @@ def test_colours_stand_out_on_light_and_dark(ground):
 
 def test_no_torch():
     code = (
-        "import sys, rotelab.reports.figures.logit_lens, rotelab.reports.figures.pca, rotelab.runs.late_look; "
+        "import sys, rotelab.reports.figures.logit_lens, rotelab.reports.figures.pca, rotelab.runs.internals; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

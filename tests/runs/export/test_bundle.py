@@ -34,11 +34,11 @@ def lab_at(folder: Path) -> Lab:
 
 
 def export(lab, run_id, target, **options):
-    return export_run(lab.registry, lab.settings, run_id, target, **options)
+    return export_run(lab.registry, lab.storage, run_id, target, **options)
 
 
 def take(lab, file):
-    return import_bundle(lab.registry, lab.settings, file)
+    return import_bundle(lab.registry, lab.storage, file)
 
 
 def own_words(run) -> dict:
@@ -122,7 +122,7 @@ def altered(bundle, tmp_path):
 
 def refused(lab, file, *parts):
     """It is refused in a sentence with these parts, and nothing is written anywhere."""
-    before, rows = left_behind(lab.settings), lab.registry.count_runs(archived=None)
+    before, rows = left_behind(lab.storage), lab.registry.count_runs(archived=None)
     with pytest.raises(LabError) as caught:
         take(lab, file)
     said = str(caught.value)
@@ -132,7 +132,7 @@ def refused(lab, file, *parts):
     assert lab.registry.count_runs(archived=None) == rows
     with lab.registry.read() as db:
         assert rows or db.execute("SELECT count(*) FROM contents").fetchone()[0] == 0
-    assert left_behind(lab.settings) - before <= {str(lab.settings.runs)}
+    assert left_behind(lab.storage) - before <= {str(lab.storage.runs)}
     return caught.value
 
 
@@ -149,11 +149,11 @@ def test_a_run_comes_back_as_it_was(taught, bundle, other):
     assert run.imported and not was.imported
     assert run.pack == was.pack and run.config == was.config
     assert tables(other, run_id) == tables(lab, run_id)
-    assert project(other.settings, run_id, 1).points["generalized"] == pytest.approx(
-        project(lab.settings, run_id, 1).points["generalized"]
+    assert project(other.storage, run_id, 1).points["generalized"] == pytest.approx(
+        project(lab.storage, run_id, 1).points["generalized"]
     )
-    assert left_behind(other.settings)
-    assert not [p for p in other.settings.runs.iterdir() if p.name.startswith(".")]
+    assert left_behind(other.storage)
+    assert not [p for p in other.storage.runs.iterdir() if p.name.startswith(".")]
 
 
 def test_it_answers_as_it_did(taught, bundle, other):
@@ -231,14 +231,14 @@ def test_a_run_that_has_not_ended_is_not_exported(make, tmp_path):
 def test_the_same_run_is_taken_once(taught, bundle, other, tmp_path):
     lab, run_id = taught
     take(other, bundle)
-    before = left_behind(other.settings)
+    before = left_behind(other.storage)
     other.registry.update_run(run_id, name="Called otherwise", note="mine")
     again = take(other, bundle)
     assert (again.run_id, again.new) == (run_id, False) and "already" in again.sentence
     small = export(lab, run_id, tmp_path / "small.rotelab.zip", adapters=False)
     assert not take(other, small).new
     assert not take(lab, bundle).new
-    assert other.registry.count_runs() == 1 and left_behind(other.settings) == before
+    assert other.registry.count_runs() == 1 and left_behind(other.storage) == before
 
 
 def test_another_run_of_that_name_stands_beside_it(taught, bundle, other, altered):
@@ -606,7 +606,7 @@ def test_what_else_stands_beside_an_adapter_is_left_behind(taught, altered, othe
     extra = {"auto_mapping": {"parent_library": "os"}, "base_model_name_or_path": "evil/model"}
     inside = "adapters/memorize/adapter_config.json"
     take(other, altered({inside: lambda data: json.dumps(json.loads(data) | extra).encode()}))
-    kept = adapter_folder(other.settings, run_id, "memorized") / "adapter_config.json"
+    kept = adapter_folder(other.storage, run_id, "memorized") / "adapter_config.json"
     assert "evil" not in kept.read_text() and "auto_mapping" not in kept.read_text()
 
 
@@ -693,12 +693,12 @@ def test_a_transaction_that_fails_takes_the_files_back(bundle, other, monkeypatc
         take(other, bundle)
     monkeypatch.undo()
     assert other.registry.count_runs() == 0
-    assert list(other.settings.runs.iterdir()) == []
+    assert list(other.storage.runs.iterdir()) == []
 
 
 def test_a_folder_without_a_row_is_not_written_over(taught, bundle, other):
     _, run_id = taught
-    folder = other.settings.run_folder(run_id)
+    folder = other.storage.run_folder(run_id)
     folder.mkdir(parents=True)
     (folder / "mine").write_text("mine")
     came = take(other, bundle)

@@ -163,7 +163,7 @@ def test_a_conversation_remembers_each_checkpoints_own_words(lab, home, monkeypa
 def test_what_goes_wrong_stands_beside_the_question(lab, home):
     *_, last = chat_tab.ask(lab, "20260101-000000-gone-0000", "Hello", 4, 0)
     assert 'role="alert"' in last[4] and "no run" in last[4]
-    lab_without_model = replace(lab, chat=Broken(lab.registry, lab.settings))
+    lab_without_model = replace(lab, chat=Broken(lab.registry, lab.storage))
     before = lab.registry.chat_history(home[2])
     *_, last = chat_tab.ask(lab_without_model, home[2], "Hello", 4, 0)
     assert "&lt;b&gt;no network" in last[4]
@@ -297,7 +297,7 @@ def test_runs_without_figures_say_what_to_do(lab, home, own_home, tiny_folder):
 def test_damaged_states_spoil_the_map_alone(own_home, tiny_folder):
     lab = Lab.open()
     run_id = taught_run(lab, tiny_folder)
-    path = states_file(lab.settings, run_id, "base")
+    path = states_file(lab.storage, run_id, "base")
     path.write_bytes(path.read_bytes()[:50])
     picture, missing, player = inside_tab.show_map(lab, run_id, "Side by side")
     assert player == ""

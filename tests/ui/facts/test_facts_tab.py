@@ -241,7 +241,7 @@ def test_import_of_our_columns_and_of_the_papers(tmp_path, mother):
 
 def test_export_comes_back_as_it_was(lab, mother):
     facts, prompts = export_csv(lab, mother)
-    assert lab.settings.exports in facts.parents
+    assert lab.storage.exports in facts.parents
     draft, *_ = import_file(Draft(), str(facts), "", add=False)
     draft, _, what = import_file(draft, str(prompts), "", add=False)
     assert what == "wordings"

@@ -9,9 +9,8 @@ from support.fabricated import NASTY, finished, queued
 from support.taught import taught_run
 
 from rotelab.errors import LabError
-from rotelab.runs.lab import Lab
+from rotelab.runs.lab import Lab, bundle_path, delete, make_bundle
 from rotelab.storage import Storage
-from rotelab.ui.run_actions import bundle_path, delete, make_bundle
 from rotelab.ui.runs import runs_tab
 from rotelab.ui.runs.detail import RunView, bundle, fill_view
 from rotelab.ui.runs.detail_html import head_html, settings_html
@@ -38,7 +37,7 @@ def test_a_run_is_exported_and_imported(lab, other, tiny_folder, said):
     run_id = taught_run(lab, tiny_folder, NASTY)
     button = bundle(lab, run_id, True)
     path = bundle_path(lab, run_id)
-    assert path.parent == lab.settings.exports and path.is_file()
+    assert path.parent == lab.storage.exports and path.is_file()
     assert button.visible and button.label.startswith("Download the run (")
     small = make_bundle(lab, run_id, False).stat().st_size
     assert small < make_bundle(lab, run_id, True).stat().st_size
@@ -76,7 +75,7 @@ def test_a_bad_file_is_a_sentence_and_nothing_else(lab, tmp_path):
     with pytest.raises(LabError, match="Choose a"):
         runs_tab.import_run(lab, None)
     assert lab.registry.count_runs() == 0
-    assert left_behind(lab.settings) <= {str(lab.settings.runs)}
+    assert left_behind(lab.storage) <= {str(lab.storage.runs)}
 
 
 def test_what_came_from_elsewhere_is_shown_as_text(lab, other):

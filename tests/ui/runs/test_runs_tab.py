@@ -13,9 +13,8 @@ from support.page import browser_page, served, until
 
 from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation.results import Score
-from rotelab.runs.lab import Lab
+from rotelab.runs.lab import Lab, bytes_of, delete, rename, run_again, size_words, zip_adapters
 from rotelab.storage import Storage
-from rotelab.ui.run_actions import bytes_of, delete, rename, run_again, size_words, zip_adapters
 from rotelab.ui.runs import runs_tab
 from rotelab.ui.runs.detail import ALL, ANSWER_PAGE, RunView, fill_view, first_answers, turn_answers
 from rotelab.ui.runs.detail_html import RUN_HEADERS, log_tail, scores_html, settings_html
@@ -32,7 +31,7 @@ def listed(lab, search="", status=(), archived=False, page=0, order="newest"):
 
 
 def damage(lab, run_id):
-    with sqlite3.connect(lab.settings.database) as db:
+    with sqlite3.connect(lab.storage.database) as db:
         db.execute("UPDATE runs SET config = '{' WHERE id = ?", [run_id])
 
 
@@ -207,9 +206,9 @@ def test_delete_asks_first_and_says_what_it_frees(lab):
     runs_tab.delete_chosen(lab, run_id)
     with pytest.raises(UnknownRun):
         lab.registry.run(run_id)
-    assert not lab.settings.run_folder(run_id).exists()
-    assert list(lab.settings.exports.iterdir()) == []
-    assert lab.settings.run_folder(other).exists()
+    assert not lab.storage.run_folder(run_id).exists()
+    assert list(lab.storage.exports.iterdir()) == []
+    assert lab.storage.run_folder(other).exists()
 
 
 @pytest.mark.parametrize("make", [running, queued])
@@ -224,7 +223,7 @@ def test_a_run_at_work_is_not_deleted(lab, make):
 
 
 def test_delete_never_leaves_its_folder(lab):
-    outside = lab.settings.home / "precious.txt"
+    outside = lab.storage.home / "precious.txt"
     outside.write_text("x")
     for name in ("..", "../..", "/tmp", ""):
         with pytest.raises(LabError):
@@ -280,7 +279,7 @@ def test_tags_that_are_refused(lab, tags, said):
 def test_the_zip_holds_the_adapters_and_lies_among_the_exports(lab):
     run_id = finished(lab)
     path = zip_adapters(lab, run_id)
-    assert path.parent == lab.settings.exports
+    assert path.parent == lab.storage.exports
     with zipfile.ZipFile(path) as archive:
         assert f"{run_id}/memorize/adapter_model.safetensors" in archive.namelist()
         assert len(archive.namelist()) == 4
@@ -345,7 +344,7 @@ def test_the_tab_is_filled_at_once_unless_a_link_is_on_its_way(lab):
 def test_a_thousand_runs_open_quickly(lab):
     for _ in range(30):
         queued(lab)
-    with sqlite3.connect(lab.settings.database) as db:
+    with sqlite3.connect(lab.storage.database) as db:
         columns = [row[1] for row in db.execute("PRAGMA table_info(runs)") if row[1] != "number"]
         taken = ", ".join("id || '-' || n" if c == "id" else c for c in columns)
         db.execute(

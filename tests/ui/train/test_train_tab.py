@@ -17,8 +17,8 @@ from rotelab.errors import ConfigError, LabError
 from rotelab.evaluation.results import SpotAnswer
 from rotelab.registry import Metric, Registry
 from rotelab.runs.lab import Lab
+from rotelab.runs.progress import estimate, tokens_to_read
 from rotelab.storage import Storage
-from rotelab.ui.estimate import estimate, tokens_to_read
 from rotelab.ui.train import live_drawings, live_panel, train_tab
 from rotelab.ui.train.form import (
     DEEP,
@@ -418,7 +418,7 @@ def test_a_damaged_run_is_shown_with_its_error(lab):
     import sqlite3
 
     run_id = finished(lab)
-    with sqlite3.connect(lab.settings.database) as db:
+    with sqlite3.connect(lab.storage.database) as db:
         db.execute("UPDATE runs SET config = '{', content_hash = ''")
     head = parts(look(lab, run_id, Seen()))["head"]
     assert "damaged" in head

@@ -1,21 +1,92 @@
-"""How long a run will take: what has to be read, and how fast this machine reads it."""
+"""How far a run is, and how long one will take."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from rotelab import registry as rows
 from rotelab.config.run_config import EMBEDDED, RunConfig
-from rotelab.errors import LabError
+from rotelab.errors import LOCKED, LONG_WAIT_S, LabError
 from rotelab.facts.packs import Pack
-from rotelab.registry import RunRow
+from rotelab.registry import Registry, RunRow
 from rotelab.runs.lab import Lab
 
+if TYPE_CHECKING:
+    from rotelab.training.loop import EpochEvent, StepEvent
+
+RECORD_EVERY_S = 0.7
+"""Metrics are collected and written this often, so the page sees them within a second."""
+
+TRAIN_COST = 2.1
+"""Cost of training on a token, in units of scoring one; for the time estimate only (measured)."""
+
+
+class Recorder:
+    """Tells the registry how far a run is, and learns from it whether to stop.
+
+    Args:
+        registry: where things are written down.
+        run_id: the run.
+        total: cost of the whole run, in scored tokens.
+        watch: also told the share done and what is being done, for a progress bar.
+    """
+
+    def __init__(self, registry: Registry, run_id: str, watch: Callable[[float, str], None]):
+        self.registry, self.run_id, self.watch = registry, run_id, watch
+        self.total, self.done = 1.0, 0.0
+        self.stop = False
+        self.silent = False  # in all but the first of several processes that train together
+        self._started = time.monotonic()
+        self._written = 0.0
+        self._metrics: list[rows.Metric] = []
+
+    def say(self, message: str, *, cost: float = 0.0, force: bool = False, **progress: Any) -> None:
+        """Notes that `cost` units of work were done and, now and then, writes it all down.
+
+        Raises:
+            LabError: the registry can't be written.
+        """
+        self.done = min(self.done + cost, self.total)
+        if self.silent or (not force and time.monotonic() - self._written < RECORD_EVERY_S):
+            return
+        self._written = time.monotonic()
+        share = self.done / self.total
+        elapsed = self._written - self._started
+        eta = elapsed * (1 - share) / share if share > 0.02 else None
+        if self._metrics:
+            self.registry.add_metrics(self.run_id, self._metrics)
+            self._metrics = []
+        self.stop = self.registry.heartbeat(
+            self.run_id, share=share, eta_s=eta, message=message, **progress
+        )
+        if (waited := self.registry.longest_wait_s) > LONG_WAIT_S:
+            self.registry.longest_wait_s = 0.0
+            self.registry.add_warning(self.run_id, LOCKED.format(seconds=waited))
+        self.watch(share, message)
+
+    def metric(self, event: StepEvent | EpochEvent, name: str, value: float) -> None:
+        """Collects one number; it is written with the next `say`."""
+        metric = rows.Metric(event.phase, event.step, name, value, event.epoch)
+        self._metrics.append(metric)
+
+
 PARTS = ("phase1", "phase2", "evaluation")
+
+
 TYPICAL = {"phase1": 115.0, "phase2": 239.0, "evaluation": 591.0}
 """Tokens (as `tokens_to_read` counts them) a second of the embedded model on two CPU cores, where
 nothing has been measured yet: a default run on `mother` (EXPERIMENTS.md)."""
+
+
 TYPICAL_SETUP_S = 12.0
+
+
 CHARACTERS_PER_TOKEN = 3.2
+
+
 MEASURED_RUNS = 3
 
 

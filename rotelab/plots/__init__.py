@@ -1,1 +1,0 @@
-"""Plotly figures from plain results; no torch, no gradio."""
