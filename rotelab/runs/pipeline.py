@@ -22,7 +22,7 @@ from rotelab import registry as rows
 from rotelab.config.names import ADAPTER_OF, Checkpoint
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import RunStopped
-from rotelab.evaluation import forgetting, probes, representations, spot_checks
+from rotelab.evaluation import forgetting, probes, representations, results, spot_checks
 from rotelab.evaluation.spot_checks import begun
 from rotelab.facts.facts import Split
 from rotelab.facts.packs import Pack
@@ -302,7 +302,7 @@ class RunPipeline:
         if self.recorder.silent:
             return
         answers = [
-            rows.SpotAnswer(
+            results.SpotAnswer(
                 event.phase, event.step, place, event.epoch, a.question.way, a.question.fact,
                 a.question.text, a.question.expected, a.text, a.correct,
             )
@@ -313,10 +313,11 @@ class RunPipeline:
 
     def _record_evaluation(self, checkpoint, found: list[probes.Prediction]) -> None:
         scores = {
-            probe: rows.Score(**asdict(score)) for probe, score in probes.summarize(found).items()
+            probe: results.Score(**asdict(score))
+            for probe, score in probes.summarize(found).items()
         }
         predictions = [
-            rows.Prediction(
+            results.Prediction(
                 probe=p.probe,
                 fact_index=p.fact,
                 relation=self.facts[p.fact].relation,
@@ -341,7 +342,7 @@ class RunPipeline:
     def _look_at_damage(self, checkpoint: Checkpoint) -> None:
         found = forgetting.measure(self.model)
         quiz = sum(found.right) / len(found.right)
-        row = rows.Damage(
+        row = results.Damage(
             checkpoint, found.perplexity, found.tokens, quiz, len(found.right), found.divergence,
             found.places,
         )  # fmt: skip
@@ -354,7 +355,7 @@ class RunPipeline:
         ):
             self.registry.add_warning(self.run_id, words)
 
-    def _warn_of_known(self, predictions: list[rows.Prediction]) -> None:
+    def _warn_of_known(self, predictions: list[results.Prediction]) -> None:
         known = sorted({p.subject for p in predictions if p.correct and p.probe != "unrelated"})
         if known:
             self.registry.add_warning(
