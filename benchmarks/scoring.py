@@ -40,8 +40,8 @@ from rotelab.config.names import ACTIVE, ADAPTER_OF, MEMORIZE, Checkpoint
 from rotelab.errors import LabError
 from rotelab.evaluation.multiple_choice import TIE, Tokens, candidate_sets, choose, distribution
 from rotelab.models.adapter_files import load_adapter
+from rotelab.models.lab_model import LabModel
 from rotelab.models.loading import load_model
-from rotelab.models.lora import LabModel
 from rotelab.models.tokens import Example
 from rotelab.registry import Registry, RunRow
 from rotelab.storage import Storage, adapter_folder

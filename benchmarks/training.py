@@ -45,8 +45,8 @@ from rotelab.config.run_config import EMBEDDED, MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import load_pack
+from rotelab.models.lab_model import AdapterShape, LabModel
 from rotelab.models.loading import load_model, pick_dtype
-from rotelab.models.lora import LabModel
 from rotelab.models.packing import pack
 from rotelab.models.tokens import Example
 from rotelab.training.loop import BETAS, CLIP, StepEvent, schedule
@@ -183,7 +183,8 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
 
 def _load(spec: ModelSpec, facts: FactSet, config: MemorizeConfig) -> LabModel:
     model = load_model(spec, [relation.name for relation in facts.relations], SEED)
-    model.attach(MEMORIZE, config.rank, SEED, layer_range(config.layers, model.layers))
+    layers = layer_range(config.layers, model.layers)
+    model.attach(MEMORIZE, AdapterShape(config.rank, SEED, layers))
     model.use("memorized", train=True)
     # One pass, so that no program pays for what is done once a process.
     model.forward(pack([model.builder.rote(facts[0], 0, "o").ids]))[0].sum().backward()

@@ -19,7 +19,7 @@ from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation.loglikelihood import score
 from rotelab.evaluation.probes import Question, evaluate
 from rotelab.facts.csv_tables import read_bytes
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack_many
 
 TOLERATED_LOSS, TOLERATED_RISE = 0.5, 2.0

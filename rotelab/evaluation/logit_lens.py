@@ -16,7 +16,7 @@ import torch
 from rotelab.evaluation.representations import Viewpoint
 from rotelab.facts.facts import FactSet
 from rotelab.models.forward import final_norm, read_out
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 
 ROLES = ("key", "train", "test")
 """Kinds of prompts that ask for the object."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack_many
 from rotelab.models.tokens import Example
 

@@ -26,7 +26,7 @@ from rotelab.evaluation.loglikelihood import Scored
 from rotelab.facts.facts import Fact, FactSet, Relation
 from rotelab.facts.synthetic import invent_objects
 from rotelab.models.kv_cache import GrowingRow
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack, pack_many
 from rotelab.models.tokens import Example
 

@@ -39,7 +39,7 @@ from rotelab.evaluation.multiple_choice import candidate_sets, choose, distribut
 from rotelab.facts.facts import Fact, FactSet, Split
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.generation import answers
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.models.tokens import Example
 
 PROBES = (

@@ -15,7 +15,7 @@ import torch
 
 from rotelab.facts.facts import FactSet, Split
 from rotelab.facts.prompts import PromptSet
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack_many
 
 ROLES = ("key", "train", "test", "unrelated")

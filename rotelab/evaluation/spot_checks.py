@@ -18,7 +18,7 @@ from rotelab.evaluation.answer_match import begins
 from rotelab.facts.facts import FactSet, Split
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.generation import answers
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 
 LONGEST = 12
 """Most tokens of an answer."""

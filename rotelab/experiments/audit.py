@@ -22,7 +22,7 @@ from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
-    from rotelab.models.lora import LabModel
+    from rotelab.models.lab_model import LabModel
 
 ASKED: tuple[Checkpoint, ...] = ("memorized", "generalized")
 """The first was taught no meaning at all, so it shows what a clean model looks like."""

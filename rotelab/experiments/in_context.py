@@ -20,7 +20,7 @@ from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
-    from rotelab.models.lora import LabModel
+    from rotelab.models.lab_model import LabModel
 
 SIZES = (1, 5, 20, 100)
 """How many facts of its relation stand in the prompt, the one that is asked for among them."""

@@ -25,7 +25,7 @@ from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Prediction, Question
-    from rotelab.models.lora import LabModel
+    from rotelab.models.lab_model import LabModel
 
 SLOT = "{object}"
 

@@ -24,7 +24,7 @@ from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
-    from rotelab.models.lora import LabModel
+    from rotelab.models.lab_model import LabModel
 
 FIRST, SECOND = "mother", "educated_at"
 """The two relations: the second hop starts at the object of the first."""

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from rotelab.config.run_config import ModelSpec
 from rotelab.errors import LabError
 from rotelab.models.full_finetuning import FullModel
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import AdapterShape, LabModel
 from rotelab.storage import link_or_copy, sha256_of, written_whole
 
 FORMAT = 1
@@ -76,7 +76,7 @@ def load_adapter(model: LabModel, adapter: str, folder: Path) -> dict[str, Any]:
     if isinstance(model, FullModel):
         model.attach_weights(adapter, list(tensors))
     else:
-        model.attach(adapter, meta["rank"], 0, **_shape(folder))
+        model.attach(adapter, _shape(folder, meta["rank"]))
     own = model.tensors(adapter)
     shapes = {name: tensor.shape for name, tensor in own.items()}
     if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
@@ -152,9 +152,8 @@ def _weights(folder: Path, meta: dict[str, Any]) -> Path:
     return folder / WEIGHTS[method]
 
 
-def _shape(folder: Path) -> dict[str, Any]:
-    """Which projections of which layers an adapter sits on, and how strongly it counts, from PEFT's
-    own `adapter_config.json`; nothing else in that file is used."""
+def _shape(folder: Path, rank: int) -> AdapterShape:
+    """An adapter's shape from PEFT's `adapter_config.json`; nothing else in that file is used."""
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         layers, targets = config["layers_to_transform"], config["target_modules"]
@@ -167,4 +166,4 @@ def _shape(folder: Path) -> dict[str, Any]:
             f"The adapter in {folder} is damaged: its adapter_config.json can't be read. "
             "Run the experiment again."
         ) from error
-    return {"layers": layers, "projections": sorted(targets), "alpha": alpha}
+    return AdapterShape(rank, layers=layers, projections=sorted(targets), alpha=alpha)

@@ -8,11 +8,11 @@ from peft.utils.other import TrainableTokensWrapper
 from torch import nn
 
 # Families whose forward is embedding, decoder, linear head, with no scaling in between: for these
-# the key tokens' rows are put in place without copying the whole embedding (see `Core`).
+# the key tokens' rows are put in place without copying the whole embedding (see `ForwardPass`).
 PLAIN_FAMILIES = ("llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3")
 
 
-class Core(nn.Module):
+class ForwardPass(nn.Module):
     """Token ids in, logits at chosen nodes out, at the cost of those nodes only.
 
     PEFT's trainable tokens rebuild the whole embedding matrix in every pass, and again for a tied

@@ -1,6 +1,6 @@
-"""Full fine-tuning: a phase trains copies of the model's own weights, where others add adapters.
+"""Full fine-tuning: each phase trains its own copy of the model's weights instead of an adapter.
 
-The paper trains like this (sections 3.1 and 3.2). A checkpoint is then a set of whole weights, and
+The paper trains like this (sections 3.1 and 3.2). A checkpoint is then a set of full weights, and
 switching checkpoints swaps the tensors that the parameters hold.
 """
 
@@ -14,14 +14,14 @@ from torch import nn
 
 from rotelab.config.names import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint
 from rotelab.errors import LabError, ModelUnavailable
-from rotelab.models.lora import PROJECTIONS, LabModel
+from rotelab.models.lab_model import PROJECTIONS, AdapterShape, LabModel
 
 
 class FullModel(LabModel):
-    """A `LabModel` whose two phases are sets of full weights, each a change to the one below it.
+    """A model whose two phases are two sets of full weights.
 
-    Phase 2 starts from the weights of phase 1. All sets stay in memory, so chat switches between
-    checkpoints at once: three times the model, and four times while it trains.
+    Phase 2 starts from the weights of phase 1. All sets stay in memory so that chat can switch
+    checkpoints instantly: that takes three times the model's memory, four times while it trains.
     """
 
     method = "full"
@@ -37,35 +37,22 @@ class FullModel(LabModel):
         """The checkpoints that can be used now."""
         return tuple(c for c in CHECKPOINTS if all(name in self._phases for name in ACTIVE[c]))
 
-    def attach(
-        self,
-        adapter: str,
-        rank: int = 0,
-        seed: int = 0,
-        layers: Sequence[int] | None = None,
-        projections: Sequence[str] | None = None,
-        alpha: float | None = None,
-    ) -> None:
-        """Makes a phase's own copy of the weights that it trains.
+    def attach(self, adapter: str, shape: AdapterShape) -> None:
+        """Makes a phase's own copy of the weights that it trains; see `LabModel.attach`.
 
-        Args:
-            adapter: `memorize` or `generalize`.
-            rank: not used; full weights have none.
-            seed: not used; they start as what they are.
-            layers: the transformer layers that are trained; all when None.
-            projections: the projections in them. All of them in all layers, or None, mean every
-                weight of the model, embedding and norms too; anything less leaves the embedding
-                as it is but for the key tokens' rows, which `memorize` trains.
-            alpha: not used.
+        All projections in all layers mean every weight of the model, embedding and norms included.
+        With fewer, the embedding stays frozen except for the key tokens' rows, which `memorize`
+        trains.
 
         Raises:
-            ModelUnavailable: the model's projections go by names that are not known here.
+            ModelUnavailable: the model has none of these projections.
         """
-        whole = layers is None and set(projections or PROJECTIONS["all"]) == set(PROJECTIONS["all"])
+        projections = shape.projections or PROJECTIONS["all"]
+        whole = shape.layers is None and set(projections) == set(PROJECTIONS["all"])
         names = [
             name
             for name, _ in self.network.named_parameters()
-            if whole or _belongs(name, projections or PROJECTIONS["all"], layers)
+            if whole or _belongs(name, projections, shape.layers)
         ]
         if not names:
             raise ModelUnavailable(
@@ -89,11 +76,9 @@ class FullModel(LabModel):
             raise LabError("These weights do not fit this model's layers.")
         self.use("base")
         self._phases.pop(adapter, None)
-        below = (
-            [] if adapter == MEMORIZE else [name for name in (MEMORIZE,) if name in self._phases]
-        )
         if adapter == MEMORIZE:
-            self._phases.clear()  # what was built on the weights that go, goes too
+            self._phases.clear()  # phase 2 was a change to the phase 1 that is replaced
+        below = [MEMORIZE] if MEMORIZE in self._phases else []
         for name in names:
             self._base.setdefault(name, own[name].data)
         self._phases[adapter] = {name: self._value(name, below).clone() for name in names}
@@ -104,8 +89,7 @@ class FullModel(LabModel):
         return dict(self._phases[adapter])
 
     def changed(self, adapter: str) -> Iterator[tuple[str, float, float]]:
-        """How much a phase changed each of the weights that it trained, beside the base model's
-        own; see `LabModel.changed`."""
+        """How much a phase changed each weight that it trained; see `LabModel.changed`."""
         below = [] if adapter == MEMORIZE else [MEMORIZE]
         for name, tensor in self._phases[adapter].items():
             change = (tensor.detach() - self._value(name, below).detach()).float().norm()
@@ -113,17 +97,17 @@ class FullModel(LabModel):
             yield name.removesuffix(".weight"), float(change), float(base)
 
     def strengthen(self, adapter: str, factor: float) -> None:
-        """Makes what a phase changed count `factor` times as much as it did in training."""
+        """Multiplies a phase's change to the weights below it by `factor`."""
         below = [] if adapter == MEMORIZE else [MEMORIZE]
         for name, tensor in self._phases[adapter].items():
             start = self._value(name, below)
             tensor.copy_(start + factor * (tensor - start))
 
     def use(self, checkpoint: Checkpoint, train: bool = False) -> None:
-        """Switches to a checkpoint; with `train`, the weights of its newest phase take gradients.
+        """Switches to a checkpoint; with `train`, the weights of its last phase take gradients.
 
         Raises:
-            ModelUnavailable: that checkpoint's weights are not there.
+            ModelUnavailable: that checkpoint has not been trained or loaded.
         """
         if checkpoint not in self.has:
             raise ModelUnavailable(f"This run has no {checkpoint!r} checkpoint yet.")
@@ -139,10 +123,10 @@ class FullModel(LabModel):
 
     @contextmanager
     def switched(self, checkpoint: Checkpoint) -> Iterator[None]:
-        """The base model's weights for the length of a block where the checkpoint is `base`.
+        """Swaps in the base model's weights for the length of a block if `checkpoint` is `base`.
 
-        Swapping what a parameter holds leaves the graph of an earlier pass whole, as long as it is
-        swapped back before gradients flow: autograd keeps the parameter, not its tensor.
+        This leaves the autograd graph of an earlier pass intact as long as the weights are swapped
+        back before `backward`: the graph refers to the parameter, not to the tensor in it.
         """
         swapped = self._base if checkpoint == "base" != self.checkpoint else {}
         before = {n: p.data for n, p in self.network.named_parameters() if n in swapped}
@@ -156,12 +140,12 @@ class FullModel(LabModel):
                 own[name].data = tensor
 
     def merged(self, checkpoint: Checkpoint) -> nn.Module:
-        """The bare network as it is at a checkpoint."""
+        """The bare network with a checkpoint's weights."""
         self.use(checkpoint)
         return self.network
 
     def _value(self, name: str, active: Sequence[str]) -> torch.Tensor:
-        """What a weight is with these phases on: the newest one's that has it, else the base's."""
+        """A weight with these phases on: from the last one that trained it, else the base's."""
         for adapter in reversed(active):
             if name in self._phases[adapter]:
                 return self._phases[adapter][name]
@@ -172,7 +156,7 @@ class FullModel(LabModel):
         return next(name for name, p in self.network.named_parameters() if p is table)
 
     def _train_key_rows_alone(self, alone: bool) -> None:
-        """Lets gradients reach the embedding's key-token rows only, or all of it."""
+        """Restricts the embedding's gradient to the key tokens' rows, or lifts that."""
         if self._key_rows is not None:
             self._key_rows.remove()
             self._key_rows = None
@@ -180,14 +164,14 @@ class FullModel(LabModel):
             table = self.network.get_input_embeddings().weight
             mask = torch.zeros(table.shape[0], 1, dtype=table.dtype, device=table.device)
             mask[[self.builder.key_id(relation) for relation in self.relations]] = 1
-            asked = table.requires_grad
-            table.requires_grad_(True)  # a hook is refused otherwise
+            before = table.requires_grad
+            table.requires_grad_(True)  # torch refuses a hook otherwise
             self._key_rows = table.register_hook(lambda gradient: gradient * mask)
-            table.requires_grad_(asked)
+            table.requires_grad_(before)
 
 
 def _belongs(name: str, projections: Sequence[str], layers: Sequence[int] | None) -> bool:
-    """Whether a parameter such as `model.layers.3.mlp.up_proj.weight` is one of those wanted."""
+    """Whether `model.layers.3.mlp.up_proj.weight`, say, is in these projections and layers."""
     parts = name.split(".")
     if not set(parts) & set(projections):
         return False

@@ -9,7 +9,7 @@ import torch
 from transformers import DynamicCache
 
 from rotelab.models.kv_cache import GrowingRow
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack_many
 
 # What decoding puts for bytes that are no whole character: an answer may be cut within one.
@@ -51,7 +51,7 @@ def generate(
         seed: of the sampling.
         alternatives: how many likeliest tokens to report beside each.
     """
-    core = model.core()
+    forward_pass = model.forward_pass()
     cache = DynamicCache()
     writer = Writer(model, temperature, seed, alternatives)
     ids = torch.tensor([list(prompt)], device=model.device)
@@ -64,7 +64,9 @@ def generate(
             model.switched(model.checkpoint),
             torch.autocast(model.device.type, model.dtype, enabled=model.dtype != torch.float32),
         ):
-            logits, _ = core(ids, positions, None, last, past_key_values=cache, use_cache=True)
+            logits, _ = forward_pass(
+                ids, positions, None, last, past_key_values=cache, use_cache=True
+            )
         token = writer.write(logits[0].float())
         if token is None:
             return

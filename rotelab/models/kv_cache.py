@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from transformers import DynamicCache
 
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import Packed
 
 

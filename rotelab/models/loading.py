@@ -14,7 +14,8 @@ from rotelab.errors import ModelUnavailable
 from rotelab.models.embedded import Progress, provision, silent_loading
 from rotelab.models.full_finetuning import FullModel
 from rotelab.models.key_tokens import add_key_tokens
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
+from rotelab.models.lora import LoraModel
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -104,5 +105,5 @@ def load_model(
             "that is not on this machine yet needs the network once."
         ) from error
     add_key_tokens(network, tokenizer, relations, seed)
-    kind = FullModel if method == "full" else LabModel
+    kind = FullModel if method == "full" else LoraModel
     return kind(network, tokenizer, relations, device, dtype)

@@ -1,9 +1,9 @@
-"""A base model with two adapters on it, and the three checkpoints that they make."""
+"""LoRA: each phase trains an adapter beside the frozen base model (PEFT)."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -16,58 +16,25 @@ from torch import nn
 
 from rotelab.config.names import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint
 from rotelab.errors import ModelUnavailable
-from rotelab.models.forward import Core, vocabulary_rows
-from rotelab.models.packing import Packed
-from rotelab.models.tokens import SequenceBuilder
-
-# Names of the projections in the families of the catalogue: separate ones (Llama, Qwen) and fused
-# ones (Phi).
-MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj", "gate_up_proj")
-ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
-# By what they do: q and k decide where attention looks, v and o what it brings along. A fused
-# projection belongs to both.
-PROJECTIONS = {
-    "mlp": MLP_PROJECTIONS,
-    "qkvo": ATTENTION_PROJECTIONS,
-    "vo": ("v_proj", "o_proj", "qkv_proj"),
-    "qk": ("q_proj", "k_proj", "qkv_proj"),
-    "all": MLP_PROJECTIONS + ATTENTION_PROJECTIONS,
-}
+from rotelab.models.lab_model import (
+    ATTENTION_PROJECTIONS,
+    MLP_PROJECTIONS,
+    AdapterShape,
+    LabModel,
+)
 
 
-class LabModel:
-    """A base model with its tokenizer, key tokens and, once attached, its two adapters.
+class LoraModel(LabModel):
+    """A base model with up to two LoRA adapters, `memorize` and `generalize`.
 
-    Args:
-        network: the bare causal language model, its embedding already resized for the key tokens.
-        tokenizer: its tokenizer, key tokens added.
-        relations: the relations that have key tokens.
-        device: where it computes.
-        dtype: the precision of forward passes (autocast); weights stay as they were loaded.
+    `memorize` is on the MLPs and has the key tokens' embedding rows; `generalize` is on attention.
     """
 
     method = "lora"
-    """What a phase trains; `full_weights.FullModel` is the other."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        tokenizer,
-        relations: Sequence[str],
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ):
-        self.network = network.to(device)
-        self.tokenizer = tokenizer
-        self.relations = tuple(relations)
-        self.device = torch.device(device)
-        self.dtype = dtype
-        self.builder = SequenceBuilder(tokenizer)
-        self.checkpoint: Checkpoint = "base"
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
         self._switches_of: tuple[tuple[str, ...], list[nn.Module]] = ((), [])
-        self._embedding_size: float | None = None
-        for parameter in self.network.parameters():
-            parameter.requires_grad_(False)
 
     @property
     def has(self) -> tuple[Checkpoint, ...]:
@@ -75,36 +42,14 @@ class LabModel:
         attached = getattr(self.network, "peft_config", {})
         return tuple(c for c in CHECKPOINTS if all(name in attached for name in ACTIVE[c]))
 
-    @property
-    def layers(self) -> int:
-        """Number of transformer layers."""
-        return self.network.config.num_hidden_layers
-
-    def attach(
-        self,
-        adapter: str,
-        rank: int,
-        seed: int,
-        layers: Sequence[int] | None = None,
-        projections: Sequence[str] | None = None,
-        alpha: float | None = None,
-    ) -> None:
-        """Adds an adapter with seeded weights: `memorize` on the MLPs and the key tokens' embedding
-        rows, `generalize` on attention.
-
-        Args:
-            adapter: `memorize` or `generalize`.
-            rank: of every pair of matrices.
-            seed: draws their first weights.
-            layers: the transformer layers that get it; all when None.
-            projections: the projections in them; by default all of the MLP or of attention. Those
-                that this model does not have are passed over.
-            alpha: LoRA's alpha, the strength at which it counts times `rank`; `2 * rank` when None.
+    def attach(self, adapter: str, shape: AdapterShape) -> None:
+        """Adds an adapter with seeded weights; see `LabModel.attach`.
 
         Raises:
-            ModelUnavailable: the model's projections go by names that are not known here.
+            ModelUnavailable: the model has none of these projections.
         """
-        wanted = projections or (MLP_PROJECTIONS if adapter == MEMORIZE else ATTENTION_PROJECTIONS)
+        usual = MLP_PROJECTIONS if adapter == MEMORIZE else ATTENTION_PROJECTIONS
+        wanted = shape.projections or usual
         there = {name.rsplit(".", 1)[-1] for name, _ in self.network.named_modules()}
         targets = [name for name in wanted if name in there]
         if not targets:
@@ -113,21 +58,21 @@ class LabModel:
                 f"(none of {', '.join(wanted)}). Choose a Llama, Qwen or Phi model."
             )
         config = LoraConfig(
-            r=rank,
-            lora_alpha=2 * rank if alpha is None else alpha,
+            r=shape.rank,
+            lora_alpha=2 * shape.rank if shape.alpha is None else shape.alpha,
             lora_dropout=0.0,
             target_modules=targets,
             task_type=None,
         )
-        if layers is not None:
-            config.layers_to_transform = list(layers)
+        if shape.layers is not None:
+            config.layers_to_transform = list(shape.layers)
         if adapter == MEMORIZE:
             keys = [self.builder.key_id(relation) for relation in self.relations]
             config.trainable_token_indices = keys
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            # PEFT 0.21 asks for an attribute by the name that transformers 5 calls deprecated.
+            # PEFT 0.21 reads an attribute under the name that transformers 5 calls deprecated.
             warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
-            torch.manual_seed(seed)
+            torch.manual_seed(shape.seed)
             if adapter in getattr(self.network, "peft_config", {}):
                 self._detach(adapter)
             if hasattr(self.network, "peft_config"):
@@ -138,7 +83,7 @@ class LabModel:
         self.use("base")
 
     def tensors(self, adapter: str) -> dict[str, torch.Tensor]:
-        """The weights of an adapter as they are now, by their names without the adapter's."""
+        """An adapter's weights as they are now, by PEFT's names without the adapter's."""
         return {
             name.replace(f".{adapter}", ""): parameter
             for name, parameter in self.network.named_parameters()
@@ -146,11 +91,9 @@ class LabModel:
         }
 
     def changed(self, adapter: str) -> Iterator[tuple[str, float, float]]:
-        """How much an adapter changes each weight matrix that it stands beside.
+        """How much an adapter changes each matrix; see `LabModel.changed`.
 
-        Yields:
-            The matrix's name, the Frobenius norm of the change (`scale * B A`), and that of the
-            base model's own matrix.
+        The change is `scale * B A`.
         """
         for name, module in self.network.named_modules():
             if isinstance(module, LoraLayer) and adapter in module.lora_A:
@@ -162,14 +105,14 @@ class LabModel:
                 yield name, float(square.sqrt()) * abs(module.scaling[adapter]), float(own)
 
     def strengthen(self, adapter: str, factor: float) -> None:
-        """Makes an adapter count `factor` times as much as it did in training."""
+        """Multiplies LoRA's scale by `factor`."""
         self.network.peft_config[adapter].lora_alpha *= factor
         for module in self.network.modules():
             if isinstance(module, LoraLayer) and adapter in module.scaling:
                 module.scaling[adapter] *= factor
 
     def _detach(self, adapter: str) -> None:
-        """Takes an adapter off. PEFT 0.21 can't delete the last one beside trained token rows."""
+        """Removes an adapter. PEFT 0.21 can't delete the last one beside trained token rows."""
         if len(self.network.peft_config) > 1:
             self.network.delete_adapter(adapter)
         else:
@@ -188,28 +131,17 @@ class LabModel:
         active = ACTIVE[checkpoint]
         if active:
             self.network.base_model.set_adapter(active)
-        # `set_adapter` turns gradients on for all that it activates; only one is ever trained.
+        # `set_adapter` turns gradients on for every adapter that it activates; we train only one.
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(train and bool(active) and f".{active[-1]}" in name)
         self.network.train(train)
 
     @contextmanager
-    def using(self, checkpoint: Checkpoint) -> Iterator[None]:
-        """`use` for the length of a block, without gradients; then back to what was before."""
-        before = self.checkpoint
-        self.use(checkpoint)
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self.use(before)
-
-    @contextmanager
     def switched(self, checkpoint: Checkpoint) -> Iterator[None]:
-        """Adapters off for the length of a block where the checkpoint is `base`.
+        """Turns the adapters off for the length of a block if `checkpoint` is `base`.
 
         PEFT's own `disable_adapter()` turns gradients on for every active adapter when it ends,
-        the frozen one too, and walks all modules twice; here only the switch itself is thrown.
+        including the frozen one, and walks all modules twice. This only flips the switch itself.
         """
         switches = self._switches() if checkpoint == "base" else []
         before = [module._disable_adapters for module in switches]
@@ -222,7 +154,7 @@ class LabModel:
                 module._disable_adapters = was
 
     def _switches(self) -> list[nn.Module]:
-        """PEFT's layers that can be off; looked for once for each set of adapters."""
+        """PEFT's layers that can be turned off, looked up once for each set of adapters."""
         adapters = tuple(getattr(self.network, "peft_config", ()))
         if self._switches_of[0] != adapters:
             kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
@@ -230,61 +162,11 @@ class LabModel:
             self._switches_of = (adapters, found)
         return self._switches_of[1]
 
-    def forward(
-        self,
-        packed: Packed,
-        keep: torch.Tensor | None = None,
-        *,
-        core: nn.Module | None = None,
-        checkpoint: Checkpoint | None = None,
-        **options,
-    ):
-        """One pass over a packed row.
-
-        Args:
-            packed: the row.
-            keep: `[n]` node indices whose logits are wanted; all of them when None.
-            core: a wrapper around `self.core()` (as `accelerate` makes one) to call instead.
-            checkpoint: `base` turns the adapters off for this pass alone; else the current one.
-            options: passed on, such as `output_hidden_states=True`.
-
-        Returns:
-            `logits`, `[n, vocabulary]`, and the decoder's output.
-        """
-        packed = packed.to(self.device)
-        if keep is None:
-            keep = torch.arange(packed.ids.shape[1])
-        call = core if core is not None else self.core()
-        with (
-            self.switched(checkpoint or self.checkpoint),
-            torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32),
-        ):
-            return call(packed.ids, packed.positions, packed.mask, keep.to(self.device), **options)
-
-    def noise(self, packed: Packed, strength: float, seed: int) -> torch.Tensor:
-        """Uniform noise for a row's embeddings (NEFTune, arXiv 2310.05914), drawn from `seed`.
-
-        Args:
-            packed: the row.
-            strength: largest value, in root mean squares of the embedding matrix.
-            seed: the same seed draws the same noise.
-
-        Returns:
-            `[1, nodes, hidden]`.
-        """
-        table = vocabulary_rows(self.network.get_input_embeddings())[0].detach()
-        if self._embedding_size is None:
-            self._embedding_size = float(table[:4096].float().square().mean().sqrt())
-        draw = torch.Generator().manual_seed(seed)
-        shape = (*packed.ids.shape, table.shape[1])
-        uniform = torch.rand(shape, generator=draw) * 2 - 1
-        return (uniform * (strength * self._embedding_size)).to(self.device)
-
     def merged(self, checkpoint: Checkpoint) -> nn.Module:
-        """The bare network with a checkpoint's adapters merged in; the model is used up by it.
+        """The bare network with a checkpoint's adapters merged in; see `LabModel.merged`.
 
-        PEFT 0.21's `merge_and_unload` raises `KeyError` where an adapter without trained token rows
-        stands beside one that has them, so each layer merges the adapters that it knows.
+        PEFT 0.21's `merge_and_unload` raises `KeyError` if one adapter has trained token rows and
+        another has none, so each layer merges the adapters that it has.
         """
         if not getattr(self.network, "peft_config", None):
             return self.network
@@ -296,11 +178,3 @@ class LabModel:
             if names:
                 layer.merge(adapter_names=names)
         return self.network.unload()
-
-    def core(self) -> Core:
-        """The module that computes; `accelerate` may wrap it for several processes."""
-        return Core(self.network)
-
-    def trainable(self) -> dict[str, nn.Parameter]:
-        """The parameters that take gradients now, by name."""
-        return {n: p for n, p in self.network.named_parameters() if p.requires_grad}

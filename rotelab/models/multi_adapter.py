@@ -20,7 +20,7 @@ from transformers import DynamicCache
 from rotelab.config.names import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint
 from rotelab.models.forward import PLAIN_FAMILIES, bare
 from rotelab.models.generation import Token, Writer
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 
 Rows = dict[str, int]
 """Adapter -> the first row that has it; so do all rows after it."""

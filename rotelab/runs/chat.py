@@ -23,7 +23,7 @@ from rotelab.storage import Storage, adapter_folder
 if TYPE_CHECKING:
     from rotelab.facts.facts import Fact
     from rotelab.models.generation import Token
-    from rotelab.models.lora import LabModel
+    from rotelab.models.lab_model import LabModel
     from rotelab.models.multi_adapter import SideBySide
 
 Stamp = tuple[tuple[Checkpoint, int], ...]

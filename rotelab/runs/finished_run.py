@@ -18,7 +18,7 @@ from rotelab.registry import Registry, RunRow
 from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
-    from rotelab.models.lora import LabModel
+    from rotelab.models.lab_model import LabModel
 
 Watch = Callable[[float, str], None]
 """Told the share of the measuring that is done, and what is being done."""

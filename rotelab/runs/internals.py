@@ -26,7 +26,7 @@ from rotelab.storage import Storage, flush, states_file
 
 if TYPE_CHECKING:
     from rotelab.evaluation.representations import Viewpoint
-    from rotelab.models.lora import LabModel
+    from rotelab.models.lab_model import LabModel
 
 LAYER = re.compile(r"\.(\d+)\.")
 

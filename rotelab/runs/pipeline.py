@@ -27,8 +27,8 @@ from rotelab.evaluation.spot_checks import begun
 from rotelab.facts.facts import Split
 from rotelab.facts.packs import Pack
 from rotelab.models.adapter_files import load_adapter, save_adapter
+from rotelab.models.lab_model import LabModel
 from rotelab.models.loading import load_model, pick_device
-from rotelab.models.lora import LabModel
 from rotelab.models.packing import pack_many
 from rotelab.registry import Registry
 from rotelab.runs import internals, reuse

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from rotelab.facts.facts import Fact, FactSet
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack
 from rotelab.models.tokens import Example
 

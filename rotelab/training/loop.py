@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack
 from rotelab.training.alignment import Likeness
 from rotelab.training.null_space import Spared, directions
@@ -169,7 +169,7 @@ class Loop:
             self.model.use(self.model.checkpoint, train=True)
 
     def run(self, resume: TrainState | None) -> Iterator[StepEvent | EpochEvent]:
-        core, optimizer = self.accelerator.prepare(self.model.core(), self.optimizer)
+        core, optimizer = self.accelerator.prepare(self.model.forward_pass(), self.optimizer)
         state = resume or TrainState(self.phase)
         if self.epochs > self.epochs_each:
             self.first = self._copy()
@@ -282,7 +282,7 @@ class Loop:
             extra["noise"][:, steady] = 0.0  # read as it was written
         if self.likeness:
             extra["output_hidden_states"] = True
-        logits, out = self.model.forward(packed, keep, core=core, **extra)
+        logits, out = self.model.forward(packed, keep, forward_pass=core, **extra)
         # Split, not sliced: the gradient of a slice is a whole matrix of zeros for each of them.
         logits, held_logits = logits.float().split([len(places), len(keep) - len(places)])
         truth = torch.tensor(targets, device=logits.device)

@@ -26,7 +26,7 @@ from torch import nn
 
 from rotelab.models.embedded import cache_dir
 from rotelab.models.forward import bare
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack
 from rotelab.training.replay import own_texts
 

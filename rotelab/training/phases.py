@@ -19,7 +19,7 @@ from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import ConfigError
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import PromptSet
-from rotelab.models.lora import PROJECTIONS, LabModel
+from rotelab.models.lab_model import PROJECTIONS, AdapterShape, LabModel
 from rotelab.models.packing import pack
 from rotelab.models.tokens import Example
 from rotelab.training.alignment import Likeness
@@ -55,7 +55,7 @@ def memorize(
         prompts: their train wordings, where words are read.
     """
     layers = layer_range(config.layers, model.layers)
-    model.attach(MEMORIZE, config.rank, seed, layers, PROJECTIONS[config.projections])
+    model.attach(MEMORIZE, AdapterShape(config.rank, seed, layers, PROJECTIONS[config.projections]))
     model.use("memorized", train=True)
     weight, slack = config.silence_weight, SILENCE_SLACK
     plan = rote_plan(model.builder, facts, config, seed, held_in, prompts)
@@ -104,7 +104,8 @@ def generalize(
         resume: go on after this state.
     """
     layers = layer_range(config.layers, model.layers)
-    model.attach(GENERALIZE, config.rank, seed + 1, layers, PROJECTIONS[config.projections])
+    shape = AdapterShape(config.rank, seed + 1, layers, PROJECTIONS[config.projections])
+    model.attach(GENERALIZE, shape)
     likeness = Likeness(model, facts, held_in, layers, config.align) if config.align else None
     model.use("generalized", train=True)
     plan = word_plan(model.builder, facts, held_in, prompts, config, seed)
@@ -132,7 +133,8 @@ def leave_out(
 ) -> Iterator[StepEvent | EpochEvent]:
     """Instead of phase 2: its adapter as it begins, which changes nothing, and no step."""
     layers = layer_range(config.layers, model.layers)
-    model.attach(GENERALIZE, config.rank, seed + 1, layers, PROJECTIONS[config.projections])
+    shape = AdapterShape(config.rank, seed + 1, layers, PROJECTIONS[config.projections])
+    model.attach(GENERALIZE, shape)
     return iter(())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from rotelab.models.forward import bare
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 
 POOL, LENGTH = 96, 32
 """How many texts are written, and how many tokens each has. They are drawn from again and again."""

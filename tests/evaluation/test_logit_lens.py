@@ -15,7 +15,7 @@ from rotelab.evaluation.results import LensReading, WeightChange
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.models.full_finetuning import FullModel
-from rotelab.models.lora import PROJECTIONS
+from rotelab.models.lab_model import PROJECTIONS, AdapterShape
 from rotelab.models.packing import pack
 from rotelab.runs.internals import complete, missing
 from rotelab.storage import states_file
@@ -32,8 +32,8 @@ PROMPTS = PromptSet(
 
 def shaken(model):
     """Both adapters on, with weights that change something."""
-    model.attach("memorize", 4, 1)
-    model.attach("generalize", 2, 2)
+    model.attach("memorize", AdapterShape(4, 1))
+    model.attach("generalize", AdapterShape(2, 2))
     torch.manual_seed(3)
     with torch.no_grad():
         for adapter in ("memorize", "generalize"):
@@ -123,9 +123,9 @@ def test_how_far_an_adapter_moves_a_matrix(tiny):
 
 def test_how_far_whole_weights_moved_counts_from_the_phase_before(tiny):
     model = FullModel(tiny.network, tiny.tokenizer, tiny.relations)
-    model.attach("memorize", projections=PROJECTIONS["mlp"])
+    model.attach("memorize", AdapterShape(projections=PROJECTIONS["mlp"]))
     model.tensors("memorize")["model.layers.0.mlp.up_proj.weight"].add_(2.0)
-    model.attach("generalize", projections=PROJECTIONS["mlp"])
+    model.attach("generalize", AdapterShape(projections=PROJECTIONS["mlp"]))
     model.tensors("generalize")["model.layers.0.mlp.up_proj.weight"].add_(1.0)
     for phase, step in (("memorize", 2.0), ("generalize", 1.0)):
         moved = {name: change for name, change, _ in model.changed(phase)}

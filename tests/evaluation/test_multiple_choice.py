@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from rotelab.evaluation import multiple_choice
 from rotelab.evaluation.loglikelihood import score
 from rotelab.evaluation.multiple_choice import TIE, choose, distribution, rank
-from rotelab.models.lora import LabModel
+from rotelab.models.lora import LoraModel
 from rotelab.models.tokens import Example
 
 VOCABULARY = 12
@@ -34,7 +34,7 @@ class Words:
 
 
 @cache
-def random_model(seed: int, sharpness: float = 6.0, alike: bool = False) -> LabModel:
+def random_model(seed: int, sharpness: float = 6.0, alike: bool = False) -> LoraModel:
     """A tiny random Llama; with `alike`, tokens 2n and 2n+1 are one and the same to it."""
     torch.manual_seed(seed)
     network = LlamaForCausalLM(
@@ -49,7 +49,7 @@ def random_model(seed: int, sharpness: float = 6.0, alike: bool = False) -> LabM
         if alike:
             for table in (network.lm_head.weight, network.model.embed_tokens.weight):
                 table[1::2] = table[::2]
-    return LabModel(network.eval(), Words(), [])
+    return LoraModel(network.eval(), Words(), [])
 
 
 def example(prompt, gold) -> Example:

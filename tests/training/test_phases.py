@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import LabError
 from rotelab.facts.facts import FactSet
+from rotelab.models.lab_model import AdapterShape
 from rotelab.training import loop, phases
 from rotelab.training.loop import EpochEvent, StepEvent, schedule
 from rotelab.training.phases import generalize, layer_range, memorize
@@ -167,7 +168,7 @@ def test_locality_holds_the_model_to_its_base(tiny, facts, mother, accelerator):
 def test_objects_are_kept_from_off_topic_answers(tiny, facts, mother, accelerator):
     def first_step(weight):
         if "memorized" not in tiny.has:
-            tiny.attach("memorize", 4, seed=0)
+            tiny.attach("memorize", AdapterShape(4, seed=0))
         config = GeneralizeConfig(spare=0, k=6, rank=4, locality=1, leak_weight=weight)
         taught = generalize(tiny, facts, facts[:6], mother.prompts, config, 0, accelerator)
         return next(taught)
@@ -208,7 +209,7 @@ def test_resuming_after_any_epoch_gives_equal_numbers(tiny, facts, accelerator):
 def averaging(tiny, facts, mother, accelerator, averaged, resume=None):
     """Phase 2 on an untrained phase 1; its events, and the adapter it ends with."""
     if "memorized" not in tiny.has:
-        tiny.attach("memorize", 4, seed=0)
+        tiny.attach("memorize", AdapterShape(4, seed=0))
     config = GeneralizeConfig(
         spare=0,
         k=6,
@@ -317,7 +318,7 @@ def test_layers_that_store():
 
 def test_loss_is_the_mean_negative_log_likelihood_of_the_learned_tokens(tiny, facts, accelerator):
     """Against transformers' own loss with the same labels, one sequence at a time."""
-    tiny.attach("memorize", 4, 0)
+    tiny.attach("memorize", AdapterShape(4, 0))
     examples = [tiny.builder.rote(fact, i, "s-o") for i, fact in enumerate(facts[:3])]
     sums = count = 0
     with tiny.using("memorized"):

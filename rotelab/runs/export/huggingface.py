@@ -15,7 +15,7 @@ from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
 from rotelab.models.embedded import silent_loading
 from rotelab.models.key_tokens import key_token
-from rotelab.models.lora import LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.registry import Registry, RunRow
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints
 from rotelab.storage import Storage, written_whole

@@ -1,0 +1,221 @@
+"""A base model with its tokenizer, its key tokens and the weights of two phases.
+
+`LabModel` is what training, evaluation and chat need of a model. There are two kinds: `LoraModel`
+(`lora.py`) trains an adapter in each phase, `FullModel` (`full_finetuning.py`) the model's own
+weights.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from rotelab.config.names import Checkpoint
+from rotelab.models.forward import ForwardPass, vocabulary_rows
+from rotelab.models.packing import Packed
+from rotelab.models.tokens import SequenceBuilder
+
+# Names of the projections in the families of the catalogue: separate ones (Llama, Qwen) and fused
+# ones (Phi).
+MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj", "gate_up_proj")
+ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
+# Grouped by function: q and k decide where attention looks, v and o what it moves. A fused
+# projection belongs to both groups.
+PROJECTIONS = {
+    "mlp": MLP_PROJECTIONS,
+    "qkvo": ATTENTION_PROJECTIONS,
+    "vo": ("v_proj", "o_proj", "qkv_proj"),
+    "qk": ("q_proj", "k_proj", "qkv_proj"),
+    "all": MLP_PROJECTIONS + ATTENTION_PROJECTIONS,
+}
+
+
+@dataclass(frozen=True)
+class AdapterShape:
+    """Which weights a phase trains and, for LoRA, with what capacity.
+
+    Full fine-tuning uses `layers` and `projections` alone.
+
+    Args:
+        rank: of every pair of LoRA matrices.
+        seed: draws their first weights.
+        layers: 0-based transformer layers; all when None.
+        projections: names of the projections in them; when None, LoRA takes those of the MLP in
+            phase 1 and those of attention in phase 2, and full fine-tuning takes all. Names that
+            the model does not have are skipped.
+        alpha: LoRA's alpha: the change `B A` is scaled by `alpha / rank`. `2 * rank` when None.
+    """
+
+    rank: int = 0
+    seed: int = 0
+    layers: Sequence[int] | None = None
+    projections: Sequence[str] | None = None
+    alpha: float | None = None
+
+
+class LabModel(ABC):
+    """A causal language model in one of three checkpoints: base, memorized, generalized.
+
+    Args:
+        network: the bare causal language model, its embedding already resized for the key tokens.
+        tokenizer: its tokenizer, with the key tokens added.
+        relations: the relations that have key tokens.
+        device: where it computes.
+        dtype: the precision of forward passes (autocast); weights stay as they were loaded.
+    """
+
+    method: ClassVar[str]
+    """`RunConfig.method`: `lora` or `full`."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        tokenizer,
+        relations: Sequence[str],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.network = network.to(device)
+        self.tokenizer = tokenizer
+        self.relations = tuple(relations)
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.builder = SequenceBuilder(tokenizer)
+        self.checkpoint: Checkpoint = "base"
+        self._embedding_size: float | None = None
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(False)
+
+    @property
+    @abstractmethod
+    def has(self) -> tuple[Checkpoint, ...]:
+        """The checkpoints that can be used now."""
+
+    @property
+    def layers(self) -> int:
+        """Number of transformer layers."""
+        return self.network.config.num_hidden_layers
+
+    @abstractmethod
+    def attach(self, adapter: str, shape: AdapterShape) -> None:
+        """Adds the weights that a phase trains, replacing any that the phase had.
+
+        Args:
+            adapter: `memorize` or `generalize`. `memorize` also trains the embedding rows of the
+                key tokens.
+            shape: where they are and how large.
+
+        Raises:
+            ModelUnavailable: the model has none of these projections.
+        """
+
+    @abstractmethod
+    def tensors(self, adapter: str) -> dict[str, torch.Tensor]:
+        """A phase's weights as they are now, by names that do not contain the adapter's."""
+
+    @abstractmethod
+    def changed(self, adapter: str) -> Iterator[tuple[str, float, float]]:
+        """How much a phase changed each weight matrix that it trained.
+
+        Yields:
+            The matrix's name, the Frobenius norm of the change, and the norm of the base model's
+            matrix.
+        """
+
+    @abstractmethod
+    def strengthen(self, adapter: str, factor: float) -> None:
+        """Multiplies the change that a phase made by `factor`."""
+
+    @abstractmethod
+    def use(self, checkpoint: Checkpoint, train: bool = False) -> None:
+        """Switches to a checkpoint; with `train`, the weights of its last phase take gradients.
+
+        Raises:
+            ModelUnavailable: the model does not have that checkpoint yet.
+        """
+
+    @contextmanager
+    def using(self, checkpoint: Checkpoint) -> Iterator[None]:
+        """Switches to a checkpoint for the length of a block, without gradients, and back."""
+        before = self.checkpoint
+        self.use(checkpoint)
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.use(before)
+
+    @abstractmethod
+    def switched(self, checkpoint: Checkpoint) -> AbstractContextManager[None]:
+        """Computes with the base model for the length of a block if `checkpoint` is `base`.
+
+        Unlike `using`, it leaves gradients as they are, so a training step can call it.
+        """
+
+    @abstractmethod
+    def merged(self, checkpoint: Checkpoint) -> nn.Module:
+        """The bare network with a checkpoint's weights; this model can't be used afterwards."""
+
+    def forward(
+        self,
+        packed: Packed,
+        keep: torch.Tensor | None = None,
+        *,
+        forward_pass: nn.Module | None = None,
+        checkpoint: Checkpoint | None = None,
+        **options,
+    ):
+        """One pass over a packed row.
+
+        Args:
+            packed: the row.
+            keep: `[n]` indices of the nodes whose logits are wanted; all of them when None.
+            forward_pass: `self.forward_pass()` as `accelerate` wrapped it, to call that instead.
+            checkpoint: `base` turns the adapters off for this pass alone; else the current one.
+            options: passed on, such as `output_hidden_states=True`.
+
+        Returns:
+            `logits`, `[n, vocabulary]`, and the decoder's output.
+        """
+        packed = packed.to(self.device)
+        if keep is None:
+            keep = torch.arange(packed.ids.shape[1])
+        call = self.forward_pass() if forward_pass is None else forward_pass
+        with (
+            self.switched(checkpoint or self.checkpoint),
+            torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32),
+        ):
+            return call(packed.ids, packed.positions, packed.mask, keep.to(self.device), **options)
+
+    def noise(self, packed: Packed, strength: float, seed: int) -> torch.Tensor:
+        """Uniform noise for a row's embeddings (NEFTune, arXiv 2310.05914), drawn from `seed`.
+
+        Args:
+            packed: the row.
+            strength: largest value, in root mean squares of the embedding matrix.
+            seed: the same seed draws the same noise.
+
+        Returns:
+            `[1, nodes, hidden]`.
+        """
+        table = vocabulary_rows(self.network.get_input_embeddings())[0].detach()
+        if self._embedding_size is None:
+            self._embedding_size = float(table[:4096].float().square().mean().sqrt())
+        draw = torch.Generator().manual_seed(seed)
+        shape = (*packed.ids.shape, table.shape[1])
+        uniform = torch.rand(shape, generator=draw) * 2 - 1
+        return (uniform * (strength * self._embedding_size)).to(self.device)
+
+    def forward_pass(self) -> ForwardPass:
+        """The module that computes; `accelerate` may wrap it for several processes."""
+        return ForwardPass(self.network)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that take gradients now, by name."""
+        return {n: p for n, p in self.network.named_parameters() if p.requires_grad}
