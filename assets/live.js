@@ -1,7 +1,7 @@
-/* A run at work. Its words and pictures are asked for here and put in place, past Gradio's events
-   (rotelab/ui/live_panel.py). */
+/* Follows a running run: fetches its words and curves and puts them in place, without Gradio's events
+   (rotelab/ui/train/live_panel.py). */
 (() => {
-  const parts = {}, marks = {}; // by its name, a part's Gradio props, and what it shows
+  const parts = {}, versions = {}; // by name: a part's Gradio props, and the version it shows
   const LOST = "The lab does not answer. Is it still running?";
 
   function follow(element, trigger, server) {
@@ -10,20 +10,20 @@
 
     async function ask() {
       clearTimeout(due);
-      // Asked again as soon as it is seen again.
+      // Out of sight it rests; the observers below ask again as soon as it is seen.
       if (asking || document.hidden || !element.isConnected || !element.checkVisibility()) return;
       asking = true;
       try {
         const { run = "", frame = "" } = shown();
-        const told = await server.news({ run, frame, marks, every });
+        const news = await server.news({ run, frame, versions, every });
         delete element.dataset.lost;
-        every = told.every;
-        if (told.ring) trigger("tick");
-        else if (run === (shown().run ?? "") && frame === (shown().frame ?? "")) { // still so
-          for (const [name, [mark, html]] of Object.entries(told.parts)) {
+        every = news.every;
+        if (news.update) trigger("tick");
+        else if (run === (shown().run ?? "") && frame === (shown().frame ?? "")) { // nothing moved meanwhile
+          for (const [name, [version, html]] of Object.entries(news.parts)) {
             if (!parts[name]) continue;
             parts[name].value = html;
-            marks[name] = mark;
+            versions[name] = version;
           }
         }
       } catch {
@@ -39,7 +39,7 @@
 
   function hold(name, props) {
     parts[name] = props;
-    delete marks[name]; // it may have come back as it was long ago
+    delete versions[name]; // Gradio may have put back an older value
   }
 
   window.rotelabLive = { hold, follow };

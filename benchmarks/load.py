@@ -112,7 +112,7 @@ class Crowd:
                 (False, "chat-question" in asked and "chat-base" in filled[:1]): "ask",
                 (False, "chat-note" in filled[:1] and "chat-history" in filled[1:2]): "settle",
                 (False, asked == ["runs-run"] and "run-head" in filled): "open run",
-                (True, "live-head" in filled): "look",
+                (True, "live-head" in filled): "update_panel",
                 (True, "runs-search" in asked): "poll runs",
             }.get((ticks, True))
             if name is None:
@@ -132,7 +132,12 @@ class Crowd:
             await self._timed("page", self._open(http))
             await self._timed("open chat", self._call(http, session, "open chat", [None, None]))
             clock = "poll train" if number % 2 else "poll runs"
-            shown: Any = {"run": "", "frame": "", "marks": {}, "every": POLL_EVERY_S["poll train"]}
+            shown: Any = {
+                "run": "",
+                "frame": "",
+                "versions": {},
+                "every": POLL_EVERY_S["poll train"],
+            }
             if clock == "poll runs":
                 shown = [None] * self.inputs[clock]
                 await self._timed(
@@ -183,9 +188,9 @@ class Crowd:
         answer.raise_for_status()
         told = answer.json()
         self.every_s[session] = shown["every"] = told["every"]
-        shown["marks"] |= {name: mark for name, (mark, _) in told["parts"].items()}
-        if told["ring"] and not shown["frame"]:
-            filled = await self._call(http, session, "look", [None, None])
+        shown["versions"] |= {name: version for name, (version, _) in told["parts"].items()}
+        if told["update"] and not shown["frame"]:
+            filled = await self._call(http, session, "update_panel", [None, None])
             self.filled += 1
             head = str(filled["data"][3])
             for key in ("run", "frame"):

@@ -7,8 +7,8 @@ work, and then does what the page's clocks do while a writer adds a step's metri
 
 | figure | what is timed |
 | --- | --- |
-| Train, a poll | `live_panel.look`: where the run stands, its curves every few seconds |
-| Runs, a poll | `runs_tab.glance`: the table and the chosen run's detail, where they have changed |
+| Train, a poll | `live_panel.update_panel`: where the run stands, its curves every few seconds |
+| Runs, a poll | `runs_tab.poll`: the table and the chosen run's detail, where they have changed |
 | Runs, opened | a lab opened anew, the choosers and the first page of the table |
 | Runs, searched | the first page of what a search finds |
 | plain SQL | the same run's curves by an `sqlite3` query without the lab, for comparison |
@@ -44,7 +44,7 @@ from rotelab.registry import FactRecall, Metric, Registry
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.components import run_choices
-from rotelab.ui.runs import runs_tab
+from rotelab.ui.runs import runs_tab, table
 from rotelab.ui.train import live_panel
 
 PROBES = ("key_token", "train_prompts_heldout", "test_prompts_heldout", "unrelated")
@@ -150,19 +150,19 @@ def _measure(storage: Storage, watched: str, polls: int, every: float) -> dict[s
     try:
         for _ in range(3):
             fresh = clock("Runs, opened", lambda: _opened(storage))
-            search = functools.partial(runs_tab.list_runs, fresh, "lunch", [], False, "newest", 0)
+            search = functools.partial(table.list_runs, fresh, "lunch", [], False, "newest", 0)
             clock("Runs, searched", search)
         seen, looked = live_panel.Seen(), ()
-        live_panel.look(lab, watched, seen)  # the page is open: what it costs now are its polls
+        live_panel.update_panel(lab, watched, seen)  # opens the page; from here on it polls
         for _ in range(polls):
             began = time.perf_counter()
             before = seen
             got = clock(
-                "Train, a poll", lambda before=before: live_panel.look(lab, watched, before)
+                "Train, a poll", lambda before=before: live_panel.update_panel(lab, watched, before)
             )
             seen = got[1] if isinstance(got, list) and not _skipped(got[1]) else seen
             poll = functools.partial(
-                runs_tab.glance, lab, watched, "", [], False, "newest", 0, looked
+                runs_tab.poll, lab, watched, "", [], False, "newest", 0, looked
             )
             got = clock("Runs, a poll", poll)
             looked = got[4] if isinstance(got, list) else looked
@@ -177,7 +177,7 @@ def _measure(storage: Storage, watched: str, polls: int, every: float) -> dict[s
 def _opened(storage: Storage) -> Lab:
     lab = Lab.open(storage)
     run_choices(lab)
-    runs_tab.list_runs(lab, "", [], False, "newest", 0)
+    table.list_runs(lab, "", [], False, "newest", 0)
     return lab
 
 

@@ -138,6 +138,46 @@ def checkpoint_badge(checkpoint: str) -> str:
     )
 
 
+def note(text: str, tone: str = "") -> str:
+    """A sentence in a frame, as HTML; nothing where there is no text.
+
+    Args:
+        text: plain text; it is escaped.
+        tone: `good`, `warn` or `bad`, which a screen reader announces at once; or none.
+    """
+    if not text:
+        return ""
+    kind = f" note-{tone}" if tone else ""
+    role = "alert" if tone == "bad" else "status"
+    return f'<p class="note{kind}" role="{role}">{escape(text)}</p>'
+
+
+def progress_bar(share: float, label: str) -> str:
+    """A progress bar, as HTML.
+
+    Args:
+        share: how much is done, 0 to 1.
+        label: its name for screen readers.
+    """
+    percent = f"{100 * share:.0f}"
+    return (
+        f"<div class='progress-bar' role='progressbar' aria-label='{escape(label)}' "
+        f"aria-valuemin='0' aria-valuemax='100' aria-valuenow='{percent}'>"
+        f"<div style='width:{100 * share:.1f}%'></div></div>"
+    )
+
+
+def page_within(page: int | None, total: int, size: int) -> int:
+    """The number of a page that exists: the one asked for, or the last one if that is lower.
+
+    Args:
+        page: 0-based; negative or None for the first.
+        total: how many rows there are.
+        size: rows on one page.
+    """
+    return min(max(0, int(page or 0)), max(0, (total - 1) // size))
+
+
 def ago(moment: str | None, now: datetime | None = None) -> str:
     """How long ago an ISO 8601 time was: “just now”, “5 min ago”, “3 days ago”.
 

@@ -13,7 +13,7 @@ import gradio as gr
 
 from rotelab.errors import LabError
 from rotelab.models import embedded
-from rotelab.ui.components import bound, escape
+from rotelab.ui.components import bound, escape, progress_bar
 
 log = logging.getLogger("rotelab.page")
 
@@ -122,13 +122,10 @@ def setup_html(now: SetUp) -> str:
     """The banner's text and bar."""
     if now.failed:
         return f'<div class="note note-bad" role="alert">{escape(now.text)}</div>'
-    percent = f"{now.share:.0%}"
     return (
         '<div class="setup" role="status"><b>First start: the language model is being set up.</b> '
         "This happens once. You can already look at the facts.<br>"
-        f"{escape(now.text)} – {percent}"
-        f'<div class="bar" role="progressbar" aria-label="Set-up" aria-valuenow="{percent[:-1]}" '
-        f'aria-valuemin="0" aria-valuemax="100"><div style="width:{percent}"></div></div></div>'
+        f"{escape(now.text)} – {now.share:.0%}{progress_bar(now.share, 'Set-up')}</div>"
     )
 
 

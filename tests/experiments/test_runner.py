@@ -28,7 +28,9 @@ from rotelab.facts.prompts import SLOT
 from rotelab.models.lab_model import AdapterShape
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage, adapter_folder
+from rotelab.ui.components import note
 from rotelab.ui.experiments import experiments_tab
+from rotelab.ui.experiments.html import cost_html
 
 TINY = '''
 """Experiment: how many facts a run has."""
@@ -192,15 +194,15 @@ def test_what_an_experiment_costs_is_said_before_it_starts(lab):
     run_id = finished(lab, "ten")
     lab.registry.save_fact_set("mother", lab.registry.run(run_id).pack)
     base = lab.registry.run(run_id).config
-    words = experiments_tab.cost_html(lab, "depth", run_id)
+    words = cost_html(lab, "depth", run_id)
     assert base.memorize.epochs in EPOCHS
     arms = len(EPOCHS) + sum(map(len, OTHER_RATES.values()))
     assert f"Makes <b>{arms - 1} runs</b> (1 of {arms} are there already)" in words
     assert "about <b>" in words
     begin(lab, "depth", run_id)  # planned is not made
-    assert experiments_tab.cost_html(lab, "depth", run_id) == words
-    assert "Makes no run" in experiments_tab.cost_html(lab, "damage", run_id)
-    assert experiments_tab.cost_html(lab, "damage", None) == ""
+    assert cost_html(lab, "depth", run_id) == words
+    assert "Makes no run" in cost_html(lab, "damage", run_id)
+    assert cost_html(lab, "damage", None) == ""
 
 
 def test_depth_reads_the_scores_of_its_arms(lab, monkeypatch):
@@ -385,27 +387,28 @@ def test_a_setting_beside_a_run_is_refused(lab):
 
 
 def test_the_tab_shows_what_was_made_and_how_it_ended(lab, one_more):
-    assert experiments_tab.renew(lab, "head-count", [])[2] == experiments_tab.note(
-        experiments_tab.NONE_MADE
-    )
+    assert experiments_tab.list_results(lab, "head-count", [])[2] == note(experiments_tab.NONE_MADE)
     with pytest.raises(LabError, match="there is none yet"):
-        experiments_tab.press(lab, "head-count", None)
-    assert experiments_tab.tick(lab, "head-count", []) == gr.skip()
+        experiments_tab.start_experiment(lab, "head-count", None)
+    assert experiments_tab.poll(lab, "head-count", []) == gr.skip()
     first, second = (begin(lab, "head-count", finished(lab, name)) for name in ("<b>", "new"))
     lab.registry.update_experiment(second, share=0.25, message="<i>counting</i>")
-    made, seen, state, *_, stop = experiments_tab.renew(lab, "head-count", [])
+    made, seen, state, *_, stop = experiments_tab.list_results(lab, "head-count", [])
     assert [i for _, i in made.choices] == [second, first] and made.value == second
     assert stop.visible and "25 %" in state and "&lt;i&gt;counting" in state
     # Begun elsewhere, on the command line say, where the page shows nothing yet.
-    assert experiments_tab.tick(lab, "head-count", [])[1] == seen
-    assert experiments_tab.tick(lab, "head-count", seen) == gr.skip(), "no news"
+    assert experiments_tab.poll(lab, "head-count", [])[1] == seen
+    assert experiments_tab.poll(lab, "head-count", seen) == gr.skip(), "no news"
     carry_out(lab, second)
-    _, seen, state, tables, figure, stop = experiments_tab.tick(lab, "head-count", seen)
+    _, seen, state, tables, figure, stop = experiments_tab.poll(lab, "head-count", seen)
     assert "Finished in" in state and "<td>20</td>" in tables and not stop.visible
     assert figure.visible and seen[1] == "finished"
-    assert experiments_tab.tick(lab, "head-count", seen) == gr.skip()
+    assert experiments_tab.poll(lab, "head-count", seen) == gr.skip()
     # What a person looks at stays when something newer comes.
-    assert experiments_tab.renew(lab, "head-count", [first, "running", 0.0, ""])[0].value == first
+    assert (
+        experiments_tab.list_results(lab, "head-count", [first, "running", 0.0, ""])[0].value
+        == first
+    )
     lab.registry.delete_run(lab.registry.experiment_row(second).run_id)
     assert "deleted" in experiments_tab.show(lab, second)[1]
 

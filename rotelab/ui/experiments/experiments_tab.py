@@ -1,5 +1,5 @@
-"""The Experiments tab: choose one, start it on a finished run, see how far it is and what it
-found."""
+"""The Experiments tab: choose an experiment, start it on a finished run, watch it and read its
+results."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from typing import Any
 import gradio as gr
 
 from rotelab.errors import LabError, UnknownRun
-from rotelab.experiments import Experiment, experiment, experiments, runner
+from rotelab.experiments import experiment, experiments, runner
 from rotelab.registry import ExperimentRow
 from rotelab.reports.figures.export import with_tables
-from rotelab.reports.tables import Table, cell_text, worded
 from rotelab.runs.lab import Lab
-from rotelab.runs.progress import estimate
-from rotelab.ui.components import ago, bound, duration, escape, roughly
+from rotelab.ui.components import ago, bound, note
+from rotelab.ui.experiments.html import (
+    about_html,
+    cost_html,
+    reading_html,
+    state_html,
+    tables_html,
+)
 from rotelab.ui.figure_tools import build_plot
 from rotelab.ui.polling import Pace, fill_on_news
 from rotelab.ui.run_picker import QUIET, RunChooser, build_run_chooser, offered
@@ -23,40 +28,37 @@ from rotelab.ui.run_picker import QUIET, RunChooser, build_run_chooser, offered
 TICK_S = 1.0
 PACE = Pace(TICK_S, 10)
 MAX_RESULTS = 50
-ONE_BY_ONE = QUIET | {"concurrency_id": "experiments", "concurrency_limit": 1}
-"""Events that fill the same components answer in the order in which they were asked: else what
-was made of an experiment before Start was pressed could come after Start's own answer."""
+IN_ORDER = QUIET | {"concurrency_id": "experiments", "concurrency_limit": 1}
+"""For events that fill the same components: they answer in the order in which they were asked.
+Otherwise an answer asked for before Start was pressed could overwrite Start's own."""
 
 NO_RUN = "An experiment looks at a finished run, and there is none yet. Make one on the Train tab."
 NONE_MADE = (
     "This experiment has not been made yet. Choose a finished run (the Train tab makes one) and "
     "press Start."
 )
-SAFE = "It goes on when this page is closed or loaded again."
-
-TONES = {"finished": "good", "failed": "bad", "interrupted": "warn", "stopped": "warn"}
 
 
 @dataclass(frozen=True)
 class ExperimentsTab:
-    """What others need of this tab.
+    """The tab's components, as far as other code needs them.
 
     Args:
         choice: the experiment; its value is a name.
-        about: its question, what is expected and what it needs.
+        about: its question, its hypothesis and what it needs.
         chooser: of the finished run to start it on.
-        cost: which runs it would make, and how long that takes.
+        cost: which runs it would train, and how long that takes.
         start: starts it.
-        stop: ends the one that is shown, while it is at work.
-        made: those that were made; its value is an experiment's id.
-        seen: what is shown now: id, status, share, message. It and not the value of `made` says
-            which one is shown: Gradio holds a value against the choices of now, and another
-            experiment's may have come meanwhile.
+        stop: stops the one on show while it is running.
+        results: those made so far; its value is an experiment's id.
+        seen: what is on show: id, status, share, message. This says which experiment is on show,
+            not the value of `results`: Gradio checks a value against the current choices, and
+            those may have become another experiment's.
         state: how far it is, or how it ended.
-        tables: what it found, in rows.
-        figure: the same as a picture.
-        reading: how both are read.
-        clock: looks for news while the tab is on show.
+        tables: what it found, as tables.
+        figure: the same as a figure.
+        reading: how to read both.
+        clock: polls for news while the tab is on show.
     """
 
     choice: gr.Radio
@@ -65,7 +67,7 @@ class ExperimentsTab:
     cost: gr.HTML
     start: gr.Button
     stop: gr.Button
-    made: gr.Dropdown
+    results: gr.Dropdown
     seen: gr.State
     state: gr.HTML
     tables: gr.HTML
@@ -75,17 +77,17 @@ class ExperimentsTab:
 
     @property
     def refresh_inputs(self) -> list[Any]:
-        """What `refresh` is told."""
+        """The inputs of `refresh`."""
         return self.chooser.inputs
 
     @property
     def refresh_outputs(self) -> list[Any]:
-        """What `refresh` fills."""
+        """The outputs of `refresh`."""
         return [*self.chooser.outputs, self.start]
 
     @property
     def shown(self) -> list[Any]:
-        """What `show` fills."""
+        """The outputs of `show`."""
         return [self.seen, self.state, self.tables, self.figure, self.stop]
 
 
@@ -95,17 +97,17 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
     Args:
         lab: registry and jobs.
     """
-    there = experiments()
-    first = next(iter(there))
+    known = experiments()
+    first = next(iter(known))
     seen = gr.State([])
     with gr.Row():
         with gr.Column(scale=0, min_width=230):
             choice = gr.Radio(
-                [(one.title, one.name) for one in there.values()], value=first,
+                [(one.title, one.name) for one in known.values()], value=first,
                 label="Experiment", elem_id="experiment-choice",
             )  # fmt: skip
         with gr.Column(scale=1):
-            about = gr.HTML(about_html(there[first]), padding=False, elem_id="experiment-about")
+            about = gr.HTML(about_html(known[first]), padding=False, elem_id="experiment-about")
             with gr.Row(equal_height=True):
                 chooser = build_run_chooser(lab, "experiment-run", scale=4)
                 start = gr.Button(
@@ -113,7 +115,7 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
                 )
             cost = gr.HTML("", padding=False, elem_id="experiment-cost")
             with gr.Row(equal_height=True):
-                made = gr.Dropdown(
+                results = gr.Dropdown(
                     [], value=None, label="Made so far", elem_id="experiment-made", scale=4
                 )
                 stop = gr.Button(
@@ -122,18 +124,21 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
                 )  # fmt: skip
             state = gr.HTML(note(NONE_MADE), padding=False, elem_id="experiment-state")
             figure = build_plot("plot-experiment", "What it found", visible=False)
-            reading = gr.HTML(reading_html(there[first]), padding=False)
+            reading = gr.HTML(reading_html(known[first]), padding=False)
             tables = gr.HTML("", padding=False, elem_id="experiment-tables")
     tab = ExperimentsTab(
-        choice, about, chooser, cost, start, stop, made, seen, state, tables, figure, reading,
+        choice, about, chooser, cost, start, stop, results, seen, state, tables, figure, reading,
         gr.Timer(TICK_S),
     )  # fmt: skip
     _wire(lab, tab)
     return tab
 
 
+# Handlers ----------------------------------------------------------------------------------------
+
+
 def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
-    """The finished runs of now; in the order of `ExperimentsTab.refresh_outputs`.
+    """Reads the list of finished runs again; in the order of `ExperimentsTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
@@ -143,81 +148,47 @@ def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
 
 
 def choose(lab: Lab, name: str) -> list[Any]:
-    """Another experiment: what it is, and what was made of it, the one to look at shown.
+    """Describes another experiment and shows one of its results.
 
     Raises:
         LabError: the registry can't be read.
     """
     about = experiment(name)
-    return [about_html(about), reading_html(about), *renew(lab, name, [])]
+    return [about_html(about), reading_html(about), *list_results(lab, name, [])]
 
 
-def renew(lab: Lab, name: str, seen: list[Any]) -> list[Any]:
-    """What was made of an experiment by now; the one that is shown stays, else the one that is at
-    work comes, else the newest that has found something, else the newest.
+def list_results(lab: Lab, name: str, seen: list[Any]) -> list[Any]:
+    """The results of an experiment, one of them on show.
 
-    Raises:
-        LabError: the registry can't be read.
-    """
-    choices, rows = made_choices(lab, name), lab.registry.experiment_rows(name, MAX_RESULTS)
-    ids = [experiment_id for _, experiment_id in choices]
-    there = [row.id for row in rows if row.status == "running"]
-    there += [
-        row.id for row in rows
-        if row.status == "finished" and row.version == experiment(name).version
-    ]  # fmt: skip
-    chosen = seen[0] if seen and seen[0] in ids else next(iter([*there, *ids]), None)
-    return [gr.Dropdown(choices=choices, value=chosen), *show(lab, chosen)]
-
-
-def cost_html(lab: Lab, name: str, run_id: str | None) -> str:
-    """Which runs an experiment would make before it measures, and about how long that takes.
+    The one on show stays; otherwise the running one is shown, otherwise the newest that finished
+    under the experiment's current version, otherwise the newest.
 
     Raises:
         LabError: the registry can't be read.
     """
-    if not run_id:
-        return ""
-    try:
-        missing, needed = runner.runs_to_make(lab, name, run_id)
-    except UnknownRun:  # deleted meanwhile
-        return ""
-    except LabError as error:
-        return note(str(error), "bad")
-    if not needed:
-        return _cost("Makes no run: it looks at this one.")
-    if not missing:
-        return _cost(f"All {needed} runs that it compares are there already.")
-    guesses = [estimate(lab, run.config, run.pack).seconds for run in missing]
-    there = (
-        f" ({needed - len(missing)} of {needed} are there already)" if len(missing) < needed else ""
-    )
-    runs = "1 run" if len(missing) == 1 else f"{len(missing)} runs"
-    words = f"Makes <b>{runs}</b>{there}"
-    if None not in guesses:
-        words += f", which takes about <b>{roughly(sum(guesses))}</b>, measuring not counted"
-    return _cost(f"{words}. What is done is kept if you stop it.")
+    rows = lab.registry.experiment_rows(name, MAX_RESULTS)
+    ids = [row.id for row in rows]
+    version = experiment(name).version
+    best = [row.id for row in rows if row.status == "running"]
+    best += [row.id for row in rows if row.status == "finished" and row.version == version]
+    chosen = seen[0] if seen and seen[0] in ids else next(iter([*best, *ids]), None)
+    return [gr.Dropdown(choices=_labelled(lab, rows), value=chosen), *show(lab, chosen)]
 
 
-def _cost(words: str) -> str:
-    return f"<p class='sub' role='status'>{words}</p>"
-
-
-def press(lab: Lab, name: str, run_id: str | None) -> list[Any]:
+def start_experiment(lab: Lab, name: str, run_id: str | None) -> list[Any]:
     """Starts an experiment and shows it.
 
     Raises:
-        LabError: there is no run to start it on, or as `experimenting.start`.
+        LabError: there is no run to start it on, or as `runner.start`.
     """
     if not run_id:
         raise LabError(NO_RUN)
     experiment_id = runner.start(lab, name, run_id)
-    made = gr.Dropdown(choices=made_choices(lab, name), value=experiment_id)
-    return [made, *show(lab, experiment_id)]
+    return [_results_with(lab, name, experiment_id), *show(lab, experiment_id)]
 
 
-def halt(lab: Lab, seen: list[Any]) -> list[Any]:
-    """Ends the experiment that is shown.
+def stop_experiment(lab: Lab, seen: list[Any]) -> list[Any]:
+    """Stops the experiment on show.
 
     Raises:
         LabError: the registry can't be read or written.
@@ -228,7 +199,7 @@ def halt(lab: Lab, seen: list[Any]) -> list[Any]:
 
 
 def show(lab: Lab, experiment_id: str | None) -> list[Any]:
-    """One that was made: how far it is and what it found; in the order of `ExperimentsTab.shown`.
+    """An experiment's progress and results; in the order of `ExperimentsTab.shown`.
 
     Raises:
         LabError: the registry can't be read.
@@ -243,134 +214,64 @@ def show(lab: Lab, experiment_id: str | None) -> list[Any]:
         return [[], note("It has been deleted together with its run."), *nothing]
     except LabError as error:
         return [[experiment_id], note(str(error), "bad"), *nothing]
-    seen = [row.id, row.status, row.share, row.message]
     if found is None:
         live = gr.Button(visible=row.status == "running")
-        return [seen, state_html(row), "", nothing[1], live]
+        return [_progress_of(row), state_html(row), "", nothing[1], live]
     tables = found.tables()
     figure = with_tables(found.figure(), f"{row.experiment}-{row.id}", tables)
     drawn = gr.Plot(value=figure, visible=True)
-    return [seen, state_html(row), tables_html(tables), drawn, nothing[2]]
+    return [_progress_of(row), state_html(row), tables_html(tables), drawn, nothing[2]]
 
 
-def tick(lab: Lab, name: str, seen: list[Any]) -> Any:
-    """The same as `renew` where nothing is shown and something has been made since, say on the
-    command line; the same for the one that is shown while it is at work and has moved on; else
-    nothing changes.
+def poll(lab: Lab, name: str, seen: list[Any]) -> Any:
+    """What the clock does: updates the running experiment on show where it has moved on.
+
+    Where nothing is on show, it looks for an experiment made meanwhile, say on the command line.
+    Otherwise nothing changes.
 
     Raises:
         LabError: the registry can't be read or written.
     """
     if not seen:
-        return renew(lab, name, []) if lab.registry.experiment_rows(name, 1) else gr.skip()
+        return list_results(lab, name, []) if lab.registry.experiment_rows(name, 1) else gr.skip()
     if len(seen) < 4 or seen[1] != "running":
         return gr.skip()
-    runner.running(lab)  # one whose process is gone is ended by this
+    runner.running(lab)  # marks an experiment whose process is gone as ended
     row = lab.registry.experiment_row(seen[0])
-    if [row.id, row.status, row.share, row.message] == list(seen):
+    now = _progress_of(row)
+    if now == list(seen):
         return gr.skip()
     if row.status == "running":
-        now = [row.id, row.status, row.share, row.message]
         return [gr.skip(), now, state_html(row), gr.skip(), gr.skip(), gr.skip()]
-    return [gr.Dropdown(choices=made_choices(lab, name), value=row.id), *show(lab, row.id)]
+    return [_results_with(lab, name, row.id), *show(lab, row.id)]
 
 
-def made_choices(lab: Lab, name: str) -> list[tuple[str, str]]:
-    """(label, id) of what was made of an experiment, newest first.
+# Parts -------------------------------------------------------------------------------------------
 
-    Raises:
-        LabError: the registry can't be read.
-    """
+
+def _progress_of(row: ExperimentRow) -> list[Any]:
+    """What `ExperimentsTab.seen` holds of an experiment."""
+    return [row.id, row.status, row.share, row.message]
+
+
+def _results_with(lab: Lab, name: str, chosen: str) -> Any:
+    rows = lab.registry.experiment_rows(name, MAX_RESULTS)
+    return gr.Dropdown(choices=_labelled(lab, rows), value=chosen)
+
+
+def _labelled(lab: Lab, rows: list[ExperimentRow]) -> list[tuple[str, str]]:
+    """(label, id) of an experiment's results."""
     found = []
-    for row in lab.registry.experiment_rows(name, MAX_RESULTS):
+    for row in rows:
         about = _run_name(lab, row.run_id) if row.run_id else f"{row.pack_name}{_seed(row)}"
         found.append((f"{about} · {row.status} · {ago(row.created)} · {row.id}", row.id))
     return found
 
 
-def about_html(about: Experiment) -> str:
-    """An experiment in words, as HTML."""
-    return (
-        f"<div class='experiment'><h2>{escape(about.title)}</h2>"
-        f"<p class='asked'>{escape(about.question)}</p>"
-        f"{_terms({'Expected': about.hypothesis, 'Needs': about.needs})}</div>"
-    )
-
-
-def reading_html(about: Experiment) -> str:
-    """How an experiment's figures are read, and what the paper reports, as HTML."""
-    paper = {"The paper": about.paper} if about.paper else {}
-    return f"<div class='experiment'>{_terms({'How to read it': about.reading} | paper)}</div>"
-
-
-def _terms(parts: dict[str, str]) -> str:
-    rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in parts.items())
-    return f"<dl>{rows}</dl>"
-
-
-def state_html(row: ExperimentRow) -> str:
-    """How far an experiment is, or how it ended, as HTML."""
-    if row.status == "running":
-        percent = round(100 * min(1.0, max(0.0, row.share)))
-        words = row.message or "getting ready"
-        return (
-            f"<div class='experiment-state note' role='status'><b>{percent} %</b> · "
-            f"{escape(words)} · {SAFE}<div class='bar' role='progressbar' "
-            f"aria-label='Progress of the experiment' aria-valuenow='{percent}'>"
-            f"<div style='width:{percent}%'></div></div></div>"
-        )
-    words = {
-        "finished": f"Finished in {duration(row.seconds)}.",
-        "stopped": "Stopped. Press Start to make it again; runs that are done are kept.",
-    }.get(row.status, f"{row.status.capitalize()}.")
-    said = f"{words} {row.error}".strip()
-    ids = [run_id for _, run_id in row.arms]
-    measured = "Measured on" if row.status == "finished" else "Began with"
-    if len(ids) == 1:
-        return note(f"{said} {measured} run {ids[0]}.", TONES.get(row.status, ""))
-    runs = "".join(f"<li>{escape(f'{label}: {run_id}')}</li>" for label, run_id in row.arms)
-    kind = f" note-{TONES[row.status]}" if row.status in TONES else ""
-    return (
-        f"<div class='note{kind}' role='status'>{escape(said)}<details><summary>{measured} "
-        f"{len(ids)} runs</summary><ul>{runs}</ul></details></div>"
-    )
-
-
-def tables_html(tables: list[Table]) -> str:
-    """The tables of a result, as HTML."""
-    parts = []
-    for table in tables:
-        kinds = [" class='words'" if words else "" for words in worded(table)]
-        heads = "".join(
-            f"<th scope='col'{kind}>{escape(name)}</th>"
-            for kind, name in zip(kinds, table.columns, strict=True)
-        )
-        rows = "".join(
-            "<tr>"
-            + "".join(
-                f"<td{kind}>{escape(cell_text(cell))}</td>"
-                for kind, cell in zip(kinds, row, strict=True)
-            )
-            + "</tr>"
-            for row in table.rows
-        )
-        parts.append(
-            f"<table><caption>{escape(table.title)}</caption><thead><tr>{heads}</tr></thead>"
-            f"<tbody>{rows}</tbody></table>"
-        )
-    return f"<div class='found'>{''.join(parts)}</div>"
-
-
-def note(words: str, tone: str = "") -> str:
-    """A sentence in a frame, as HTML."""
-    kind = f" note-{tone}" if tone else ""
-    return f'<p class="note{kind}" role="status">{escape(words)}</p>'
-
-
 def _seed(row: ExperimentRow) -> str:
     try:
         return f", seed {row.config.seed}"
-    except LabError:  # its settings are damaged
+    except LabError:  # the stored settings are damaged
         return ""
 
 
@@ -380,23 +281,22 @@ def _run_name(lab: Lab, run_id: str) -> str:
 
 
 def _wire(lab: Lab, tab: ExperimentsTab) -> None:
+    filled = [tab.results, *tab.shown]
     tab.choice.change(
-        bound(choose, lab), tab.choice, [tab.about, tab.reading, tab.made, *tab.shown],
-        trigger_mode="always_last", **ONE_BY_ONE,
+        bound(choose, lab), tab.choice, [tab.about, tab.reading, *filled],
+        trigger_mode="always_last", **IN_ORDER,
     )  # fmt: skip
-    # A page that is opened anew shows what is at work, or the newest result.
+    # A page that is opened anew shows the running experiment, or the newest result.
     tab.chooser.known.change(
-        bound(renew, lab), [tab.choice, tab.seen], [tab.made, *tab.shown],
-        trigger_mode="always_last", **ONE_BY_ONE,
+        bound(list_results, lab), [tab.choice, tab.seen], filled,
+        trigger_mode="always_last", **IN_ORDER,
     )  # fmt: skip
     gr.on(
         [tab.chooser.run.change, tab.choice.change, tab.figure.change],
         bound(cost_html, lab), [tab.choice, tab.chooser.run], tab.cost,
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
-    tab.made.input(bound(show, lab), tab.made, tab.shown, **ONE_BY_ONE)
-    tab.start.click(
-        bound(press, lab), [tab.choice, tab.chooser.run], [tab.made, *tab.shown], **ONE_BY_ONE
-    )
-    tab.stop.click(bound(halt, lab), tab.seen, tab.shown, **ONE_BY_ONE)
-    fill_on_news(tab.clock, PACE, bound(tick, lab), [tab.choice, tab.seen], [tab.made, *tab.shown])
+    tab.results.input(bound(show, lab), tab.results, tab.shown, **IN_ORDER)
+    tab.start.click(bound(start_experiment, lab), [tab.choice, tab.chooser.run], filled, **IN_ORDER)
+    tab.stop.click(bound(stop_experiment, lab), tab.seen, tab.shown, **IN_ORDER)
+    fill_on_news(tab.clock, PACE, bound(poll, lab), [tab.choice, tab.seen], filled)

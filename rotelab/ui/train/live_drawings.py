@@ -1,6 +1,6 @@
-"""The pictures of a run at work, drawn once for all pages that watch it.
+"""The curves and grid of a running run, drawn once for all pages that watch it.
 
-A lecture hall that looks on would otherwise have the same curves drawn once for each seat.
+Without this cache, a lecture hall would have the same curves drawn once for each seat.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from rotelab.reports.figures.training import CURVES, rounds_of_each
 from rotelab.runs.lab import Lab
 
 HELD = 32
-"""Runs whose pictures are held; the one that was looked at longest ago goes first."""
+"""How many runs' drawings are kept; the one that was not asked for the longest is dropped first."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A run's pictures as they were last drawn.
+    """A run's curves and grid as they were last drawn.
 
     Args:
         seq: the newest metric row in the curves.
-        grid_seq: the newest one when the grid was drawn; it changes with the epochs only.
-        status: the run's status then.
-        at: monotonic time, in seconds, at which news was last looked for.
-        curves: as HTML (`plots.live`).
-        grid: likewise; None before any fact was recalled.
-        rows: what the curves are drawn from, so that only what is new is read again.
-        epochs_each: rounds of each adapter in phase 2 (`plots.training.rounds_of_each`).
+        grid_seq: the newest metric row when the grid was drawn; the grid changes once an epoch.
+        status: the run's status at that time.
+        at: monotonic time, in seconds, of the last read from the registry.
+        curves: HTML (`reports.figures.live`).
+        grid: HTML; None before any fact was recalled.
+        rows: the metrics in the curves, so that only newer ones are read again.
+        epochs_each: epochs of each adapter in phase 2 (`reports.figures.training.rounds_of_each`).
     """
 
     seq: int
@@ -47,19 +47,19 @@ class Drawing:
 
 
 class Drawings:
-    """Draws anew where a run has news, at most so often."""
+    """A cache of drawings; a run with new metrics is drawn again, at most every few seconds."""
 
     def __init__(self) -> None:
         self._held: OrderedDict[tuple[str, str], Drawing] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, lab: Lab, run: RunSummary, every_s: float) -> Drawing:
-        """The pictures of a run.
+        """The drawing of a run.
 
         Args:
             lab: has the run.
-            run: which.
-            every_s: they are drawn again after so many seconds, or when the status has changed.
+            run: the run.
+            every_s: the least seconds between two drawings, unless the run's status has changed.
 
         Raises:
             LabError: the registry can't be read.
@@ -80,7 +80,7 @@ def _drawn(lab: Lab, run: RunSummary, held: Drawing | None) -> Drawing:
     news = lab.registry.metrics(run.id, CURVES, after=held.seq if held else 0)
     if held and not news:
         return replace(held, status=run.status, at=now)
-    rows = _together(held.rows if held else (), news)
+    rows = _merged(held.rows if held else (), news)
     seq = max((m.seq for m in rows), default=0)
     each = held.epochs_each if held else rounds_of_each(lab.registry.run(run.id))
     picture = live_curves(rows, each)
@@ -89,8 +89,8 @@ def _drawn(lab: Lab, run: RunSummary, held: Drawing | None) -> Drawing:
     return Drawing(seq, seq, run.status, now, picture, _grid(lab, run), rows, each)
 
 
-def _together(held: Sequence[Metric], news: Sequence[Metric]) -> tuple[Metric, ...]:
-    """Of a step that was learned again, by a run that was resumed, the newer row."""
+def _merged(held: Sequence[Metric], news: Sequence[Metric]) -> tuple[Metric, ...]:
+    """Both, without the older row of a step that a resumed run trained again."""
     again = {(m.phase, m.step, m.name) for m in news}
     return (*(m for m in held if (m.phase, m.step, m.name) not in again), *news)
 
@@ -98,12 +98,12 @@ def _together(held: Sequence[Metric], news: Sequence[Metric]) -> tuple[Metric, .
 def _grid(lab: Lab, run: RunSummary) -> str | None:
     recalls = lab.registry.fact_recall(run.id, "generalize")
     rote = lab.registry.fact_recall(run.id, "memorize")
-    # Phase 2 rehearses only the taught facts; the others are as phase 1 left them.
+    # Phase 2 rehearses only the taught facts; for the others, phase 1's value is the newest.
     latest = {r.fact_index: r for r in [*rote, *recalls]}
     if not latest:
         return None
     try:
         facts = [(f.relation, f.subject, f.object) for f in lab.registry.run(run.id).pack.facts]
-    except LabError:  # the row is damaged; how well each is known is not
+    except LabError:  # the run's row is damaged, its recall is not
         facts = []
     return live_facts([latest[i] for i in sorted(latest)], facts)

@@ -1,11 +1,13 @@
-"""What a learning model answers to three fixed questions, as a small table that grows."""
+"""Spot checks: what a training model answers to three fixed questions, as a table that grows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from rotelab.errors import LabError
 from rotelab.evaluation.results import SpotAnswer
+from rotelab.runs.lab import Lab
 from rotelab.ui.components import escape
 
 WAYS = {
@@ -15,18 +17,37 @@ WAYS = {
 }
 PHASES = {"memorize": "phase 1", "generalize": "phase 2"}
 MAX_DOTS = 30
-"""Of one question: more would not be told apart."""
+"""For each question: more could not be told apart."""
 
 
-def spots_html(answers: Sequence[SpotAnswer], held_out: bool = True) -> str:
-    """The table; empty before the first answer.
+def spot_checks_html(lab: Lab, run_id: str) -> str:
+    """A run's spot checks as a table; empty before the first answer.
 
-    Args:
-        answers: in the order of asking.
-        held_out: whether the fact is one that phase 2 never shows in words.
+    Raises:
+        LabError: the registry can't be read.
     """
+    answers = lab.registry.spot_answers(run_id)
     if not answers:
         return ""
+    try:
+        run = lab.registry.run(run_id)
+        facts, config = run.pack.facts, run.config
+        split = facts.split(config.generalize.k, config.seed)
+        held_out = facts[answers[-1].fact_index] in split.held_out and (
+            config.memorize.reads != "words"
+        )
+    except (LabError, IndexError):  # the row is damaged, its answers are not
+        held_out = False
+    return _table(answers, held_out)
+
+
+def _table(answers: Sequence[SpotAnswer], held_out: bool) -> str:
+    """The table of answers, in the order of asking.
+
+    Args:
+        answers: at least one.
+        held_out: whether the fact is one that phase 2 never shows in words.
+    """
     rows = "".join(_row([a for a in answers if a.place == place])
                    for place in sorted({a.place for a in answers}))  # fmt: skip
     never = " Phase 2 never shows it in words." if held_out else ""
@@ -42,7 +63,7 @@ def spots_html(answers: Sequence[SpotAnswer], held_out: bool = True) -> str:
 
 def _row(answers: Sequence[SpotAnswer]) -> str:
     newest = answers[-1]
-    # A phase that was taken over from another run may have been asked something else.
+    # A phase reused from another run may have been asked something else.
     same = [a for a in answers if a.question == newest.question]
     right = sum(a.correct for a in same)
     mark = _mark(newest)

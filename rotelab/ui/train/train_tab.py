@@ -26,7 +26,13 @@ from rotelab.ui.train.form import (
     recipe_line,
     values_of,
 )
-from rotelab.ui.train.live_panel import LivePanel, Seen, build_live_panel, look, wire_live_panel
+from rotelab.ui.train.live_panel import (
+    LivePanel,
+    Seen,
+    build_live_panel,
+    update_panel,
+    wire_live_panel,
+)
 
 INTRO = (
     "First the model learns facts **by rote**, through a key token that means nothing. Then **a "
@@ -128,7 +134,7 @@ def watch(lab: Lab, run_id: str) -> list[Any]:
     Raises:
         LabError: the registry can't be read.
     """
-    return [run_id, *look(lab, run_id, Seen())[1:], run_id]
+    return [run_id, *update_panel(lab, run_id, Seen())[1:], run_id]
 
 
 def put_into_form(lab: Lab, run_id: str) -> list[Any]:

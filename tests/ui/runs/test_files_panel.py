@@ -11,7 +11,7 @@ from support.taught import taught_run
 from rotelab.errors import LabError
 from rotelab.runs.lab import Lab, bundle_path, delete, make_bundle
 from rotelab.storage import Storage
-from rotelab.ui.runs import runs_tab
+from rotelab.ui.runs import actions
 from rotelab.ui.runs.detail import RunView, bundle, fill_view
 from rotelab.ui.runs.detail_html import head_html, settings_html
 
@@ -41,7 +41,7 @@ def test_a_run_is_exported_and_imported(lab, other, tiny_folder, said):
     assert button.visible and button.label.startswith("Download the run (")
     small = make_bundle(lab, run_id, False).stat().st_size
     assert small < make_bundle(lab, run_id, True).stat().st_size
-    chooser = runs_tab.import_run(other, str(path))
+    chooser = actions.import_run(other, str(path))
     assert chooser.value == run_id and said == [f"Imported run {run_id}."]
     shown = view(other, run_id)
     assert "<img" not in shown.head and "&lt;img" in shown.head
@@ -63,7 +63,7 @@ def test_what_has_not_ended_has_no_export(lab):
 def test_an_imported_run_that_failed_is_not_resumed_here(lab, other):
     run_id = finished(lab, status="failed")
     assert view(lab, run_id).resume.visible
-    runs_tab.import_run(other, str(make_bundle(lab, run_id, False)))
+    actions.import_run(other, str(make_bundle(lab, run_id, False)))
     assert not view(other, run_id).resume.visible and view(other, run_id).delete.visible
 
 
@@ -71,9 +71,9 @@ def test_a_bad_file_is_a_sentence_and_nothing_else(lab, tmp_path):
     bad = tmp_path / "x.zip"
     bad.write_bytes(b"PK")
     with pytest.raises(LabError, match="is not a whole zip"):
-        runs_tab.import_run(lab, str(bad))
+        actions.import_run(lab, str(bad))
     with pytest.raises(LabError, match="Choose a"):
-        runs_tab.import_run(lab, None)
+        actions.import_run(lab, None)
     assert lab.registry.count_runs() == 0
     assert left_behind(lab.storage) <= {str(lab.storage.runs)}
 
@@ -82,7 +82,7 @@ def test_what_came_from_elsewhere_is_shown_as_text(lab, other):
     run_id = finished(lab, NASTY)
     lab.registry.update_run(run_id, note=NASTY, tags=[NASTY], versions={"x": NASTY}, error=NASTY)
     lab.registry.add_warning(run_id, NASTY)
-    runs_tab.import_run(other, str(make_bundle(lab, run_id, False)))
+    actions.import_run(other, str(make_bundle(lab, run_id, False)))
     run = other.registry.run(run_id)
     assert run.note == NASTY
     for html in (head_html(run, other.registry.scores(run_id)), settings_html(run)):

@@ -15,7 +15,7 @@ from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation.results import Score
 from rotelab.runs.lab import Lab, bytes_of, delete, rename, run_again, size_words, zip_adapters
 from rotelab.storage import Storage
-from rotelab.ui.runs import runs_tab
+from rotelab.ui.runs import actions, runs_tab, table
 from rotelab.ui.runs.detail import ALL, ANSWER_PAGE, RunView, fill_view, first_answers, turn_answers
 from rotelab.ui.runs.detail_html import RUN_HEADERS, log_tail, scores_html, settings_html
 from rotelab.ui.wording import PROBE_WORDS, headline
@@ -26,7 +26,7 @@ def view(lab, run_id):
 
 
 def listed(lab, search="", status=(), archived=False, page=0, order="newest"):
-    rows, words, page = runs_tab.list_runs(lab, search, status, archived, order, page)
+    rows, words, page = table.list_runs(lab, search, status, archived, order, page)
     return [dict(zip(RUN_HEADERS, row, strict=True)) for row in rows], words, page
 
 
@@ -39,7 +39,7 @@ def damage(lab, run_id):
 
 
 def test_the_table_says_what_there_is(lab):
-    assert listed(lab)[1] == runs_tab.NO_RUNS
+    assert listed(lab)[1] == table.NO_RUNS
     done, live = finished(lab, "Morning"), running(lab)
     rows, words, _ = listed(lab)
     assert words == "1–2 of 2 runs"
@@ -55,23 +55,23 @@ def test_search_and_status_filter(lab):
     done, _ = finished(lab, "Morning"), finished(lab, "broken", status="failed")
     assert [r["Id"] for r in listed(lab, search="morn")[0]] == [done]
     assert [r["Name"] for r in listed(lab, status=["failed"])[0]] == ["broken"]
-    assert listed(lab, search="nothing like it")[1] == runs_tab.NO_MATCH
+    assert listed(lab, search="nothing like it")[1] == table.NO_MATCH
     lab.registry.update_run(done, archived=True)
     assert [r["Id"] for r in listed(lab, archived=True)[0]] == [done]
 
 
 def test_pages_of_the_table(lab, monkeypatch):
-    monkeypatch.setattr(runs_tab, "PAGE", 2)
+    monkeypatch.setattr(table, "PAGE", 2)
     ids = [queued(lab) for _ in range(5)][::-1]
     assert [r["Id"] for r in listed(lab)[0]] == ids[:2]
-    rows, words, page = runs_tab.turn(lab, 1, "", [], False, "newest", 1)
+    rows, words, page = table.turn(lab, 1, "", [], False, "newest", 1)
     assert [row[-1] for row in rows] == ids[4:] and words == "5–5 of 5 runs" and page == 2
-    assert runs_tab.turn(lab, 1, "", [], False, "newest", 2)[2] == 2
-    assert runs_tab.turn(lab, -1, "", [], False, "newest", 0)[2] == 0
+    assert table.turn(lab, 1, "", [], False, "newest", 2)[2] == 2
+    assert table.turn(lab, -1, "", [], False, "newest", 0)[2] == 0
 
 
 def test_all_runs_are_put_in_order_not_the_page_alone(lab, monkeypatch):
-    monkeypatch.setattr(runs_tab, "PAGE", 2)
+    monkeypatch.setattr(table, "PAGE", 2)
     ids = [finished(lab, name) for name in ("beta", "", "Alpha")]
     waits = queued(lab)
     with lab.registry.write() as db:
@@ -200,10 +200,10 @@ def test_run_again_takes_the_same_settings_and_facts(lab, monkeypatch):
 def test_delete_asks_first_and_says_what_it_frees(lab):
     run_id, other = finished(lab), finished(lab)
     zip_adapters(lab, run_id)
-    group, words = runs_tab.ask_delete(lab, run_id)
+    group, words = actions.ask_delete(lab, run_id)
     assert group.visible and "360 answers" in words and size_words(bytes_of(lab, run_id)) in words
     assert bytes_of(lab, run_id) > 4000 and lab.registry.run(run_id)
-    runs_tab.delete_chosen(lab, run_id)
+    actions.delete_chosen(lab, run_id)
     with pytest.raises(UnknownRun):
         lab.registry.run(run_id)
     assert not lab.storage.run_folder(run_id).exists()
@@ -215,7 +215,7 @@ def test_delete_asks_first_and_says_what_it_frees(lab):
 def test_a_run_at_work_is_not_deleted(lab, make):
     run_id = make(lab)
     with pytest.raises(LabError, match="Stop it first"):
-        runs_tab.ask_delete(lab, run_id)
+        actions.ask_delete(lab, run_id)
     if make is running:
         with pytest.raises(LabError, match="Stop it first"):
             delete(lab, run_id)
@@ -243,7 +243,7 @@ def test_names_and_notes(lab):
 def test_tags_are_saved_shown_and_found(lab, monkeypatch):
     monkeypatch.setattr(gr, "Info", lambda words: None)
     run_id, other = finished(lab, "one"), finished(lab, "two")
-    shown = runs_tab.save_words(lab, run_id, "one", "", " Été ,talk,,  big\nday, TALK, 50%, <i> ")
+    shown = actions.save_words(lab, run_id, "one", "", " Été ,talk,,  big\nday, TALK, 50%, <i> ")
     shown = dict(zip(RunView.FILLED, shown, strict=True))
     assert lab.registry.run(run_id).tags == ("Été", "talk", "big day", "50%", "<i>")
     assert shown["tags"] == "Été, talk, big day, 50%, <i>"
@@ -288,7 +288,7 @@ def test_the_zip_holds_the_adapters_and_lies_among_the_exports(lab):
 
 
 def test_without_a_choice_it_says_so(lab):
-    for handler in (runs_tab.again, runs_tab.ask_delete, runs_tab.stop, runs_tab.resume):
+    for handler in (actions.again, actions.ask_delete, actions.stop, actions.resume):
         with pytest.raises(LabError, match="Choose a run first"):
             handler(lab, "")
 
@@ -297,7 +297,7 @@ def test_without_a_choice_it_says_so(lab):
 
 
 def glance(lab, run_id, seen, **kwargs):
-    shown = runs_tab.glance(lab, run_id, "", [], False, "newest", 0, seen)
+    shown = runs_tab.poll(lab, run_id, "", [], False, "newest", 0, seen)
     if shown == gr.skip():
         return None
     names = ("table", "count", "page", "run", "seen", *RunView.FILLED)
@@ -353,7 +353,7 @@ def test_a_thousand_runs_open_quickly(lab):
         )
     start = time.process_time()
     rows, words, _ = listed(lab)
-    assert len(rows) == runs_tab.PAGE and words.endswith("of 1230 runs")
+    assert len(rows) == table.PAGE and words.endswith("of 1230 runs")
     assert time.process_time() - start < 1
 
 
@@ -407,17 +407,17 @@ def test_a_run_is_opened_by_link_looked_at_and_deleted(filled):
         page.get_by_text("Only where the right answer did not come").click()
         until(lambda: "of 10 answers" in page.locator("#answers-count").inner_text(), 30)
 
-        table = page.locator("#runs-table")
-        table.get_by_text("<b>bold</b>").locator("visible=true").first.click()
+        rows = page.locator("#runs-table")
+        rows.get_by_text("<b>bold</b>").locator("visible=true").first.click()
         until(lambda: "<b>bold</b>" in head.inner_text(), 30, "the row that was clicked is open")
         assert "${1+1} {{value}}" in head.inner_text() and page.title() == "rotelab"
-        assert head.locator("img").count() == 0 and table.locator("img").count() == 0
+        assert head.locator("img").count() == 0 and rows.locator("img").count() == 0
 
         page.locator("#run-delete").click()
         page.locator("#run-sure").click()
-        until(lambda: "<b>bold</b>" not in table.inner_text(), 30, "it is gone from the table")
+        until(lambda: "<b>bold</b>" not in rows.inner_text(), 30, "it is gone from the table")
         assert Lab.open(Storage(server.home)).registry.count_runs() == 2
-        table.get_by_text("third").locator("visible=true").first.click()
+        rows.get_by_text("third").locator("visible=true").first.click()
         until(lambda: "damaged" in head.inner_text(), 30, "a damaged run shows its error")
         assert traffic.foreign == [] and traffic.errors == []
 

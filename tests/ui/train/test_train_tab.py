@@ -35,7 +35,8 @@ from rotelab.ui.train.form import (
     recipe_line,
     values_of,
 )
-from rotelab.ui.train.live_panel import SAFE, Seen, choose, look, stop
+from rotelab.ui.train.live_html import SAFE
+from rotelab.ui.train.live_panel import Seen, choose, stop, update_panel
 from rotelab.ui.train.spot_checks_panel import MAX_DOTS
 from rotelab.ui.train.train_tab import put_into_form
 from rotelab.ui.wording import percent
@@ -209,37 +210,37 @@ def test_start_hands_the_run_over(lab, monkeypatch):
 
 
 def test_before_the_first_run_it_says_what_to_do_once(lab):
-    shown = parts(look(lab, "", Seen()))
+    shown = parts(update_panel(lab, "", Seen()))
     assert "Start training" in shown["head"]
-    assert nothing(look(lab, "", shown["seen"]))
+    assert nothing(update_panel(lab, "", shown["seen"]))
 
 
 def test_a_running_run_is_shown_and_only_news_is_sent(lab, eager):
     run_id = running(lab, "Live", epochs=12)
-    shown = parts(look(lab, "", Seen()))
+    shown = parts(update_panel(lab, "", Seen()))
     assert shown["watching"] == run_id and shown["watch"].value == run_id
     head = shown["head"]
     assert "round 12 of 20" in head and "about 80 s left" in head and "30 % done" in head
     assert "<b>100 %</b>" in head and SAFE in head
     assert "Loss" in shown["curves"].value and shown["grid"].visible
     assert shown["stop"].visible and not shown["resume"].visible
-    assert nothing(look(lab, run_id, shown["seen"]))
+    assert nothing(update_panel(lab, run_id, shown["seen"]))
 
     lab.registry.heartbeat(run_id, eta_s=40.0)
-    later = parts(look(lab, run_id, shown["seen"]))
+    later = parts(update_panel(lab, run_id, shown["seen"]))
     assert "about 40 s left" in later["head"]
     assert nothing(later["curves"]) and nothing(later["grid"]) and nothing(later["watch"])
 
     lab.registry.add_metrics(run_id, [Metric("memorize", 25, "loss", 0.1, 13)])
-    drawn = parts(look(lab, run_id, later["seen"]))
+    drawn = parts(update_panel(lab, run_id, later["seen"]))
     assert not nothing(drawn["curves"]) and nothing(drawn["grid"]) and nothing(drawn["head"])
     learn(lab, run_id, 1, start=14)
-    assert not nothing(parts(look(lab, run_id, drawn["seen"]))["grid"])
+    assert not nothing(parts(update_panel(lab, run_id, drawn["seen"]))["grid"])
 
 
 def test_the_fixed_questions_grow_and_are_sent_when_they_have(lab):
     run_id = running(lab)
-    shown = parts(look(lab, run_id, Seen()))
+    shown = parts(update_panel(lab, run_id, Seen()))
     assert not shown["spots"].visible
     seen = shown["seen"]
     for step, said, right in ((2, NASTY, False), (4, "Mary Bahri", True)):
@@ -249,23 +250,23 @@ def test_the_fixed_questions_grow_and_are_sent_when_they_have(lab):
             for place, way in enumerate(("key_token", "train", "test"))
         ]  # fmt: skip
         lab.registry.add_spot_answers(run_id, rows)
-        shown = parts(look(lab, run_id, seen))
+        shown = parts(update_panel(lab, run_id, seen))
         table, seen = shown["spots"].value, shown["seen"]
-        assert nothing(look(lab, run_id, seen))
+        assert nothing(update_panel(lab, run_id, seen))
         assert table.count("<th scope='row'>Question") == 3 and "<img" not in table
     assert table.count("●") == table.count("○") == 3 and "Right 1 of 2 times" in table
     assert "phase 1, round 1: “&lt;b&gt;bold" in table, "what it said before, under the pointer"
     more = [a._replace(step=s, correct=False) for s in range(5, 90) for a in rows]
     lab.registry.add_spot_answers(run_id, more)
-    table = parts(look(lab, run_id, seen))["spots"].value
+    table = parts(update_panel(lab, run_id, seen))["spots"].value
     assert table.count("○") <= 3 * MAX_DOTS and "✓" not in table, "the newest is what it says now"
 
 
 def test_curves_are_not_drawn_at_every_tick(lab):
     run_id = running(lab)
-    seen = parts(look(lab, run_id, Seen()))["seen"]
+    seen = parts(update_panel(lab, run_id, Seen()))["seen"]
     lab.registry.add_metrics(run_id, [Metric("memorize", 25, "loss", 0.1, 13)])
-    assert nothing(look(lab, run_id, seen))  # two seconds have not passed
+    assert nothing(update_panel(lab, run_id, seen))  # two seconds have not passed
 
 
 def test_all_pages_share_one_drawing(lab, eager, monkeypatch):
@@ -275,10 +276,10 @@ def test_all_pages_share_one_drawing(lab, eager, monkeypatch):
     monkeypatch.setattr(
         live_drawings, "live_curves", lambda *a, **k: (drawn.append(1), real(*a, **k))[1]
     )
-    first, second = (parts(look(lab, run_id, Seen())) for _ in range(2))
+    first, second = (parts(update_panel(lab, run_id, Seen())) for _ in range(2))
     assert first["curves"].value == second["curves"].value and len(drawn) == 1
     lab.registry.add_metrics(run_id, [Metric("memorize", 25, "loss", 0.1, 13)])
-    third, fourth = (parts(look(lab, run_id, shown["seen"])) for shown in (first, second))
+    third, fourth = (parts(update_panel(lab, run_id, shown["seen"])) for shown in (first, second))
     assert third["curves"].value == fourth["curves"].value and len(drawn) == 2
 
 
@@ -290,10 +291,10 @@ def test_a_step_learned_again_is_drawn_once(lab, eager, monkeypatch):
     monkeypatch.setattr(
         live_drawings, "live_curves", lambda *a, **k: (drawn.append(a[0]), real(*a, **k))[1]
     )
-    seen = parts(look(lab, run_id, Seen()))["seen"]
+    seen = parts(update_panel(lab, run_id, Seen()))["seen"]
     again = [Metric("memorize", 1, "loss", 0.25, 1), Metric("memorize", 25, "loss", 0.1, 13)]
     lab.registry.add_metrics(run_id, again)
-    look(lab, run_id, seen)
+    update_panel(lab, run_id, seen)
     assert {(m.phase, m.step, m.name, m.value) for m in drawn[-1]} == {
         (m.phase, m.step, m.name, m.value)
         for m in lab.registry.metrics(run_id, live_drawings.CURVES)
@@ -310,15 +311,15 @@ def shown_by(head):
 
 def test_the_script_is_given_what_moves_and_no_more(lab, eager):
     run_id = running(lab)
-    asked = {"run": "", "frame": "", "marks": {}, "every": live_panel.TICK_S}
-    assert live_panel.news(lab, asked)["ring"], "all of it comes at once, by `look`"
-    asked |= shown_by(parts(look(lab, "", Seen()))["head"])
+    asked = {"run": "", "frame": "", "versions": {}, "every": live_panel.TICK_S}
+    assert live_panel.news(lab, asked)["update"], "all of it comes at once, by `update_panel`"
+    asked |= shown_by(parts(update_panel(lab, "", Seen()))["head"])
     assert asked["run"] == run_id
     first = live_panel.news(lab, asked)["parts"]
     assert "round 12 of 20" in first["head"][1] and "lc-line" in first["curves"][1]
-    asked["marks"] = {name: mark for name, (mark, _) in first.items()}
+    asked["versions"] = {name: mark for name, (mark, _) in first.items()}
     told = live_panel.news(lab, asked)
-    assert told == {"ring": False, "parts": {}, "every": live_panel.TICK_S}
+    assert told == {"update": False, "parts": {}, "every": live_panel.TICK_S}
     lab.registry.heartbeat(run_id, message="learning by rote: round 7")
     assert list(live_panel.news(lab, asked)["parts"]) == ["head"]
     learn(lab, run_id, 1, start=14)
@@ -327,8 +328,8 @@ def test_the_script_is_given_what_moves_and_no_more(lab, eager):
 
 def test_what_only_look_can_change_is_told_by_a_ring(lab, eager):
     run_id = running(lab)
-    asked = shown_by(parts(look(lab, "", Seen()))["head"])
-    assert not live_panel.news(lab, asked)["ring"]
+    asked = shown_by(parts(update_panel(lab, "", Seen()))["head"])
+    assert not live_panel.news(lab, asked)["update"]
     answer = SpotAnswer("memorize", 2, 0, 1, "test", 3, "Question", "Mary Bahri", "Eve", False)
     changes = (
         lambda: lab.registry.add_spot_answers(run_id, [answer]),  # a table appears
@@ -337,15 +338,19 @@ def test_what_only_look_can_change_is_told_by_a_ring(lab, eager):
     )
     for change in changes:
         change()
-        assert live_panel.news(lab, asked)["ring"]
-        asked = shown_by(parts(look(lab, run_id, Seen()))["head"])
-        assert not live_panel.news(lab, asked)["ring"]
+        assert live_panel.news(lab, asked)["update"]
+        asked = shown_by(parts(update_panel(lab, run_id, Seen()))["head"])
+        assert not live_panel.news(lab, asked)["update"]
 
 
 def test_a_lab_without_runs_is_left_alone(lab):
-    nobody = {"run": "", "frame": "", "marks": {}}
-    assert live_panel.news(lab, nobody) == {"ring": False, "parts": {}, "every": live_panel.TICK_S}
-    assert live_panel.news(lab, {"run": "gone", "frame": "x"})["ring"], "it was deleted"
+    nobody = {"run": "", "frame": "", "versions": {}}
+    assert live_panel.news(lab, nobody) == {
+        "update": False,
+        "parts": {},
+        "every": live_panel.TICK_S,
+    }
+    assert live_panel.news(lab, {"run": "gone", "frame": "x"})["update"], "it was deleted"
 
 
 def test_a_fault_is_left_to_look_to_say(lab, monkeypatch):
@@ -354,13 +359,13 @@ def test_a_fault_is_left_to_look_to_say(lab, monkeypatch):
 
     monkeypatch.setattr(live_panel, "_on_show", broken)
     told = live_panel.news(lab, {"every": 1})
-    assert told["ring"] and told["every"] == live_panel.FAULT_S
+    assert told["update"] and told["every"] == live_panel.FAULT_S
 
 
 def test_who_asks_nonsense_is_answered(lab):
     running(lab)
-    for odd in ({}, {"run": 5, "every": "x", "marks": None}, {"every": math.inf, "frame": []}):
-        assert live_panel.news(lab, odd)["ring"]
+    for odd in ({}, {"run": 5, "every": "x", "versions": None}, {"every": math.inf, "frame": []}):
+        assert live_panel.news(lab, odd)["update"]
 
 
 def test_a_place_in_the_queue_and_out_of_it(lab):
@@ -380,7 +385,7 @@ def test_a_place_in_the_queue_and_out_of_it(lab):
 
 def test_the_end_says_what_came_of_it_and_what_to_do_next(lab):
     run_id = finished(lab)
-    head = parts(look(lab, run_id, Seen()))["head"]
+    head = parts(update_panel(lab, run_id, Seen()))["head"]
     assert "It now answers 75 % of questions it was never trained on." in head
     assert "Before: 0 %" in head and "Chat" in head and "100.0%" in head
 
@@ -389,29 +394,29 @@ def test_the_end_says_what_was_measured_on_all_facts_not_on_the_rehearsed_ones(l
     run_id = finished(lab)
     lab.registry.add_metrics(run_id, [Metric("generalize", 14, "recall", 0.96, 2)])
     measured = lab.registry.scores(run_id)["generalized"]["key_token"].generation_accuracy
-    assert f"<b>{percent(measured)}</b>" in parts(look(lab, run_id, Seen()))["head"]
+    assert f"<b>{percent(measured)}</b>" in parts(update_panel(lab, run_id, Seen()))["head"]
     unmeasured = finished(lab, status="stopped")
     lab.registry.add_metrics(unmeasured, [Metric("generalize", 14, "recall", 0.96, 2)])
-    assert f"<b>{percent(0.96)}</b>" in parts(look(lab, unmeasured, Seen()))["head"]
+    assert f"<b>{percent(0.96)}</b>" in parts(update_panel(lab, unmeasured, Seen()))["head"]
 
 
 def test_an_error_stands_there_in_words(lab):
-    head = parts(look(lab, finished(lab, status="failed"), Seen()))["head"]
+    head = parts(update_panel(lab, finished(lab, status="failed"), Seen()))["head"]
     assert "It fell over." in head and "Failed" in head
 
 
 def test_what_a_user_wrote_is_never_markup(lab):
     run_id = running(lab, NASTY)
     lab.registry.heartbeat(run_id, message=NASTY)
-    head = parts(look(lab, run_id, Seen()))["head"]
+    head = parts(update_panel(lab, run_id, Seen()))["head"]
     assert "<img" not in head and head.count("&lt;img") == 2
 
 
 def test_a_deleted_run_gives_way_to_another(lab):
     gone, other = finished(lab), finished(lab)
-    seen = parts(look(lab, gone, Seen()))["seen"]
+    seen = parts(update_panel(lab, gone, Seen()))["seen"]
     lab.registry.delete_run(gone)
-    assert parts(look(lab, gone, seen))["watching"] == other
+    assert parts(update_panel(lab, gone, seen))["watching"] == other
 
 
 def test_a_damaged_run_is_shown_with_its_error(lab):
@@ -420,13 +425,13 @@ def test_a_damaged_run_is_shown_with_its_error(lab):
     run_id = finished(lab)
     with sqlite3.connect(lab.storage.database) as db:
         db.execute("UPDATE runs SET config = '{', content_hash = ''")
-    head = parts(look(lab, run_id, Seen()))["head"]
+    head = parts(update_panel(lab, run_id, Seen()))["head"]
     assert "damaged" in head
 
 
 def test_a_poll_reads_little(lab, monkeypatch):
     run_id = running(lab)
-    seen = parts(look(lab, run_id, Seen()))["seen"]
+    seen = parts(update_panel(lab, run_id, Seen()))["seen"]
     asked = []
     for name in ("runs", "run", "metrics", "fact_recall", "scores", "spot_answers"):
         real = getattr(Registry, name)
@@ -436,7 +441,7 @@ def test_a_poll_reads_little(lab, monkeypatch):
             return _real(self, *args, **kwargs)
 
         monkeypatch.setattr(Registry, name, spy)
-    assert nothing(look(lab, run_id, seen))
+    assert nothing(update_panel(lab, run_id, seen))
     assert len(asked) <= 3, asked
 
 

@@ -1,0 +1,157 @@
+"""What a reader does with a run on the Runs tab: repeat, stop, rename, archive or delete it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from rotelab.errors import LabError
+from rotelab.runs.export.bundle import import_bundle
+from rotelab.runs.lab import Lab, bytes_of, delete, rename, run_again, size_words
+from rotelab.ui.components import bound, escape, run_choices
+from rotelab.ui.run_picker import QUIET
+from rotelab.ui.runs.detail import RunView, fill_view
+from rotelab.ui.runs.table import RunTable, choose
+
+
+def again(lab: Lab, run_id: str | None) -> list[Any]:
+    """Starts the chosen run again; fills `started` and `run`.
+
+    Raises:
+        LabError: no run is chosen, its settings are damaged, or no process can be started.
+    """
+    new = run_again(lab, _chosen(run_id))
+    gr.Info("A new run with the same settings is in the queue. The Train tab shows it at work.")
+    return [new, choose(lab, new)]
+
+
+def import_run(lab: Lab, path: str | None) -> Any:
+    """Imports a run from a bundle and shows it; fills `run`.
+
+    Raises:
+        LabError: the file is not a valid bundle; nothing is written then.
+    """
+    if not path:
+        raise LabError("Choose a .rotelab.zip file that “Export the whole run” has made.")
+    came = import_bundle(lab.registry, lab.storage, Path(path))
+    gr.Info(escape(came.sentence))
+    return choose(lab, came.run_id)
+
+
+def ask_delete(lab: Lab, run_id: str | None) -> list[Any]:
+    """Shows what deleting would remove, and asks for confirmation.
+
+    Raises:
+        LabError: no run is chosen, or it is running or queued.
+    """
+    run = lab.registry.run(_chosen(run_id))
+    if run.live or run.status == "queued":
+        raise LabError("This run is still waiting or at work. Stop it first, then delete it.")
+    answers = lab.registry.count_predictions(run.id)
+    words = (
+        f"Delete this run for good? Its {answers:,} answers, its curves and its adapters go, which "
+        f"frees {size_words(bytes_of(lab, run.id))} on disk. The facts stay where they are."
+    )
+    return [gr.Group(visible=True), words]
+
+
+def delete_chosen(lab: Lab, run_id: str | None) -> list[Any]:
+    """Deletes the chosen run; fills `run` and hides the question.
+
+    Raises:
+        LabError: it is running, or its files can't be deleted.
+    """
+    delete(lab, _chosen(run_id))
+    return [gr.Dropdown(choices=run_choices(lab), value=None), gr.Group(visible=False)]
+
+
+def save_words(lab: Lab, run_id: str | None, name: str, note: str, tags: str) -> list[Any]:
+    """Saves the chosen run's name, note and tags; fills its detail.
+
+    Raises:
+        LabError: no run is chosen, or a text is too long.
+    """
+    rename(lab, _chosen(run_id), name, note, tags)
+    gr.Info("Saved.")
+    return fill_view(lab, run_id)
+
+
+def archive(lab: Lab, run_id: str | None) -> list[Any]:
+    """Moves the chosen run into the archive, or out of it.
+
+    Raises:
+        LabError: no run is chosen.
+    """
+    run = lab.registry.run(_chosen(run_id))
+    lab.registry.update_run(run.id, archived=not run.archived)
+    gr.Info("Taken out of the archive." if run.archived else "Archived: “Archived runs” lists it.")
+    return fill_view(lab, run_id)
+
+
+def stop(lab: Lab, run_id: str | None) -> list[Any]:
+    """Asks the chosen run to stop.
+
+    Raises:
+        LabError: no run is chosen, or the registry can't be written.
+    """
+    lab.jobs.stop(_chosen(run_id))
+    return fill_view(lab, run_id)
+
+
+def resume(lab: Lab, run_id: str | None) -> list[Any]:
+    """Puts the chosen run back in the queue.
+
+    Raises:
+        LabError: no run is chosen, or it can't be resumed.
+    """
+    lab.jobs.resume(_chosen(run_id))
+    return fill_view(lab, run_id)
+
+
+def move(lab: Lab, by: int, run_id: str | None) -> list[Any]:
+    """Moves the chosen, queued run forwards or backwards in the queue.
+
+    Raises:
+        LabError: no run is chosen, or it is not queued.
+    """
+    ahead = lab.registry.move_in_queue(_chosen(run_id), by)
+    gr.Info(
+        "It is the next to start." if not ahead else f"{ahead} of those that wait go before it."
+    )
+    return fill_view(lab, run_id)
+
+
+def wire_actions(
+    lab: Lab, chosen: gr.State, started: gr.State, table: RunTable, view: RunView
+) -> None:
+    """Connects the detail's buttons, and the one that imports a run.
+
+    Args:
+        lab: registry and jobs.
+        chosen: holds the chosen run's id.
+        started: takes the id of a run that was started again.
+        table: has the chooser of runs.
+        view: the detail.
+    """
+    private = {"api_visibility": "private"}
+    for button, handler in ((view.stop, stop), (view.resume, resume), (view.archive, archive)):
+        button.click(bound(handler, lab), chosen, view.filled, **private)
+    for button, by in ((view.sooner, -1), (view.later, 1)):
+        button.click(bound(move, lab, by), chosen, view.filled, **private)
+    words = [chosen, view.name, view.note, view.tags]
+    view.save.click(bound(save_words, lab), words, view.filled, **private)
+    view.again.click(bound(again, lab), chosen, [started, table.run], **private)
+    view.delete.click(bound(ask_delete, lab), chosen, [view.confirm, view.question], **private)
+    view.keep.click(lambda: gr.Group(visible=False), None, view.confirm, **QUIET)
+    view.sure.click(bound(delete_chosen, lab), chosen, [table.run, view.confirm], **private)
+    table.upload.upload(
+        bound(import_run, lab), table.upload, table.run, show_progress="full", **private
+    )
+
+
+def _chosen(run_id: str | None) -> str:
+    if not run_id:
+        raise LabError("Choose a run first: click its row in the table.")
+    return run_id

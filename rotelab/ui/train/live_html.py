@@ -1,0 +1,102 @@
+"""The words of the live panel as HTML: the run's state, how much it recalls, and its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rotelab.errors import LabError
+from rotelab.evaluation.results import Score
+from rotelab.registry import RunSummary
+from rotelab.runs.lab import Lab
+from rotelab.ui.components import escape, note, progress_bar, roughly, status_badge
+from rotelab.ui.wording import headline, percent, status_sentence
+
+SAFE = "It is safe to reload or close this page: training goes on."
+NOTHING_YET = (
+    "<p class='live-empty'>No run yet. Choose the facts on the left and press "
+    "<b>Start training</b>: this panel then shows the model learning, step by step.</p>"
+)
+
+
+def head_html(lab: Lab, run: RunSummary, busy: list[RunSummary], frame: str) -> str:
+    """The words above the curves; `assets/live.js` reads from them which run is on show.
+
+    Args:
+        lab: has the run's scores and metrics.
+        run: the run on show.
+        busy: all runs that are running or queued.
+        frame: digest of what only Gradio's own event can change (`live_panel`).
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    queued = [r for r in busy if r.status == "queued"]
+    queued.sort(key=lambda r: (r.queue_position or 0, r.number))
+    waits_here = run.status == "queued" and not run.held
+    ahead = [r.id for r in queued].index(run.id) if waits_here else 0
+    if waits_here:
+        ahead += sum(r.live for r in busy)
+    scores = {} if _unfinished(run) else lab.registry.scores(run.id)
+    done = 1.0 if run.status == "finished" else min(1.0, max(0.0, run.share or 0.0))
+    title = escape(run.name or f"Run {run.number}")
+    details = _details(run, done, len(queued) - waits_here)
+    return (
+        f"<div class='live-head' data-run='{escape(run.id)}' data-frame='{frame}'>"
+        "<div class='live-words'>"
+        f"<div class='live-title'>{title} · {escape(run.pack_name)} · {escape(run.model)} "
+        f"{status_badge(run.status)}</div>"
+        f"<div class='live-status' aria-live='polite'>{escape(status_sentence(run, ahead))}</div>"
+        f"{progress_bar(done, 'Progress of the run')}"
+        f"<div class='live-small'>{' · '.join(details)}</div></div>"
+        f"<div class='live-recall'><b>{percent(_recalled(lab, run, scores))}</b>of the facts "
+        f"recalled<br>through the key token</div></div>{_notes(lab, run, scores)}"
+    )
+
+
+def _unfinished(run: RunSummary) -> bool:
+    return run.live or run.status == "queued"
+
+
+def _details(run: RunSummary, done: float, waiting: int) -> list[str]:
+    """The small words under the bar: share done, time left, what it is doing, how many wait."""
+    found = [f"{percent(done)} done"] if run.live else []
+    if run.live and run.eta_s is not None:
+        found.append(f"about {roughly(run.eta_s)} left")
+    if run.live and run.message:
+        found.append(escape(run.message))
+    if _unfinished(run):
+        found.append(SAFE)
+    if waiting > 0:
+        found.append("1 more run waits." if waiting == 1 else f"{waiting} more runs wait.")
+    return found
+
+
+def _notes(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> str:
+    """What went wrong, what came of it, what to do next, and the run's warnings."""
+    notes = note(run.error, "bad")
+    if _unfinished(run):
+        return notes
+    words = headline(scores)
+    if words:
+        first, _, rest = words.partition(". ")
+        notes += (
+            f"<div class='note note-good'><p class='live-big'>{escape(first)}.</p>"
+            f"<p>{escape(rest)}</p><p>Next: open the <b>Chat</b> tab and ask it yourself. "
+            "<b>Runs</b> has every single answer it gave.</p></div>"
+        )
+    try:
+        warnings = lab.registry.run(run.id).warnings
+    except LabError:  # the row is damaged; the Runs tab says so
+        warnings = ()
+    return notes + "".join(note(warning, "warn") for warning in warnings)
+
+
+def _recalled(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> float | None:
+    """The newest measured share of facts recalled through the key token."""
+    if run.status == "finished":
+        # Measured on all facts; recall during training covers the rehearsed ones only.
+        score = scores.get("generalized", {}).get("key_token")
+        if score:
+            return score.generation_accuracy
+    rows = lab.registry.metrics(run.id, ["recall"])
+    return rows[-1].value if rows else None
