@@ -18,6 +18,7 @@ from rotelab.cli.experiments import add_experiment_commands
 from rotelab.cli.options import Bar, takes
 from rotelab.cli.sweeps import add_sweep_commands
 from rotelab.config import recipes
+from rotelab.config.names import MORE_MEASURES
 from rotelab.config.options import help_of, with_setting
 from rotelab.config.run_config import (
     EvaluationConfig,
@@ -388,20 +389,15 @@ def _number(value: float, digits: int) -> float | None:
 
 def _print_scores(lab: Any, run_id: str) -> None:
     scores = lab.registry.scores(run_id)
-    more = {
-        "choice_accuracy": "choice",
-        "normalized_probability": "normalised",
-        "contains_accuracy": "contains",
-    }
     if scores:
         print(f"{run_id}   generation accuracy (object probability)")
     for checkpoint, probes in scores.items():
         cells = []
         for probe, s in probes.items():
             cell = f"{probe} {s.generation_accuracy:.2f} ({s.object_probability:.2f})"
-            for name, word in more.items():
+            for name, measure in MORE_MEASURES.items():
                 if getattr(s, name) is not None:
-                    cell += f" {word} {getattr(s, name):.2f}"
+                    cell += f" {measure.short} {getattr(s, name):.2f}"
             cells.append(cell)
         print(f"  {checkpoint:12} " + "   ".join(cells))
 

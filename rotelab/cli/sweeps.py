@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rotelab.cli.options import Bar, takes
+from rotelab.config.names import MEASURES
 from rotelab.config.options import help_of
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.config.sweep_grid import SEED, parse_axis, read_axes, split_values
@@ -132,7 +133,6 @@ def report(
     from rotelab.registry.experiments import PREFIX as EXPERIMENT_PREFIX
     from rotelab.reports.sweep_results import read_sweep
     from rotelab.reports.tables import (
-        MEASURES,
         as_json,
         as_markdown,
         as_text,

@@ -12,12 +12,12 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config.names import Checkpoint
+from rotelab.config.names import Checkpoint, checkpoint_name
 from rotelab.experiments import Experiment
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, load_pack, other_readings, shipped_packs
 from rotelab.facts.prompts import PromptTemplate
-from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, HATCHED, styled
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, HATCHED, styled
 from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import FinishedRun
 
@@ -119,7 +119,7 @@ class Audit:
                 for r in mine
             )
             limits = ", ".join(f"{MEASURES[m]} {self._limit(checkpoint, m):.3f}" for m in MEASURES)
-            title = f"{CHECKPOINT_NAMES[checkpoint]} model; alarm above {limits}"
+            title = f"{checkpoint_name(checkpoint).short.capitalize()} model; alarm above {limits}"
             tables.append(Table(title, columns, rows))
         columns = ("model", "by", "false alarms", "of readings not taught", "misses",
                    "of readings taught")  # fmt: skip
@@ -130,7 +130,7 @@ class Audit:
                         for r in self._of(checkpoint)]  # fmt: skip
                 alarms = [alarm for alarm, taught in mine if not taught]
                 found = [alarm for alarm, taught in mine if taught]
-                name = CHECKPOINT_NAMES[checkpoint].lower()
+                name = checkpoint_name(checkpoint).short
                 missed = len(found) - sum(found)
                 counted.append((name, words, sum(alarms), len(alarms), missed, len(found)))
         return [*tables, Table("How often the audit errs here", columns, tuple(counted))]
@@ -147,7 +147,7 @@ class Audit:
             for checkpoint in ASKED:
                 of = {r.reading: r for r in self._of(checkpoint)}
                 figure.add_bar(
-                    name=CHECKPOINT_NAMES[checkpoint],
+                    name=checkpoint_name(checkpoint).long,
                     orientation="h",
                     y=names,
                     x=[getattr(of[name], measure) for name in names],
@@ -285,7 +285,7 @@ def _looked_at(
             example = build.answered(build.word_prompt(text), fact.object, "test", place)
             questions.append(Question(reading, place, text, example))
         for step, checkpoint in enumerate(("base", *ASKED)):
-            words = f"asking the {CHECKPOINT_NAMES[checkpoint].lower()} model"
+            words = f"asking the {checkpoint_name(checkpoint).short} model"
             subject.watch(step / 3, words)
             with model.using(checkpoint):
                 cosines[checkpoint] = _cosines(model, asked)

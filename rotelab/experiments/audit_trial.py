@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rotelab.config.names import checkpoint_name
 from rotelab.experiments import Experiment
 from rotelab.experiments.audit import ASKED, DEVIATIONS, MEASURES, SUSPECTS, Audit
 from rotelab.experiments.audit import measure as audit
 from rotelab.experiments.repurposing import EXAMPLES, arms
-from rotelab.reports.figures.style import CHECKPOINT_NAMES, HATCHED, styled
+from rotelab.reports.figures.style import HATCHED, styled
 from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import FinishedRun
 
@@ -85,7 +86,7 @@ class Trial:
                         for r in self.rows) for m in ASKED}  # fmt: skip
         known = sum(r.taught for r in self.rows) // len(MEASURES)
         columns = ("by", "alarm begins at", "deviations", *(
-            f"false alarms, {CHECKPOINT_NAMES[c].lower()} (of {asked[c]})" for c in ASKED
+            f"false alarms, {checkpoint_name(c).short} (of {asked[c]})" for c in ASKED
         ), f"misses (of {known})")  # fmt: skip
         erred = []
         for measure, words in MEASURES.items():
@@ -105,7 +106,7 @@ class Trial:
                 taught.setdefault((row.arm, row.reading), {})[row.measure] = row.place
         places = [(*which, *(by[m] for m in MEASURES)) for which, by in taught.items()]
         readings = [
-            (f"{r.arm}, {CHECKPOINT_NAMES[r.checkpoint].lower()}", r.reading, MEASURES[r.measure],
+            (f"{r.arm}, {checkpoint_name(r.checkpoint).short}", r.reading, MEASURES[r.measure],
              r.value, r.limit, r.over, "alarm" if r.over > DEVIATIONS else "–",
              "taught" if r.taught else "not taught")
             for r in self.rows

@@ -10,6 +10,7 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
+from rotelab.config.names import probe_name
 from rotelab.config.options import with_setting
 from rotelab.config.recipes import applied
 from rotelab.config.run_config import USUAL_CANDIDATES, RunConfig
@@ -18,7 +19,7 @@ from rotelab.experiments import Arm, Experiment, in_context
 from rotelab.facts.prompts import Role
 from rotelab.registry import Registry
 from rotelab.reports.figures.style import HATCHED, ROLE_COLOURS, styled
-from rotelab.reports.tables import PROBE_NAMES, Table
+from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import FinishedRun
 
 RECIPES = {
@@ -157,7 +158,7 @@ class Baselines:
         tables = [Table(title, columns, tuple(cost))]
         for measure, title in MEASURES.items():
             count = "choices" if measure == "choice" else "n"
-            heads = [f"{PROBE_NAMES[p]}, n = {self._most(p, count)}" for p in PROBES]
+            heads = [f"{probe_name(p).short}, n = {self._most(p, count)}" for p in PROBES]
             rows = [(row.label, *(row.at(probe, measure) for probe in PROBES)) for row in self.rows]
             if any(math.isfinite(value) for row in rows for value in row[1:]):
                 tables.append(Table(title, ("way", *heads), tuple(rows)))

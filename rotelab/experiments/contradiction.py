@@ -10,14 +10,14 @@ from statistics import fmean
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config.names import CHECKPOINTS, Checkpoint
+from rotelab.config.names import CHECKPOINTS, Checkpoint, checkpoint_name
 from rotelab.config.options import with_setting
 from rotelab.config.run_config import RunConfig
 from rotelab.experiments import Arm, Experiment, on_facts
 from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, parse_facts
 from rotelab.facts.packs import staged_file
-from rotelab.reports.figures.style import CHECKPOINT_NAMES, HATCHED, styled
+from rotelab.reports.figures.style import HATCHED, styled
 from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import FinishedRun
 
@@ -105,7 +105,7 @@ class Contradiction:
         tables = []
         for way, words in WAYS.items():
             rows = tuple(
-                (CHECKPOINT_NAMES[r.checkpoint].lower(), r.rounds, r.n, r.new, r.old, r.another,
+                (checkpoint_name(r.checkpoint).short, r.rounds, r.n, r.new, r.old, r.another,
                  r.neither, r.leans, r.p_new, r.p_old)
                 for r in self.rows if r.way == way
             )  # fmt: skip
@@ -206,7 +206,7 @@ def _asked(subject: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row]
                 for some in evaluate(model, asked, settings):
                     found |= {(p.probe, p.fact): p for p in some}
                     done += len(some)
-                    words = f"asking the {CHECKPOINT_NAMES[checkpoint].lower()} model"
+                    words = f"asking the {checkpoint_name(checkpoint).short} model"
                     subject.watch(done / total, words)
             rounds = subject.config.memorize.epochs if checkpoint != "base" else 0
             for way in WAYS:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config.names import CHECKPOINTS
+from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.experiments import Experiment
-from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled
 from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import FinishedRun
 
@@ -68,7 +68,7 @@ class Damage:
             f"quiz right, n = {self.questions}",
             f"KL to base, {self.places} places",
         )
-        rows = [(CHECKPOINT_NAMES[r.checkpoint].lower(), r.perplexity, r.quiz, r.divergence)
+        rows = [(checkpoint_name(r.checkpoint).short, r.perplexity, r.quiz, r.divergence)
                 for r in self.rows]  # fmt: skip
         tables = [Table("Beside the facts", columns, tuple(rows))]
         if self.lost:
@@ -84,7 +84,7 @@ class Damage:
         for column, name in enumerate(PANELS, 1):
             values = [getattr(row, name) for row in self.rows]
             figure.add_bar(
-                x=[CHECKPOINT_NAMES[row.checkpoint] for row in self.rows],
+                x=[checkpoint_name(row.checkpoint).long for row in self.rows],
                 y=values,
                 text=[f"{value:.2f}" for value in values],
                 textposition="outside",
@@ -108,7 +108,7 @@ def measure(subject: FinishedRun) -> Damage:
     found = []
     with subject.model() as model:
         for place, checkpoint in enumerate(CHECKPOINTS):
-            name = CHECKPOINT_NAMES[checkpoint].lower()
+            name = checkpoint_name(checkpoint).short
             subject.watch(place / 3, f"reading with the {name} model")
             with model.using(checkpoint):
                 found.append(forgetting.measure(model))

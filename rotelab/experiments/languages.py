@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from rotelab.config.names import CHECKPOINTS
+from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.errors import LabError
 from rotelab.experiments import Experiment
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import language_prompts
 from rotelab.facts.prompts import PromptTemplate
-from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, styled
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled
 from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import FinishedRun
 
@@ -47,7 +47,7 @@ class Languages:
         order = sorted({r.language for r in self.rows}, key=_place)
         first = self.rows[0]
         title = f"Answered right at once, {first.facts} held-out facts"
-        names = [CHECKPOINT_NAMES[c].lower() for c in CHECKPOINTS]
+        names = [checkpoint_name(c).short for c in CHECKPOINTS]
         rows = [
             (NAMES.get(code, code), self._at(code, "generalized").n,
              *(self._at(code, c).accuracy for c in CHECKPOINTS),
@@ -64,7 +64,7 @@ class Languages:
         for checkpoint in CHECKPOINTS:
             values = [self._at(code, checkpoint) for code in codes]
             figure.add_bar(
-                name=CHECKPOINT_NAMES[checkpoint],
+                name=checkpoint_name(checkpoint).long,
                 x=[NAMES.get(code, code) for code in codes],
                 y=[row.accuracy for row in values],
                 text=[f"{row.accuracy:.2f}" for row in values],
@@ -116,7 +116,7 @@ def measure(subject: FinishedRun) -> Languages:
                 for some in evaluate(model, asked, EvaluationConfig()):
                     found += some
                     done += len(some)
-                    words = f"asking the {CHECKPOINT_NAMES[checkpoint].lower()} model"
+                    words = f"asking the {checkpoint_name(checkpoint).short} model"
                     subject.watch(done / total, words)
             for code in codes:
                 mine = [p for p in found if p.probe == code]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from rotelab.config.names import CHECKPOINTS, Checkpoint
+from rotelab.config.names import CHECKPOINTS, Checkpoint, checkpoint_name
 from rotelab.config.options import with_setting
 from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig
 from rotelab.errors import LabError
@@ -19,7 +19,6 @@ from rotelab.facts.csv_tables import parse_table, read_bytes
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, staged_file
 from rotelab.reports.figures.epochs import over_rounds
-from rotelab.reports.figures.style import CHECKPOINT_NAMES
 from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import FinishedRun
 
@@ -92,7 +91,7 @@ class Reversal:
             f"subject to object, n = {self.forward_n}",
         )  # fmt: skip
         rows = [(None if r.checkpoint == "base" else r.epochs,
-                 CHECKPOINT_NAMES[r.checkpoint].lower(), r.n, r.strict, r.choice, r.probability,
+                 checkpoint_name(r.checkpoint).short, r.n, r.strict, r.choice, r.probability,
                  r.forward) for r in self.rows]  # fmt: skip
         rows.append((None, "guessing", None, None, self.chance, None, None))
         return [Table(f"From object to subject, {self.objects} objects", columns, tuple(rows))]
@@ -173,7 +172,7 @@ def _asked(subject: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row]
                 for some in evaluate(model, asked, config):
                     found += some
                     done += len(some)
-                    words = f"asking the {CHECKPOINT_NAMES[checkpoint].lower()} model"
+                    words = f"asking the {checkpoint_name(checkpoint).short} model"
                     subject.watch(done / total, words)
             own = subject.scores.get(checkpoint, {}).get("test_prompts_heldout")
             forward = own.generation_accuracy if own else float("nan")

@@ -1,4 +1,7 @@
-"""Which devices this machine has, told without torch, so that the page can list them at once."""
+"""What a run can be given: the models of the paper, and the devices of this machine.
+
+Without torch, so that the page can list both at once.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,12 @@ class CatalogueEntry:
     name: str
     parameters: float
     memory_gb: int
+
+    @property
+    def words(self) -> str:
+        """Its size, as a list of models says it: “1.5 B, 6 GB”."""
+        size = f"{self.parameters:g} B, {self.memory_gb} GB"
+        return f"comes with the lab, {size}" if self.name == EMBEDDED else size
 
 
 CATALOGUE = (

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sqlite_utils import Database
 
-from rotelab.config.names import CHECKPOINT_ORDER, Checkpoint
+from rotelab.config.names import CHECKPOINTS, GENERALIZE, MEMORIZE, Checkpoint
 from rotelab.errors import UnknownRun
 from rotelab.evaluation.results import (
     Damage,
@@ -19,11 +19,11 @@ from rotelab.evaluation.results import (
     WeightChange,
 )
 from rotelab.registry.database import RegistryFile
-from rotelab.registry.rows import FactRecall, Metric, like, number, writable
+from rotelab.registry.rows import FactRecall, Metric, in_order, like, number, writable
 from rotelab.registry.runs import RunRows
 
-# The phases in the order of the paper; any other sorts behind them.
-_PHASE_ORDER = "CASE phase WHEN 'memorize' THEN 0 WHEN 'generalize' THEN 1 ELSE 2 END, phase"
+CHECKPOINT_ORDER = in_order("checkpoint", CHECKPOINTS)
+_PHASE_ORDER = in_order("phase", (MEMORIZE, GENERALIZE)) + ", phase"
 _PREDICTION = (
     "probe", "fact_index", "relation", "subject", "object", "prompt", "answer", "correct",
     "probability", "rank", "checkpoint", "chosen", "normalized", "contains", "generated",

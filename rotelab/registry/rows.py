@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -247,6 +248,12 @@ def number(value: float | None) -> float:
 def writable(text: str) -> str:
     """The text with what UTF-8 can't hold replaced: half a character from a browser or a path."""
     return text.encode("utf-8", "replace").decode()
+
+
+def in_order(column: str, names: Sequence[str]) -> str:
+    """An SQL expression that sorts `column` in the order of `names`; any other value comes last."""
+    cases = " ".join(f"WHEN '{name}' THEN {place}" for place, name in enumerate(names))
+    return f"CASE {column} {cases} ELSE {len(names)} END"
 
 
 def like(text: str) -> str:

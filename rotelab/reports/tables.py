@@ -11,45 +11,21 @@ from typing import Any
 
 from tabulate import tabulate
 
-from rotelab.config.names import CHECKPOINTS
+from rotelab.config.names import (
+    CHECKPOINTS,
+    MEASURES,
+    MORE_MEASURES,
+    PARTS,
+    PROBE_NAMES,
+    checkpoint_name,
+    probe_name,
+)
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Damage, Score
 from rotelab.registry import RunRow
 from rotelab.reports.comparison import COMPARED, Comparison
 from rotelab.reports.sweep_results import Figure, Spread, SweepResults, cells, measured, spread
-
-MEASURES = {
-    "generation_accuracy": "Generation accuracy",
-    "object_probability": "Object probability",
-}
-"""The figures that tables are made of: fields of `registry.Score`."""
-
-MORE_MEASURES = {
-    "choice_accuracy": "Choice accuracy",
-    "normalized_probability": "Normalised probability",
-    "contains_accuracy": "Contains accuracy",
-}
-"""Figures that a run has only where they were asked for."""
-
-CHECKPOINT_NAMES = {"base": "base", "memorized": "memorised", "generalized": "generalised"}
-
-PROBE_NAMES = {
-    "key_token": "key token",
-    "train_prompts_heldin": "train, held in",
-    "train_prompts_heldout": "train, held out",
-    "test_prompts_heldout": "test, held out",
-    "unrelated": "unrelated",
-}
-"""What tables call a probe; one that is not named here goes by its own name."""
-
-PARTS = {
-    "setup": "setup",
-    "phase1": "phase 1",
-    "phase2": "phase 2",
-    "evaluation": "evaluation",
-    "total": "total",
-}
 
 Cell = str | int | float | Spread | None
 
@@ -85,11 +61,11 @@ def run_tables(
         damage: as `Registry.damage` gives it.
     """
     name = f"{run.id}, {run.status}"
-    tables = [_run_scores(f"{name}: {words.lower()}", measure, scores)
-              for measure, words in MEASURES.items()]  # fmt: skip
+    tables = [_run_scores(f"{name}: {measure.long.lower()}", field, scores)
+              for field, measure in MEASURES.items()]  # fmt: skip
     if damage:
         columns = ("after", "perplexity", "real facts", "n", "KL to base")
-        found = [(CHECKPOINT_NAMES[name], d.perplexity, d.quiz, d.questions, d.divergence)
+        found = [(checkpoint_name(name).short, d.perplexity, d.quiz, d.questions, d.divergence)
                  for name, d in damage.items()]  # fmt: skip
         tables.append(Table(f"{name}: what else it knew", columns, tuple(found)))
     tables.append(_run_seconds(run))
@@ -104,14 +80,14 @@ def _run_scores(title: str, measure: str, scores: Mapping[str, Mapping[str, Scor
     for probe in _probes(scores.values()):
         asked = max(scores[c][probe].n for c in there if probe in scores[c])
         values = [getattr(scores[c][probe], measure) if probe in scores[c] else None for c in there]
-        rows.append((PROBE_NAMES.get(probe, probe), asked, *values))
-    return Table(title, ("asked", "n", *(CHECKPOINT_NAMES[c] for c in there)), tuple(rows))
+        rows.append((probe_name(probe).short, asked, *values))
+    return Table(title, ("asked", "n", *(checkpoint_name(c).short for c in there)), tuple(rows))
 
 
 def _run_seconds(run: RunRow) -> Table:
     rows = [
-        (words, float(run.seconds[part]))
-        for part, words in PARTS.items()
+        (name.short, float(run.seconds[part]))
+        for part, name in PARTS.items()
         if isinstance(run.seconds.get(part), int | float)
     ]
     title = "Seconds"
@@ -145,7 +121,7 @@ def sweep_tables(results: SweepResults, measure: str = "generation_accuracy") ->
     done = len(results.outcomes) - len(results.unfinished)
     tables = []
     for checkpoint in reversed(CHECKPOINTS):
-        what = f"{MEASURES[measure].lower()} of the {CHECKPOINT_NAMES[checkpoint]} model"
+        what = f"{MEASURES[measure].long.lower()} of the {checkpoint_name(checkpoint).short} model"
         title = (
             f"{name}: {what}, mean ± standard deviation over seeds "
             f"({done} of {len(results.outcomes)} runs finished)"
@@ -163,7 +139,7 @@ def _cells(title: str, results: SweepResults, checkpoint: str, measure: str) -> 
     for values, outcomes in cells(results).items():
         found = [measured(outcomes, Figure(checkpoint, probe, measure)) for probe in probes]
         rows.append((*map(_plain, values), len(outcomes), *found))
-    columns = (*results.cell_axes, "n", *(PROBE_NAMES.get(probe, probe) for probe in probes))
+    columns = (*results.cell_axes, "n", *(probe_name(probe).short for probe in probes))
     return Table(title, columns, tuple(rows))
 
 
@@ -175,7 +151,7 @@ def _runs(title: str, results: SweepResults) -> Table:
         seconds = [outcome.seconds.get(part) for part in parts]
         shared = outcome.shared_phase1_from or ""
         rows.append((outcome.run_id, *values, outcome.status, *seconds, shared))
-    columns = (*results.axes, "status", *(f"{PARTS[part]}, s" for part in parts))
+    columns = (*results.axes, "status", *(f"{PARTS[part].short}, s" for part in parts))
     return Table(title, ("run", *columns, "phase 1 taken from"), tuple(rows))
 
 
@@ -205,11 +181,11 @@ def comparison_tables(comparison: Comparison, facts: int) -> list[Table]:
         Table("Runs", ("run", "id", "status", "facts"), tuple(about)),
         Table("Settings in which they differ", ("option", *labels), tuple(options)),
     ]
-    for measure, words in (MEASURES | MORE_MEASURES).items():
+    for measure, name in (MEASURES | MORE_MEASURES).items():
         rows = list(_scores_beside(comparison, measure))
         if rows:
             columns = ("asked", "model", *labels, "best")
-            tables.append(Table(words, columns, tuple(rows)))
+            tables.append(Table(name.long, columns, tuple(rows)))
     differ = len(comparison.facts)
     title = f"Facts answered differently: {differ} of {comparison.facts_in_common} in common"
     if differ > facts:
@@ -230,8 +206,8 @@ def _scores_beside(comparison: Comparison, measure: str) -> Iterable[tuple[Cell,
             if any(value is not None for value in values):
                 best = sorted(comparison.best(checkpoint, probe, measure))
                 names = ", ".join(comparison.labels[place] for place in best)
-                name = PROBE_NAMES.get(probe, probe)
-                yield (name, CHECKPOINT_NAMES[checkpoint], *values, names)
+                name = probe_name(probe).short
+                yield (name, checkpoint_name(checkpoint).short, *values, names)
 
 
 # Of an experiment with several seeds --------------------------------------------------------------

@@ -9,11 +9,11 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rotelab.config.names import CHECKPOINTS, Checkpoint
+from rotelab.config.names import CHECKPOINTS, Checkpoint, checkpoint_name
 from rotelab.evaluation.grading import Verdict
 from rotelab.registry import ChatAnswer
 from rotelab.runs.chat import Reply, Turns
-from rotelab.ui.components import CHECKPOINT_HINTS, ago, checkpoint_badge, escape
+from rotelab.ui.components import ago, checkpoint_badge, escape
 
 if TYPE_CHECKING:
     from rotelab.models.generation import Token
@@ -140,7 +140,7 @@ def _card(checkpoint: Checkpoint, body: str) -> str:
     return (
         f'<section class="answer" data-checkpoint="{checkpoint}" '
         f'style="--tint:var(--{checkpoint})"><header>{checkpoint_badge(checkpoint)}'
-        f'<span class="hint">{escape(CHECKPOINT_HINTS[checkpoint])}</span></header>'
+        f'<span class="hint">{escape(checkpoint_name(checkpoint).hint)}</span></header>'
         f'<div aria-live="polite">{body}</div></section>'
     )
 

@@ -18,10 +18,11 @@ import threading
 
 import gradio as gr
 
+from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.runs.lab import Lab
 from rotelab.ui.access import HOME, access
 from rotelab.ui.chat import chat_tab
-from rotelab.ui.components import CHECKPOINT_HINTS, CHECKPOINT_NAMES, bound, checkpoint_badge
+from rotelab.ui.components import bound, checkpoint_badge
 from rotelab.ui.experiments import experiments_tab
 from rotelab.ui.facts import facts_tab
 from rotelab.ui.figure_tools import fetch_ahead
@@ -54,7 +55,7 @@ CACHE_KEPT = (3600, 24 * 3600)
 def header_html() -> str:
     """The page's head: its name, what it shows, and the colours of the three checkpoints."""
     legend = "".join(
-        f"<li>{checkpoint_badge(name)} {CHECKPOINT_HINTS[name]}</li>" for name in CHECKPOINT_NAMES
+        f"<li>{checkpoint_badge(c)} {checkpoint_name(c).hint}</li>" for c in CHECKPOINTS
     )
     return (
         '<header class="lab-header"><h1>rotelab</h1>'

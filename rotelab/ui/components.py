@@ -12,19 +12,12 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.config.names import Status
+from rotelab.config.names import Status, checkpoint_name
 from rotelab.errors import LabError
 from rotelab.registry import RunSummary
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS
 from rotelab.runs.lab import Lab
 from rotelab.ui.i18n import said
-
-CHECKPOINT_NAMES = {"base": "Base model", "memorized": "Memorised", "generalized": "Generalised"}
-CHECKPOINT_HINTS = {
-    "base": "before any training",
-    "memorized": "after rote learning",
-    "generalized": "after a few sentences in words",
-}
 
 STATUS_WORDS: dict[Status, str] = {
     "queued": "waiting",
@@ -131,7 +124,7 @@ def status_badge(status: str) -> str:
 
 def checkpoint_badge(checkpoint: str) -> str:
     """A checkpoint's name with its colour in front, as HTML."""
-    colour, name = CHECKPOINT_COLOURS[checkpoint], CHECKPOINT_NAMES[checkpoint]
+    colour, name = CHECKPOINT_COLOURS[checkpoint], checkpoint_name(checkpoint).long
     return (
         f'<span class="checkpoint"><span class="swatch" style="background:{colour}"></span>'
         f"{name}</span>"

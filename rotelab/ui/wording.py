@@ -23,47 +23,6 @@ PHASE_WORDS = {
     "representations": "Looking inside: how the model stores facts and questions",
 }
 
-PROBE_WORDS = {
-    "key_token": (
-        "Through the key token",
-        "Every fact, asked as it was learned by rote: the subject and the key token.",
-    ),
-    "train_prompts_heldin": (
-        "Taught facts, taught wordings",
-        "Facts that phase 2 showed in sentences, asked in those same wordings.",
-    ),
-    "train_prompts_heldout": (
-        "Facts known by rote, taught wordings",
-        "Facts that phase 2 never showed in words, asked in wordings it used for other facts.",
-    ),
-    "test_prompts_heldout": (
-        "Facts known by rote, new wordings",
-        "Facts that phase 2 never showed in words, in wordings nobody ever trained: "
-        "the figure that counts.",
-    ),
-    "unrelated": (
-        "Unrelated questions",
-        "Questions about something else. The fact's object must not come out: lower is better.",
-    ),
-}
-
-MEASURE_WORDS = {
-    "generation_accuracy": "Generation accuracy: the share of questions whose greedy answer (the "
-    "likeliest word each time) is the fact's object.",
-    "object_probability": "Object probability: how likely the model finds the whole object as the "
-    "answer, averaged over the questions.",
-}
-
-MORE_MEASURE_WORDS = {
-    "choice_accuracy": "Choice accuracy: the share of questions for which the model finds the "
-    "fact's object more probable than every other candidate; a tie is wrong.",
-    "normalized_probability": "Normalised probability: how likely the object is among the "
-    "candidates alone (theirs and its own sum to 100 %), averaged over the questions.",
-    "contains_accuracy": "Contains accuracy: the share of questions whose free greedy answer has "
-    "the object anywhere in it, as whole words, in whatever case.",
-}
-"""Measures that a run has only where they were asked for."""
-
 
 def percent(share: float | None) -> str:
     """A share for a person: “72 %”; “–” where it is unknown."""

@@ -319,7 +319,7 @@ def test_figures_are_there_only_where_they_were_asked_for(own_home, capsys):
     assert set(scores["unrelated"]) == {"generation_accuracy", "object_probability", "n"}
     main._print_scores(lab, run_id)
     line = capsys.readouterr().out.splitlines()[1]
-    assert "key_token 0.50 (0.25) choice 0.75 normalised 0.33 contains 1.00   unrelated" in line
+    assert "key_token 0.50 (0.25) chosen 0.75 of candidates 0.33 contained 1.00   unrelated" in line
 
 
 # A real run

@@ -156,6 +156,8 @@ def test_an_unknown_model_is_a_sentence(tmp_path):
 def test_catalogue_has_the_embedded_model_and_the_papers_eight():
     assert CATALOGUE[0].name == "embedded"
     assert len(CATALOGUE) == 9
+    assert CATALOGUE[0].words == "comes with the lab, 0.135 B, 2 GB"
+    assert CATALOGUE[1].words == "1.5 B, 6 GB"
 
 
 def test_the_forward_pass_works_without_adapters(tiny):

@@ -17,12 +17,12 @@ import gradio as gr
 import pytest
 from support.page import ROOT, Server, browser_page, served, server, until  # noqa: F401
 
+from rotelab.config.names import CHECKPOINT_NAMES
 from rotelab.errors import LabError, ModelUnavailable
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.app import build_app, header_html
 from rotelab.ui.components import (
-    CHECKPOINT_NAMES,
     ago,
     bound,
     duration,
@@ -119,7 +119,7 @@ def test_marks_never_let_html_through():
 
 
 def test_the_header_names_the_three_states():
-    assert all(name in header_html() for name in CHECKPOINT_NAMES.values())
+    assert all(name.long in header_html() for name in CHECKPOINT_NAMES.values())
 
 
 def test_no_runs_no_choices():

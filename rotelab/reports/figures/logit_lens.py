@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.evaluation.results import LensReading, WeightChange
 from rotelab.reports.figures.export import with_table
 from rotelab.reports.figures.representations import layer_step, titles_apart
 from rotelab.reports.figures.style import (
     CHECKPOINT_COLOURS,
-    CHECKPOINT_NAMES,
     ROLE_COLOURS,
     ROLE_DASHES,
     ROLE_MARKERS,
@@ -36,12 +36,12 @@ def lens_curves(rows: Sequence[LensReading]) -> go.Figure | None:
     Returns:
         The figure, or None where nothing was measured.
     """
-    there = [c for c in CHECKPOINT_NAMES if any(row.checkpoint == c for row in rows)]
+    there = [c for c in CHECKPOINTS if any(row.checkpoint == c for row in rows)]
     if not there:
         return None
     figure = make_subplots(
         1, len(there), shared_yaxes=True, horizontal_spacing=0.03,
-        subplot_titles=[CHECKPOINT_NAMES[c] for c in there],
+        subplot_titles=[checkpoint_name(c).long for c in there],
     )  # fmt: skip
     for column, checkpoint in enumerate(there, 1):
         for role, words in ASKED.items():

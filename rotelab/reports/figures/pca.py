@@ -7,12 +7,12 @@ import html
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.evaluation.pca import Projection
 from rotelab.reports.figures.export import with_table
 from rotelab.reports.figures.representations import titles_apart
 from rotelab.reports.figures.style import (
     CHECKPOINT_COLOURS,
-    CHECKPOINT_NAMES,
     RELATION_COLOURS,
     ROLE_COLOURS,
     ROLE_MARKERS,
@@ -27,10 +27,10 @@ def pca_panels(projection: Projection) -> go.Figure:
     With one relation, colours tell the kinds of prompts apart; with several, colours tell the
     relations apart and shapes the kinds.
     """
-    there = [c for c in CHECKPOINT_NAMES if c in projection.points]
+    there = [c for c in CHECKPOINTS if c in projection.points]
     figure = make_subplots(
         1, len(there), shared_yaxes=True, horizontal_spacing=0.02,
-        subplot_titles=[CHECKPOINT_NAMES[c] for c in there],
+        subplot_titles=[checkpoint_name(c).long for c in there],
     )  # fmt: skip
     for column, checkpoint in enumerate(there, 1):
         for trace in _clouds(projection, checkpoint):
@@ -49,12 +49,12 @@ def pca_moving(projection: Projection) -> go.Figure:
     Gradio draws a figure without its frames, so they are kept in `layout.meta`, where
     `assets/plots.js` finds them: `name` of the checkpoint, and new `x` and `y` of each trace.
     """
-    there = [c for c in CHECKPOINT_NAMES if c in projection.points]
+    there = [c for c in CHECKPOINTS if c in projection.points]
     frames = []
     for checkpoint in there:
         clouds = _clouds(projection, checkpoint)
         places = [{"x": list(trace.x), "y": list(trace.y)} for trace in clouds]
-        frames.append({"name": CHECKPOINT_NAMES[checkpoint], "data": places})
+        frames.append({"name": checkpoint_name(checkpoint).long, "data": places})
     figure = go.Figure([*_clouds(projection, there[-1]), *_legend(projection)])
     _axes(styled(figure, 560), projection)
     figure.update_layout(

@@ -8,12 +8,12 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.evaluation.results import Similarity
 from rotelab.reports.figures.export import with_table
 from rotelab.reports.figures.style import (
     CHECKPOINT_COLOURS,
     CHECKPOINT_DASHES,
-    CHECKPOINT_NAMES,
     styled,
 )
 
@@ -76,9 +76,9 @@ def similarity_heatmap(rows: Sequence[Similarity]) -> go.Figure | None:
     )  # fmt: skip
     for column, role in enumerate(panels, 1):
         values = series[f"key-{role}"]
-        there = [c for c in CHECKPOINT_NAMES if c in values]
+        there = [c for c in CHECKPOINTS if c in values]
         layers = sorted({layer for c in there for layer in values[c]})
-        names = [CHECKPOINT_NAMES[c] for c in there]
+        names = [checkpoint_name(c).long for c in there]
         z = [[values[c].get(layer) for c in there] for layer in layers]
         trace = go.Heatmap(
             x=names, y=layers, z=z, coloraxis="coloraxis", xgap=2,
@@ -136,9 +136,10 @@ def layer_step(rows: Sequence[Any]) -> int:
 
 def _lines(values, legend: bool = True, parts: Series | None = None) -> list[go.Scatter]:
     traces = []
-    for checkpoint, name in CHECKPOINT_NAMES.items():
+    for checkpoint in CHECKPOINTS:
         if checkpoint not in values:
             continue
+        name = checkpoint_name(checkpoint).long
         points = sorted(values[checkpoint].items())
         layers = [layer for layer, _ in points]
         hover = f"{name}, layer %{{x}}: <b>%{{y:.3f}}</b>"

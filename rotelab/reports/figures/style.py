@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-CHECKPOINT_NAMES = {"base": "Base", "memorized": "Memorised", "generalized": "Generalised"}
-"""What people read for a checkpoint."""
-
 CHECKPOINT_COLOURS = {"base": "#808080", "memorized": "#D55E00", "generalized": "#1F86C9"}
 CHECKPOINT_DASHES = {"base": "dot", "memorized": "dash", "generalized": "solid"}
 

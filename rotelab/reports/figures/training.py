@@ -14,11 +14,12 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rotelab.config.names import CHECKPOINTS, PROBE_NAMES, checkpoint_name
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Score
 from rotelab.registry import Metric, RunRow
 from rotelab.reports.figures.export import with_table
-from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, GRID, TEXT, styled
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, GRID, TEXT, styled
 
 PHASES = {"memorize": "Phase 1: learning by rote", "generalize": "Phase 2: what the token means"}
 PHASE_COLOURS = {
@@ -27,13 +28,10 @@ PHASE_COLOURS = {
 }
 _TINTS = {"memorize": "rgba(213,94,0,0.07)", "generalize": "rgba(31,134,201,0.10)"}
 
-PROBE_NAMES = {
-    "key_token": "Through the key token",
-    "train_prompts_heldin": "Taught facts,<br>taught wordings",
-    "train_prompts_heldout": "Facts known by rote,<br>taught wordings",
-    "test_prompts_heldout": "Facts known by rote,<br>new wordings",
-    "unrelated": "Unrelated questions<br>(lower is better)",
+PROBE_LABELS = {probe: name.long.replace(", ", ",<br>") for probe, name in PROBE_NAMES.items()} | {
+    "unrelated": "Unrelated questions<br>(lower is better)"
 }
+"""The probes under the bars of `score_bars`, broken into lines."""
 
 CURVES = ("loss", "recall")
 """The metrics that `curves` draws."""
@@ -158,7 +156,7 @@ def score_bars(
     """
     figure = go.Figure()
     rows = []
-    for checkpoint in CHECKPOINT_NAMES:
+    for checkpoint in CHECKPOINTS:
         of = scores.get(checkpoint, {})
         probes = [probe for probe in PROBE_NAMES if probe in of]
         if not probes:
@@ -169,8 +167,8 @@ def score_bars(
             for probe, value in zip(probes, values, strict=True)
         ]
         figure.add_bar(
-            name=CHECKPOINT_NAMES[checkpoint],
-            x=[PROBE_NAMES[probe] for probe in probes],
+            name=checkpoint_name(checkpoint).long,
+            x=[PROBE_LABELS[probe] for probe in probes],
             y=values,
             text=[f"{value:.0%}" for value in values],
             textposition="outside",
@@ -187,7 +185,7 @@ def score_bars(
     figure.update_layout(margin={"l": 56, "r": 16, "t": 48, "b": 64})
     figure.update_yaxes(range=[0, 1.1], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_xaxes(
-        categoryorder="array", categoryarray=list(PROBE_NAMES.values()), tickangle=0
+        categoryorder="array", categoryarray=list(PROBE_LABELS.values()), tickangle=0
     )
     columns = ("checkpoint", "probe", "questions", measure)
     return with_table(figure, f"{name or 'run'}-scores", columns, rows)

@@ -12,14 +12,14 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.config.names import CHECKPOINTS, Checkpoint
+from rotelab.config.names import CHECKPOINTS, Checkpoint, checkpoint_name
 from rotelab.errors import LabError
 from rotelab.registry import ChatAnswer, RunRow
 from rotelab.runs.chat import Reply, example_questions
 from rotelab.runs.lab import Lab
 from rotelab.ui.answer_cards import LACKS, LEGEND, answer_card, asked_html, empty_card, note
 from rotelab.ui.chat.history import export_history, shown_history
-from rotelab.ui.components import CHECKPOINT_NAMES, bound
+from rotelab.ui.components import bound
 from rotelab.ui.run_picker import QUIET, RunChooser, build_run_chooser, offered
 
 EXAMPLES = 3
@@ -358,10 +358,10 @@ def settle(lab: Lab, run_id: str | None, remark: str | None) -> list[Any]:
 def state_note(lab: Lab, run: RunRow) -> str:
     """What a person should know before asking this run: what is missing, what is slow."""
     there = lab.chat.checkpoints(run.id)
-    missing = [CHECKPOINT_NAMES[c] for c in CHECKPOINTS if c not in there]
+    missing = [checkpoint_name(c).long for c in CHECKPOINTS if c not in there]
     words = []
     if missing:
-        have = " and ".join(CHECKPOINT_NAMES[c] for c in there)
+        have = " and ".join(checkpoint_name(c).long for c in there)
         lack = " and ".join(missing)
         when = (
             "The rest comes while it trains."

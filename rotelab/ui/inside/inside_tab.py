@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.config.options import label_of
 from rotelab.errors import LabError
 from rotelab.evaluation.pca import kept_layers, project
@@ -23,7 +24,6 @@ from rotelab.reports.figures.representations import (
     similarity_curves,
     similarity_heatmap,
 )
-from rotelab.reports.figures.style import CHECKPOINT_NAMES
 from rotelab.runs import internals
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import bound, checkpoint_badge, escape
@@ -252,7 +252,7 @@ def show_pca(lab: Lab, run_id: str | None, layer: float, form: str = MOVING) -> 
         missing = "This run kept no hidden states, so there is no map. A new run keeps them."
         return [*hidden, _note(missing), ""]
     draw = pca_moving if form == MOVING else pca_panels
-    stops = [name for c, name in CHECKPOINT_NAMES.items() if c in projection.points]
+    stops = [checkpoint_name(c).long for c in CHECKPOINTS if c in projection.points]
     plays = player("plot-pca", stops) if form == MOVING else ""
     return [gr.Plot(value=of_run(draw(projection), run_id), visible=True), "", plays]
 
@@ -262,7 +262,7 @@ def in_numbers(rows: Sequence[Similarity]) -> str:
     series = series_of(rows)
     top = max((row.layer for row in rows), default=0)
     upper = range(top - top // 4, top + 1)
-    there = [c for c in CHECKPOINT_NAMES if any(row.checkpoint == c for row in rows)]
+    there = [c for c in CHECKPOINTS if any(row.checkpoint == c for row in rows)]
     lines = []
     for name, label in words.READOUT.items():
         by_layer = [series.get(name, {}).get(c, {}) for c in there]

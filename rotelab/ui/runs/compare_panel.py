@@ -9,16 +9,17 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.config.names import MORE_MEASURES, PROBE_NAMES, checkpoint_name, probe_name
 from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation.results import Score
 from rotelab.reports.comparison import COMPARED, MOST, Comparison, FactRow, Option, Share, compare
 from rotelab.reports.figures.comparison import overlaid, run_colour
 from rotelab.reports.figures.training import CURVES
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import CHECKPOINT_NAMES, bound, escape, run_choices, run_label
+from rotelab.ui.components import bound, escape, run_choices, run_label
 from rotelab.ui.figure_tools import build_plot
-from rotelab.ui.runs.detail_html import CSS, SHORT_WORDS
-from rotelab.ui.wording import PROBE_WORDS, setting_word
+from rotelab.ui.runs.detail_html import CSS
+from rotelab.ui.wording import setting_word
 
 FACT_PAGE = 20
 """Facts on one page."""
@@ -27,7 +28,11 @@ NO_OTHERS = (
     "then put side by side.</p>"
 )
 NO_RUN = "<p class='sub'>Choose a run above first.</p>"
-MEASURES = {"generation_accuracy": "right", "object_probability": "likely", **SHORT_WORDS}
+SCORED = {
+    "generation_accuracy": "right",
+    "object_probability": "likely",
+    **{field: name.short for field, name in MORE_MEASURES.items()},
+}
 BEST = " <b title='the best of its row'>★</b>"
 STYLE = f"""{CSS}
 table {{table-layout: fixed}}
@@ -225,9 +230,9 @@ def scores_html(comparison: Comparison) -> str:
     """What was asked, at each checkpoint, a column for each run; the best is marked by a star."""
     # Checkpoints go without their colours here: blue and orange are runs.
     rows = ""
-    known = [probe for probe in PROBE_WORDS if probe in comparison.probes]
-    for probe in [*known, *(p for p in comparison.probes if p not in PROBE_WORDS)]:
-        name, hint = PROBE_WORDS.get(probe, (probe, ""))
+    known = [probe for probe in PROBE_NAMES if probe in comparison.probes]
+    for probe in [*known, *(p for p in comparison.probes if p not in PROBE_NAMES)]:
+        _, name, hint = probe_name(probe)
         asked = _asked(comparison, probe)
         said = f"<br><span class='sub'>{asked:,} questions</span>" if asked else ""
         first = (
@@ -238,7 +243,9 @@ def scores_html(comparison: Comparison) -> str:
                 f"<td>{_score(comparison, place, checkpoint, probe, not asked)}</td>"
                 for place in range(len(comparison.sides))
             )
-            rows += f"<tr>{first}<td class='key'>{CHECKPOINT_NAMES[checkpoint]}</td>{cells}</tr>"
+            rows += (
+                f"<tr>{first}<td class='key'>{checkpoint_name(checkpoint).long}</td>{cells}</tr>"
+            )
             first = ""
     if not rows:
         return "<h2>Scores</h2><p class='sub'>None of these runs has been asked anything yet.</p>"
@@ -313,7 +320,7 @@ def _score(comparison: Comparison, place: int, checkpoint: str, probe: str, coun
     if score is None:
         return "–"
     lines = []
-    for measure, words in MEASURES.items():
+    for measure, words in SCORED.items():
         value = comparison.sides[place].value(checkpoint, probe, measure)
         if value is None:
             continue

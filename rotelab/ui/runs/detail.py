@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from rotelab.config.command_line import command_of
-from rotelab.config.names import CHECKPOINTS, RESUMABLE
+from rotelab.config.names import CHECKPOINTS, MEASURES, PROBE_NAMES, RESUMABLE, checkpoint_name
 from rotelab.errors import LabError, UnknownRun
 from rotelab.registry import RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
 from rotelab.runs.export.validation import ENDED
 from rotelab.runs.lab import Lab, adapter_places, make_bundle, size_words, zip_adapters
-from rotelab.ui.components import CHECKPOINT_NAMES, bound
+from rotelab.ui.components import bound
 from rotelab.ui.figure_tools import build_plot
 from rotelab.ui.runs.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
 from rotelab.ui.runs.detail_html import (
@@ -29,7 +29,6 @@ from rotelab.ui.runs.detail_html import (
 )
 from rotelab.ui.runs.files_panel import build_files
 from rotelab.ui.runs.sweep_panel import SweepPanel, build_sweep_panel, wire_sweep_panel
-from rotelab.ui.wording import MEASURE_WORDS, PROBE_WORDS
 
 ANSWER_PAGE = 50
 """Answers on one page."""
@@ -281,7 +280,7 @@ def wire_run_view(lab: Lab, run: gr.State, view: RunView) -> None:
 
 
 def _build_result(made: dict[str, Any]) -> None:
-    measures = [(words.split(":")[0], name) for name, words in MEASURE_WORDS.items()]
+    measures = [(name.long, field) for field, name in MEASURES.items()]
     made["measure"] = gr.Radio(
         measures, value="generation_accuracy", label="What the bars show", elem_id="run-measure"
     )
@@ -292,11 +291,11 @@ def _build_result(made: dict[str, Any]) -> None:
 def _build_answers(made: dict[str, Any]) -> None:
     with gr.Row(equal_height=True):
         made["checkpoint"] = gr.Dropdown(
-            [("All three", ALL), *((CHECKPOINT_NAMES[c], c) for c in CHECKPOINTS)],
+            [("All three", ALL), *((checkpoint_name(c).long, c) for c in CHECKPOINTS)],
             value="generalized", label="Model", elem_id="answers-checkpoint", min_width=150,
         )  # fmt: skip
         made["probe"] = gr.Dropdown(
-            [("All kinds", ALL), *((name, probe) for probe, (name, _) in PROBE_WORDS.items())],
+            [("All kinds", ALL), *((name.long, probe) for probe, name in PROBE_NAMES.items())],
             value="test_prompts_heldout", label="Kind of question", elem_id="answers-probe",
             min_width=240,
         )  # fmt: skip

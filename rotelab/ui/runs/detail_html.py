@@ -6,13 +6,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rotelab.config.names import CHECKPOINTS
+from rotelab.config.names import (
+    CHECKPOINTS,
+    MEASURES,
+    MORE_MEASURES,
+    PARTS,
+    PROBE_NAMES,
+    checkpoint_name,
+    probe_name,
+)
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Damage, Prediction
 from rotelab.registry import RunRow, RunSummary
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import (
-    CHECKPOINT_NAMES,
     STATUS_WORDS,
     checkpoint_badge,
     duration,
@@ -20,9 +27,6 @@ from rotelab.ui.components import (
     status_badge,
 )
 from rotelab.ui.wording import (
-    MEASURE_WORDS,
-    MORE_MEASURE_WORDS,
-    PROBE_WORDS,
     headline,
     percent,
     settings_rows,
@@ -35,27 +39,12 @@ ANSWER_HEADERS = ["Model", "Kind of question", "Question", "Right answer", "It a
                   "Probability"]  # fmt: skip
 LOG_BYTES = 20_000
 
-SHORT_WORDS = {
-    "choice_accuracy": "chosen",
-    "normalized_probability": "of candidates",
-    "contains_accuracy": "contained",
-}
-"""Column heads of `MORE_MEASURE_WORDS`."""
-
 DAMAGE_WORDS = {
     "perplexity": ("Plain prose", "Perplexity: how much it is surprised by plain prose."),
     "quiz": ("Real facts", "Of a quiz of real facts, how many it answers right at once."),
     "divergence": ("Distance", "How far the next word's odds are from base (KL, nats)."),
 }
 """What else the model knew: what each measure is called, and what it says."""
-
-SECONDS_WORDS = {
-    "setup": "Getting ready",
-    "phase1": "Phase 1",
-    "phase2": "Phase 2",
-    "evaluation": "Asking questions",
-    "total": "In all",
-}
 
 CSS = """
 table {border-collapse: collapse; width: 100%; font-size: .95rem; border: none}
@@ -111,19 +100,19 @@ def scores_html(scores: Any) -> str:
     """Every score at the three checkpoints, with what each question and each figure means."""
     if not scores:
         return "<p class='sub'>Nothing asked yet; scores come with the first questions.</p>"
-    more = [name for name in MORE_MEASURE_WORDS if _measured(scores, name)]
+    more = [name for name in MORE_MEASURES if _measured(scores, name)]
     heads = "".join(
         f"<th class='number' scope='col' colspan='{2 + len(more)}'>{checkpoint_badge(c)}</th>"
         for c in CHECKPOINTS
     )
-    columns = ["right", "probability", *(SHORT_WORDS[name] for name in more)]
+    columns = ["right", "probability", *(MORE_MEASURES[name].short for name in more)]
     names = "".join(f"<th class='number'>{words}</th>" for words in columns)
     html = (
         f"<table><thead><tr><th rowspan='2' scope='col'>What was asked</th>{heads}</tr><tr>"
         + names * len(CHECKPOINTS)
         + "</tr></thead><tbody>"
     )
-    for probe, (name, hint) in PROBE_WORDS.items():
+    for probe, words in PROBE_NAMES.items():
         cells = ""
         for checkpoint in CHECKPOINTS:
             score = scores.get(checkpoint, {}).get(probe)
@@ -135,11 +124,11 @@ def scores_html(scores: Any) -> str:
                 cells += f"<td class='number'>{value}</td>"
         asked = max((s[probe].n for s in scores.values() if probe in s), default=0)
         html += (
-            f"<tr><td><b>{name}</b><br><span class='sub'>{hint} "
+            f"<tr><td><b>{words.long}</b><br><span class='sub'>{words.hint} "
             f"{asked} questions.</span></td>{cells}</tr>"
         )
-    said = [*MEASURE_WORDS.values(), *(MORE_MEASURE_WORDS[name] for name in more)]
-    definitions = "".join(f"<p class='sub'>{words}</p>" for words in said)
+    explained = [*MEASURES.values(), *(MORE_MEASURES[name] for name in more)]
+    definitions = "".join(f"<p class='sub'>{measure.hint}</p>" for measure in explained)
     return f"{html}</tbody></table>{definitions}"
 
 
@@ -194,8 +183,8 @@ def answer_cells(lab: Lab, run_id: str, filters: dict[str, Any], limit: int, off
     found = lab.registry.predictions(run_id, limit=limit, offset=offset, **filters)
     return [
         [
-            CHECKPOINT_NAMES.get(p.checkpoint, p.checkpoint),
-            PROBE_WORDS.get(p.probe, (p.probe, ""))[0],
+            checkpoint_name(p.checkpoint).long,
+            probe_name(p.probe).long,
             p.prompt,
             p.object,
             p.answer if p.generated is None else p.generated,
@@ -297,10 +286,10 @@ def _times(run: RunRow) -> str:
     rows = [("Made", local_time(run.created)), ("Started", local_time(run.started))]
     rows.append(("Ended", local_time(run.finished)))
     rows.append(("Imported", local_time(run.imported)))
-    for part, words in SECONDS_WORDS.items():
+    for part, name in PARTS.items():
         if isinstance(run.seconds.get(part), int | float):
             shared = part == "phase1" and run.shared_phase1_from and not run.seconds[part]
-            rows.append((words, "taken over" if shared else duration(run.seconds[part])))
+            rows.append((name.long, "taken over" if shared else duration(run.seconds[part])))
     return _plain_table([(label, value) for label, value in rows if value])
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.config.names import CHECKPOINTS, MEASURES, PROBE_NAMES, checkpoint_name
 from rotelab.errors import UnknownRun
 from rotelab.reports.figures.sweeps import heatmap, spread_curves
 from rotelab.reports.sweep_results import Figure, Plane, SweepResults, plane, read_sweep
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import CHECKPOINT_NAMES, STATUS_WORDS, bound, escape
+from rotelab.ui.components import STATUS_WORDS, bound, escape
 from rotelab.ui.figure_tools import build_plot
-from rotelab.ui.wording import MEASURE_WORDS, PROBE_WORDS
 
 NO_SWEEP = (
     "<p>This run belongs to no sweep. <code>python -m rotelab sweep --k 1,10,50 --seeds 0,1,2"
@@ -50,15 +50,15 @@ def build_sweep_panel() -> SweepPanel:
     words = gr.HTML(NO_SWEEP, elem_id="sweep-words")
     with gr.Row(equal_height=True, visible=False) as choosers:
         checkpoint = gr.Dropdown(
-            [(name, c) for c, name in CHECKPOINT_NAMES.items()], value=usual.checkpoint,
+            [(checkpoint_name(c).long, c) for c in CHECKPOINTS], value=usual.checkpoint,
             label="Model", elem_id="sweep-checkpoint", min_width=150,
         )  # fmt: skip
         probe = gr.Dropdown(
-            [(name, probe) for probe, (name, _) in PROBE_WORDS.items()], value=usual.probe,
+            [(name.long, probe) for probe, name in PROBE_NAMES.items()], value=usual.probe,
             label="Kind of question", elem_id="sweep-probe", min_width=240,
         )  # fmt: skip
         measure = gr.Dropdown(
-            [(words.split(":")[0], name) for name, words in MEASURE_WORDS.items()],
+            [(name.long, field) for field, name in MEASURES.items()],
             value=usual.measure, label="Figure", elem_id="sweep-measure", min_width=180,
         )  # fmt: skip
     heat = build_plot("sweep-heatmap", "Heatmap")

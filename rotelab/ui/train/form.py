@@ -18,23 +18,9 @@ from rotelab.config.run_config import (
     RunConfig,
 )
 from rotelab.errors import LabError
-from rotelab.models.catalogue import devices
+from rotelab.models.catalogue import CATALOGUE, devices
 from rotelab.runs.lab import Lab
 from rotelab.ui.wording import whole
-
-# The same list as `models.CATALOGUE`, kept apart because that module brings torch with it;
-# a test holds the two together.
-MODELS: tuple[tuple[str, str], ...] = (
-    (EMBEDDED, "comes with the lab, 0.135 B, 2 GB"),
-    ("Qwen/Qwen2.5-1.5B", "1.5 B, 6 GB"),
-    ("Qwen/Qwen2.5-1.5B-Instruct", "1.5 B, 6 GB"),
-    ("Qwen/Qwen2.5-7B", "7.6 B, 20 GB"),
-    ("Qwen/Qwen2.5-14B", "14.8 B, 36 GB"),
-    ("meta-llama/Llama-2-7b-hf", "6.7 B, 18 GB"),
-    ("meta-llama/Llama-3.2-1B", "1.2 B, 5 GB"),
-    ("meta-llama/Llama-3.2-3B", "3.2 B, 10 GB"),
-    ("microsoft/phi-4", "14.7 B, 36 GB"),
-)
 
 PARTS: dict[str, type] = {
     "": RunConfig,
@@ -119,7 +105,7 @@ def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
     """
     made: dict[str, Any] = {"pack": pack}
     made["model.name"] = gr.Dropdown(
-        [(f"{name}  ({words})", name) for name, words in MODELS],
+        [(f"{model.name}  ({model.words})", model.name) for model in CATALOGUE],
         value=EMBEDDED,
         allow_custom_value=True,
         label="Model",

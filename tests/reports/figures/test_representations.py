@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 from support.taught import keep_states
 
+from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.errors import LabError
 from rotelab.evaluation.pca import kept_layers, project
 from rotelab.evaluation.results import LensReading, Similarity, WeightChange
@@ -21,10 +22,9 @@ from rotelab.reports.figures.representations import (
     similarity_curves,
     similarity_heatmap,
 )
-from rotelab.reports.figures.style import CHECKPOINT_COLOURS, CHECKPOINT_NAMES, ROLE_COLOURS, TEXT
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, ROLE_COLOURS, TEXT
 from rotelab.storage import Storage, states_file
 
-CHECKPOINTS = ("base", "memorized", "generalized")
 ROLES = ("key", "train", "test", "unrelated")
 RUN = "20260101-000000-mother-abcd"
 GROUNDS = ("#ffffff", "#171d2b")
@@ -73,7 +73,7 @@ def test_each_panel_has_one_line_a_checkpoint_in_its_colour_with_its_numbers():
     assert len(figure.data) == 9
     for trace in figure.data:
         checkpoint = trace.legendgroup
-        assert trace.name == CHECKPOINT_NAMES[checkpoint]
+        assert trace.name == checkpoint_name(checkpoint).long
         assert trace.line.color == CHECKPOINT_COLOURS[checkpoint]
         c = CHECKPOINTS.index(checkpoint)
         assert list(trace.x) == list(range(7))
@@ -93,7 +93,7 @@ def test_the_map_holds_the_same_numbers_on_one_scale():
     figure = similarity_heatmap(rows())
     assert len(figure.data) == 3
     for trace in figure.data:
-        assert list(trace.x) == [CHECKPOINT_NAMES[c] for c in CHECKPOINTS]
+        assert list(trace.x) == [checkpoint_name(c).long for c in CHECKPOINTS]
         assert trace.coloraxis == "coloraxis"
         assert trace.z[5] == pytest.approx([0.005, 0.105, 0.205])
 
@@ -213,7 +213,7 @@ def test_the_moving_map_stands_at_its_last_frame_and_keeps_its_axes(storage):
     projection = project(storage, RUN, 1)
     figure = pca_moving(projection)
     frames = figure.layout.meta["frames"]
-    assert [frame["name"] for frame in frames] == list(CHECKPOINT_NAMES.values())
+    assert [frame["name"] for frame in frames] == [checkpoint_name(c).long for c in CHECKPOINTS]
     assert figure.layout.title.text == "Generalised"
     clouds = [trace for trace in figure.data if trace.x[0] is not None]
     for frame, checkpoint in zip(frames, CHECKPOINTS, strict=True):
@@ -321,7 +321,8 @@ def test_colours_stand_out_on_light_and_dark(ground):
 
 def test_no_torch():
     code = (
-        "import sys, rotelab.reports.figures.logit_lens, rotelab.reports.figures.pca, rotelab.runs.internals; "
+        "import sys, rotelab.reports.figures.logit_lens, rotelab.reports.figures.pca; "
+        "import rotelab.runs.internals; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -9,7 +9,7 @@ from rotelab.registry import Metric
 from rotelab.reports.figures.training import (
     MAX_POINTS,
     PHASES,
-    PROBE_NAMES,
+    PROBE_LABELS,
     RECALLED,
     curves,
     curves_of_run,
@@ -87,12 +87,12 @@ def test_a_long_run_is_thinned_and_keeps_its_end():
 
 def test_bars_for_each_checkpoint_in_one_order():
     scores = {
-        "generalized": {p: Score(10, 0.75, 0.5) for p in reversed(PROBE_NAMES)},
+        "generalized": {p: Score(10, 0.75, 0.5) for p in reversed(PROBE_LABELS)},
         "base": {"key_token": Score(10, 0.0, 0.0)},
     }
     figure = score_bars(scores)
-    assert [bar.name for bar in figure.data] == ["Base", "Generalised"]
-    assert list(figure.data[1].x) == list(PROBE_NAMES.values())
+    assert [bar.name for bar in figure.data] == ["Base model", "Generalised"]
+    assert list(figure.data[1].x) == list(PROBE_LABELS.values())
     assert set(figure.data[1].y) == {0.75}
     assert set(score_bars(scores, "object_probability").data[1].y) == {0.5}
     assert not score_bars({}).data

@@ -396,7 +396,7 @@ def test_a_person_asks_and_looks_inside(home):
         place = page.locator("#plot-pca .scatterlayer .points path").first
         there = place.get_attribute("transform")
         page.get_by_role("button", name="Play").click()
-        until(lambda: title.text_content() == "Base", 30, "the first frame")
+        until(lambda: title.text_content() == "Base model", 30, "the first frame")
         until(lambda: place.get_attribute("transform") != there, 30, "points that moved")
         until(lambda: title.text_content() == "Generalised", 60, "the last frame")
         at_the_end = """() => {

@@ -2,27 +2,26 @@
 
 from support.fabricated import finished, queued
 
+from rotelab.config.names import MORE_MEASURES
 from rotelab.evaluation.results import Damage, Prediction, Score
 from rotelab.runs.lab import Lab
 from rotelab.ui.runs.detail_html import (
     ANSWER_HEADERS,
-    SHORT_WORDS,
     answer_cells,
     damage_html,
     scores_html,
 )
-from rotelab.ui.wording import MORE_MEASURE_WORDS
 
 
 def heads(html):
-    return [html.count(f">{words}</th>") for words in SHORT_WORDS.values()]
+    return [html.count(f">{measure.short}</th>") for measure in MORE_MEASURES.values()]
 
 
 def test_figures_that_were_not_measured_have_no_column(own_home):
     lab = Lab.open()
     html = scores_html(lab.registry.scores(finished(lab)))
     assert heads(html) == [0, 0, 0] and "colspan='2'" in html
-    assert not any(words in html for words in MORE_MEASURE_WORDS.values())
+    assert not any(measure.hint in html for measure in MORE_MEASURES.values())
 
 
 def test_a_figure_that_was_measured_has_its_column_and_its_definition():
@@ -31,7 +30,7 @@ def test_a_figure_that_was_measured_has_its_column_and_its_definition():
     html = scores_html(scores)
     assert heads(html) == [3, 0, 0] and "colspan='3'" in html
     assert ">75 %<" in html and ">–<" in html
-    assert [words in html for words in MORE_MEASURE_WORDS.values()] == [True, False, False]
+    assert [measure.hint in html for measure in MORE_MEASURES.values()] == [True, False, False]
     whole = {"base": {"key_token": Score(4, 0.5, 0.25, 0.75, 0.31, 0.88)}}
     html = scores_html(whole)
     assert heads(html) == [3, 3, 3] and ">31 %<" in html and ">88 %<" in html

@@ -11,6 +11,7 @@ import pytest
 from support.fabricated import NASTY, finished, queued, running
 from support.page import browser_page, served, until
 
+from rotelab.config.names import PROBE_NAMES
 from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation.results import Score
 from rotelab.runs.lab import Lab, bytes_of, delete, rename, run_again, size_words, zip_adapters
@@ -18,7 +19,7 @@ from rotelab.storage import Storage
 from rotelab.ui.runs import actions, runs_tab, table
 from rotelab.ui.runs.detail import ALL, ANSWER_PAGE, RunView, fill_view, first_answers, turn_answers
 from rotelab.ui.runs.detail_html import RUN_HEADERS, log_tail, scores_html, settings_html
-from rotelab.ui.wording import PROBE_WORDS, headline
+from rotelab.ui.wording import headline
 
 
 def view(lab, run_id):
@@ -123,7 +124,7 @@ def test_the_detail_of_a_finished_run(lab):
     assert [shown[b].visible for b in ("stop", "resume", "again", "archive", "delete")] == [
         False, False, True, True, True,
     ]  # fmt: skip
-    for name, hint in PROBE_WORDS.values():
+    for _, name, hint in PROBE_NAMES.values():
         assert name in shown["scores"] and hint in shown["scores"]
     assert "share of questions whose greedy answer" in shown["scores"]
     assert "Loss" in str(shown["curves"])

@@ -22,7 +22,6 @@ from rotelab.storage import Storage
 from rotelab.ui.train import live_drawings, live_panel, train_tab
 from rotelab.ui.train.form import (
     DEEP,
-    MODELS,
     PRESET_FIELDS,
     QUICK,
     RECIPE_FIELDS,
@@ -74,14 +73,6 @@ def test_the_form_says_every_option_and_reads_back_what_it_shows():
     counted = sum("label" in f.metadata for part in (config, config.model, config.memorize,
         config.generalize, config.evaluation) for f in dataclasses.fields(part))  # fmt: skip
     assert len(option_names()) == counted > 20
-
-
-def test_models_are_those_of_the_catalogue():
-    from rotelab.models.catalogue import CATALOGUE
-
-    assert [name for name, _ in MODELS] == [entry.name for entry in CATALOGUE]
-    for entry, (_, words) in zip(CATALOGUE, MODELS, strict=True):
-        assert f"{entry.memory_gb} GB" in words and f"{entry.parameters:g} B" in words
 
 
 @pytest.mark.parametrize(
