@@ -291,7 +291,7 @@ def test_the_command_prints_the_tables(lab, own_home):
     assert "seed" in said.out and "slow" in said.out and "memorize.epochs" not in said.out
     assert "Facts answered differently: 0 of 20 in common" in said.out
     marked = rotelab("compare", one, other, "--markdown").out
-    assert "**Storage in which they differ**" in marked and "qu\\|ick" in marked
+    assert "**Settings in which they differ**" in marked and "qu\\|ick" in marked
     assert "- Both learn the same facts, with the same wordings." in marked
 
     found = json.loads(rotelab("compare", one, other, "--json").out)

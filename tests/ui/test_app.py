@@ -247,7 +247,7 @@ def test_its_own_script_may_ask_for_one_thing():
 
 def test_the_page_is_built_before_torch_is_imported():
     code = (
-        "import sys; from rotelab.runs.lab import Lab; from rotelab.ui import build_app;"
+        "import sys; from rotelab.runs.lab import Lab; from rotelab.ui.app import build_app;"
         "build_app(Lab.open()); print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run(
