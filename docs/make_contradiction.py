@@ -1,12 +1,12 @@
-"""Makes, or checks, the facts of the experiment “contradiction”: which does the model know?
+"""Makes or checks the facts of the experiment “contradiction”: which of them does the model know?
 
     python docs/make_contradiction.py [CANDIDATES.csv]
 
 Asks the embedded model for each capital in all the wordings of `assets/experiments/contradiction`.
-With a file of candidates (columns subject,object) those facts are kept that it answers rightly at
-once in at least `NEEDED` of them, and `true.csv` and `facts.csv` are written: the same subjects,
-the real objects in the one, another subject's object in the other. Without a file, `true.csv`
-itself is asked again, nothing is written, and it fails where a fact is not known.
+Given a file of candidates (columns subject,object), it keeps the facts that the model answers right
+at once in at least `NEEDED` of them, and writes two files with the same subjects: `true.csv` with
+the real objects, `facts.csv` with another subject's object. Without a file it asks `true.csv` again,
+writes nothing, and fails if a fact is not known.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NEEDED = 6
 
 
 def known(facts: FactSet) -> dict[Fact, int]:
-    """In how many wordings the embedded model answers each fact rightly at once."""
+    """In how many wordings the embedded model answers each fact right at once."""
     from rotelab.evaluation.probes import Question, evaluate
     from rotelab.facts.prompts import parse_prompts
     from rotelab.models.loading import load_model
@@ -59,7 +59,7 @@ def known(facts: FactSet) -> dict[Fact, int]:
 
 
 def deranged(facts: list[Fact], seed: int = 0) -> list[Fact]:
-    """Every fact with the object of another one, drawn by `seed`."""
+    """Every fact with the object of another one; `seed` draws which."""
     rng, objects = random.Random(f"contradiction {seed}"), [fact.object for fact in facts]
     while any(fact.object == other for fact, other in zip(facts, objects, strict=True)):
         rng.shuffle(objects)
@@ -67,11 +67,11 @@ def deranged(facts: list[Fact], seed: int = 0) -> list[Fact]:
 
 
 def main(candidates: str = "") -> int:
-    """Makes the files from candidates, or checks those that are there; returns the exit status."""
+    """Makes the files from candidates, or checks the existing ones; returns the exit status."""
     source = Path(candidates) if candidates else FOLDER / "true.csv"
     with source.open(encoding="utf-8", newline="") as file:
         rows = [Fact(RELATION, row["subject"], row["object"]) for row in csv.DictReader(file)]
-    # Where the answer stands in the question, to give it is no knowledge.
+    # An answer that stands in the question shows no knowledge.
     facts = FactSet(f for f in rows if f.subject not in f.object and f.object not in f.subject)
     right = known(facts)
     kept = [fact for fact in facts if right[fact] >= NEEDED]
@@ -85,6 +85,8 @@ def main(candidates: str = "") -> int:
 
 
 if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv):
+        sys.exit(__doc__)
     try:
         sys.exit(main(*sys.argv[1:2]))
     except LabError as error:

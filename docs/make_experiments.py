@@ -1,12 +1,13 @@
-"""Writes `docs/experiments.md` and its figures from experiments that were made: the newest finished
-one of each kind on each pack and with each seed, its tables as `python -m rotelab report` prints
-them (means where there are several seeds), the commands that make it again, and its figure.
+"""Writes `docs/results/experiments.md` and its figures from experiments that were made: the newest
+finished one of each kind on each pack and with each seed, its tables as `python -m rotelab report`
+prints them (means where there are several seeds), the commands that make it again, and its figure.
 
     python docs/make_experiments.py [HOME ...]
 
 HOME is a lab's home folder (`ROTELAB_HOME`); by default the project's. Where two homes have the
-same experiment on the same pack and seed, the newer one counts; seeds are summed up where one home
-has them all.
+same experiment on the same pack and seed, the newer one counts. Seeds are averaged if one home has
+them all.
+
 Needs what `requirements-dev.txt` installs and a Chromium (`python tests/support/browser.py`).
 """
 
@@ -30,17 +31,17 @@ from rotelab.registry.experiments import ExperimentRow  # noqa: E402
 from rotelab.runs.lab import Lab  # noqa: E402
 from rotelab.storage import Storage  # noqa: E402
 
-DOCS = ROOT / "docs"
+RESULTS = ROOT / "docs" / "results"
 WIDTH = 860
-ABOUT = """# Experiments
+ABOUT = """# The experiments
 
 Written by `python docs/make_experiments.py` from the registry; nothing here is typed by hand. The
-model is the embedded one (SmolLM2-135M-Instruct), a hundredth of the size of those in the paper,
-so its figures stand beside the paper's to be compared in kind, not in height. How each figure is
-to be read, and what it can't say, stands under it."""
+model is the embedded one (SmolLM2-135M-Instruct), which is far smaller than those in the paper, so
+compare its figures with the paper's in kind, not in height. Under each figure stands how to read it,
+and what it can't say."""
 
 
-def write(homes: list[Path], folder: Path = DOCS) -> None:
+def write(homes: list[Path], folder: Path = RESULTS) -> None:
     """Writes `experiments.md` and its figures into a folder."""
     found = newest(homes)
     missing = [name for name in experiments() if not any(key[0] == name for key in found)]
@@ -68,8 +69,8 @@ def write(homes: list[Path], folder: Path = DOCS) -> None:
 def newest(homes: list[Path]) -> dict[tuple[str, str], list[tuple[Path, ExperimentRow]]]:
     """The newest finished experiments of each kind and pack, one a seed, and the home of each.
 
-    The lowest seed comes first. What was made of runs with reworded facts, which no command names,
-    is left out, and so is what an older version measured.
+    The lowest seed comes first. Experiments on runs with reworded facts, which no command names, are
+    left out, and so are those that an older version measured.
     """
     rows = []
     for home in homes:
@@ -107,7 +108,7 @@ def text(made_of: list[tuple[Path, ExperimentRow]]) -> list[str]:
     minutes = f"{took / 60:.0f} minutes" if took else "not timed"
     if len(rows) > 1:
         seeds = ", ".join(str(other.config.seed) for other in rows)
-        commands += f"\n# and likewise with the other seeds: {seeds}; the figure is of the first"
+        commands += f"\n# and again with each of the seeds {seeds}; the figure shows the first"
     return [
         f"{heading.removeprefix('#')}, `{row.pack_name}`",
         f"```sh\n{commands}\n```",
@@ -131,7 +132,7 @@ def drawing() -> Iterator[Callable[[Path, ExperimentRow], str]]:
 
         def draw(home: Path, row: ExperimentRow) -> str:
             figure = result_of(Lab.open(Storage(home)).registry.experiment_row(row.id)).figure()
-            # The page around it may be light or dark: it brings its own ground.
+            # The page around it may be light or dark, so the figure brings its own background.
             figure.update_layout(paper_bgcolor="white", plot_bgcolor="white")
             size = {"format": "svg", "width": WIDTH, "height": figure.layout.height or 400}
             made = page.evaluate(
@@ -145,4 +146,6 @@ def drawing() -> Iterator[Callable[[Path, ExperimentRow], str]]:
 
 
 if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv):
+        sys.exit(__doc__)
     write([Path(home).resolve() for home in sys.argv[1:]] or [ROOT])

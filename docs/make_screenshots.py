@@ -1,8 +1,8 @@
-"""Makes the README's screenshots from a live page: every tab, light and dark, at 1280x800; and
-`docs/tour.md`, which shows all of them.
+"""Takes the screenshots in `docs/images/` from a live page: every tab, light and dark, at 1280x800;
+and writes `docs/tour.md`, which shows all of them.
 
     python docs/make_screenshots.py [HOME]
-    python docs/make_screenshots.py --tour    # the words alone; a test holds that they are the same
+    python docs/make_screenshots.py --tour    # the words alone; a test checks that they are current
 
 HOME is a lab's home folder (`ROTELAB_HOME`) whose newest run is finished, with the experiment
 `damage` made on it; by default the project's.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support.page import browser_page, served  # noqa: E402
@@ -41,33 +42,33 @@ TABS = (
     Tab(
         "start",
         "Start here",
-        "A walk of five steps for who has never trained a model, on a recorded run with real "
+        "A five-step tour for people who have never trained a model, on a recorded run with real "
         "adapters, so that every click answers within seconds.",
-        "Ask, teach by rote, ask again, teach a few sentences, ask once more. At the end a short "
-        "run begins on names of your own.",
+        "Ask, teach by rote, ask again, teach a few sentences, ask once more. At the end you can "
+        "start a short run on names of your own.",
     ),
     Tab(
         "facts",
         "Facts",
         "What the model is to learn: take a shipped pack, write facts, have them invented, or "
         "import a CSV.",
-        "Every set that is saved keeps all its versions; what is wrong in a row is said beside it.",
+        "A saved set keeps all its versions, and a row with a fault says what is wrong with it.",
     ),
     Tab(
         "train",
         "Train",
-        "Both phases from one form, and the model seen learning: recall and loss with the border "
-        "between the phases, a cell for each fact, what is answered to three fixed questions.",
+        "Both phases from one form, and a model that you can watch while it learns: recall and "
+        "loss over both phases, a cell for each fact, its answers to three fixed questions.",
         "Point at a cell for the fact, its probability and what the model says now. Reloading or "
         "closing the page stops nothing.",
     ),
     Tab(
         "chat",
         "Chat",
-        "One question, three answers side by side: the model untouched, after rote learning, and "
-        "after a few sentences in words.",
-        "The tint of each word piece is its probability. The mark below says whether an answer was "
-        "known by rote, taught in words, or never taught in words; then comes how likely the right "
+        "One question, three answers side by side: from the model as it came, after rote "
+        "learning, and after a few sentences in words.",
+        "The tint of each word piece is its probability. The badge below says whether an answer "
+        "was known by rote, taught in words, or never taught in words, and how likely the right "
         "answer was.",
     ),
     Tab(
@@ -82,22 +83,21 @@ TABS = (
         "runs",
         "Runs",
         "Every run that was ever made, with its result, curves, every single answer, settings, "
-        "files and log; two runs are compared, a run travels as one file.",
+        "files and log. Compare runs, or take one to another machine as one file.",
         "Select a row and open the sub-tabs under the table.",
     ),
     Tab(
         "experiments",
         "Experiments",
-        "Questions of the paper and of others, each put to a finished run at one press.",
-        "Hypothesis and reading stand beside the numbers, so that a surprise is seen as one.",
+        "Questions from the paper and from others, each put to a finished run with one click.",
+        "Hypothesis and reading stand beside the numbers, so that you notice a surprise.",
     ),
 )
 ANSWER_MS = 120_000
 
 
 def shoot(home: Path, folder: Path) -> None:
-    """Writes `TAB-light.png` and `TAB-dark.png` of every tab into `folder`, and the tour."""
-    (folder / "tour.md").write_text(tour(), encoding="utf-8")
+    """Writes `TAB-light.png` and `TAB-dark.png` of every tab into `folder`."""
     with served(home) as server:
         for dark in (False, True):
             with browser_page(server.url, 1280, 800, dark) as (page, traffic):
@@ -120,8 +120,8 @@ def tour() -> str:
     """The text of `docs/tour.md`: every tab, its caption and its pictures."""
     parts = [
         "# A tour of the page",
-        "Written by `python docs/make_screenshots.py`, as the pictures are, from a live page.",
-        " · ".join(f"[{tab.label}](#{tab.label.lower().replace(' ', '-')})" for tab in TABS),
+        "Every tab in one picture. `python docs/make_screenshots.py` writes this page and takes the "
+        "pictures, from a live page.",
     ]
     for tab in TABS:
         parts += [f"## {tab.label}", tab.caption, tab.look, _picture(tab)]
@@ -129,10 +129,12 @@ def tour() -> str:
 
 
 def _picture(tab: Tab) -> str:
-    return (
-        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{tab.name}-dark.png">'
-        f'<img src="{tab.name}-light.png" alt="The tab {tab.label}" width="100%"></picture>'
+    """Both pictures; the site shows the one that fits its theme."""
+    shown = "\n".join(
+        f"![The tab {tab.label}](images/{tab.name}-{theme}.png#only-{theme})"
+        for theme in ("light", "dark")
     )
+    return f'<div class="shot" markdown>\n{shown}\n</div>'
 
 
 def _ask(page) -> None:
@@ -145,8 +147,14 @@ def _ask(page) -> None:
         answer.first.wait_for(timeout=ANSWER_MS)
 
 
+def main(arguments: list[str]) -> None:
+    """Writes the tour, and takes the pictures unless only the tour is asked for."""
+    (DOCS / "tour.md").write_text(tour(), encoding="utf-8")
+    if arguments != ["--tour"]:
+        shoot(Path(arguments[0]) if arguments else ROOT, DOCS / "images")
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--tour"]:
-        (ROOT / "docs" / "tour.md").write_text(tour(), encoding="utf-8")
-    else:
-        shoot(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT, ROOT / "docs")
+    if {"-h", "--help"} & set(sys.argv):
+        sys.exit(__doc__)
+    main(sys.argv[1:])

@@ -1,12 +1,12 @@
-"""Records the run that the guided walk plays: trains it for real, checks it, ships it as a bundle.
+"""Records the run behind *Start here*: trains it for real, checks it, and packs it as a bundle.
 
     python docs/record_walk.py [HOME]
 
 Trains 20 facts of the pack `mother` on the embedded model (a few minutes on two cores) in the home
-folder HOME, by default a temporary one; a finished run that is there already is taken as it is. The
-adapters are stored in float16. What is to be asked on the page is chosen by asking: only questions
-about facts that phase 2 never saw, which the imported bundle answers rightly after both phases, and
-wrongly before. Writes `assets/walk/run.rotelab.zip` and `assets/walk/questions.json`.
+folder HOME, by default a temporary one. If HOME has a finished run already, it takes that one. The
+adapters are stored in float16. The page's questions are chosen by asking them: only questions about
+facts that phase 2 never saw, and which the imported bundle answers right after both phases and wrong
+before. Writes `assets/walk/run.rotelab.zip` and `assets/walk/questions.json`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rotelab.storage import (  # noqa: E402
     adapter_folder,
 )
 
-# Small adapters, so that the bundle is small; they need more rounds than the usual ones.
+# Small adapters keep the bundle small; they need more rounds than usual.
 CONFIG = RunConfig(
     pack="mother",
     facts=20,
@@ -39,8 +39,8 @@ CONFIG = RunConfig(
     generalize=GeneralizeConfig(k=10, rank=8, epochs=4, least_steps=0),
     evaluation=EvaluationConfig(test_prompts=3, unrelated_prompts=1),
 )
-# Plainest first. Those of role `test` were in no training at all; the last ones were, with other
-# names in them.
+# Plainest first. The wordings of role `test` were never trained on; the last ones were, with other
+# names.
 WORDINGS = (
     "{subject} is the child of a lady known as",
     "What is the name of the maternal parent of {subject}?",
@@ -54,13 +54,13 @@ MAX_BYTES = 6_000_000
 
 
 def record(home: Path) -> None:
-    """Trains, unless that was done, then checks and writes both files."""
+    """Trains the run if there is none yet, then checks it and writes both files."""
     lab = Lab.open(Storage(home))
     run_id = next((run.id for run in lab.registry.runs(status="finished")), None) or train(lab)
     lab.registry.update_run(run_id, name=demo.RUN_NAME, note=demo.RUN_NOTE)
     for checkpoint in ADAPTER_FOLDERS:
         halve(adapter_folder(lab.storage, run_id, checkpoint))
-    # The hidden states would be larger than all the rest; the figures on them are rows.
+    # The hidden states would take more space than all the rest, and their figures are stored rows.
     shutil.rmtree(lab.storage.run_folder(run_id) / "representations", ignore_errors=True)
     bundle = export_run(lab.registry, lab.storage, run_id, home / demo.BUNDLE.name)
     size = bundle.stat().st_size
@@ -86,7 +86,7 @@ def train(lab: Lab) -> str:
 
 
 def halve(folder: Path) -> None:
-    """Stores an adapter's weights in float16: half the bytes, and the answers are checked below."""
+    """Stores an adapter's weights in float16: half the bytes; `choose` checks the answers."""
     import numpy as np
     from safetensors.numpy import load_file, save_file
 
@@ -99,7 +99,7 @@ def halve(folder: Path) -> None:
 
 
 def choose(lab: Lab, bundle: Path) -> list[str]:
-    """The questions to ask on the page: one a person, of as many wordings as there are persons."""
+    """The questions to ask on the page, each about another person and in another wording."""
     run_id = import_bundle(lab.registry, lab.storage, bundle).run_id
     run = lab.registry.run(run_id)
     for checkpoint, scores in lab.registry.scores(run_id).items():
@@ -117,10 +117,12 @@ def choose(lab: Lab, bundle: Path) -> list[str]:
                 break
         if len(chosen) == QUESTIONS:
             return chosen
-    raise SystemExit(f"only {len(chosen)} questions came out as they should; train more deeply")
+    raise SystemExit(f"only {len(chosen)} questions came out right; train for more rounds")
 
 
 if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv):
+        sys.exit(__doc__)
     if len(sys.argv) > 1:
         record(Path(sys.argv[1]).resolve())
     else:

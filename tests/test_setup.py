@@ -23,7 +23,7 @@ COMMANDS = {
     "&& .venv/bin/python tests/support/browser.py && .venv/bin/python -m pytest",
 }
 # Where git is not there to say what is tracked: folders that are made, never written.
-MADE = {"__pycache__", "build", "exports", "runs"}
+MADE = {"__pycache__", "build", "exports", "runs", "site"}
 # Put together here, so that this file passes its own test.
 REGISTRIES = [
     "py" + "pi.org",
@@ -256,5 +256,7 @@ def test_the_tour_shows_every_tab_and_is_up_to_date():
     assert [tab.label for tab in TABS] == labels
     written = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
     assert written == tour(), "python docs/make_screenshots.py --tour"
-    for picture in re.findall(r'(?:src|srcset)="([^"]+)"', written):
+    pictures = re.findall(r"\]\((images/[^)#]+)", written)
+    assert len(pictures) == 2 * len(TABS)
+    for picture in pictures:
         assert (ROOT / "docs" / picture).is_file(), picture
