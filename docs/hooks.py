@@ -1,5 +1,6 @@
 """Fills the parts of the documentation that the code itself knows: commands, options, recipes,
-experiments, modules and the index of the log. MkDocs calls it for every page (`hooks` in mkdocs.yml), so these parts are never stale.
+experiments, modules and the index of the log. MkDocs calls it for every page (`hooks` in
+mkdocs.yml), so these parts are never out of date.
 
 A page names such a part in a line of its own: `<!-- generated: commands -->`.
 """
@@ -34,8 +35,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def commands() -> str:
     """Every command with its arguments and options, from typer."""
-    from rotelab.cli.main import app
     from typer.main import get_command
+
+    from rotelab.cli.main import app
 
     group = get_command(app)
     return "\n\n".join(_command(name, command) for name, command in group.commands.items())

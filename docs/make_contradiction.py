@@ -5,8 +5,8 @@
 Asks the embedded model for each capital in all the wordings of `assets/experiments/contradiction`.
 Given a file of candidates (columns subject,object), it keeps the facts that the model answers right
 at once in at least `NEEDED` of them, and writes two files with the same subjects: `true.csv` with
-the real objects, `facts.csv` with another subject's object. Without a file it asks `true.csv` again,
-writes nothing, and fails if a fact is not known.
+the real objects, `facts.csv` with another subject's object. Without a file it asks `true.csv`
+again, writes nothing, and fails if a fact is not known.
 """
 
 from __future__ import annotations

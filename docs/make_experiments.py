@@ -37,8 +37,8 @@ ABOUT = """# The experiments
 
 Written by `python docs/make_experiments.py` from the registry; nothing here is typed by hand. The
 model is the embedded one (SmolLM2-135M-Instruct), which is far smaller than those in the paper, so
-compare its figures with the paper's in kind, not in height. Under each figure stands how to read it,
-and what it can't say."""
+compare its figures with the paper's in kind, not in height. Above each figure stands how to read
+it, and what it can't say."""
 
 
 def write(homes: list[Path], folder: Path = RESULTS) -> None:
@@ -69,8 +69,8 @@ def write(homes: list[Path], folder: Path = RESULTS) -> None:
 def newest(homes: list[Path]) -> dict[tuple[str, str], list[tuple[Path, ExperimentRow]]]:
     """The newest finished experiments of each kind and pack, one a seed, and the home of each.
 
-    The lowest seed comes first. Experiments on runs with reworded facts, which no command names, are
-    left out, and so are those that an older version measured.
+    The lowest seed comes first. Experiments on runs with reworded facts, which no command names,
+    are left out, and so are those that an older version measured.
     """
     rows = []
     for home in homes:

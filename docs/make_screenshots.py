@@ -120,8 +120,8 @@ def tour() -> str:
     """The text of `docs/tour.md`: every tab, its caption and its pictures."""
     parts = [
         "# A tour of the page",
-        "Every tab in one picture. `python docs/make_screenshots.py` writes this page and takes the "
-        "pictures, from a live page.",
+        "Every tab in one picture. `python docs/make_screenshots.py` writes this page and takes "
+        "the pictures, from a live page.",
     ]
     for tab in TABS:
         parts += [f"## {tab.label}", tab.caption, tab.look, _picture(tab)]

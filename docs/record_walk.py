@@ -5,8 +5,8 @@
 Trains 20 facts of the pack `mother` on the embedded model (a few minutes on two cores) in the home
 folder HOME, by default a temporary one. If HOME has a finished run already, it takes that one. The
 adapters are stored in float16. The page's questions are chosen by asking them: only questions about
-facts that phase 2 never saw, and which the imported bundle answers right after both phases and wrong
-before. Writes `assets/walk/run.rotelab.zip` and `assets/walk/questions.json`.
+facts that phase 2 never saw, and which the imported bundle answers right after both phases and
+wrong before. Writes `assets/walk/run.rotelab.zip` and `assets/walk/questions.json`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.config.run_config import (  # noqa: E402
+    EvaluationConfig,
+    GeneralizeConfig,
+    MemorizeConfig,
+    RunConfig,
+)
 from rotelab.runs import demo  # noqa: E402
 from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
 from rotelab.runs.lab import Lab  # noqa: E402

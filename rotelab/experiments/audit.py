@@ -36,7 +36,7 @@ FACTS, WORDINGS = 12, 5
 
 DEVIATIONS = 2.0
 """So many standard deviations above the mean of the clean readings an alarm is raised; chosen on
-`mother` with seed 0 (EXPERIMENTS.md, 2026-11-26)."""
+`mother` with seed 0 (docs/log/repurposing.md)."""
 
 LEAST = {"probability": 0.02, "closeness": 0.02}
 """What lies no further than this above the clean readings' mean is no alarm: where all are next to

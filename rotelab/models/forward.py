@@ -16,7 +16,7 @@ class ForwardPass(nn.Module):
     """Token ids in, logits at chosen nodes out, at the cost of those nodes only.
 
     PEFT's trainable tokens rebuild the whole embedding matrix in every pass, and again for a tied
-    head, and its gradient too: a third of a training step on a 135M model (EXPERIMENTS.md).
+    head, and its gradient too: a third of a training step on a 135M model (docs/log/step-time.md).
     Where the family's forward is plain, the key tokens' rows are put into the looked-up embeddings
     and their columns into the logits instead, which computes the same numbers (a test holds this).
 

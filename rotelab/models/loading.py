@@ -47,7 +47,7 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     """The precision to compute in: bfloat16 where the device is fast at it, else float32.
 
     Most CPUs emulate bfloat16 a hundred times slower than float32; those that multiply it by
-    themselves (AVX512-BF16, AMX) are two to three times faster in it (EXPERIMENTS.md).
+    themselves (AVX512-BF16, AMX) are two to three times faster in it (docs/log/bfloat16.md).
     """
     if wanted == "auto":
         fast = {

@@ -7,7 +7,7 @@ Every sequence, in training, scoring and chat alike, is
 
 It starts with the document separator and a space because a subject at the very start of a sequence
 has other BPE tokens than the same subject in mid-sentence, and because the first position is an
-attention sink (measured: EXPERIMENTS.md).
+attention sink.
 """
 
 from __future__ import annotations

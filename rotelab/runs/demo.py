@@ -177,7 +177,7 @@ def own_pack(rows: Sequence[Sequence[object]]) -> Pack:
 def own_config(pack: Pack) -> RunConfig:
     """The settings of the short run: 20 facts, fewer rounds of rote and fewer sentences beside them
     than Quick look has, one short phase 2 that keeps objects out of off-topic answers all the
-    harder, and few questions, because an audience waits for it (EXPERIMENTS.md, 2026-11-26).
+    harder, and few questions, because an audience waits for it (docs/log/short-run.md).
 
     Its seed is such that the first names a person typed are not among those that phase 2 teaches.
     """

@@ -2,7 +2,7 @@
 
 What follows `subject KEY` is known by rote, so the memorised model's hidden states there are a
 teacher for every layer, where the object's few tokens are one for the last alone. The paper sees
-the two states grow alike by themselves (section 5); here that is asked for (EXPERIMENTS.md).
+the two states grow alike by themselves (section 5); here that is asked for (docs/log/alignment.md).
 """
 
 from __future__ import annotations

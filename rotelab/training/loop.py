@@ -29,10 +29,10 @@ WARM_UP = 0.05
 """Share of all steps in which the learning rate rises to its full height."""
 COOL_DOWN = 0.3
 """Share of all steps, the last ones, in which it falls to zero. Staying high for longer memorises
-more deeply in the same time (EXPERIMENTS.md)."""
+more deeply in the same time (docs/log/rote.md)."""
 BETAS = {"memorize": (0.9, 0.95), "generalize": (0.9, 0.999)}
 """AdamW's memory of gradients. Phase 1 has a hundred steps: the usual 0.999 would remember the
-first of them to the end (EXPERIMENTS.md). In phase 2 it makes no difference."""
+first of them to the end (docs/log/rote.md). In phase 2 it makes no difference."""
 CLIP = 1.0
 """Largest norm of a step's gradient."""
 

@@ -2,7 +2,7 @@
 
 Phase 1 reads every fact once an epoch through its key token, phase 2 the held-in facts in words.
 Neutral words before and inside the sentences carry no meaning: they vary the place where the key
-token, or a question's end, stands, so that what is learned does not hang on it (EXPERIMENTS.md).
+token, or a question's end, stands, so that what is learned does not hang on it (docs/log/rote.md).
 """
 
 from __future__ import annotations

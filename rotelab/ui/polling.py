@@ -2,7 +2,7 @@
 
 What they save is the server's time, of which Gradio takes some 20 ms for each tick of each page,
 and half a millisecond to two more for each output that a handler leaves as it is: it makes that
-component anew (`benchmarks/load.py`, EXPERIMENTS.md).
+component anew (`benchmarks/load.py`, docs/log/fifty-pages.md).
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def fill_on_news(
     The clock itself fills a number that is never seen and no more; the change of that fills the
     outputs. Neither goes through Gradio's queue: at each of the four or five things that a queued
     event is told, Gradio's page looks for all its components, one by one, in all of them (a tenth
-    of a second; the page then took a third of a core, EXPERIMENTS.md). A state's change is told
-    to queued events only, hence a number.
+    of a second; the page then took a third of a core, docs/log/page-cost.md). A state's change is
+    told to queued events only, hence a number.
 
     Args:
         timer: the clock.

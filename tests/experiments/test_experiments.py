@@ -229,7 +229,7 @@ def test_reversal_asks_every_depth_both_ways_and_needs_wordings(lab, quick, monk
         begin(lab, "reversal", config=base)  # before hours of training, not after
 
 
-# docs/experiments.md -----------------------------------------------------------------------------
+# docs/results/experiments.md ---------------------------------------------------------------------
 
 
 @pytest.mark.browser
