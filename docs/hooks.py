@@ -18,10 +18,18 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 PROGRAM = "python -m rotelab"
+
+
+def on_config(config: Any) -> None:
+    """MkDocs' event: before anything is read. Makes the package importable, which is not installed.
+
+    Not done when this file is imported: MkDocs puts `sys.path` back after that.
+    """
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -25,7 +26,9 @@ LOG_PAGES = sorted(page for page in (DOCS / "log").glob("*.md") if page.name != 
 
 def build(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Builds the site into a folder, as `.ci/run` does."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    mkdocs = shutil.which("mkdocs", path=Path(sys.executable).parent)
+    assert mkdocs is not None, "MkDocs is missing: install requirements-dev.txt"
+    command = [mkdocs, "build", "--strict", "--site-dir", str(folder)]
     return subprocess.run(
         [*command, *options],
         cwd=ROOT,
