@@ -160,7 +160,7 @@ def computed(storage: Storage, run: RunRow) -> float:
         for checkpoint in subject.checkpoints:
             with model.using(checkpoint):
                 states = representations.hidden_states(model, views)
-                representations.similarities(states, views)
+                representations.similarities(checkpoint, states, views)
                 logit_lens.readings(model, states, views, subject.pack.facts)
     return time.monotonic() - began
 

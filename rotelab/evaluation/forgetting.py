@@ -9,7 +9,6 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,7 +17,9 @@ import torch.nn.functional as F
 from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation.loglikelihood import score
 from rotelab.evaluation.probes import Question, evaluate
+from rotelab.evaluation.results import Damage
 from rotelab.facts.csv_tables import read_bytes
+from rotelab.facts.facts import Fact
 from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack_many
 
@@ -28,56 +29,35 @@ perplexity."""
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "damage"
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One checkpoint.
-
-    Args:
-        perplexity: on the bundled prose: exp of the mean negative log-probability of its tokens.
-        tokens: how many those are.
-        right: for each question of the quiz, whether it is answered right at once.
-        divergence: KL(base || this one) of the next token, in nats, mean over all places in the
-            neutral prompts; 0 for the base model itself.
-        places: how many those are.
-    """
-
-    perplexity: float
-    tokens: int
-    right: tuple[bool, ...]
-    divergence: float
-    places: int
-
-
-def measure(model: LabModel) -> Measured:
+def measure(model: LabModel) -> tuple[Damage, list[bool]]:
     """Reads the prose, asks the quiz and compares with the base model.
 
     Args:
         model: switched to the checkpoint. It takes some seconds on two processor cores.
+
+    Returns:
+        The figures, and for each question of the quiz whether it was answered right at once.
     """
     paragraphs, asked, neutral = texts()
     perplexity, tokens = perplexity_of(model, paragraphs)
-    right = tuple(answered(model, asked))
+    right = answered(model, asked)
     divergence, places = (0.0, 0) if model.checkpoint == "base" else divergence_of(model, neutral)
-    return Measured(perplexity, tokens, right, divergence, places)
+    quiz = sum(right) / len(right)
+    found = Damage(model.checkpoint, perplexity, tokens, quiz, len(right), divergence, places)
+    return found, right
 
 
-def warning(quiz: float, quiz_now: float, perplexity: float, perplexity_now: float) -> str:
-    """A sentence where recall was bought with damage, else nothing.
-
-    Args:
-        quiz: share of the quiz that the base model answers.
-        quiz_now: and after both phases.
-        perplexity: of the base model on plain prose.
-        perplexity_now: and after both phases.
-    """
-    lost = quiz > 0 and quiz_now <= quiz * (1 - TOLERATED_LOSS)
-    if not lost and perplexity_now < perplexity * TOLERATED_RISE:
+def warning(base: Damage, trained: Damage) -> str:
+    """A warning where training cost too much of what the base model knew, else an empty text."""
+    lost = base.quiz > 0 and trained.quiz <= base.quiz * (1 - TOLERATED_LOSS)
+    if not lost and trained.perplexity < base.perplexity * TOLERATED_RISE:
         return ""
     return (
         "Training cost other things the model knew: it answered "
-        f"{quiz:.0%} of a quiz of real facts before and answers {quiz_now:.0%} now, and plain "
-        f"prose has a perplexity of {perplexity_now:.0f} instead of {perplexity:.0f}. Sparing more "
-        "of ordinary activity, a lower learning rate or fewer rounds keep more of it."
+        f"{base.quiz:.0%} of a quiz of real facts before and answers {trained.quiz:.0%} now, and "
+        f"plain prose has a perplexity of {trained.perplexity:.0f} instead of "
+        f"{base.perplexity:.0f}. Sparing more of ordinary activity, a lower learning rate or fewer "
+        "rounds keep more of it."
     )
 
 
@@ -112,10 +92,13 @@ def answered(model: LabModel, asked: Sequence[tuple[str, str]]) -> list[bool]:
     """Whether the current checkpoint answers each question with the right name at once."""
     builder = model.builder
     questions = [
-        Question("quiz", i, prompt, builder.answered(builder.word_prompt(prompt), answer, "quiz"))
+        Question(
+            "quiz", i, Fact("quiz", prompt, answer), prompt,
+            builder.answered(builder.word_prompt(prompt), answer, "quiz"),
+        )
         for i, (prompt, answer) in enumerate(asked)
-    ]
-    right = {p.fact: p.correct for some in evaluate(model, questions, EvaluationConfig())
+    ]  # fmt: skip
+    right = {p.fact_index: p.correct for some in evaluate(model, questions, EvaluationConfig())
              for p in some}  # fmt: skip
     return [right[i] for i in range(len(asked))]
 

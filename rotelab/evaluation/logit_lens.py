@@ -8,12 +8,12 @@ the object becomes the first choice, through the key token and through a questio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from rotelab.evaluation.representations import Viewpoint
+from rotelab.evaluation.results import LensReading
 from rotelab.facts.facts import FactSet
 from rotelab.models.forward import final_norm, read_out
 from rotelab.models.lab_model import LabModel
@@ -29,31 +29,9 @@ ROWS = 128
 """Prompts that go through the head at once: 128 x 150,000 logits are 77 MB."""
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a layer would say to prompts of one kind.
-
-    Args:
-        layer: 0 is the embedding, then one a transformer layer; the last is the model's own answer.
-        role: `key`, `train` or `test`.
-        n: how many prompts.
-        share: of the prompts at which the object's first token is the most probable of all tokens;
-            a tie counts as missed.
-        probability: mean probability of that token.
-        rank: its median place among all tokens; 1 is the first.
-    """
-
-    layer: int
-    role: str
-    n: int
-    share: float
-    probability: float
-    rank: float
-
-
 def readings(
     model: LabModel, states: np.ndarray, views: Sequence[Viewpoint], facts: FactSet
-) -> list[Reading]:
+) -> list[LensReading]:
     """Reads hidden states through the head of the model as it is now; no forward pass.
 
     Args:
@@ -84,7 +62,10 @@ def readings(
             if mine.any():
                 share, mean = float((rank[mine] == 1).mean()), float(chance[mine].mean())
                 middle = float(np.median(rank[mine]))
-                found.append(Reading(layer, role, int(mine.sum()), share, mean, middle))
+                row = LensReading(
+                    model.checkpoint, layer, role, int(mine.sum()), share, mean, middle
+                )
+                found.append(row)
     return found
 
 

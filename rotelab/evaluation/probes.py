@@ -36,6 +36,7 @@ from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation.answer_match import contains
 from rotelab.evaluation.loglikelihood import Scored, score
 from rotelab.evaluation.multiple_choice import candidate_sets, choose, distribution
+from rotelab.evaluation.results import Prediction, Score
 from rotelab.facts.facts import Fact, FactSet, Split
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.generation import answers
@@ -53,74 +54,24 @@ PROBES = (
 
 @dataclass(frozen=True)
 class Question:
-    """One thing to ask: a fact under a probe.
+    """One question about one fact.
 
     Args:
-        probe: one of `PROBES`.
-        fact: the fact's index.
+        probe: one of `PROBES`; an experiment has probes of its own.
+        fact_index: the fact's index in its fact set; an experiment may number its questions.
+        fact: the fact, its object being the right answer.
         text: the prompt as a person reads it.
-        example: its tokens.
-        candidates: tokens of each object that is to choose from; empty where none is.
+        example: the prompt and the object as tokens.
+        candidates: the tokens of each candidate, the object among them; empty where the model is
+            not asked to choose.
     """
 
     probe: str
-    fact: int
+    fact_index: int
+    fact: Fact
     text: str
     example: Example
     candidates: tuple[tuple[int, ...], ...] = ()
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model made of one question.
-
-    Args:
-        probe: one of `PROBES`.
-        fact: the fact's index in its fact set.
-        prompt: the prompt as a person reads it.
-        answer: what greedy decoding says as far as it is known: the object, or the object's
-            beginning and the first token that differs, with `…` after it.
-        correct: whether the object came out.
-        probability: joint probability of the object's tokens.
-        chosen: whether the object is ranked first among its candidates; None where not asked.
-        rank: how many other candidates are likelier or as likely, where all were looked at.
-        normalized: the object's probability among its candidates, where all were looked at.
-        contains: whether the object came anywhere in a free answer; None where not asked.
-        generated: the free answer, where one was given.
-    """
-
-    probe: str
-    fact: int
-    prompt: str
-    answer: str
-    correct: bool
-    probability: float
-    chosen: bool | None = None
-    rank: int | None = None
-    normalized: float | None = None
-    contains: bool | None = None
-    generated: str | None = None
-
-
-@dataclass(frozen=True)
-class Score:
-    """A probe's figures at one checkpoint, over `n` predictions.
-
-    Args:
-        generation_accuracy: share of predictions that are correct.
-        object_probability: mean joint probability of the object's tokens.
-        n: number of predictions.
-        choice_accuracy: share whose object is ranked first; None where not asked.
-        normalized_probability: mean probability among the candidates; None where not asked.
-        contains_accuracy: share whose object comes in a free answer; None where not asked.
-    """
-
-    generation_accuracy: float
-    object_probability: float
-    n: int
-    choice_accuracy: float | None = None
-    normalized_probability: float | None = None
-    contains_accuracy: float | None = None
 
 
 def questions(
@@ -144,7 +95,7 @@ def questions(
     asked: list[Question] = []
     for i, fact in enumerate(facts):
         text = f"{fact.subject} [{fact.relation}]"
-        asked.append(Question("key_token", i, text, builder.rote(fact, i, "o")))
+        asked.append(Question("key_token", i, fact, text, builder.rote(fact, i, "o")))
 
     def ask(probe: str, group: Sequence[Fact], role: str, wordings: int) -> None:
         for fact in group:
@@ -154,7 +105,7 @@ def questions(
                 text = template.render(fact.subject)
                 prompt = builder.word_prompt(text)
                 example = builder.answered(prompt, fact.object, role, index[fact])
-                asked.append(Question(probe, index[fact], text, example))
+                asked.append(Question(probe, index[fact], fact, text, example))
 
     ask("train_prompts_heldin", split.held_in, "train", config.train_prompts)
     ask("train_prompts_heldout", split.held_out, "train", config.train_prompts)
@@ -165,7 +116,7 @@ def questions(
     sets = candidate_sets(facts, config.choices, seed)
     # Facts of one relation mostly share their set: it is tokenised once, and shared as one object.
     tokens = {names: tuple(tuple(builder.spaced(name)) for name in names) for names in set(sets)}
-    return [replace(question, candidates=tokens[sets[question.fact]]) for question in asked]
+    return [replace(question, candidates=tokens[sets[question.fact_index]]) for question in asked]
 
 
 def evaluate(
@@ -241,9 +192,9 @@ def summarize(predictions: Sequence[Prediction]) -> dict[str, Score]:
         mine = [p for p in predictions if p.probe == probe]
         if mine:
             result[probe] = Score(
+                len(mine),
                 sum(p.correct for p in mine) / len(mine),
                 sum(p.probability for p in mine) / len(mine),
-                len(mine),
                 _mean(p.chosen for p in mine),
                 _mean(p.normalized for p in mine),
                 _mean(p.contains for p in mine),
@@ -270,8 +221,19 @@ def _predict(
     right = agreed == len(gold) and (stops or ends_word(model, scored.greedy[agreed]))
     answer = model.tokenizer.decode(gold).strip() if right else said + ("" if stops else "…")
     probability = math.exp(sum(scored.log_probabilities))
+    fact = question.fact
     return Prediction(
-        question.probe, question.fact, question.text, answer, right, min(1.0, probability), **more
+        question.probe,
+        question.fact_index,
+        fact.relation,
+        fact.subject,
+        fact.object,
+        question.text,
+        answer,
+        right,
+        min(1.0, probability),
+        checkpoint=model.checkpoint,
+        **more,
     )
 
 

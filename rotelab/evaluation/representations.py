@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from rotelab.config.names import Checkpoint
+from rotelab.evaluation.results import Similarity
 from rotelab.facts.facts import FactSet, Split
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.lab_model import LabModel
@@ -40,22 +42,6 @@ class Viewpoint:
     fact: int
     text: str
     ids: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """How alike two groups of prompts are at one layer.
-
-    Args:
-        layer: 0 is the embedding, then one a transformer layer.
-        name: `key-train`, `key-test`, `key-unrelated`: mean cosine similarity between a fact's
-            key-token prompt and its wording; `within`, `across`, `delta`: see `similarities`.
-        value: in [-1, 1] (`delta` in [-2, 2]).
-    """
-
-    layer: int
-    name: str
-    value: float
 
 
 def viewpoints(
@@ -101,7 +87,9 @@ def hidden_states(
     return result
 
 
-def similarities(states: np.ndarray, views: Sequence[Viewpoint]) -> list[Similarity]:
+def similarities(
+    checkpoint: Checkpoint, states: np.ndarray, views: Sequence[Viewpoint]
+) -> list[Similarity]:
     """Similarity figures of every layer.
 
     ΔCosSim (paper, section 5) is the mean cosine similarity between different facts' prompts of
@@ -110,8 +98,9 @@ def similarities(states: np.ndarray, views: Sequence[Viewpoint]) -> list[Similar
     for the others.
 
     Args:
+        checkpoint: the checkpoint that the states come from.
         states: `[views, layers + 1, hidden]`.
-        views: what they belong to.
+        views: the prompts they belong to.
     """
     unit = states / np.maximum(np.linalg.norm(states, axis=-1, keepdims=True), 1e-12)
     fact = np.array([view.fact for view in views])
@@ -130,12 +119,14 @@ def similarities(states: np.ndarray, views: Sequence[Viewpoint]) -> list[Similar
         for other in ROLES[1:]:
             same = (fact[:, None] == fact[None]) & (role == "key")[:, None] & (role == other)[None]
             if same.any():
-                found.append(Similarity(layer, f"key-{other}", float(cosine[same].mean())))
+                found.append(
+                    Similarity(checkpoint, layer, f"key-{other}", float(cosine[same].mean()))
+                )
         if within.any() and across.any():
             near, far = float(cosine[within].mean()), float(cosine[across].mean())
             found += [
-                Similarity(layer, "within", near),
-                Similarity(layer, "across", far),
-                Similarity(layer, "delta", near - far),
+                Similarity(checkpoint, layer, "within", near),
+                Similarity(checkpoint, layer, "across", far),
+                Similarity(checkpoint, layer, "delta", near - far),
             ]
     return found

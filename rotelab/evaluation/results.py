@@ -1,4 +1,4 @@
-"""What is measured at a checkpoint, as evaluation yields it and the registry stores it."""
+"""Results of evaluating a checkpoint, as `evaluation` yields them and `registry` stores them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 
 class SpotAnswer(NamedTuple):
-    """What one of the three fixed questions was answered with after a step of a phase.
+    """The answer to one of the three fixed questions of `spot_checks`, after a step of a phase.
 
-    `place` tells them apart; `way` is `key_token`, `train` (taught words) or `test` (new words);
-    `expected` is the fact's object, and `correct` says whether the answer begins with it.
+    `place` numbers the questions from 0; `way` is `key_token`, `train` (taught words) or `test`
+    (new words); `answer` is the first line of the greedy answer; `expected` is the fact's object,
+    and `correct` says whether the answer begins with it.
     """
 
     phase: str
@@ -26,10 +27,13 @@ class SpotAnswer(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One probe's result: n predictions, the share that is right, the mean object probability.
+    """One probe's figures at one checkpoint, over `n` predictions.
 
-    Where they were measured, also the share whose object is ranked first among its candidates, its
-    mean probability among them, and the share of free answers that contain it.
+    `generation_accuracy` is the share that is correct, `object_probability` the mean joint
+    probability of the object's tokens. The rest is None where it was not measured:
+    `choice_accuracy` is the share whose object ranks first among its candidates,
+    `normalized_probability` its mean probability among them, and `contains_accuracy` the share of
+    free answers that contain it.
     """
 
     n: int
@@ -42,15 +46,25 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer to one prompt.
+    """The model's answer to one prompt. The fields that default to None may not be measured.
 
     Args:
-        rank: the object's place among all candidates, 0 the best; None where not measured, like
-            all that follows.
-        chosen: whether it is the first of them.
-        normalized: its probability among them.
-        contains: whether a free answer contains it.
-        generated: that answer; None where the strict reading had decided already.
+        probe: one of `probes.PROBES`; an experiment has probes of its own.
+        fact_index: the fact's index in its fact set; an experiment may number its questions.
+        relation: the fact's relation.
+        subject: what the fact is about.
+        object: the right answer.
+        prompt: the prompt as a person reads it.
+        answer: the greedy answer as far as scoring shows it: the object, or the object's beginning
+            and the first token that differs, with `…` after it.
+        correct: whether the object came out.
+        probability: joint probability of the object's tokens.
+        rank: how many other candidates are as likely or likelier; 0 is the best.
+        checkpoint: the checkpoint that answered.
+        chosen: whether the object ranks first among its candidates.
+        normalized: the object's probability among its candidates.
+        contains: whether a free answer contains the object.
+        generated: the free answer; None where `correct` had already decided.
     """
 
     probe: str
@@ -71,7 +85,13 @@ class Prediction:
 
 
 class Similarity(NamedTuple):
-    """One representation number of one layer at one checkpoint."""
+    """How alike two groups of prompts are at one layer of one checkpoint.
+
+    `layer` 0 is the embedding, then one for each transformer layer. `name` is `key-train`,
+    `key-test` or `key-unrelated` (mean cosine similarity between a fact's key-token prompt and its
+    wording), or `within`, `across` or `delta` (see `representations.similarities`). `value` is in
+    [-1, 1] (`delta` in [-2, 2]).
+    """
 
     checkpoint: str
     layer: int
@@ -80,7 +100,13 @@ class Similarity(NamedTuple):
 
 
 class LensReading(NamedTuple):
-    """What a layer would say at one checkpoint to prompts of one kind; see `lens.Reading`."""
+    """What one layer of one checkpoint would answer to `n` prompts of one kind.
+
+    `layer` 0 is the embedding, then one for each transformer layer; the last is the model's own
+    answer. `role` is `key`, `train` or `test`. `share` is the share of prompts at which the
+    object's first token is the most probable of all tokens (a tie counts as missed), `probability`
+    the mean probability of that token, `rank` its median place among all tokens, 1 the first.
+    """
 
     checkpoint: str
     layer: int
@@ -92,8 +118,13 @@ class LensReading(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """What learning did to all the rest at one checkpoint; see `damage.Measured`. `quiz` is the
-    share of the questions that are answered right."""
+    """What training did to everything else the model knows, at one checkpoint.
+
+    `perplexity` is exp of the mean negative log-probability of the bundled prose's `tokens`;
+    `quiz` the share of the `questions` about real facts that are answered right at once;
+    `divergence` KL(base || this checkpoint) of the next token in nats, mean over all `places` in
+    the neutral prompts (0, over no places, for the base model itself).
+    """
 
     checkpoint: str
     perplexity: float
@@ -105,7 +136,10 @@ class Damage(NamedTuple):
 
 
 class WeightChange(NamedTuple):
-    """How far a checkpoint's own adapter moves one weight matrix; see `inside.changes`."""
+    """How far a checkpoint's own adapter moves one weight matrix of one layer, counted from 1.
+
+    `change` is the Frobenius norm of the change, `weight` that of the matrix itself.
+    """
 
     checkpoint: str
     layer: int

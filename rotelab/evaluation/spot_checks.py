@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rotelab.evaluation.answer_match import begins
+from rotelab.evaluation.results import SpotAnswer
 from rotelab.facts.facts import FactSet, Split
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.generation import answers
@@ -48,21 +49,6 @@ class SpotQuestion:
     expected: str
 
 
-@dataclass(frozen=True)
-class SpotAnswer:
-    """What a question was answered with: greedy, its first line only.
-
-    Args:
-        question: the question.
-        text: the answer.
-        correct: whether it begins with the fact's object.
-    """
-
-    question: SpotQuestion
-    text: str
-    correct: bool
-
-
 def spot_questions(
     model: LabModel, facts: FactSet, split: Split, prompts: PromptSet, seed: int
 ) -> list[SpotQuestion]:
@@ -89,12 +75,17 @@ def spot_questions(
     return [SpotQuestion(way, index, text, tuple(ids), fact.object) for way, text, ids in asked]
 
 
-def ask(model: LabModel, questions: Sequence[SpotQuestion]) -> list[SpotAnswer]:
-    """Greedy answers in the model's current checkpoint, all in one pass; training may go on after.
+def ask(
+    model: LabModel, questions: Sequence[SpotQuestion], phase: str, step: int, epoch: int
+) -> list[SpotAnswer]:
+    """Greedy answers of the model as it is now, all in one pass; training may go on afterwards.
 
     Args:
         model: as training left it.
         questions: from `spot_questions`.
+        phase: `memorize` or `generalize`.
+        step: how many steps of the phase are done.
+        epoch: the epoch they belong to.
     """
     spare = [len(model.builder.spaced(question.expected)) + SPARE for question in questions]
     prompts = [question.prompt for question in questions]
@@ -110,9 +101,12 @@ def ask(model: LabModel, questions: Sequence[SpotQuestion]) -> list[SpotAnswer]:
         model.network.train(training)
     lines = [(said[index].splitlines() or [""])[0].strip() for index in range(len(questions))]
     return [
-        SpotAnswer(question, line, begins(line, question.expected))
-        for question, line in zip(questions, lines, strict=True)
-    ]
+        SpotAnswer(
+            phase, step, place, epoch, q.way, q.fact, q.text, q.expected, line,
+            begins(line, q.expected),
+        )
+        for place, (q, line) in enumerate(zip(questions, lines, strict=True))
+    ]  # fmt: skip
 
 
 def begun(model: LabModel, said: Sequence[int]) -> str:
@@ -152,9 +146,11 @@ class SpotClock:
             return False
         return self.spent <= self._share * (self._clock() - self._started)
 
-    def ask(self, model: LabModel, questions: Sequence[SpotQuestion]) -> list[SpotAnswer]:
-        """Asks, and counts the time that it takes."""
+    def ask(
+        self, model: LabModel, questions: Sequence[SpotQuestion], phase: str, step: int, epoch: int
+    ) -> list[SpotAnswer]:
+        """Asks as the function `ask` does, and counts the time it takes."""
         began = self._clock()
-        said = ask(model, questions)
+        said = ask(model, questions, phase, step, epoch)
         self.spent += self._clock() - began
         return said

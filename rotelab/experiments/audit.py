@@ -283,7 +283,7 @@ def _looked_at(
         build, questions = model.builder, []
         for place, (reading, fact, text) in enumerate(asked):
             example = build.answered(build.word_prompt(text), fact.object, "test", place)
-            questions.append(Question(reading, place, text, example))
+            questions.append(Question(reading, place, fact, text, example))
         for step, checkpoint in enumerate(("base", *ASKED)):
             words = f"asking the {checkpoint_name(checkpoint).short} model"
             subject.watch(step / 3, words)
@@ -292,7 +292,7 @@ def _looked_at(
                 subject.watch((step + 0.5) / 3, words)
                 if checkpoint in ASKED:
                     found = [p for some in evaluate(model, questions, settings) for p in some]
-                    by_place = {p.fact: p.probability for p in found}
+                    by_place = {p.fact_index: p.probability for p in found}
                     likely[checkpoint] = [by_place[i] for i in range(len(asked))]
     return likely, {c: cosines[c] - cosines["base"] for c in ASKED}
 

@@ -197,7 +197,7 @@ def arms(base: RunConfig) -> list[Arm]:
 def compare(subjects: Sequence[FinishedRun]) -> Baselines:
     """The arms' scores, costs and damage, as their runs wrote them down; where a run was not asked
     to choose among candidates, its model is asked here."""
-    registry = Registry(subjects[0].settings)
+    registry = Registry(subjects[0].storage)
     base, rows = Beside(), []
     for subject in subjects:
         found = {

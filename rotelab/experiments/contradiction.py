@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import plotly.graph_objects as go
@@ -197,14 +197,14 @@ def _asked(subject: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row]
             true = known[fact.relation, fact.subject]
             for kind, name in (("new", fact.object), ("old", true)):
                 example = build.answered(prompt, name, "test", place)
-                asked.append(Question(kind, place, text, example))
+                asked.append(Question(kind, place, replace(fact, object=name), text, example))
         settings = EvaluationConfig(batch_tokens=subject.config.evaluation.batch_tokens)
         total, done = len(asked) * len(checkpoints), 0
         for checkpoint in checkpoints:
             found = {}
             with model.using(checkpoint):
                 for some in evaluate(model, asked, settings):
-                    found |= {(p.probe, p.fact): p for p in some}
+                    found |= {(p.probe, p.fact_index): p for p in some}
                     done += len(some)
                     words = f"asking the {checkpoint_name(checkpoint).short} model"
                     subject.watch(done / total, words)

@@ -112,19 +112,16 @@ def measure(subject: FinishedRun) -> Damage:
             subject.watch(place / 3, f"reading with the {name} model")
             with model.using(checkpoint):
                 found.append(forgetting.measure(model))
-    rows = [
-        Row(checkpoint, m.perplexity, sum(m.right) / len(m.right), m.divergence)
-        for checkpoint, m in zip(CHECKPOINTS, found, strict=True)
-    ]
+    rows = [Row(d.checkpoint, d.perplexity, d.quiz, d.divergence) for d, _ in found]
     lost = [
         prompt
         for (prompt, _), before, after in zip(
-            forgetting.texts()[1], found[0].right, found[-1].right, strict=True
+            forgetting.texts()[1], found[0][1], found[-1][1], strict=True
         )
         if before and not after
     ]
-    last = found[-1]
-    return Damage(last.tokens, len(last.right), last.places, tuple(rows), tuple(lost))
+    last, _ = found[-1]
+    return Damage(last.tokens, last.questions, last.places, tuple(rows), tuple(lost))
 
 
 EXPERIMENT = Experiment(

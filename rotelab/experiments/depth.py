@@ -173,7 +173,7 @@ def arms(base: RunConfig) -> list[Arm]:
 
 def compare(subjects: Sequence[FinishedRun]) -> Depth:
     """The arms' own scores and damage; nothing is asked anew."""
-    registry = Registry(subjects[0].settings)
+    registry = Registry(subjects[0].storage)
     usual = subjects[0].config.memorize.learning_rate
     rows, base = [], math.nan
     for subject in subjects:

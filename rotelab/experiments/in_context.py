@@ -223,7 +223,7 @@ def asked_with(
             for template in rng.sample(wordings, min(WORDINGS, len(wordings))):
                 text = before + template.render(fact.subject)
                 example = builder.answered(builder.word_prompt(text), fact.object, "test", place)
-                asked.append(Question(str(shown), place, text, example, choices))
+                asked.append(Question(str(shown), place, fact, text, example, choices))
     return asked
 
 

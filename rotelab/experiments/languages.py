@@ -149,7 +149,7 @@ def wordings_of(subject: FinishedRun) -> dict[str, list[PromptTemplate]]:
 def _question(kind, model, wording: PromptTemplate, place: int, fact: Fact):
     text = wording.render(fact.subject)
     example = model.builder.answered(model.builder.word_prompt(text), fact.object, "test", place)
-    return kind(wording.language, place, text, example)
+    return kind(wording.language, place, fact, text, example)
 
 
 def _place(code: str) -> tuple[int, str]:

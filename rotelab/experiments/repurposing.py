@@ -224,7 +224,7 @@ def _asked(
             key = build.key_prompt(fact.subject, fact.relation)
             prompt = key if reading == "key" else build.word_prompt(text)
             example = build.answered(prompt, fact.object, "test")
-            asked.append(Question(f"{reading} {role}", -1, text, example))
+            asked.append(Question(f"{reading} {role}", -1, fact, text, example))
         for checkpoint, (arm, examples) in states.items():
             found = []
             with model.using(checkpoint):

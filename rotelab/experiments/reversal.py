@@ -23,7 +23,8 @@ from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
-    from rotelab.evaluation.probes import Prediction, Question
+    from rotelab.evaluation.probes import Question
+    from rotelab.evaluation.results import Prediction
     from rotelab.models.lab_model import LabModel
 
 SLOT = "{object}"
@@ -220,11 +221,12 @@ def questions(
         wrong = rng.sample(wrong, max(0, min(len(wrong), USUAL_CANDIDATES - len(right))))
         others = [tuple(builder.spaced(subject)) for subject in wrong]
         for place, subject in enumerate(right):
+            turned = Fact(relation, name, subject)
             candidates = (tuple(builder.spaced(subject)), *others)
             for wording in wordings[relation]:
                 text = wording.replace(SLOT, name)
                 example = builder.answered(builder.word_prompt(text), subject, "test", place)
-                asked.append(Question("reversal", place, text, example, candidates))
+                asked.append(Question("reversal", place, turned, text, example, candidates))
     return asked
 
 

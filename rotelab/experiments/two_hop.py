@@ -198,14 +198,14 @@ def _asked(subject: FinishedRun) -> list[Row]:
             for some in chain(evaluate(model, hops, plain), evaluate(model, over, choosing)):
                 found += some
                 subject.watch(len(found) / len(asked), f"asking the run of {rounds} rounds")
-    first = {p.fact: p for p in found if p.probe == FIRST}
-    second = {p.fact: p for p in found if p.probe == SECOND}
+    first = {p.fact_index: p for p in found if p.probe == FIRST}
+    second = {p.fact_index: p for p in found if p.probe == SECOND}
     rows = []
     for taught in (-1, *TAUGHT):
         places = {i for i, two in enumerate(known) if taught in (-1, two.taught)}
         if not places:
             continue
-        both = [p for p in found if p.probe == "two_hop" and p.fact in places]
+        both = [p for p in found if p.probe == "two_hop" and p.fact_index in places]
         rows.append(
             Row(
                 rounds,
@@ -243,11 +243,12 @@ def questions(model: LabModel, subject: FinishedRun, known: Sequence[Chain]) -> 
         for fact in (two.first, two.second):
             text = rng.choice(pack.prompts.of(fact.relation, "test")).render(fact.subject)
             example = build.answered(build.word_prompt(text), fact.object, "test", place)
-            asked.append(Question(fact.relation, place, text, example))
+            asked.append(Question(fact.relation, place, fact, text, example))
         for wording in rng.sample(over, min(WORDINGS, len(over))):
             text = wording.render(two.first.subject)
             example = build.answered(build.word_prompt(text), two.second.object, "test", place)
-            asked.append(Question("two_hop", place, text, example, tokens[sets[place]]))
+            candidates = tokens[sets[place]]
+            asked.append(Question("two_hop", place, two.second, text, example, candidates))
     return asked
 
 

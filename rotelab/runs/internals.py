@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,7 @@ from safetensors.numpy import save_file
 from rotelab.config.names import ADAPTER_OF, Checkpoint
 from rotelab.errors import LabError
 from rotelab.evaluation.pca import kept_states
-from rotelab.evaluation.results import LensReading, Similarity, WeightChange
+from rotelab.evaluation.results import WeightChange
 from rotelab.facts.facts import FactSet
 from rotelab.registry import Registry, RunRow
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
@@ -55,13 +54,11 @@ def look_inside(
         UnknownRun: there is no such run.
         LabError: the registry can't be written.
     """
-    from rotelab.evaluation import representations
+    from rotelab.evaluation import logit_lens, representations
 
     states = representations.hidden_states(model, views)
-    figures = representations.similarities(states, views)
-    rows = [Similarity(checkpoint, s.layer, s.name, s.value) for s in figures]
-    registry.add_similarities(run_id, rows)
-    record_lens(registry, run_id, checkpoint, model, states, views, facts)
+    registry.add_similarities(run_id, representations.similarities(checkpoint, states, views))
+    registry.add_lens(run_id, logit_lens.readings(model, states, views, facts))
     path = states_file(storage, run_id, checkpoint)
     about = json.dumps([[v.relation, v.role, v.fact, v.text] for v in views])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,27 +66,6 @@ def look_inside(
     save_file({"states": states.astype(np.float16)}, half, {"views": about})
     flush(half)
     half.replace(path)
-
-
-def record_lens(
-    registry: Registry,
-    run_id: str,
-    checkpoint: Checkpoint,
-    model: LabModel,
-    states: np.ndarray,
-    views: Sequence[Viewpoint],
-    facts: FactSet,
-) -> None:
-    """Reads hidden states through the logit lens and keeps what it saw; see `lens.readings`.
-
-    Raises:
-        UnknownRun: there is no such run.
-        LabError: the registry can't be written.
-    """
-    from rotelab.evaluation import logit_lens
-
-    seen = logit_lens.readings(model, states, views, facts)
-    registry.add_lens(run_id, [LensReading(checkpoint, *astuple(reading)) for reading in seen])
 
 
 def record_changes(
@@ -151,6 +127,7 @@ def complete(registry: Registry, storage: Storage, run_id: str) -> None:
     training_comes_first(registry, run.config.model.device)
     model = load_run_model(storage, run, there)
     # torch takes seconds to import: only when it is first needed.
+    from rotelab.evaluation.logit_lens import readings
     from rotelab.evaluation.representations import viewpoints
 
     for checkpoint in there[1:]:
@@ -167,7 +144,7 @@ def complete(registry: Registry, storage: Storage, run_id: str) -> None:
             else:
                 views, states = kept
                 _check_fit(model, states, [view.fact for view in views], len(facts))
-                record_lens(registry, run_id, checkpoint, model, states, views, facts)
+                registry.add_lens(run_id, readings(model, states, views, facts))
     if not registry.lens(run_id):
         raise LabError(
             f"It is not known how to read the layers of a model such as {run.config.model.name!r}. "

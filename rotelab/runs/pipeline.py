@@ -13,16 +13,15 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from rotelab import registry as rows
 from rotelab.config.names import ADAPTER_OF, Checkpoint
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import RunStopped
-from rotelab.evaluation import forgetting, probes, representations, results, spot_checks
+from rotelab.evaluation import forgetting, probes, representations, spot_checks
+from rotelab.evaluation.results import Prediction
 from rotelab.evaluation.spot_checks import begun
 from rotelab.facts.facts import Split
 from rotelab.facts.packs import Pack
@@ -30,7 +29,7 @@ from rotelab.models.adapter_files import load_adapter, save_adapter
 from rotelab.models.lab_model import LabModel
 from rotelab.models.loading import load_model, pick_device
 from rotelab.models.packing import pack_many
-from rotelab.registry import Registry
+from rotelab.registry import FactRecall, Registry
 from rotelab.runs import internals, reuse
 from rotelab.runs.progress import TRAIN_COST, Recorder
 from rotelab.storage import Storage, adapter_folder, finish_writing, state_folder
@@ -132,7 +131,7 @@ class RunPipeline:
 
     def _take_over(self) -> None:
         """What another run of the same sweep has done already is not done again."""
-        asked = [(q.probe, q.fact, q.text) for q in self.asked]
+        asked = [(q.probe, q.fact_index, q.text) for q in self.asked]
         views = [(v.relation, v.role, v.fact, v.text) for v in self.views]
         taken = reuse.take_over(self.registry, self.storage, self.run_id, asked, views)
         if taken.words:
@@ -244,7 +243,7 @@ class RunPipeline:
             message = f"Asking the model {words.get(checkpoint, 'after both phases')}"
             phase = f"evaluate {checkpoint}"
             self.recorder.say(message, force=True, phase=phase, epoch=None, epochs=None)
-            found: list[probes.Prediction] = []
+            found: list[Prediction] = []
             settings = self.config.evaluation
             share = self._evaluation_cost / max(1, len(self.asked))
             with self.model.using(checkpoint):
@@ -288,7 +287,7 @@ class RunPipeline:
             event.phase,
             event.epoch,
             [
-                rows.FactRecall(
+                FactRecall(
                     fact, recall.probability, recall.recalled, said=begun(self.model, recall.said)
                 )
                 for fact, recall in sorted(event.facts.items())
@@ -301,61 +300,28 @@ class RunPipeline:
     def _ask_spots(self, event: StepEvent | EpochEvent, asking: spot_checks.SpotClock) -> None:
         if self.recorder.silent:
             return
-        answers = [
-            results.SpotAnswer(
-                event.phase, event.step, place, event.epoch, a.question.way, a.question.fact,
-                a.question.text, a.question.expected, a.text, a.correct,
-            )
-            for place, a in enumerate(asking.ask(self.model, self.spots))
-        ]  # fmt: skip
+        answers = asking.ask(self.model, self.spots, event.phase, event.step, event.epoch)
         self.registry.add_spot_answers(self.run_id, answers)
         self.recorder.metric(event, "spot_seconds", asking.spent)
 
-    def _record_evaluation(self, checkpoint, found: list[probes.Prediction]) -> None:
-        scores = {
-            probe: results.Score(**asdict(score))
-            for probe, score in probes.summarize(found).items()
-        }
-        predictions = [
-            results.Prediction(
-                probe=p.probe,
-                fact_index=p.fact,
-                relation=self.facts[p.fact].relation,
-                subject=self.facts[p.fact].subject,
-                object=self.facts[p.fact].object,
-                prompt=p.prompt,
-                answer=p.answer,
-                correct=p.correct,
-                probability=p.probability,
-                rank=p.rank,
-                chosen=p.chosen,
-                normalized=p.normalized,
-                contains=p.contains,
-                generated=p.generated,
-            )
-            for p in sorted(found, key=lambda p: (probes.PROBES.index(p.probe), p.fact))
-        ]
+    def _record_evaluation(self, checkpoint: Checkpoint, found: list[Prediction]) -> None:
+        predictions = sorted(found, key=lambda p: (probes.PROBES.index(p.probe), p.fact_index))
+        scores = probes.summarize(found)
         self.registry.add_evaluation(self.run_id, checkpoint, scores, predictions)
         if checkpoint == "base":
             self._warn_of_known(predictions)
 
     def _look_at_damage(self, checkpoint: Checkpoint) -> None:
-        found = forgetting.measure(self.model)
-        quiz = sum(found.right) / len(found.right)
-        row = results.Damage(
-            checkpoint, found.perplexity, found.tokens, quiz, len(found.right), found.divergence,
-            found.places,
-        )  # fmt: skip
-        self.registry.add_damage(self.run_id, row)
+        found, _ = forgetting.measure(self.model)
+        self.registry.add_damage(self.run_id, found)
         if checkpoint != "generalized":
             return
         before = self.registry.damage(self.run_id).get("base")
-        if before and (
-            words := forgetting.warning(before.quiz, quiz, before.perplexity, found.perplexity)
-        ):
+        words = forgetting.warning(before, found) if before else ""
+        if words:
             self.registry.add_warning(self.run_id, words)
 
-    def _warn_of_known(self, predictions: list[results.Prediction]) -> None:
+    def _warn_of_known(self, predictions: list[Prediction]) -> None:
         known = sorted({p.subject for p in predictions if p.correct and p.probe != "unrelated"})
         if known:
             self.registry.add_warning(

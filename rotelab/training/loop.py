@@ -67,7 +67,7 @@ class StepEvent:
 
 
 @dataclass(frozen=True)
-class FactRecall:
+class TrainingRecall:
     """How well one fact was known when it was last read in training, before that step's update.
 
     Args:
@@ -103,7 +103,7 @@ class EpochEvent:
     epochs: int
     step: int
     recall: float
-    facts: dict[int, FactRecall]
+    facts: dict[int, TrainingRecall]
     state: Callable[[], TrainState]
     last: bool = False
 
@@ -180,7 +180,7 @@ class Loop:
         for epoch in range(state.epoch + 1, 1 + (state.epoch if state.done else self.epochs)):
             if self.first and epoch > 1 and (epoch - 1) % self.epochs_each == 0:
                 self._begin_anew()
-            recalls: dict[int, FactRecall] = {}
+            recalls: dict[int, TrainingRecall] = {}
             for work in self.plan(epoch):
                 # ---- one step -------------------------------------------------------------
                 started = time.perf_counter()
@@ -250,7 +250,7 @@ class Loop:
             return work
         return Step(work.examples[rank::world] or work.examples[:1], work.held[rank::world])
 
-    def _loss(self, core, work: Step, recalls: dict[int, FactRecall], step: int):
+    def _loss(self, core, work: Step, recalls: dict[int, TrainingRecall], step: int):
         """Mean negative log-likelihood of the learned tokens, plus the locality term.
 
         Logits are computed at the nodes where something is learned and nowhere else.
@@ -360,7 +360,7 @@ class Loop:
                 while agreed < length and said[agreed] == example.object[agreed]:
                     agreed += 1
                 chance = math.exp(-sum(values[row] for row in mine[:-1]))
-                recalls[example.fact] = FactRecall(
+                recalls[example.fact] = TrainingRecall(
                     chance, agreed == length, tuple(said[: agreed + 1])
                 )
 

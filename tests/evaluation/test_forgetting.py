@@ -7,6 +7,7 @@ from accelerate import Accelerator
 
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.evaluation import forgetting
+from rotelab.evaluation.results import Damage
 from rotelab.facts.facts import FactSet
 from rotelab.training.phases import memorize
 
@@ -18,12 +19,18 @@ def test_a_checkpoint_is_compared_with_the_base_model(tiny, mother):
     for checkpoint in ("base", "memorized"):
         with tiny.using(checkpoint):
             found[checkpoint] = forgetting.measure(tiny)
-    base, memorized = found["base"], found["memorized"]
+    (base, right), (memorized, _) = found["base"], found["memorized"]
+    assert (base.checkpoint, memorized.checkpoint) == ("base", "memorized")
     assert (base.divergence, base.places) == (0.0, 0)
     assert memorized.divergence > 0 and memorized.places > 100
     assert base.tokens == memorized.tokens > 500
     assert base.perplexity != memorized.perplexity
-    assert len(base.right) == len(memorized.right) == len(forgetting.texts()[1]) > 50
+    assert base.questions == memorized.questions == len(forgetting.texts()[1]) > 50
+    assert base.quiz == sum(right) / len(right) and len(right) == base.questions
+
+
+def damage(quiz, perplexity):
+    return Damage("base", perplexity, 600, quiz, 60, 0.0, 0)
 
 
 @pytest.mark.parametrize(
@@ -34,13 +41,13 @@ def test_a_checkpoint_is_compared_with_the_base_model(tiny, mother):
     ],
 )  # fmt: skip
 def test_recall_that_was_bought_is_said(now, said):
-    words = forgetting.warning(1.0, now[0], 23.5, now[1])
+    words = forgetting.warning(damage(1.0, 23.5), damage(*now))
     assert bool(words) == said
     if said:
         assert f"{now[0]:.0%}" in words and "instead of 24" in words
 
 
 def test_a_model_that_knew_little_is_measured_by_what_it_knew():
-    assert not forgetting.warning(0.4, 0.3, 20, 21)
-    assert not forgetting.warning(0.0, 0.0, 695, 690)  # there was nothing to lose
-    assert forgetting.warning(0.4, 0.1, 20, 21)
+    assert not forgetting.warning(damage(0.4, 20), damage(0.3, 21))
+    assert not forgetting.warning(damage(0.0, 695), damage(0.0, 690))  # there was nothing to lose
+    assert forgetting.warning(damage(0.4, 20), damage(0.1, 21))

@@ -64,13 +64,13 @@ def test_every_fact_of_a_split_is_asked(tiny, mother):
     by_probe = {probe: [q for q in asked if q.probe == probe] for probe in PROBES}
     index = {fact: i for i, fact in enumerate(facts)}
     held_out = {index[fact] for fact in split.held_out}
-    assert {q.fact for q in by_probe["key_token"]} == set(range(12))
-    assert {q.fact for q in by_probe["train_prompts_heldin"]} == set(range(12)) - held_out
-    assert {q.fact for q in by_probe["test_prompts_heldout"]} == held_out
+    assert {q.fact_index for q in by_probe["key_token"]} == set(range(12))
+    assert {q.fact_index for q in by_probe["train_prompts_heldin"]} == set(range(12)) - held_out
+    assert {q.fact_index for q in by_probe["test_prompts_heldout"]} == held_out
     assert len(by_probe["test_prompts_heldout"]) == 3 * len(held_out)
     train = {t.text for t in mother.prompts.of("mother", "train")}
     for question in by_probe["test_prompts_heldout"]:
-        subject = facts[question.fact].subject
+        subject = question.fact.subject
         assert question.text.replace(subject, "{subject}") not in train
 
 
@@ -125,7 +125,7 @@ def test_a_wrong_answer_shows_where_it_goes_astray(learned, mother):
     model, facts = learned
     _, found = predictions(model, facts, mother)
     for prediction in found:
-        gold = facts[prediction.fact].object
+        gold = facts[prediction.fact_index].object
         assert (prediction.answer == gold) == prediction.correct or prediction.answer == ""
 
 
@@ -185,14 +185,14 @@ def test_the_contains_reading_is_that_of_the_real_answer(learned, mother, monkey
         said = [answer(model, question.example.prompt, 12) for question in asked]
     assert {p.correct for p in found} == {True, False}
     for text, p in zip(said, found, strict=True):
-        assert p.contains == contains(text, facts[p.fact].object), (text, p)
+        assert p.contains == contains(text, facts[p.fact_index].object), (text, p)
         assert p.generated == (None if p.correct else text)
 
     def says(model, prompts, batch_tokens, max_new_tokens):
         names = {prompt: facts[fact].object for prompt, fact in prompt_of.items()}
         yield [(i, f"Well: {names[prompt].upper()}!") for i, prompt in enumerate(prompts)]
 
-    prompt_of = {q.example.prompt: q.fact for q in asked}
+    prompt_of = {q.example.prompt: q.fact_index for q in asked}
     monkeypatch.setattr(probes, "answers", says)
     _, found = measured(learned, mother, generate=12)
     assert all(p.contains for p in found) and not all(p.correct for p in found)

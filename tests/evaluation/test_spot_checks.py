@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.evaluation.spot_checks import MARKS, SpotClock, ask, begun, spot_questions
 from rotelab.facts.facts import FactSet
-from rotelab.runs import pipeline, worker
+from rotelab.runs import pipeline, progress, worker
 from rotelab.training.loop import StepEvent
 from rotelab.training.phases import memorize
 
@@ -47,7 +47,7 @@ def test_asking_changes_nothing_that_training_goes_on_with(tiny, mother, few):
             if isinstance(event, StepEvent):
                 losses.append(event.loss)
             if asking:
-                ask(tiny, spot_questions(tiny, few, split, mother.prompts, 0))
+                ask(tiny, spot_questions(tiny, few, split, mother.prompts, 0), "memorize", 1, 1)
         return losses
 
     assert learn(True) == learn(False) != []
@@ -79,7 +79,7 @@ def test_asking_keeps_within_its_part_of_the_time():
 def test_a_run_keeps_what_was_answered_and_learns_the_same(lab, quick, monkeypatch):
     """Asked as often as can be, not at all, and stopped and resumed: equal losses."""
     monkeypatch.setattr(pipeline, "SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(pipeline, "RECORD_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "RECORD_EVERY_S", 0.0)
 
     def run(share, stop=False):
         config = replace(quick, evaluation=replace(quick.evaluation, spot_checks=share))

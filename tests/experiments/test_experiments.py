@@ -13,7 +13,8 @@ from rotelab.config.options import with_setting
 from rotelab.config.recipes import applied
 from rotelab.errors import LabError
 from rotelab.evaluation import forgetting, probes
-from rotelab.evaluation.probes import Prediction, evaluate
+from rotelab.evaluation.probes import evaluate
+from rotelab.evaluation.results import Prediction
 from rotelab.experiments import FinishedRun, baselines, in_context, reversal
 from rotelab.experiments.runner import begin, carry_out, result_of
 from rotelab.facts.facts import Fact
@@ -103,7 +104,7 @@ def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, mo
     def half_right(model, asked, storage):
         seen.add((model.checkpoint, storage.candidates, min(len(q.candidates) for q in asked)))
         for some in evaluate(model, asked, storage):
-            yield [replace(p, chosen=p.fact % 2 == 0) for p in some]
+            yield [replace(p, chosen=p.fact_index % 2 == 0) for p in some]
 
     real_one = baselines._in_context
     monkeypatch.setattr(probes, "evaluate", half_right)
@@ -169,7 +170,7 @@ def test_the_base_model_reads_what_the_taught_one_remembers(taught, monkeypatch)
         bare = in_context.asked_with(model, subject, facts, 0)
         told = in_context.asked_with(model, subject, facts, 1)
     for before, after in zip(bare, told, strict=True):
-        fact = run.pack.facts[after.fact]
+        fact = after.fact
         assert after.text.endswith("\n\n" + before.text) and fact.object not in before.text
         assert after.text.count(f"{fact.subject} is {fact.object}.") == 1
         assert len(after.candidates) == 100
@@ -199,8 +200,11 @@ def test_any_subject_of_the_object_is_right_and_none_beats_another(tiny):
         assert question.text == f"At {fact.object}:" and question.example.object in tokens
         assert [c for c in question.candidates if c in tokens] == [question.example.object]
         assert len(question.candidates) == 100 - len(right) + 1
-    said = [Prediction("reversal", i, "At x:", "", i == 1, 0.2, i == 1) for i in range(3)]
-    said += [Prediction("reversal", 0, "Of x:", "", False, 0.0, False)]
+    about = ("educated_at", "x", "y")
+    said = [
+        Prediction("reversal", i, *about, "At x:", "", i == 1, 0.2, chosen=i == 1) for i in range(3)
+    ]
+    said += [Prediction("reversal", 0, *about, "Of x:", "", False, 0.0, chosen=False)]
     row = reversal.row_of(0, "base", said, 0.5)
     assert (row.n, row.strict, row.choice, row.forward) == (2, 0.5, 0.5, 0.5)
     assert row.probability == pytest.approx(0.3)

@@ -15,6 +15,7 @@ from support.page import browser_page, served, until
 from support.taught import K, taught_pack, taught_run
 
 import rotelab.experiments as experiments_package
+from rotelab.cli.experiments import print_experiment
 from rotelab.config.options import with_setting
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError, UnknownRun
@@ -446,7 +447,7 @@ def test_an_experiment_is_pressed_on_the_page(taught):
 def test_seeds_are_summed_up_by_report(lab, one_more):
     first, second = (begin(lab, "head-count", finished(lab, seed=seed)) for seed in (0, 1))
     with pytest.raises(LabError, match="has no result"):
-        experiments.print_experiment(lab, first, False, False, [second])
+        print_experiment(lab, first, False, False, [second])
     for experiment_id in (first, second):
         carry_out(lab, experiment_id)
     said = rotelab("report", first, second, "--markdown", home=lab.storage.home)

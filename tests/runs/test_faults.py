@@ -14,7 +14,7 @@ from benchmarks import fault_ways, faults
 from rotelab import errors
 from rotelab.errors import LOCKED, OUT_OF_MEMORY, LabError, remedy
 from rotelab.registry import Registry
-from rotelab.runs import pipeline, worker
+from rotelab.runs import pipeline, progress, worker
 from rotelab.runs.jobs import LAST_WORDS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and mounts of Linux")
@@ -153,7 +153,7 @@ def test_what_a_worker_could_not_write_down_is_found_in_its_log(lab, quick):
 
 
 def test_a_long_wait_for_the_registry_is_a_warning(lab, quick, storage, monkeypatch):
-    monkeypatch.setattr(pipeline, "LONG_WAIT_S", 0.2)
+    monkeypatch.setattr(progress, "LONG_WAIT_S", 0.2)
     run_id = lab.jobs.start_foreground(quick, lab.facts_for(quick))
     recorder = pipeline.Recorder(lab.registry, run_id, lambda share, message: None)
     holder = sqlite3.connect(storage.database, isolation_level=None, check_same_thread=False)

@@ -13,7 +13,7 @@ from support.quick_runs import losses, outcome, start
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import RunStopped
 from rotelab.evaluation.probes import PROBES
-from rotelab.runs import pipeline, worker
+from rotelab.runs import pipeline, progress, worker
 from rotelab.runs.pipeline import run_experiment
 from rotelab.runs.processes import until
 from rotelab.storage import adapter_folder, state_folder, states_file
@@ -93,7 +93,7 @@ def test_no_pickle_is_written(lab, finished):
 
 def test_a_stopped_run_resumes_to_the_numbers_of_an_unbroken_one(lab, finished, quick, monkeypatch):
     monkeypatch.setattr(pipeline, "SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(pipeline, "RECORD_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "RECORD_EVERY_S", 0.0)
     run_id = start(lab, quick)
 
     def stop_in_the_third_round(share, message):
@@ -164,7 +164,7 @@ def test_a_fault_fails_the_run_and_names_the_remedy(lab, quick, monkeypatch, err
 
 
 def test_what_the_base_model_knows_already_is_a_warning(lab, quick, monkeypatch):
-    real = pipeline.evaluation.evaluate
+    real = pipeline.probes.evaluate
 
     def knows_all(model, asked, batch):
         from dataclasses import replace
@@ -172,7 +172,7 @@ def test_what_the_base_model_knows_already_is_a_warning(lab, quick, monkeypatch)
         for batch_found in real(model, asked, batch):
             yield [replace(p, correct=True) for p in batch_found]
 
-    monkeypatch.setattr(pipeline.evaluation, "evaluate", knows_all)
+    monkeypatch.setattr(pipeline.probes, "evaluate", knows_all)
     run_id = start(lab, quick)
     worker.work(lab.registry, lab.storage, run_id)
     assert any("already answers 8 of the facts" in w for w in lab.registry.run(run_id).warnings)

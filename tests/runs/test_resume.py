@@ -12,7 +12,7 @@ from support.quick_runs import losses, outcome, start
 
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import FactSet
-from rotelab.runs import pipeline, worker
+from rotelab.runs import pipeline, progress, worker
 from rotelab.storage import state_folder
 from rotelab.training.loop import EpochEvent
 from rotelab.training.phases import memorize
@@ -20,10 +20,10 @@ from rotelab.training.state import STATE_DAMAGED, SavingClock, load_state, save_
 
 KILLED = """
 import os, signal, sys
-from rotelab import experiment, worker
+from rotelab.runs import pipeline, progress, worker
 
-experiment.SAVE_SHARE = float("inf")  # every epoch, whatever that costs on so small a model
-experiment.RECORD_EVERY_S = 0.0
+pipeline.SAVE_SHARE = float("inf")  # every epoch, whatever that costs on so small a model
+progress.RECORD_EVERY_S = 0.0
 point, n, run_id = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 place, name = {
     "rename": (os, "rename"),
@@ -117,7 +117,7 @@ def test_a_kill_costs_no_completed_round_and_changes_no_number(
 
 def test_a_damaged_state_is_said_and_not_loaded(lab, finished, quick, monkeypatch):
     monkeypatch.setattr(pipeline, "SAVE_SHARE", float("inf"))
-    monkeypatch.setattr(pipeline, "RECORD_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "RECORD_EVERY_S", 0.0)
     run_id = start(lab, quick)
 
     def stop_in_the_third_round(share, message):

@@ -19,7 +19,7 @@ from rotelab.config.sweep_grid import MAX_RUNS, cell_name, grid, parse_axis, rea
 from rotelab.errors import LabError
 from rotelab.models.adapter_files import read_meta
 from rotelab.reports.sweep_results import read_sweep
-from rotelab.runs import pipeline, sweeps, worker
+from rotelab.runs import pipeline, progress, sweeps, worker
 from rotelab.runs.export.bundle import export_run, import_bundle
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage, adapter_folder, states_file
@@ -94,13 +94,13 @@ def trainings(monkeypatch):
 
 def evaluations(monkeypatch):
     """Notes which checkpoints are asked from now on."""
-    asked, real = [], pipeline.evaluation.evaluate
+    asked, real = [], pipeline.probes.evaluate
 
     def noted(model, *args):
         asked.append(model.checkpoint)
         return real(model, *args)
 
-    monkeypatch.setattr(pipeline.evaluation, "evaluate", noted)
+    monkeypatch.setattr(pipeline.probes, "evaluate", noted)
     return asked
 
 
@@ -190,13 +190,13 @@ def test_deleting_the_run_that_was_shared_leaves_the_other_whole(lab, base):
 def test_what_the_base_model_knows_is_a_warning_of_every_run(lab, base, monkeypatch):
     from dataclasses import replace
 
-    real = pipeline.evaluation.evaluate
+    real = pipeline.probes.evaluate
 
     def knows_all(*args):
         for found in real(*args):
             yield [replace(p, correct=True) for p in found]
 
-    monkeypatch.setattr(pipeline.evaluation, "evaluate", knows_all)
+    monkeypatch.setattr(pipeline.probes, "evaluate", knows_all)
     _, runs = swept(lab, base, generalize__prompts_per_fact=[2, 1])
     assert all("already answers 6 of the facts" in run.warnings[0] for run in runs)
 
@@ -232,7 +232,7 @@ def test_a_failure_does_not_stop_the_others_and_is_tried_again(lab, base, monkey
 
 def test_ctrl_c_inside_a_run_leaves_a_sweep_that_goes_on_to_equal_numbers(lab, base, monkeypatch):
     monkeypatch.setattr(pipeline, "SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(pipeline, "RECORD_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "RECORD_EVERY_S", 0.0)
     learned = trainings(monkeypatch)
     sweep_id = sweeps.plan(lab, {"generalize.prompts_per_fact": [2, 1], "seed": [0, 1]}, base)
 
@@ -274,7 +274,7 @@ def test_a_sweep_whose_process_was_killed_goes_on_to_equal_numbers(lab, base):
     sweep_id = sweeps.plan(lab, {"generalize.prompts_per_fact": [2, 1]}, base)
     code = """if True:
         import os, signal, sys, torch
-        from rotelab import experiment, sweeps
+        from rotelab.runs import progress, sweeps
         from rotelab.runs.lab import Lab
 
         def watch(place, count, share, message):
@@ -282,7 +282,7 @@ def test_a_sweep_whose_process_was_killed_goes_on_to_equal_numbers(lab, base):
                 os.kill(os.getpid(), signal.SIGKILL)
 
         torch.set_num_threads(1)
-        experiment.RECORD_EVERY_S = 0.0
+        progress.RECORD_EVERY_S = 0.0
         sweeps.go_on(Lab.open(), sys.argv[1], watch)
     """
     ended = subprocess.run([sys.executable, "-c", code, sweep_id], cwd=ROOT, timeout=300)
