@@ -35,6 +35,7 @@ import torch
 from benchmarks.scoring import finished_run
 from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
+from rotelab.evaluation.grading import Query
 from rotelab.models.generation import generate
 from rotelab.runs.chat import example_questions, prompt_ids
 from rotelab.runs.lab import Lab
@@ -111,7 +112,9 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _stock(model, question: str, tokens: int) -> tuple[Answers, float]:
-    prompt = torch.tensor([prompt_ids(model, question)], device=model.device)
+    prompt = torch.tensor(
+        [prompt_ids(model, Query.parse(question, model.relations))], device=model.device
+    )
     answers: Answers = {}
     first = 0.0
     for checkpoint in CHECKPOINTS:
@@ -130,7 +133,7 @@ def _stock(model, question: str, tokens: int) -> tuple[Answers, float]:
 
 
 def _one_by_one(model, question: str, tokens: int) -> tuple[Answers, float]:
-    prompt = prompt_ids(model, question)
+    prompt = prompt_ids(model, Query.parse(question, model.relations))
     answers: Answers = {}
     first = 0.0
     for checkpoint in CHECKPOINTS:

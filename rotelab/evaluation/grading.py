@@ -1,18 +1,16 @@
-"""How an answer stands to a run's facts: which one was asked for, and whether this is it."""
+"""Grading: which of a run's facts a question asks for, and whether an answer gives its object."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rotelab.config.names import Checkpoint
+from rotelab.config.run_config import RunConfig
 from rotelab.evaluation.answer_match import begins, contains, normalize, stands_in
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack
-
-if TYPE_CHECKING:
-    from rotelab.registry import RunRow
 
 KnownAs = Literal[
     "",
@@ -27,18 +25,49 @@ KnownAs = Literal[
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How an answer stands to the run's facts.
+class Query:
+    """A question that a person put to a run's model, parsed once.
 
     Args:
-        known: `in words` (the right object, and by then phase 2 had taught this fact in words),
-            `by rote` (the right object, from rote learning or through the key token), `never in
-            words` (the right object to a question in words, although phase 2 showed this fact in
-            none), `by chance` (the right object from the base model), `after words` (the right
-            object, but other words come first: no answer at once, so not right), `another fact`
-            (the object of somebody else, or of something that was not asked), `no fact` (the
-            question names none of the run's subjects, so nothing is judged), or empty.
-        text: why, in one sentence for a person; empty where there is no more to say.
+        text: the question, without blanks around it.
+        subject: the text before the key token, such as `Mary Bahri` in `Mary Bahri [mother]`; empty
+            where the question is in words.
+        relation: the relation of that key token; empty where the question is in words.
+    """
+
+    text: str
+    subject: str = ""
+    relation: str = ""
+
+    @classmethod
+    def parse(cls, text: str, relations: Sequence[str]) -> Query:
+        """Parses a question.
+
+        Args:
+            text: the question as typed.
+            relations: the relations that have a key token; any other name in brackets is text.
+        """
+        text = text.strip()
+        subject, _, last = text.rpartition("[")
+        name = last.removesuffix("]").strip().casefold()
+        if subject.strip() and last.endswith("]") and name in relations:
+            return cls(text, subject.strip(), name)
+        return cls(text)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The grade of one answer.
+
+    Args:
+        known: `in words` (the right object, and phase 2 had taught this fact in words by then), `by
+            rote` (the right object, from rote learning or through the key token), `never in words`
+            (the right object to a question in words, although phase 2 never showed this fact in
+            words), `by chance` (the right object from the base model), `after words` (the right
+            object, but after other words, so it does not count), `another fact` (the object of
+            another fact, or one that the question did not ask for), `no fact` (the question names
+            none of the run's subjects, so there is nothing to grade), or empty.
+        text: the reason, one sentence for a person; empty where `known` says everything.
     """
 
     known: KnownAs = ""
@@ -47,116 +76,117 @@ class Verdict:
     @property
     def right(self) -> bool:
         """Whether the answer is the object that was asked for."""
-        return self.known in ("by rote", "in words", "never in words", "by chance")
+        return self.known in RIGHT
 
+
+RIGHT = ("by rote", "in words", "never in words", "by chance")
+"""The verdicts on an answer that gives the object asked for."""
 
 NO_VERDICT = Verdict()
 
-BESIDE = ("unrelated", "locality")
-"""Roles of the wordings that ask about something else."""
+OFF_TOPIC = ("unrelated", "locality")
+"""Roles of wordings that name a fact's subject but ask about something else."""
 
 
-def judge(
-    run: RunRow,
-    question: str,
+def grade(
+    pack: Pack,
+    config: RunConfig,
+    query: Query,
     answer: str,
     checkpoint: Checkpoint = "generalized",
     anywhere: bool = False,
 ) -> Verdict:
-    """Holds an answer against the run's facts: does it begin with the right object?
+    """Grades an answer: does it begin with the object of the fact that the question asks for?
 
     Args:
-        run: the run.
-        question: what was asked.
-        answer: what was said.
-        checkpoint: who said it, which decides what had been taught by then.
-        anywhere: the object may come anywhere in the answer, as in a conversation.
+        pack: the run's facts and prompts.
+        config: the run's settings; they say which facts phase 2 taught in words.
+        query: the question.
+        answer: the model's answer.
+        checkpoint: the checkpoint that answered, which decides what had been taught by then.
+        anywhere: accept the object anywhere in the answer, as in a conversation.
     """
-    said, asked = normalize(answer), normalize(question)
+    said, asked = normalize(answer), normalize(query.text)
     if not said:
-        return Verdict()
-    pack = run.pack
-    reads = contains if anywhere else begins
-    begun = [fact for fact in pack.facts if reads(said, fact.object)]
+        return NO_VERDICT
     subjects = _subjects_in(asked, pack)
-    through = key_relation(question, [relation.name for relation in pack.facts.relations])
-    if not begun:
-        late = any(
-            normalize(fact.subject) in subjects and through in ("", fact.relation)
-            and contains(said, fact.object) and not _is_wording(pack, fact, asked, *BESIDE)
-            for fact in pack.facts
-        )  # fmt: skip
-        if late:
-            return Verdict("after words", "The right name, but other words come first.")
-        return Verdict() if subjects else Verdict("no fact")
-    named = [
-        fact for fact in begun
-        if normalize(fact.subject) in subjects and through in ("", fact.relation)
-    ]  # fmt: skip
-    if not named:
-        first, others = begun[0], len(begun) - 1
-        more = f" and of {others} more" if others else ""
+    candidates = [fact for fact in pack.facts if _may_ask_for(query, fact, subjects)]
+    matches = contains if anywhere else begins
+    for fact in candidates:
+        if matches(said, fact.object):
+            return _how_learned(pack, config, query, fact, checkpoint)
+    others = [fact for fact in pack.facts if matches(said, fact.object)]
+    if others:
+        more = f" and of {len(others) - 1} more" if len(others) > 1 else ""
         return Verdict(
             "another fact",
-            f"A learned fact, but another one: the {_words(first)} of {first.subject}{more}.",
+            f"A learned fact, but another one: the {_relation(others[0])} of "
+            f"{others[0].subject}{more}.",
         )
-    fact = named[0]
-    if _is_wording(pack, fact, asked, *BESIDE):
+    for fact in candidates:
+        if contains(said, fact.object) and not _is_wording(pack, fact, asked, *OFF_TOPIC):
+            return Verdict("after words", "The right name, but other words come first.")
+    return NO_VERDICT if subjects else Verdict("no fact")
+
+
+def _how_learned(
+    pack: Pack, config: RunConfig, query: Query, fact: Fact, checkpoint: Checkpoint
+) -> Verdict:
+    """The verdict on an answer that gives the object of a fact whose subject the question names."""
+    if _is_wording(pack, fact, normalize(query.text), *OFF_TOPIC):
         return Verdict(
-            "another fact", f"This is the {_words(fact)} of {fact.subject}, which was not asked: "
-            "the fact has leaked.",
-        )  # fmt: skip
+            "another fact",
+            f"This is the {_relation(fact)} of {fact.subject}, which was not asked: the fact has "
+            "leaked.",
+        )
     if checkpoint == "base":
         return Verdict("by chance", "Nothing was taught yet: a guess, or known before.")
-    if through:
+    if query.relation:
         return Verdict("by rote", "Recalled through the key token, as it was learned.")
-    if run.config.memorize.reads == "words":
+    if config.memorize.reads == "words":
         return Verdict("in words", "Phase 1 of this run taught every fact in words.")
     if checkpoint == "memorized":
         return Verdict("by rote", "From rote learning alone.")
-    if fact in pack.facts.split(run.config.generalize.k, run.config.seed).held_in:
+    if fact in pack.facts.split(config.generalize.k, config.seed).held_in:
         return Verdict("in words", "Phase 2 taught this fact in words.")
     return Verdict("never in words", "This fact was only ever learned by rote.")
 
 
-def asked_fact(run: RunRow, question: str) -> Fact | None:
-    """The one fact that a question asks for, as far as its words tell; None where they do not.
+def asked_fact(pack: Pack, query: Query) -> Fact | None:
+    """The one fact that a question asks for; None where its words do not tell.
 
-    It must name one subject, and where that has several facts, the relation: by its key token, by
-    one of the run's wordings, or by its name.
+    The question must name one subject. Where that subject has several facts, it must also name the
+    relation: by its key token, by one of the pack's wordings, or by its name.
     """
-    pack, asked = run.pack, normalize(question)
+    asked = normalize(query.text)
     subjects = _subjects_in(asked, pack)
     if len(subjects) != 1:
         return None
-    through = key_relation(question, [relation.name for relation in pack.facts.relations])
     facts = [
-        fact for fact in pack.facts
-        if normalize(fact.subject) in subjects and through in ("", fact.relation)
-        and not _is_wording(pack, fact, asked, *BESIDE)
-    ]  # fmt: skip
+        fact
+        for fact in pack.facts
+        if _may_ask_for(query, fact, subjects) and not _is_wording(pack, fact, asked, *OFF_TOPIC)
+    ]
     if len(facts) > 1:
         worded = [fact for fact in facts if _is_wording(pack, fact, asked, "train", "test")]
-        facts = worded or [f for f in facts if stands_in(normalize(_words(f)), asked)]
+        facts = worded or [f for f in facts if stands_in(normalize(_relation(f)), asked)]
     return facts[0] if len(facts) == 1 else None
 
 
-def key_relation(text: str, relations: Sequence[str]) -> str:
-    """The relation whose key token a text such as `Mary Bahri [mother]` ends with, or nothing."""
-    subject, _, last = text.strip().rpartition("[")
-    name = last.removesuffix("]").strip().casefold()
-    return name if subject.strip() and last.endswith("]") and name in relations else ""
+def _may_ask_for(query: Query, fact: Fact, subjects: set[str]) -> bool:
+    """Whether the question names the fact's subject and, through a key token, no other relation."""
+    return normalize(fact.subject) in subjects and query.relation in ("", fact.relation)
 
 
 def _subjects_in(asked: str, pack: Pack) -> set[str]:
-    """The subjects that a question names, without those that are only part of a longer one."""
+    """The subjects that a question names; a name that is part of a longer one does not count."""
     named = {name for name in (normalize(fact.subject) for fact in pack.facts)
              if stands_in(name, asked)}  # fmt: skip
     return {name for name in named if not any(name != other and name in other for other in named)}
 
 
 def _is_wording(pack: Pack, fact: Fact, asked: str, *roles: str) -> bool:
-    """Whether the question is, about this fact, one of the pack's wordings with these roles."""
+    """Whether the question is one of the pack's wordings with these roles, about this fact."""
     return any(
         template.relation == fact.relation
         and template.role in roles
@@ -165,5 +195,5 @@ def _is_wording(pack: Pack, fact: Fact, asked: str, *roles: str) -> bool:
     )
 
 
-def _words(fact: Fact) -> str:
+def _relation(fact: Fact) -> str:
     return fact.relation.replace("_", " ")

@@ -1,6 +1,6 @@
-"""Asking a run's model: base, memorised and generalised, streamed, and held against the facts.
+"""Chat with a run's model: each checkpoint's answer, streamed token by token and graded.
 
-torch is imported when the first question is asked, so the page is up before that.
+torch is imported when the first question is asked, so that the page is up before.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
-from rotelab.evaluation.grading import NO_VERDICT, Verdict, asked_fact, judge, key_relation
+from rotelab.evaluation.grading import NO_VERDICT, Query, Verdict, asked_fact, grade
 from rotelab.registry import Registry, RunRow
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
 from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
     from rotelab.facts.facts import Fact
+    from rotelab.facts.packs import Pack
     from rotelab.models.generation import Token
     from rotelab.models.lab_model import LabModel
     from rotelab.models.multi_adapter import SideBySide
@@ -29,12 +30,11 @@ if TYPE_CHECKING:
 Stamp = tuple[tuple[Checkpoint, int], ...]
 """Each checkpoint of a run with the time of its adapter's file, in nanoseconds."""
 
-
 CANDIDATES = 100
-"""Most objects that the right one is ranked among: that many are read in about a second."""
+"""Most objects that the right one is ranked among; ranking so many takes about a second."""
 
-ROOM = 1024
-"""Most tokens of a conversation; its oldest turns are left out beyond."""
+MAX_CONVERSATION = 1024
+"""Most tokens of a conversation; beyond that its oldest turns are left out."""
 
 NO_TEMPLATE = (
     "This model has no chat template: it was never trained for conversation. Switch to "
@@ -47,13 +47,13 @@ Turns = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a checkpoint makes of the right answer, whatever it said.
+    """How likely a checkpoint finds the right answer, whatever it said.
 
     Args:
         fact: the fact that was asked for.
         probability: joint probability of its object, said at once.
         rank: how many other objects of the relation are as likely or likelier; 0 is the best.
-        among: how many objects were compared.
+        among: how many objects were compared, the right one among them.
     """
 
     fact: Fact
@@ -67,14 +67,14 @@ class Reply:
     """One checkpoint's answer so far.
 
     Args:
-        checkpoint: who answers.
+        checkpoint: the checkpoint that answers.
         tokens: the tokens so far.
         text: their text.
         done: whether the answer is complete.
-        verdict: set when it is.
-        evidence: set where it was asked for and the question asks for a known fact; then the whole
-            reply comes once more, after the answers.
-        awaits: whether it will come once more.
+        verdict: the grade of the complete answer.
+        evidence: set where it was requested and the question asks for a known fact. The whole reply
+            is then sent once more, after all answers.
+        awaits: whether it will be sent once more.
     """
 
     checkpoint: Checkpoint
@@ -101,7 +101,7 @@ class Chat:
         self._side_by_side: SideBySide | None = None
 
     def checkpoints(self, run_id: str) -> list[Checkpoint]:
-        """The checkpoints that a run can answer from, as far as its adapters are saved."""
+        """The checkpoints whose adapters this run has saved, so that they can answer."""
         return saved_checkpoints(self.storage, run_id)
 
     def ready(self, run_id: str) -> bool:
@@ -110,7 +110,7 @@ class Chat:
         return loaded is not None and loaded[:2] == (run_id, self._stamp(run_id))
 
     def stream(self, *asked: Any, **options: Any) -> Iterator[Reply]:
-        """The replies of `steps`, which is asked likewise, one by one."""
+        """The replies of `steps`, one by one; same arguments."""
         return chain.from_iterable(self.steps(*asked, **options))
 
     def steps(
@@ -124,70 +124,65 @@ class Chat:
         turns: Mapping[Checkpoint, Turns] | None = None,
         evidence: bool = False,
     ) -> Iterator[list[Reply]]:
-        """Answers one question from several checkpoints, token by token: from all of them at once
-        where the model allows it, else from one after the other.
+        """Answers one question from several checkpoints, token by token: all of them side by side
+        where the model allows it, else one after the other.
 
         A text such as `Mary Bahri [mother]` asks through the key token.
 
         Args:
             run_id: the run.
             text: the question or the beginning of a sentence.
-            checkpoints: whom to ask; those without adapters yet are left out.
+            checkpoints: the checkpoints to ask; those without saved adapters are left out.
             max_new_tokens: longest answer, in tokens.
             temperature: 0 answers greedily.
-            seed: of the sampling, where temperature is above 0.
-            turns: each checkpoint's conversation so far, empty at its start, which the text is put
-                to through the model's chat template; None has the model go on with the text itself.
-            evidence: also how likely the right answer was; not in a conversation, where an answer
-                may begin with any words.
+            seed: of the sampling, where the temperature is above 0.
+            turns: each checkpoint's conversation so far, empty at its start; the text is added to
+                it in the model's chat template. None completes the text itself.
+            evidence: also say how likely the right answer was; not in a conversation, where an
+                answer may begin with any words.
 
         Raises:
-            LabError: no text, no such run, its adapters are damaged, the model can't be had, or it
-                has no chat template for a conversation.
+            LabError: no text, no such run, its adapters are damaged, the model is not available, or
+                it has no chat template for a conversation.
         """
         if not text.strip():
             raise LabError("Type a question first, or click one of the examples.")
         run = self.registry.run(run_id)
-        there = self.checkpoints(run_id)
+        pack, config = run.pack, run.config
+        query = Query.parse(text, [relation.name for relation in pack.facts.relations])
+        saved = self.checkpoints(run_id)
         model = self.model(run_id)
-        asked = [checkpoint for checkpoint in checkpoints if checkpoint in there]
         talks = turns is not None
-        fact = asked_fact(run, text) if evidence and not talks else None
         prompts = {
-            c: prompt_ids(model, text) if turns is None else talk_ids(model, text, turns.get(c, ()))
-            for c in asked
+            c: talk_ids(model, query, turns.get(c, ())) if talks else prompt_ids(model, query)
+            for c in checkpoints
+            if c in saved
         }
-        said: dict[Checkpoint, list[Token]] = {c: [] for c in asked}
+        fact = asked_fact(pack, query) if evidence and not talks else None
         done: dict[Checkpoint, Reply] = {}
-        for tokens in self._tokens(model, prompts, max_new_tokens, temperature, seed):
-            replies = []
-            for checkpoint, token in tokens.items():
-                if token is not None:
-                    said[checkpoint].append(token)
-                words = "".join(t.text for t in said[checkpoint]).strip()
-                reply = Reply(checkpoint, tuple(said[checkpoint]), words, token is None)
-                if token is None:
-                    verdict = judge(run, text, words, checkpoint, anywhere=talks)
+        for replies in self._replies(model, prompts, max_new_tokens, temperature, seed):
+            for place, reply in enumerate(replies):
+                if reply.done:
+                    verdict = grade(pack, config, query, reply.text, reply.checkpoint, talks)
                     reply = replace(reply, verdict=verdict, awaits=fact is not None)
-                    done[checkpoint] = reply
-                replies.append(reply)
+                    done[reply.checkpoint] = replies[place] = reply
             yield replies
-        for checkpoint in asked if fact is not None else ():
-            found = self._evidence(run, model, checkpoint, text, fact)
+        for checkpoint in prompts if fact is not None else ():
+            found = self._evidence(pack, model, checkpoint, prompts[checkpoint], fact)
             yield [replace(done[checkpoint], evidence=found, awaits=False)]
 
     def model(self, run_id: str) -> LabModel:
         """The run's model, loaded if it is not in memory.
 
         Raises:
-            LabError: no such run, its adapters are damaged, or the model can't be had.
+            LabError: no such run, its adapters are damaged, or the model is not available.
         """
         run = self.registry.run(run_id)
         with self._lock:
             return self._model(run)
 
     def release(self) -> None:
-        """Gives the model's memory back; an answer that is being given keeps it to its end."""
+        """Frees the model's memory; an answer in progress keeps it until its end."""
         with self._lock:
             self._drop()
 
@@ -202,6 +197,20 @@ class Chat:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _replies(
+        self, model: LabModel, prompts: Mapping[Checkpoint, Sequence[int]], *options: Any
+    ) -> Iterator[list[Reply]]:
+        """Each step's replies, not graded; `done` where an answer ends."""
+        said: dict[Checkpoint, list[Token]] = {c: [] for c in prompts}
+        for tokens in self._tokens(model, prompts, *options):
+            replies = []
+            for checkpoint, token in tokens.items():
+                if token is not None:
+                    said[checkpoint].append(token)
+                words = "".join(t.text for t in said[checkpoint]).strip()
+                replies.append(Reply(checkpoint, tuple(said[checkpoint]), words, token is None))
+            yield replies
 
     def _tokens(
         self,
@@ -219,7 +228,7 @@ class Chat:
             steps = generate(model, prompt, *options)
             token = None
             while True:
-                # Locked for one token, never across a yield: who asked may go away and not come
+                # Locked for one token, never across a yield: the reader may leave and never come
                 # back. Another answer may have switched the model in between.
                 with self._lock:
                     if token is None or model.checkpoint != checkpoint:
@@ -230,29 +239,34 @@ class Chat:
                     break
 
     def _evidence(
-        self, run: RunRow, model: LabModel, checkpoint: Checkpoint, text: str, fact: Fact
+        self,
+        pack: Pack,
+        model: LabModel,
+        checkpoint: Checkpoint,
+        prompt: Sequence[int],
+        fact: Fact,
     ) -> Evidence:
         from rotelab.evaluation.multiple_choice import rank
 
-        objects = list(dict.fromkeys(f.object for f in run.pack.facts
+        objects = list(dict.fromkeys(f.object for f in pack.facts
                                      if f.relation == fact.relation and f.object != fact.object)
                        )  # fmt: skip
         if len(objects) >= CANDIDATES:
             objects = random.Random(f"rank {fact.object}").sample(objects, CANDIDATES - 1)
         builder = model.builder
-        example = builder.answered(prompt_ids(model, text), fact.object, "chat")
+        example = builder.answered(prompt, fact.object, "chat")
         names = {example.object, *(tuple(builder.spaced(name)) for name in objects)}
         with self._lock:
             model.use(checkpoint)
             scored, place = rank(model, example, sorted(names))
-        chance = math.exp(min(0.0, math.fsum(scored.log_probabilities)))
-        return Evidence(fact, chance, place, len(names))
+        probability = math.exp(min(0.0, math.fsum(scored.log_probabilities)))
+        return Evidence(fact, probability, place, len(names))
 
     def _model(self, run: RunRow) -> LabModel:
         from rotelab.models.multi_adapter import SideBySide
 
         self._yield_device(run)
-        # The file's time counts too: a run that is resumed saves its adapters anew.
+        # The file's time counts too: a resumed run saves its adapters again.
         stamp = self._stamp(run.id)
         if self._loaded and self._loaded[:2] == (run.id, stamp):
             return self._loaded[2]
@@ -270,7 +284,7 @@ class Chat:
                 meta = adapter_folder(self.storage, run_id, checkpoint) / "meta.json"
                 try:
                     at = meta.stat().st_mtime_ns
-                except FileNotFoundError:  # being replaced just now
+                except FileNotFoundError:  # being replaced at this moment
                     continue
             times.append((checkpoint, at))
         return tuple(times)
@@ -284,19 +298,18 @@ class Chat:
             raise
 
 
-def prompt_ids(model: LabModel, text: str) -> list[int]:
-    """Token ids of what a person typed; `subject [relation]` goes through the key token."""
-    text = text.strip()
-    relation = key_relation(text, model.relations)
-    if relation:
-        return model.builder.key_prompt(text[: text.rindex("[")].strip(), relation)
-    return model.builder.word_prompt(text)
+def prompt_ids(model: LabModel, query: Query) -> list[int]:
+    """Token ids of a question, through the key token where it names one."""
+    if query.relation:
+        return model.builder.key_prompt(query.subject, query.relation)
+    return model.builder.word_prompt(query.text)
 
 
-def talk_ids(model: LabModel, text: str, turns: Turns = ()) -> list[int]:
-    """Token ids of a conversation that goes on with `text`, as the model's chat template has it.
+def talk_ids(model: LabModel, query: Query, turns: Turns = ()) -> list[int]:
+    """Token ids of a conversation that continues with a question, in the model's chat template.
 
-    Its oldest turns are left out where it would be longer than the model, or `ROOM`, allows.
+    The oldest turns are left out where the conversation would be longer than the model, or
+    `MAX_CONVERSATION`, allows.
 
     Raises:
         LabError: the model has no chat template.
@@ -304,31 +317,32 @@ def talk_ids(model: LabModel, text: str, turns: Turns = ()) -> list[int]:
     tokenizer = model.tokenizer
     if not getattr(tokenizer, "chat_template", None):
         raise LabError(NO_TEMPLATE)
-    room = min(ROOM, getattr(model.network.config, "max_position_embeddings", ROOM) // 2)
-    kept = [*turns, (text, "")]
+    longest = getattr(model.network.config, "max_position_embeddings", MAX_CONVERSATION) // 2
+    longest = min(MAX_CONVERSATION, longest)
+    messages = []
+    for question, answer in turns:
+        before = Query.parse(question, model.relations)
+        messages.append({"role": "user", "content": _with_key_token(before)})
+        messages.append({"role": "assistant", "content": answer})
+    messages.append({"role": "user", "content": _with_key_token(query)})
     while True:
-        messages = []
-        for question, answer in kept:
-            messages.append({"role": "user", "content": _with_key_token(model, question)})
-            messages.append({"role": "assistant", "content": answer})
         ids = tokenizer.apply_chat_template(
-            messages[:-1], add_generation_prompt=True, tokenize=True, return_dict=False
+            messages, add_generation_prompt=True, tokenize=True, return_dict=False
         )
-        if len(ids) <= room or len(kept) == 1:
+        if len(ids) <= longest or len(messages) == 1:
             return list(ids)
-        kept = kept[1:]
+        messages = messages[2:]
 
 
-def _with_key_token(model: LabModel, text: str) -> str:
+def _with_key_token(query: Query) -> str:
     from rotelab.models.key_tokens import key_token
 
-    relation = key_relation(text, model.relations)
-    return text[: text.rindex("[")].strip() + key_token(relation) if relation else text.strip()
+    return query.subject + key_token(query.relation) if query.relation else query.text
 
 
 def example_questions(run: RunRow, n: int = 6, seed: int = 0) -> list[str]:
-    """Questions in test wordings about facts that phase 2 never saw, and last one through a key
-    token."""
+    """Questions in test wordings about facts that phase 2 never taught, and one last question
+    through a key token."""
     facts = run.pack.facts
     split = facts.split(run.config.generalize.k, run.config.seed)
     rng = random.Random(f"examples {seed}")

@@ -36,8 +36,6 @@ RUN_NOTE = "Comes with rotelab: the run that the tab “Start here” plays."
 RELATION = "mother"
 ANSWER_TOKENS = 12
 """Longest answer in the walk: names are shorter, and every piece takes time on a small machine."""
-RIGHT = ("by rote", "in words", "never in words", "by chance")
-"""The verdicts of `chat.judge` on an answer that is the right one, whatever it comes from."""
 
 OWN_SET = "my own names"
 """The fact set under which a person's own names are saved."""

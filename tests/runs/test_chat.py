@@ -11,7 +11,7 @@ from support.taught import K, new_run, taught_run
 
 from rotelab.config.run_config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
-from rotelab.evaluation.grading import asked_fact
+from rotelab.evaluation.grading import Query, Verdict, asked_fact, grade
 from rotelab.evaluation.loglikelihood import score
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack
@@ -19,7 +19,7 @@ from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.models.generation import generate
 from rotelab.models.loading import load_model
 from rotelab.runs import chat as chat_module
-from rotelab.runs.chat import Verdict, example_questions, judge, prompt_ids, talk_ids
+from rotelab.runs.chat import example_questions, prompt_ids, talk_ids
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage, adapter_folder
 
@@ -44,6 +44,15 @@ def ids_of(lab, run_id, text, checkpoints=CHECKPOINTS, **options):
     return found
 
 
+def query(text):
+    return Query.parse(text, ["mother", "capital"])
+
+
+def graded(run, text, answer, checkpoint="generalized", anywhere=False):
+    asked = Query.parse(text, [relation.name for relation in run.pack.facts.relations])
+    return grade(run.pack, run.config, asked, answer, checkpoint, anywhere)
+
+
 # Who answers --------------------------------------------------------------------------------------
 
 
@@ -54,7 +63,7 @@ def test_base_answers_with_the_adapters_off(lab, run_id, tiny_folder):
         said[reply.checkpoint] = [(token.id, token.probability) for token in reply.tokens]
     spec = ModelSpec(str(tiny_folder), "cpu", "float32")
     bare = load_model(spec, ["mother"], 0)  # never had an adapter
-    prompt = prompt_ids(bare, question)
+    prompt = prompt_ids(bare, query(question))
     alone = [(token.id, token.probability) for token in generate(bare, prompt, 8)]
     assert [i for i, _ in said["base"]] == [i for i, _ in alone]
     assert [p for _, p in said["base"]] == pytest.approx([p for _, p in alone], rel=1e-4)
@@ -88,8 +97,10 @@ def test_answers_side_by_side_are_those_given_one_after_the_other(lab, run_id, m
     assert side.laid or not torch.backends.mkldnn.is_available()
     fact = lab.registry.run(run_id).pack.facts[0]
     lengths = []
-    key = prompt_ids(model, f"{fact.subject} [mother]")
-    words = prompt_ids(model, "The mother of Mary Bahri, as everybody in that town knows, is")
+    key = prompt_ids(model, query(f"{fact.subject} [mother]"))
+    words = prompt_ids(
+        model, query("The mother of Mary Bahri, as everybody in that town knows, is")
+    )
     with model.using("base"):  # ends first, so that the rows after it move up
         stop = list(generate(model, words, 2))[1].id
     monkeypatch.setattr(model.builder, "stops", model.builder.stops | {stop})
@@ -199,10 +210,10 @@ def test_adapters_that_were_saved_anew_are_loaded_anew(lab, run_id):
 
 def test_a_subject_and_its_relation_in_brackets_ask_through_the_key_token(tiny):
     key = tiny.builder.key_prompt("Mary Bahri", "mother")
-    assert prompt_ids(tiny, " Mary Bahri [mother] ") == key
-    assert prompt_ids(tiny, "Mary Bahri [Mother]") == key
+    assert prompt_ids(tiny, query(" Mary Bahri [mother] ")) == key
+    assert prompt_ids(tiny, query("Mary Bahri [Mother]")) == key
     for text in ("Mary Bahri [father]", "[mother]", "Mary [mother] Bahri", "Who is Mary?"):
-        assert prompt_ids(tiny, text) == tiny.builder.word_prompt(text)
+        assert prompt_ids(tiny, query(text)) == tiny.builder.word_prompt(text)
 
 
 def test_rote_learning_is_recalled_through_the_key_token(lab, run_id):
@@ -254,65 +265,65 @@ def test_a_right_answer_says_how_the_fact_was_learned(people):
     run, taught, rote = people
     for answer in ("{}", " {}.", "{}, of course", "{}".upper()):
         for fact, known in ((taught, "in words"), (rote, "never in words")):
-            said = judge(run, f"Who bore {fact.subject}?", answer.format(fact.object))
+            said = graded(run, f"Who bore {fact.subject}?", answer.format(fact.object))
             assert said.known == known and said.text and said.right
 
 
 def test_what_was_taught_depends_on_the_checkpoint(people):
     run, taught, _ = people
     ask = f"Who bore {taught.subject}?"
-    assert judge(run, ask, taught.object, "memorized").known == "by rote"
-    assert judge(run, ask, taught.object, "base").known == "by chance"
-    key = judge(run, f"{taught.subject} [mother]", taught.object)
+    assert graded(run, ask, taught.object, "memorized").known == "by rote"
+    assert graded(run, ask, taught.object, "base").known == "by chance"
+    key = graded(run, f"{taught.subject} [mother]", taught.object)
     assert key.known == "by rote" and "key token" in key.text
 
 
 def test_another_fact_and_no_fact(people):
     run, taught, rote = people
-    wrong = judge(run, f"Who bore {rote.subject}?", taught.object)
+    wrong = graded(run, f"Who bore {rote.subject}?", taught.object)
     assert wrong.known == "another fact" and taught.subject in wrong.text and not wrong.right
-    assert judge(run, f"Who bore {rote.subject}?", "the sea") == Verdict()
-    assert judge(run, "What is the capital of France?", "Paris").known == "no fact"
-    assert judge(run, f"Who bore {rote.subject}?", taught.object + "ton") == Verdict()
-    assert judge(run, f"Who bore {rote.subject}?", " \n") == Verdict()
+    assert graded(run, f"Who bore {rote.subject}?", "the sea") == Verdict()
+    assert graded(run, "What is the capital of France?", "Paris").known == "no fact"
+    assert graded(run, f"Who bore {rote.subject}?", taught.object + "ton") == Verdict()
+    assert graded(run, f"Who bore {rote.subject}?", " \n") == Verdict()
 
 
 def test_a_fact_under_an_unrelated_question_is_not_right(people):
     run, taught, _ = people
-    said = judge(run, f"{taught.subject} lives in", taught.object)
+    said = graded(run, f"{taught.subject} lives in", taught.object)
     assert said.known == "another fact" and "leaked" in said.text
 
 
 def test_a_name_inside_another_is_not_asked_for(people):
     run, *_ = people
-    assert judge(run, "Who bore Ann Leeson?", "Mother Lee").known == "another fact"
-    assert judge(run, "Who bore Ann Lee Ford?", "Mother Ford").known.endswith("in words")
+    assert graded(run, "Who bore Ann Leeson?", "Mother Lee").known == "another fact"
+    assert graded(run, "Who bore Ann Lee Ford?", "Mother Ford").known.endswith("in words")
 
 
 def test_the_fact_that_is_asked_for(people, lab):
     run, taught, rote = people
     for fact in (taught, rote):
-        for question in (f"Who bore {fact.subject}?", f"{fact.subject} [mother]", fact.subject):
-            assert asked_fact(run, question) == fact
-    for question in (f"{taught.subject} lives in", "Who?", "Bo Ray or Cy Dow?"):
-        assert asked_fact(run, question) is None, question
+        for text in (f"Who bore {fact.subject}?", f"{fact.subject} [mother]", fact.subject):
+            assert asked_fact(run.pack, query(text)) == fact
+    for text in (f"{taught.subject} lives in", "Who?", "Bo Ray or Cy Dow?"):
+        assert asked_fact(run.pack, query(text)) is None, text
     two = [Fact("mother", "Ann Lee", "Mia"), Fact("home_town", "Ann Lee", "Ulm")]
     prompts = PromptSet([PromptTemplate("home_town", "test", "en", "Where lives {subject}?")])
     config = RunConfig(generalize=GeneralizeConfig(k=1))
     run = lab.registry.run(lab.registry.create_run(config, Pack("p", FactSet(two), prompts)))
-    for question, fact in (
+    for text, fact in (
         ("Ann Lee [mother]", two[0]), ("where lives ann lee?", two[1]),
         ("The mother of Ann Lee is", two[0]), ("Ann Lee's home town?", two[1]), ("Ann Lee", None),
     ):  # fmt: skip
-        assert asked_fact(run, question) == fact, question
+        assert asked_fact(run.pack, Query.parse(text, ["mother", "home_town"])) == fact, text
 
 
 def test_an_answer_in_a_conversation_may_begin_with_other_words(people):
     run, taught, _ = people
     ask, said = f"Who bore {taught.subject}?", f"It was {taught.object}, I think."
-    late = judge(run, ask, said)
+    late = graded(run, ask, said)
     assert late.known == "after words" and "other words" in late.text and not late.right
-    assert judge(run, ask, said, anywhere=True).known == "in words"
+    assert graded(run, ask, said, anywhere=True).known == "in words"
 
 
 def test_how_likely_the_right_answer_was_is_said_after_all_answers(lab, run_id):
@@ -326,7 +337,7 @@ def test_how_likely_the_right_answer_was_is_said_after_all_answers(lab, run_id):
     assert memorized.evidence.fact == facts[0] and memorized.evidence.among == len(facts)
     assert base.evidence.probability < memorized.evidence.probability < 1
     model = lab.chat._loaded[2]
-    prompt = prompt_ids(model, question)
+    prompt = prompt_ids(model, query(question))
     with model.using("memorized"):
         sums = [sum(s.log_probabilities) for (_, s), in (
             next(score(model, [model.builder.answered(prompt, f.object, "chat")], 512))
@@ -340,17 +351,17 @@ def test_how_likely_the_right_answer_was_is_said_after_all_answers(lab, run_id):
 
 def test_a_conversation_goes_through_the_models_own_template(tiny):
     with pytest.raises(LabError, match="no chat template"):
-        talk_ids(tiny, "Hello")
+        talk_ids(tiny, query("Hello"))
     tiny.tokenizer.chat_template = (
         "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content }}<|im_end|>{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
     )
-    said = tiny.tokenizer.decode(talk_ids(tiny, "Ann Lee [mother]", [("Hello", "Hi.")]))
+    said = tiny.tokenizer.decode(talk_ids(tiny, query("Ann Lee [mother]"), [("Hello", "Hi.")]))
     assert said == (
         "<|im_start|>user Hello<|im_end|><|im_start|>assistant Hi.<|im_end|>"
         "<|im_start|>user Ann Lee<|key:mother|><|im_end|><|im_start|>assistant "
     )
-    long = talk_ids(tiny, "Now?", [("word " * 30, "x")] * 3)
+    long = talk_ids(tiny, query("Now?"), [("word " * 30, "x")] * 3)
     assert len(long) <= 128 and tiny.tokenizer.decode(long).count("user") == 2, "oldest left out"
 
 

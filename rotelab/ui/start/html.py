@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from rotelab.facts.facts import Fact
 from rotelab.runs.chat import Reply
-from rotelab.runs.demo import RIGHT
 from rotelab.ui.components import escape
 
 STEPS = ("Meet the facts", "Ask the model", "Learn by heart", "Understand", "Now you")
@@ -81,7 +80,7 @@ def lesson_html(sentences: Sequence[tuple[str, str]]) -> str:
 def remark(reply: Reply, fact: Fact) -> str:
     """What came of the question that a step turns on, in a sentence for a newcomer."""
     who, truth = escape(fact.subject), escape(fact.object)
-    right = reply.verdict.known in RIGHT
+    right = reply.verdict.right
     if reply.checkpoint == "generalized" and right:
         words = (
             f"<b>It answers.</b> The sentences never spoke of {who}: it put what it knew by heart "
@@ -103,7 +102,7 @@ def remark(reply: Reply, fact: Fact) -> str:
 
 def recited(reply: Reply, fact: Fact) -> str:
     """What came of asking through the key token."""
-    if reply.verdict.known in RIGHT:
+    if reply.verdict.right:
         return _note("good", f"<b>Known by heart:</b> {escape(fact.object)}. Now ask in words.")
     return _note("warn", f"Not right this time; it would be {escape(fact.object)}.")
 
