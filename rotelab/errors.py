@@ -56,10 +56,11 @@ class RunStopped(Exception):
     """Raised inside a run when a stop was asked for and the work so far has been saved."""
 
 
-OUT_OF_MEMORY = (
-    "The device ran out of memory. Close other programs and resume; or start a run with a smaller "
-    "model, fewer facts or sentences per step, or a smaller scoring batch."
+SAVE_MEMORY = (
+    "Close other programs and resume; or start a run with a smaller model, fewer facts or "
+    "sentences per step, or a smaller scoring batch."
 )
+OUT_OF_MEMORY = f"The device ran out of memory. {SAVE_MEMORY}"
 
 
 LONG_WAIT_S = 5.0

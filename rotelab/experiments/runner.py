@@ -1,50 +1,52 @@
-"""An experiment from the button to its stored result; `python -m rotelab.experiments.runner ID` is the
-process in which the page has one made.
+"""Carries out an experiment and stores its result; `python -m rotelab.experiments.runner ID` is the
+process that the page starts for it.
 
-Its arms are ordinary runs: one that is there with the same settings and facts is used; those that
-are missing are made as a sweep. So an experiment that was ended in any way goes on where it was
-when it is pressed again.
+An experiment's arms are ordinary runs: a run with the same settings and facts is used where there
+is one, and the missing ones are made as a sweep. So an experiment that ended early, in any way,
+continues where it was when it is started again.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import signal
-import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import psutil
-
 from rotelab.config.options import flat
 from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import SEED
-from rotelab.errors import LabError, remedy
+from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment, FinishedRun, Result, experiment
 from rotelab.registry import ExperimentRow
 from rotelab.registry.sweeps import PlannedRun
 from rotelab.runs.finished_run import training_comes_first
 from rotelab.runs.lab import Lab
-from rotelab.runs.processes import environment, me, process_of, send_all, tree, until
+from rotelab.runs.processes import (
+    GONE,
+    STOP_WAIT_S,
+    end_tree,
+    fault_sentence,
+    me,
+    process_of,
+    send_all,
+    spawn,
+    until,
+    worker_main,
+)  # fmt: skip
 from rotelab.runs.sweeps import go_on
-from rotelab.runs.worker import FAULT, yield_to_the_page
 from rotelab.storage import has_adapters
 
-GONE = "The process ended without saying why. Start the experiment again; what is done is kept."
+LOST = f"{GONE} Start the experiment again; what is done is kept."
 MEASURED_FROM = 0.9
 """The share of a family's bar that the making of its runs takes; of a probe's, it is none."""
 
 WRITE_EVERY_S = 0.5
-STOP_WAIT_S = 20.0
-TERM_WAIT_S = 5.0
 
 Watch = Callable[[float, str], None]
 
@@ -111,13 +113,8 @@ def carry_out(lab: Lab, experiment_id: str, watch: Watch = lambda share, words: 
         status = "stopped"
     except LabError as error:
         status, said = "failed", str(error)
-    except Exception as error:  # its row must say how it ended, whatever it was
-        traceback.print_exc()
-        text = " ".join(str(error).split())[:300]
-        said = remedy(error, lab.storage.home) or FAULT.format(
-            kind=type(error).__name__, text=text
-        ).replace("The run's log", "Its log")
-        status = "failed"
+    except Exception as error:  # whatever it was, its row must say how it ended
+        status, said = "failed", fault_sentence(error, lab.storage.home)
     lab.registry.end_experiment(experiment_id, status, said, seconds=time.monotonic() - began)
 
 
@@ -148,31 +145,20 @@ def start(lab: Lab, name: str, run_id: str) -> str:
     """Begins an experiment on a finished run in a process of its own, and returns its id.
 
     Raises:
-        LabError: as `begin`, another experiment is at work, or no process can be started.
+        LabError: as `begin`, another experiment is running, or no process can be started.
     """
     for row in running(lab):
         title = experiment(row.experiment).title
         raise LabError(f"“{title}” is at work already. Wait for its end, or stop it.")
     experiment_id = begin(lab, name, run_id)
-    log = log_file(lab, experiment_id)
+    command = [sys.executable, "-m", "rotelab.experiments.runner", experiment_id]
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as out:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "rotelab.experiments.runner", experiment_id],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                cwd=lab.storage.home,
-                env=environment(experiment_id, lab.storage.home),
-                start_new_session=True,  # it outlives the page and its Ctrl-C
-            )
-        began = psutil.Process(child.pid).create_time()
-    except (OSError, psutil.Error) as error:
-        sentence = f"No process could be started ({error}). Free some disk space and memory."
-        lab.registry.end_experiment(experiment_id, "failed", sentence)
-        raise LabError(sentence) from error
-    lab.registry.update_experiment(experiment_id, pid=child.pid, pid_started=began)
+        log = log_file(lab, experiment_id)
+        child, started = spawn(command, experiment_id, lab.storage.home, log)
+    except LabError as error:
+        lab.registry.end_experiment(experiment_id, "failed", str(error))
+        raise
+    lab.registry.update_experiment(experiment_id, pid=child.pid, pid_started=started)
     return experiment_id
 
 
@@ -187,7 +173,7 @@ def running(lab: Lab) -> list[ExperimentRow]:
         if row.status != "running":
             continue
         if row.pid is not None and process_of(row) is None:
-            lab.registry.end_experiment(row.id, "interrupted", GONE)
+            lab.registry.end_experiment(row.id, "interrupted", LOST)
         else:
             live.append(row)
     lab.jobs.reconcile()
@@ -200,15 +186,14 @@ def stop(lab: Lab, experiment_id: str) -> None:
     Raises:
         LabError: the registry can't be read or written.
     """
-    process = process_of(lab.registry.experiment_row(experiment_id))
+    row = lab.registry.experiment_row(experiment_id)
+    process = process_of(row)
     if process is None:
-        lab.registry.end_experiment(experiment_id, "interrupted", GONE)
+        lab.registry.end_experiment(experiment_id, "interrupted", LOST)
         return
     send_all([process], signal.SIGINT)
-    if not until(lambda: not process.is_running() or process.status() == "zombie", STOP_WAIT_S):
-        family = tree(experiment_id, [process])
-        send_all(family, signal.SIGKILL)
-        until(lambda: not any(p.is_running() for p in family), TERM_WAIT_S)
+    if not until(lambda: process_of(row) is None, STOP_WAIT_S):
+        end_tree(experiment_id, process)
     lab.registry.end_experiment(experiment_id, "stopped")
 
 
@@ -219,21 +204,15 @@ def log_file(lab: Lab, experiment_id: str) -> Path:
 
 def main(experiment_id: str) -> int:
     """Does the work of one experiment in this process; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    yield_to_the_page()
-    # A shell's background has made us deaf to it, and the page stops us so.
+    # A shell's background jobs ignore SIGINT, and the page stops an experiment with it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+
+    def work() -> ExperimentRow:
         lab = Lab.open()
         carry_out(lab, experiment_id)
-        row = lab.registry.experiment_row(experiment_id)
-    except LabError as error:
-        print(error, file=sys.stderr, flush=True)
-        return 2
-    print(f"experiment {row.id} {row.status} {row.error}", flush=True)
-    return 0 if row.status in ("finished", "stopped") else 1
+        return lab.registry.experiment_row(experiment_id)
+
+    return worker_main("experiment", work)
 
 
 # Parts -------------------------------------------------------------------------------------------

@@ -13,18 +13,21 @@ import psutil
 
 from rotelab.config.names import Status
 from rotelab.config.run_config import RunConfig
-from rotelab.errors import LabError, smells_of_memory
+from rotelab.errors import SAVE_MEMORY, LabError, smells_of_memory
 from rotelab.facts.packs import Pack
 from rotelab.registry import LiveRun, Registry, RunSummary
 from rotelab.runs.processes import (
+    GONE,
+    STOP_WAIT_S,
+    TERM_WAIT_S,
     age_s,
-    environment,
+    end_tree,
     me,
     process_of,
     processes_of,
     send_all,
+    spawn,
     tail,
-    tree,
     until,
 )
 from rotelab.storage import Storage
@@ -32,31 +35,22 @@ from rotelab.storage import Storage
 CLAIM_S = 60.0
 """How long a claimed run may be without a process before its starter counts as dead, in seconds."""
 
-STOP_WAIT_S = 20.0
-"""How long a run may take to finish its step and save before it is terminated, in seconds."""
+PERHAPS_MEMORY = f"It may have run out of memory. {SAVE_MEMORY}"
 
-TERM_WAIT_S = 5.0
-"""How long a process may take to end after SIGTERM, and after SIGKILL, in seconds."""
-
-GONE = "The process ended without saying why; see its log. Resume it, or run it again."
-OUT_OF_MEMORY = (
-    "It may have run out of memory: take a smaller model, smaller batches or fewer facts, or close "
-    "other programs."
-)
 LAST_WORDS = "rotelab could not write down how the run ended: "
-"""Begins the line of a log in which a worker says what it could not tell the registry."""
+"""Begins the log line in which a worker says what it could not write to the registry."""
 
 
 class Jobs:
-    """Starts and stops the processes that runs are made in.
+    """Starts and stops the processes that work on runs.
 
-    Any number of these may be at work at once, in the page's process, the command line and the
-    workers themselves: who may start what is decided in the registry.
+    Any number of these may be active at once, in the page's process, the command line and the
+    workers themselves: the registry decides who may start what.
 
     Args:
-        registry: where runs are written down.
+        registry: has the runs.
         storage: says where logs go.
-        command: what starts a worker, the run's id left out.
+        command: the command line of a worker, without the run's id.
         term_wait_s: seconds between SIGTERM and SIGKILL.
     """
 
@@ -111,7 +105,7 @@ class Jobs:
     def start_foreground(
         self, config: RunConfig, pack: Pack, parent_id: str | None = None, name: str = ""
     ) -> str:
-        """Makes a new run that this very process works on; nothing is written if it can't.
+        """Makes a new run that this process works on; nothing is written if it can't.
 
         Returns:
             The new run's id; it is `running`.
@@ -124,7 +118,7 @@ class Jobs:
         return self.registry.create_run(config, pack, parent_id, name, process=me())
 
     def claim_foreground(self, run_id: str) -> None:
-        """Takes a run that waits, or that ended early, for this very process to work on.
+        """Claims a run that waits, or that ended early, for this process to work on.
 
         Raises:
             UnknownRun: there is no such run.
@@ -135,7 +129,7 @@ class Jobs:
         self.registry.claim(run_id, *me())
 
     def attach(self, run_id: str) -> None:
-        """Says that this process is the run's worker. A worker calls it before anything else.
+        """Registers this process as the run's worker. A worker calls it before anything else.
 
         Raises:
             LabError: the run has ended meanwhile, or another process works on it.
@@ -160,37 +154,23 @@ class Jobs:
     def _wait_for_end(self, run_id: str) -> None:
         # A run has ended a moment before its process: two must not write to one folder.
         run = self.registry.run(run_id)
-        if run.pid == os.getpid():  # this very process made it, and asks to go on with it
+        if run.pid == os.getpid():  # this process made it, and resumes it
             return
         if not run.live and not until(lambda: not self.is_alive(run), self._term_wait_s):
             raise LabError(f"Run {run_id} is still ending. Try again in a few seconds.")
 
     def _spawn(self, run_id: str) -> None:
+        log = self.storage.log_file(run_id)
         try:
-            log = self.storage.log_file(run_id)
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with self._lock, log.open("ab") as out:
-                child = subprocess.Popen(
-                    [*self._command, run_id],
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=subprocess.STDOUT,
-                    cwd=self.storage.home,
-                    env=environment(run_id, self.storage.home),
-                    start_new_session=True,  # so Ctrl-C on the page's process does not reach it
-                )
+            with self._lock:
+                command = [*self._command, run_id]
+                child, started = spawn(command, run_id, self.storage.home, log)
                 self._children[run_id] = child
                 self._exits.pop(run_id, None)
-                # Inside the lock: nobody reaps it before its start time is read.
-                started = psutil.Process(child.pid).create_time()
-        except OSError as error:
-            sentence = (
-                f"No process could be started ({error.strerror or error}). Free some disk space "
-                "and memory, check the permissions of the home folder, then resume it."
-            )
-            self.registry.end_dead(run_id, None, "failed", sentence)
-            raise LabError(f"Run {run_id}: {sentence}") from error
-        # A worker that was quicker has attached itself; then there is nothing left to write.
+        except LabError as error:
+            self.registry.end_dead(run_id, None, "failed", str(error))
+            raise LabError(f"Run {run_id}: {error}") from error
+        # A quick worker has attached itself already; then there is nothing left to write.
         if not self.registry.set_process(run_id, child.pid, started):
             live = [run.pid for run in self.registry.live_runs() if run.id == run_id]
             if live and live[0] != child.pid:
@@ -223,7 +203,7 @@ class Jobs:
         return ended
 
     def poll(self) -> None:
-        """What a page does now and then: notices the dead and keeps the queue moving.
+        """Notices dead runs and keeps the queue moving; a page calls it now and then.
 
         Raises:
             LabError: the registry can't be read or written, or a run can't be started.
@@ -263,8 +243,8 @@ class Jobs:
             return words.rpartition(LAST_WORDS)[2].split("\n")[0].strip()
         killed = self._exits.get(run_id) == -signal.SIGKILL or "killed" in words.lower()
         if killed or "memoryerror" in words.lower() or smells_of_memory(words):
-            return f"{GONE} {OUT_OF_MEMORY}"
-        return GONE
+            return f"{GONE} {PERHAPS_MEMORY}"
+        return f"{GONE} Resume it, or run it again."
 
     # Stopping ------------------------------------------------------------------------------------
 
@@ -308,7 +288,7 @@ class Jobs:
         process = process_of(run)
         if process is not None and process.pid == os.getpid():
             raise LabError(f"Run {run_id} is this very process; end it with Ctrl-C.")
-        self._end_tree(run_id, process)
+        end_tree(run_id, process, self._term_wait_s, self.reap)
         self.registry.end_dead(run_id, run.pid, "stopped")
 
     def _escalate_later(self, run_id: str, wait_s: float) -> None:
@@ -323,25 +303,5 @@ class Jobs:
                 self.escalate(run_id)
                 self.poll()
         except LabError as error:
-            # The page shows it beside the run; there is nobody to raise to here.
+            # In a thread nobody catches it; the page shows it beside the run.
             print(f"rotelab: run {run_id}: {error}", file=sys.stderr)
-
-    def _end_tree(self, run_id: str, process: psutil.Process | None) -> None:
-        known = [] if process is None else [process]
-
-        def gone() -> bool:
-            self.reap()
-            known[:] = tree(run_id, known)  # who has lost its parent is still in what was known
-            return not known
-
-        for signum in (signal.SIGTERM, signal.SIGKILL):
-            if gone():
-                return
-            send_all(known, signum)
-            if until(gone, self._term_wait_s):
-                return
-        pids = ", ".join(str(p.pid) for p in known)
-        raise LabError(
-            f"Run {run_id} can't be ended: process {pids} does not go away. End it by hand, or "
-            "restart the machine."
-        )

@@ -1,29 +1,185 @@
-"""A run's processes as the operating system sees them: found, told apart from others, ended."""
+"""Worker processes, of runs and of experiments alike: started, identified, stopped.
+
+A worker has its work's id in its environment. That name, not a PID alone, tells its processes from
+others, however long ago they were started and whatever the clock said then.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
+import subprocess
+import sys
 import sysconfig
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
-from rotelab.registry import LiveRun, RunSummary
+from rotelab.errors import LabError, remedy
+from rotelab.registry import ExperimentRow, RunRow
 
 RUN_VARIABLE = "ROTELAB_RUN"
-"""The environment variable by which a run's processes are known, whatever PID or clock say."""
+"""The environment variable that holds the id of the run or experiment a process works on."""
 
 SAME_START_S = 1.5
 """How far apart two readings of one process's start time may be, in seconds."""
 
+STOP_WAIT_S = 20.0
+"""How long a worker may take to end when it is asked to, before it is terminated, in seconds."""
 
-def environment(run_id: str, home: Path) -> dict[str, str]:
-    """The environment of a run's worker: this one's, with the run's name and the lab's home."""
+TERM_WAIT_S = 5.0
+"""How long a process may take to end after SIGTERM, and after SIGKILL, in seconds."""
+
+NICE = 5
+"""A worker yields to the page: training takes all cores, and a click must not wait for it."""
+
+GONE = "The process ended without saying why; see its log."
+
+FAULT = (
+    "Something went wrong inside rotelab ({kind}: {text}). The log has the details; what was saved "
+    "before is kept."
+)
+
+
+class HasProcess(Protocol):
+    """A row of the registry that names the process at work on it."""
+
+    id: str
+    pid: int | None
+    pid_started: float | None
+
+
+# A worker's own side -----------------------------------------------------------------------------
+
+
+def worker_main(kind: str, work: Callable[[], RunRow | ExperimentRow]) -> int:
+    """The frame of a worker process.
+
+    Args:
+        kind: `run` or `experiment`, for the log's last line.
+        work: does the work and returns its row.
+
+    Returns:
+        The exit status: 0 where the work finished or was stopped, 1 where it ended otherwise, 2
+        where it could not be done at all (a `LabError`, which is printed).
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    lower_priority()
+    try:
+        row = work()
+    except LabError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 2
+    print(f"{kind} {row.id} {row.status} {row.error}", flush=True)
+    return 0 if row.status in ("finished", "stopped") else 1
+
+
+def lower_priority() -> None:
+    """Lets the page, and what a person does on it, go before this process."""
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+    # Where Linux shares the processor among sessions first, a worker, which has a session of its
+    # own, gets as large a share as everybody else together: the session must be as polite.
+    with contextlib.suppress(OSError):  # only Linux has it
+        Path("/proc/self/autogroup").write_text(str(NICE))
+
+
+def fault_sentence(error: Exception, home: Path) -> str:
+    """An unexpected error in a sentence for the user; its traceback goes to the log."""
+    with contextlib.suppress(MemoryError, OSError):  # no memory, or no space in the log
+        traceback.print_exc()
+    text = " ".join(str(error).split())[:300]
+    return remedy(error, home) or FAULT.format(kind=type(error).__name__, text=text)
+
+
+# Starting and stopping ---------------------------------------------------------------------------
+
+
+def spawn(
+    command: Sequence[str], name: str, home: Path, log: Path
+) -> tuple[subprocess.Popen, float]:
+    """Starts a worker process in a session of its own, so that Ctrl-C on the page spares it.
+
+    Args:
+        command: the command line, which ends with the id.
+        name: the id of the run or experiment, by which the process is known afterwards.
+        home: the lab's home folder, also the process's working folder.
+        log: the file that takes what it prints; it is appended to.
+
+    Returns:
+        The process and its start time as psutil gives it.
+
+    Raises:
+        LabError: no process can be started.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=home,
+                env=environment(name, home),
+                start_new_session=True,
+            )
+        return child, psutil.Process(child.pid).create_time()
+    except (OSError, psutil.Error) as error:
+        raise LabError(
+            f"No process could be started ({getattr(error, 'strerror', None) or error}). Free some "
+            "disk space and memory, check the permissions of the home folder, then try again."
+        ) from error
+
+
+def end_tree(
+    name: str,
+    process: psutil.Process | None,
+    wait_s: float = TERM_WAIT_S,
+    reap: Callable[[], None] = lambda: None,
+) -> None:
+    """Ends a worker and all its processes: SIGTERM, then SIGKILL; checks that they are gone.
+
+    Args:
+        name: the id of its run or experiment.
+        process: the worker itself, where it still exists.
+        wait_s: how long to wait after each of the two signals, in seconds.
+        reap: collects children of this process that have ended.
+
+    Raises:
+        LabError: a process does not end.
+    """
+    known = [] if process is None else [process]
+
+    def gone() -> bool:
+        reap()
+        known[:] = tree(name, known)  # an orphan is still in what was known before
+        return not known
+
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        if gone():
+            return
+        send_all(known, signum)
+        if until(gone, wait_s):
+            return
+    pids = ", ".join(str(p.pid) for p in known)
+    raise LabError(
+        f"{name} can't be ended: process {pids} does not go away. End it by hand, or restart the "
+        "machine."
+    )
+
+
+def environment(name: str, home: Path) -> dict[str, str]:
+    """The environment of a worker: this process's, with the id it works on and the lab's home."""
     path = [os.environ.get("PYTHONPATH", "")]
     root = str(Path(__file__).resolve().parents[2])
     if root != sysconfig.get_paths()["purelib"]:
@@ -32,10 +188,13 @@ def environment(run_id: str, home: Path) -> dict[str, str]:
     return {
         **os.environ,
         "ROTELAB_HOME": str(home),
-        RUN_VARIABLE: run_id,
+        RUN_VARIABLE: name,
         "PYTHONPATH": os.pathsep.join(part for part in path if part),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+# Finding processes -------------------------------------------------------------------------------
 
 
 def me() -> tuple[int, float]:
@@ -43,49 +202,49 @@ def me() -> tuple[int, float]:
     return os.getpid(), psutil.Process().create_time()
 
 
-def process_of(run: RunSummary | LiveRun) -> psutil.Process | None:
-    """The run's process; None where it is gone, a zombie, or its PID belongs to another by now."""
-    if run.pid is None:
+def process_of(row: HasProcess) -> psutil.Process | None:
+    """The worker's process; None where it is gone, a zombie, or its PID belongs to another now."""
+    if row.pid is None:
         return None
     try:
-        process = psutil.Process(run.pid)
+        process = psutil.Process(row.pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
-        # Setting the clock moves start times; the name a process was born with stays.
-        if abs(process.create_time() - (run.pid_started or 0.0)) <= SAME_START_S:
+        # Setting the clock moves start times; the name in the environment stays.
+        if abs(process.create_time() - (row.pid_started or 0.0)) <= SAME_START_S:
             return process
-        return process if _run_named_by(process) == run.id else None
+        return process if _named_by(process) == row.id else None
     except psutil.Error:
         return None
 
 
-def _run_named_by(process: psutil.Process) -> str | None:
+def _named_by(process: psutil.Process) -> str | None:
     try:
         return process.environ().get(RUN_VARIABLE)
     except (psutil.Error, OSError):
         return None
 
 
-def processes_of(run_id: str) -> list[psutil.Process]:
-    """All processes born with the run's name in their environment but this one and zombies."""
+def processes_of(name: str) -> list[psutil.Process]:
+    """All processes with this id in their environment, except zombies and this process."""
     return [
         process
         for process in psutil.process_iter()
-        if process.pid != os.getpid() and _run_named_by(process) == run_id and _is_there(process)
+        if process.pid != os.getpid() and _named_by(process) == name and _is_there(process)
     ]
 
 
-def tree(run_id: str, known: list[psutil.Process]) -> list[psutil.Process]:
-    """Those of the known processes that still exist, their children however deep, and all others
-    that bear the run's name; never another run's, and never this process.
+def tree(name: str, known: list[psutil.Process]) -> list[psutil.Process]:
+    """The known processes that still exist, all their descendants, and all others with this id in
+    their environment; never those of another id, and never this process.
     """
-    found = {p.pid: p for p in processes_of(run_id)}
+    found = {p.pid: p for p in processes_of(name)}
     for process in known:
         family = [process]
         with contextlib.suppress(psutil.Error):
             family += process.children(recursive=True)
         # A worker that ends starts the next run: that one is its child, but not its own.
-        found |= {p.pid: p for p in family if _run_named_by(p) in (None, run_id)}
+        found |= {p.pid: p for p in family if _named_by(p) in (None, name)}
     found.pop(os.getpid(), None)
     return [p for p in found.values() if _is_there(p)]
 
@@ -100,13 +259,13 @@ def _is_there(process: psutil.Process) -> bool:
 def send_all(processes: list[psutil.Process], signum: signal.Signals) -> None:
     """Sends a signal to each process that still exists."""
     for process in processes:
-        # Gone already is well; whether all are gone is checked by the caller.
+        # The caller checks whether all are gone.
         with contextlib.suppress(psutil.Error):
             process.send_signal(signum)
 
 
 def until(done: Callable[[], bool], wait_s: float, every_s: float = 0.05) -> bool:
-    """Waits until `done()`; says whether it came to that in `wait_s` seconds."""
+    """Waits until `done()`, for `wait_s` seconds at most; returns whether it is done."""
     deadline = time.monotonic() + wait_s
     while not done():
         if time.monotonic() >= deadline:

@@ -147,7 +147,7 @@ def test_a_dead_process_is_noticed_and_an_end_is_believed_once(lab, one_more):
     lab.registry.update_experiment(experiment_id, pid=2**22 + 1, pid_started=1.0)
     assert running(lab) == []
     row = lab.registry.experiment_row(experiment_id)
-    assert row.status == "interrupted" and row.error == runner.GONE
+    assert row.status == "interrupted" and row.error == runner.LOST
     assert not lab.registry.end_experiment(experiment_id, "finished", result={})
     assert lab.registry.experiment_row(experiment_id).status == "interrupted"
     assert lab.registry.resolve_experiment("exp-latest") == experiment_id

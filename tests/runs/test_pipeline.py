@@ -13,7 +13,7 @@ from support.quick_runs import losses, outcome, start
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import RunStopped
 from rotelab.evaluation.probes import PROBES
-from rotelab.runs import pipeline, progress, worker
+from rotelab.runs import pipeline, processes, progress, worker
 from rotelab.runs.pipeline import run_experiment
 from rotelab.runs.processes import until
 from rotelab.storage import adapter_folder, state_folder, states_file
@@ -181,11 +181,11 @@ def test_what_the_base_model_knows_already_is_a_warning(lab, quick, monkeypatch)
 def test_the_worker_process_does_a_run_to_its_end(lab, quick):
     run_id = lab.jobs.enqueue(quick, lab.facts_for(quick))
     child = lab.jobs._children[run_id]
-    polite = min(19, os.nice(0) + worker.NICE)
+    polite = min(19, os.nice(0) + processes.NICE)
     assert until(lambda: psutil.Process(child.pid).nice() == polite, 60)
     session = Path(f"/proc/{child.pid}/autogroup")
     if session.exists():  # Linux shares the processor among sessions first
-        assert until(lambda: session.read_text().split()[-1] == str(worker.NICE), 10)
+        assert until(lambda: session.read_text().split()[-1] == str(processes.NICE), 10)
     assert child.wait(timeout=120) == 0
     assert lab.registry.run(run_id).status == "finished", lab.storage.log_file(run_id).read_text()
 
