@@ -1,23 +1,24 @@
-"""The registry: everything that happened, in one SQLite file.
+"""The registry: everything that rotelab stores about runs, in one SQLite file (`runs.db`).
 
-`Registry` is put together from its parts, one file each: runs, queue, sweeps, experiments, results,
-what was seen inside the model, fact sets, chat, and what travels between machines.
+`Registry` combines the parts of this package, one file for each family of tables: runs, queue,
+sweeps, experiments, curves, evaluations, fact sets, chat, and transfer between machines.
 Every call opens its own connection and makes one short transaction, so any number of threads and
-processes can use the file at once.
+processes can use the file at the same time.
 """
 
 from __future__ import annotations
 
 from rotelab.registry.chat import ChatAnswer, ChatRows
+from rotelab.registry.curves import CurveRows
 from rotelab.registry.database import BUSY_S
+from rotelab.registry.evaluations import EvaluationRows
 from rotelab.registry.experiments import ExperimentRow, ExperimentRows
 from rotelab.registry.fact_sets import FactSetRows, fact_set_name
-from rotelab.registry.measurements import InsideRows, ResultRows
 from rotelab.registry.queue import LiveRun
 from rotelab.registry.rows import FactRecall, FactSetRow, Metric, RunRow, RunSummary, SweepRow
 from rotelab.registry.runs import RunOrder
 from rotelab.registry.sweeps import SweepRows
-from rotelab.registry.transfer import TravelRows
+from rotelab.registry.transfer import TransferRows
 from rotelab.storage import Storage
 
 __all__ = [
@@ -37,16 +38,16 @@ __all__ = [
 
 
 class Registry(
-    SweepRows, ExperimentRows, ResultRows, InsideRows, FactSetRows, TravelRows, ChatRows
+    SweepRows, ExperimentRows, CurveRows, EvaluationRows, FactSetRows, ChatRows, TransferRows
 ):
     """The rows of `runs.db`, safe from many threads and processes at once.
 
     Args:
-        storage: says where the file is; it is made, or brought up to date, when it must be.
+        storage: says where the file is. It is created, or migrated, when needed.
         busy_s: how long a call waits for another process's write, in seconds.
 
     Raises:
-        LabError: the file can't be opened or brought up to date; says how to mend it.
+        LabError: the file can't be opened or migrated; says how to mend it.
     """
 
     def __init__(self, storage: Storage, busy_s: float = BUSY_S):

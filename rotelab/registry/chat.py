@@ -1,7 +1,7 @@
-"""The registry's chat history: what each run's model was asked by a person, and what it said.
+"""The registry's chat history: people's questions to each run's model, and its answers.
 
-It stays on this machine: it does not travel with a run (`registry_travel.STAYS`), since who shares
-a run need not mean to share their own questions.
+It stays on this machine and is never exported with a run (`transfer.PRIVATE`): people who share a
+run may not want to share their own questions.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rotelab.config.names import Checkpoint
-from rotelab.errors import UnknownRun
+from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.registry.database import RegistryFile
-from rotelab.registry.rows import now, writable
+from rotelab.registry.rows import in_order, insert_sql, now, writable
+from rotelab.registry.runs import require_run
 
 
 class ChatAnswer(NamedTuple):
     """One checkpoint's answer to one question.
 
-    `turn` counts a run's questions from 1 and is set by the registry, like `asked`, the time as
-    ISO 8601 in UTC; `mode` is `completion` or `conversation`; `known` as `judging.Verdict` has it;
-    `probability` and `rank` are the right answer's among `among` objects, where one was known.
+    `turn` counts a run's questions from 1; the registry sets it, and `asked`, the time as ISO 8601
+    in UTC. `mode` is `completion` or `conversation`; `known` is that of a `grading.Verdict`;
+    `probability` and `rank` are those of the right answer among `among` objects, if it was known.
     """
 
     checkpoint: Checkpoint
@@ -37,7 +37,7 @@ class ChatAnswer(NamedTuple):
 
 
 class ChatRows(RegistryFile):
-    """The part of the registry that keeps what was asked in chat."""
+    """The part of the registry that stores questions and answers of the chat."""
 
     def add_chat(
         self,
@@ -47,10 +47,10 @@ class ChatRows(RegistryFile):
         mode: str = "completion",
         temperature: float = 0.0,
     ) -> int:
-        """Writes a question with its answers.
+        """Stores a question with its answers.
 
         Returns:
-            How many questions the run has been asked, this one counted.
+            How many questions the run has been asked, including this one.
 
         Raises:
             UnknownRun: there is no such run.
@@ -58,8 +58,7 @@ class ChatRows(RegistryFile):
         """
         asked = now()
         with self.write() as db:
-            if db.execute("SELECT 1 FROM runs WHERE id = ?", [run_id]).fetchone() is None:
-                raise UnknownRun(f"There is no run {run_id[:80]!r}; it may have been deleted.")
+            require_run(db, run_id)
             turn = 1 + db.execute(
                 "SELECT coalesce(max(turn), 0) FROM chat_answers WHERE run_id = ?", [run_id]
             ).fetchone()[0]  # fmt: skip
@@ -71,18 +70,16 @@ class ChatRows(RegistryFile):
                 for a in answers
             ]  # fmt: skip
             db.conn.executemany(
-                f"INSERT INTO chat_answers (run_id, {', '.join(ChatAnswer._fields)}) "
-                f"VALUES (?{', ?' * len(ChatAnswer._fields)})",
-                [(run_id, *row) for row in rows],
+                insert_sql("chat_answers", ChatAnswer._fields), [(run_id, *row) for row in rows]
             )
         return turn
 
     def chat_history(self, run_id: str, questions: int = -1) -> list[ChatAnswer]:
-        """What a run was asked, oldest question first, base, memorised and generalised in turn.
+        """A run's questions and answers: oldest question first, then by checkpoint.
 
         Args:
             run_id: the run.
-            questions: only so many of the newest questions; all with a negative number.
+            questions: only that many of the newest questions; a negative number for all.
 
         Raises:
             LabError: the file can't be read.
@@ -91,8 +88,7 @@ class ChatRows(RegistryFile):
             rows = db.execute(
                 f"SELECT {', '.join(ChatAnswer._fields)} FROM chat_answers WHERE run_id = ? "
                 "AND turn IN (SELECT DISTINCT turn FROM chat_answers WHERE run_id = ? "
-                "ORDER BY turn DESC LIMIT ?) ORDER BY turn, CASE checkpoint WHEN 'base' THEN 0 "
-                "WHEN 'memorized' THEN 1 ELSE 2 END",
+                "ORDER BY turn DESC LIMIT ?) ORDER BY turn, " + in_order("checkpoint", CHECKPOINTS),
                 [run_id, run_id, questions],
             ).fetchall()
         return [ChatAnswer(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""The file behind the registry: connections, migrations, and SQLite's errors in plain words."""
+"""The file behind the registry: connections, ids, and SQLite's errors in plain words."""
 
 from __future__ import annotations
 
@@ -9,15 +9,41 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from sqlite_utils import Database
 
-from rotelab.errors import LabError
+from rotelab.errors import LabError, UnknownRun
 from rotelab.registry.migrations import migrations
+from rotelab.storage import RUN_ID
 
 BUSY_S = 30.0
 """How long a call waits for another process's write, in seconds."""
+
+
+class Kind(NamedTuple):
+    """A table whose rows people name by their id.
+
+    Args:
+        table: its name.
+        noun: what one row is called.
+        listed: a sentence that says where all of them are listed.
+        latest: the word that stands for the newest.
+        newest: the SQL order that puts the newest first.
+    """
+
+    table: str
+    noun: str
+    listed: str
+    latest: str = "latest"
+    newest: str = "number DESC"
+
+    def unknown(self, text: str) -> UnknownRun:
+        """The error for an id that is not there."""
+        return UnknownRun(
+            f"There is no {self.noun} {text[:80]!r}; it may have been deleted. {self.listed}"
+        )
 
 
 class RegistryFile:
@@ -33,7 +59,7 @@ class RegistryFile:
 
     def __init__(self, path: Path, busy_s: float = BUSY_S):
         self.path, self._busy_s = Path(path), busy_s
-        self.longest_wait_s = 0.0  # that a write of this object waited for another's, so far
+        self.longest_wait_s = 0.0  # that a write of this object has waited for another one, so far
         with self._plain_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Closing the last connection writes the whole log back and waits for the disk (15 ms).
@@ -59,13 +85,13 @@ class RegistryFile:
 
     @contextmanager
     def write(self) -> Iterator[Database]:
-        """A connection inside one write transaction: all of it happens, or nothing.
+        """A connection inside one write transaction: all of it happens, or none of it.
 
         Raises:
             LabError: the file can't be written; says how to mend it.
         """
         with self.read() as db:
-            # IMMEDIATE: what is read inside can't be changed by another process before the write.
+            # IMMEDIATE: no other process can change what is read here before it is written.
             asked = time.monotonic()
             db.execute("BEGIN IMMEDIATE")
             self.longest_wait_s = max(self.longest_wait_s, time.monotonic() - asked)
@@ -76,6 +102,43 @@ class RegistryFile:
                 db.rollback()
                 raise
 
+    def _resolve(self, kind: Kind, text: str) -> str:
+        """The id that a whole id, a unique beginning or the word for the newest stands for.
+
+        Raises:
+            UnknownRun: no id, or more than one, begins like that.
+            LabError: the file can't be read.
+        """
+        text = text.strip()
+        if not text:
+            raise UnknownRun(
+                f"Which {kind.noun}? Give its id, a unique beginning of it, or `{kind.latest}`."
+            )
+        if not RUN_ID.fullmatch(text):
+            raise kind.unknown(text)
+        with self.read() as db:
+            if text == kind.latest:
+                row = db.execute(
+                    f"SELECT id FROM {kind.table} ORDER BY {kind.newest} LIMIT 1"
+                ).fetchone()
+                if row is None:
+                    raise UnknownRun(f"There is no {kind.noun} yet. Start one first.")
+                return row[0]
+            found = db.execute(
+                f"SELECT id FROM {kind.table} WHERE id >= ? AND id < ? ORDER BY id LIMIT 4",
+                [text, text + "\U0010ffff"],
+            ).fetchall()
+        ids = [row[0] for row in found]
+        if not ids:
+            raise kind.unknown(text)
+        if len(ids) > 1 and ids[0] != text:
+            more = ", …" if len(ids) > 3 else ""
+            raise UnknownRun(
+                f"More than one {kind.noun} begins with {text[:80]!r}: {', '.join(ids[:3])}{more}. "
+                "Give more of the id."
+            )
+        return ids[0]
+
     def _connect(self, create: bool = False) -> sqlite3.Connection:
         mode = "rwc" if create else "rw"  # a file that has gone away is an error, not an empty one
         connection = sqlite3.connect(
@@ -85,14 +148,15 @@ class RegistryFile:
             isolation_level=None,
             check_same_thread=False,
         )
-        # A damaged text must not hide the rows beside it.
+        # One damaged text must not hide the other rows.
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
-        # Switching the journal does not wait for the busy timeout: two starters must take turns.
+        # Switching the journal mode ignores the busy timeout, so two processes that start at the
+        # same time have to take turns here.
         deadline = time.monotonic() + self._busy_s
         while True:
             try:
@@ -114,7 +178,7 @@ class RegistryFile:
             )
         if applied == known:
             return
-        # Two may start at once: what is pending is asked again inside the transaction.
+        # Another process may have just done it: `apply` looks again, inside the transaction.
         db.execute("BEGIN IMMEDIATE")
         try:
             migrations.apply(db)
@@ -140,49 +204,49 @@ class RegistryFile:
 
 
 def explain(error: sqlite3.Error, path: Path) -> str:
-    """What is wrong with the file at `path` and how to mend it; empty where the fault is ours."""
+    """What is wrong with the file at `path` and how to mend it; empty if the bug is rotelab's."""
     if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
         return ""
     if _is(error, "FULL") or (_is(error, "IOERR", "CANTOPEN") and _disk_full(path)):
         return f"The disk that holds {path} is full. Free some space and try again."
     if _is(error, "BUSY", "LOCKED", "PROTOCOL"):
         return (
-            f"{path} is locked by another program. Close whatever holds it open (a database "
+            f"{path} is locked by another program. Close the program that has it open (a database "
             "browser, a backup), then try again."
         )
     if _is(error, "READONLY", "PERM", "AUTH"):
         return (
-            f"{path} can't be written: file or folder is read-only. Change its permissions, or "
-            "point ROTELAB_HOME at a folder of your own."
+            f"{path} can't be written: the file or its folder is read-only. Change its "
+            "permissions, or point ROTELAB_HOME at a folder of your own."
         )
     if _is(error, "CANTOPEN"):
         return (
-            f"{path} can't be opened. Check that folder and file exist and may be written, or "
-            "point ROTELAB_HOME at another folder."
+            f"{path} can't be opened. Check that the file and its folder exist and can be written, "
+            "or point ROTELAB_HOME at another folder."
         )
     if _is(error, "NOTADB"):
-        return f"{path} is not a rotelab database. Move that file away; a new one is then made."
+        return f"{path} is not a rotelab database. Move it away; a new one is then created."
     if _is(error, "CORRUPT"):
         return (
-            f"{path} is damaged. Put a backup in its place, or rescue what is left with "
+            f"{path} is damaged. Replace it by a backup, or rescue what is left with "
             f"`sqlite3 {path.name} .recover`."
         )
     if _is(error, "IOERR"):
-        # A used-up quota is no "full" to SQLite, which looks for one number of the system's only.
+        # SQLite reports a used-up quota as an I/O error: it calls only ENOSPC "full".
         return (
-            f"{path} can't be read or written ({error}). Free some space if the disk that it is on "
-            "is full or your share of it is used up; else check the disk."
+            f"{path} can't be read or written ({error}). Free some space if its disk is full or "
+            "your quota is used up; otherwise check the disk."
         )
     if "no such table" in str(error) or "no such column" in str(error):
         return (
-            f"{path} has not the tables of this rotelab ({error}). Put a backup in its place, or "
-            "move that file away; a new one is then made."
+            f"{path} does not have the tables that this version of rotelab expects ({error}). "
+            "Replace it by a backup, or move it away; a new one is then created."
         )
     return ""
 
 
 def _is(error: sqlite3.Error, *names: str) -> bool:
-    # sqlite_errorname is like SQLITE_IOERR_WRITE; Python makes some errors without one.
+    # sqlite_errorname is like SQLITE_IOERR_WRITE; some errors that Python raises have none.
     parts = getattr(error, "sqlite_errorname", "").split("_")
     return len(parts) > 1 and parts[1] in names
 

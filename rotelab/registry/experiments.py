@@ -1,21 +1,27 @@
-"""The registry's experiments: which was pressed on which run, how far it is, what it found."""
+"""The registry's experiments: which one on which run, its progress and its result."""
 
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from rotelab.config.run_config import RunConfig
-from rotelab.errors import LabError, UnknownRun
-from rotelab.registry.rows import now, read_config, read_json, writable
+from rotelab.errors import LabError
+from rotelab.registry.database import Kind
+from rotelab.registry.rows import new_id, now, read_config, read_json, writable
 from rotelab.registry.runs import RunRows
 
 PREFIX = "exp-"
 """What an experiment's id begins with, so that nobody takes it for a run's."""
+
+_KIND = Kind(
+    "experiments",
+    "experiment",
+    "`python -m rotelab experiments` lists them.",
+    latest=f"{PREFIX}latest",
+)
 
 ExperimentStatus = Literal["running", "finished", "failed", "stopped", "interrupted"]
 
@@ -27,20 +33,20 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class ExperimentRow:
-    """One pressing of an experiment's button. Times are ISO 8601 in UTC.
+    """One execution of an experiment. Times are ISO 8601 in UTC.
 
     Args:
         id: such as `exp-20261123-031500-3f2a`.
         experiment: its name.
         version: the experiment's version at the time.
-        share: how much is done, 0 to 1; `message` says what is being done.
-        seconds: how long it took, the making of runs included; None before its end.
-        run_id: the run that it was pressed on; None where settings were given instead.
-        pack_name: the facts.
-        sweep_id: the runs that it made itself; None where all were there.
-        arms: label and run id of every run that it looks at.
+        share: how much is done, 0 to 1; `message` says what it is doing.
+        seconds: how long it took, including the runs that it made; None before its end.
+        run_id: the run that it was started on; None where it was started from settings.
+        pack_name: the name of the facts.
+        sweep_id: the sweep of the runs that it made; None where all runs were there already.
+        arms: label and run id of every run that it compares.
         config_json: the settings that its arms have in common, as stored.
-        pid: of the process at work, which started at `pid_started`.
+        pid: the process that works on it, which started at `pid_started`.
         result: what it found, as JSON values; None before its end, and in lists.
     """
 
@@ -69,13 +75,13 @@ class ExperimentRow:
         """The settings that its arms have in common.
 
         Raises:
-            LabError: they are damaged, or from a rotelab with other options.
+            LabError: they are damaged, or were written by a version with other options.
         """
         return read_config(self.config_json, f"experiment {self.id}")
 
 
 class ExperimentRows(RunRows):
-    """The part of the registry that keeps experiments."""
+    """The part of the registry that stores experiments."""
 
     def create_experiment(
         self,
@@ -87,7 +93,7 @@ class ExperimentRows(RunRows):
         run_id: str | None = None,
         sweep_id: str | None = None,
     ) -> str:
-        """Writes an experiment that begins now; see `ExperimentRow`.
+        """Stores an experiment that begins now; for the arguments see `ExperimentRow`.
 
         Returns:
             Its id.
@@ -95,9 +101,8 @@ class ExperimentRows(RunRows):
         Raises:
             LabError: the file can't be written.
         """
-        stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
         record = {
-            "id": f"{PREFIX}{stamp}-{secrets.token_hex(2)}",
+            "id": new_id(PREFIX),
             "experiment": name,
             "version": version,
             "created": now(),
@@ -120,14 +125,14 @@ class ExperimentRows(RunRows):
         """
         found = self._experiments("WHERE id = ?", [experiment_id], result=True)
         if not found:
-            raise UnknownRun(f"There is no experiment {experiment_id[:80]!r} in the registry.")
+            raise _KIND.unknown(experiment_id)
         return found[0]
 
     def experiment_rows(self, name: str = "", limit: int = 100) -> list[ExperimentRow]:
         """The experiments without their results, newest first.
 
         Args:
-            name: of one experiment alone; of all where it is empty.
+            name: only those of this name; empty for all.
             limit: how many at most.
 
         Raises:
@@ -137,24 +142,16 @@ class ExperimentRows(RunRows):
         return self._experiments(f"{where} ORDER BY number DESC LIMIT ?", [*values, limit])
 
     def resolve_experiment(self, text: str) -> str:
-        """The id that a whole id, a unique beginning or `exp-latest` stands for.
+        """The id of the experiment that a whole id, a unique beginning or `exp-latest` stands for.
 
         Raises:
-            UnknownRun: none, or more than one, begins like that.
+            UnknownRun: no experiment, or more than one, begins like that.
             LabError: the file can't be read.
         """
-        text = text.strip()
-        ids = [row.id for row in self.experiment_rows(limit=-1)]
-        if text == f"{PREFIX}latest" and ids:
-            return ids[0]
-        found = [i for i in ids if text and i.startswith(text)]
-        if text in ids or len(found) == 1:
-            return text if text in ids else found[0]
-        why = "More than one begins with" if found else "No experiment's id is or begins with"
-        raise UnknownRun(f"{why} {text[:80]!r}. `python -m rotelab experiments` lists them.")
+        return self._resolve(_KIND, text)
 
     def update_experiment(self, experiment_id: str, **changes: Any) -> None:
-        """Writes how far an experiment is, or whose process it is.
+        """Records an experiment's progress, or its process.
 
         Raises:
             LabError: the file can't be written.
@@ -175,7 +172,7 @@ class ExperimentRows(RunRows):
         result: dict[str, Any] | None = None,
         seconds: float | None = None,
     ) -> bool:
-        """Writes how an experiment ended, once: of two who say so the first is believed.
+        """Records how an experiment ended; only the first of several calls counts.
 
         Returns:
             Whether it was still running.
@@ -202,14 +199,14 @@ class ExperimentRows(RunRows):
         free: bool = False,
         usable: Callable[[str], bool] = lambda run_id: True,
     ) -> str | None:
-        """A run with the same settings and facts: finished, or left over in one of some sweeps.
+        """Finds a run with the same settings and facts: a finished one, or one left in a sweep.
 
         Args:
-            config: the settings; by which name the facts went is all the same.
-            content_hash: of the facts and prompts.
+            config: the settings; the pack's name is ignored.
+            content_hash: the hash of the facts and prompts.
             within: sweeps whose unfinished runs count too.
             free: only runs that belong to no sweep count.
-            usable: whether a finished run, by its id, is of use.
+            usable: whether a finished run, by its id, can be used.
 
         Returns:
             Its id, the newest finished one before any other; None where there is none.
@@ -231,7 +228,7 @@ class ExperimentRows(RunRows):
                 continue
             try:
                 same = read_config(text, f"run {run_id}").to_dict() | {"pack": ""} == wanted
-            except LabError:  # damaged: it is not the same as anything
+            except LabError:  # damaged: it equals no other
                 continue
             if same and (status != "finished" or usable(run_id)):
                 return run_id

@@ -17,7 +17,7 @@ MAX_NAME = 60
 
 
 class FactSetRows(RegistryFile):
-    """The part of the registry that keeps fact sets."""
+    """The part of the registry that stores fact sets."""
 
     def save_fact_set(
         self, name: str, pack: Pack, base_version: int | None = None, note: str = ""
@@ -27,15 +27,15 @@ class FactSetRows(RegistryFile):
         Args:
             name: the set's name: 1 to 60 printable characters, no slashes.
             pack: the facts and prompts.
-            base_version: the version that was edited (0: the set was new), if known.
-            note: what is to be said about this version.
+            base_version: the version that was edited (0 for a new set), if known.
+            note: a remark about this version.
 
         Returns:
-            The version. Content equal to the newest version's gives that one, and no new row.
+            The version. If the content equals the newest version's, that one, and nothing is added.
 
         Raises:
-            LabError: the name can't be one; someone saved another version since `base_version`;
-                or the file can't be written.
+            LabError: the name is not valid; someone has saved another version since
+                `base_version`; or the file can't be written.
         """
         name = fact_set_name(name)
         with self.write() as db:
@@ -57,7 +57,7 @@ class FactSetRows(RegistryFile):
         raise LabError(self._moved_on(name, base_version, newest))
 
     def _moved_on(self, name: str, base: int, newest: int) -> str:
-        """What somebody who edited an older version is told."""
+        """The error for someone who edited an older version."""
         if base > newest:
             return f"There is no version {base} of {name!r} (newest: {newest}). Load it again."
         if base == 0:
@@ -71,7 +71,7 @@ class FactSetRows(RegistryFile):
         )
 
     def fact_sets(self, name: str | None = None) -> list[FactSetRow]:
-        """The newest version of every fact set by name; or every version of one, newest first.
+        """The newest version of each fact set, by name; or all versions of one, newest first.
 
         Raises:
             LabError: the file can't be read.
@@ -94,7 +94,7 @@ class FactSetRows(RegistryFile):
 
         Args:
             name: its name.
-            version: which version; the newest if not said.
+            version: which version; the newest by default.
 
         Raises:
             LabError: there is no such set or version, or its content is damaged.
@@ -116,10 +116,10 @@ class FactSetRows(RegistryFile):
 
 
 def fact_set_name(name: str) -> str:
-    """A fact set's name as it is kept. Names are data, never paths.
+    """A fact set's name as it is stored. Names are data, never paths.
 
     Raises:
-        LabError: it is empty, too long, or has a slash or a character that can't be seen.
+        LabError: it is empty, too long, or has a slash or an invisible character.
     """
     name = _normal(name)
     if not name:
@@ -134,7 +134,7 @@ def fact_set_name(name: str) -> str:
 
 
 def _normal(name: str) -> str:
-    # One spelling for one name: “é” can be typed as one character or as two.
+    # One spelling for each name: “é” can be typed as one character or as two.
     return unicodedata.normalize("NFC", name).strip()
 
 

@@ -1,4 +1,9 @@
-"""The tables of `runs.db` and how each version of them came about; a migration is never changed once released."""
+"""The tables of `runs.db`, one migration for each change of them.
+
+A migration is never changed once it is released. Its docstring describes the tables and columns
+that it adds. In all tables: times are text, ISO 8601 in UTC; truth values are 0 or 1; lists and
+objects are JSON; NaN is stored as NULL; a run's rows are deleted with the run.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,18 @@ migrations = Migrations("rotelab")
 
 @migrations()
 def m001_runs(db: Database) -> None:
-    """Runs, and the frozen facts that they point to.
+    """Runs, and the frozen facts that they refer to.
 
-    The facts stand apart from the run's row because every heartbeat rewrites that row whole.
+    `contents`: facts and prompts as CSV text, by the hash of both. They have a table of their own
+    because every heartbeat rewrites a run's row whole.
+
+    `runs`: one row a run; `number` counts them, `id` names them. `config` holds the settings
+    (`RunConfig.to_dict`); `model`, `seed` and `device` are copies of it for lists. `status` is a
+    `config.names.Status`; `pid`, `pid_started` (seconds since 1970), `claimed` and `heartbeat` are
+    those of the process at work; `queue_position` orders the waiting runs, and is NULL for one that
+    its sweep starts. `phase` to `message` are the progress (`share` from 0 to 1, `eta_s` in
+    seconds). `seconds` maps parts of the run to their time, `versions` libraries to versions;
+    `parent_id` is the run that this one was cloned from.
     """
     db.execute(
         """CREATE TABLE contents (
@@ -48,7 +62,22 @@ def m001_runs(db: Database) -> None:
 
 @migrations()
 def m002_results(db: Database) -> None:
-    """What a run measured. `seq` counts a run's writes, so that a poll asks only for newer rows."""
+    """What a run measures while it trains and at its checkpoints.
+
+    `metrics`: one number (`name`, such as `loss` or `recall`) at one step of a phase. `seq` counts
+    a run's writes, so that a poll asks for newer rows only.
+
+    `fact_recall`: whether a fact is recalled through its key token after an epoch (0: before
+    training), and the probability of its object. `fact_index` is its place in the run's facts.
+
+    `scores`: one probe at one checkpoint: `n` questions, the share answered right, the mean
+    probability of the object.
+
+    `predictions`: single answers of the probes. `probability` and `rank` (0 is best, among all
+    candidates) are those of the right object.
+
+    `similarities`: a similarity of hidden states (`name`) at one layer; layer 0 is the input.
+    """
     run = "run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE"
     for sql in (
         f"""CREATE TABLE metrics ({run}, phase TEXT NOT NULL, step INTEGER NOT NULL,
@@ -76,7 +105,11 @@ def m002_results(db: Database) -> None:
 
 @migrations()
 def m003_fact_sets(db: Database) -> None:
-    """Saved fact sets; a version, once written, is never changed."""
+    """Saved fact sets.
+
+    `fact_sets`: one row for each version of a set; it is never changed once it is written. `facts`
+    is how many it has; its text is in `contents`.
+    """
     db.execute(
         """CREATE TABLE fact_sets (
             id INTEGER PRIMARY KEY, name TEXT NOT NULL, version INTEGER NOT NULL,
@@ -90,7 +123,7 @@ def m003_fact_sets(db: Database) -> None:
 
 @migrations()
 def m004_known_to_base(db: Database) -> None:
-    """Finds the few answers that a base model had right, among all predictions, at once."""
+    """An index on `predictions` that finds the few facts a base model knew before training."""
     db.execute(
         """CREATE INDEX predictions_known ON predictions(relation, subject, object)
             WHERE checkpoint = 'base' AND correct AND probe != 'unrelated'"""
@@ -99,7 +132,14 @@ def m004_known_to_base(db: Database) -> None:
 
 @migrations()
 def m005_choice(db: Database) -> None:
-    """Multiple choice, normalised probability and the contains reading; NULL where not asked."""
+    """Multiple choice, normalised probability and free answers; NULL where they were not asked.
+
+    `scores`: the share of questions whose object ranks first, its mean probability among the
+    candidates, the share of free answers that contain it.
+
+    `predictions`: `chosen` (the object ranks first), `normalized` (its probability among the
+    candidates), `contains` (the free answer has it), `generated` (the free answer).
+    """
     for column in ("choice_accuracy", "normalized_probability", "contains_accuracy"):
         db.execute(f"ALTER TABLE scores ADD COLUMN {column} REAL")
     for column in ("chosen INTEGER", "normalized REAL", "contains INTEGER", "generated TEXT"):
@@ -108,7 +148,13 @@ def m005_choice(db: Database) -> None:
 
 @migrations()
 def m006_sweeps(db: Database) -> None:
-    """Runs that were planned together, and which of them took phase 1 over from which."""
+    """Runs that were planned together.
+
+    `sweeps`: `axes` maps the path of each option that varies to its values; `config` holds the
+    settings that all its runs have in common.
+
+    `runs`: its sweep, its 0-based place there, and the run whose phase 1 it reused.
+    """
     db.execute(
         """CREATE TABLE sweeps (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -128,13 +174,19 @@ def m006_sweeps(db: Database) -> None:
 
 @migrations()
 def m007_imported(db: Database) -> None:
-    """When a run was read from a bundle; empty for one that was made here."""
+    """`runs.imported`: when a run was imported from a bundle; empty for a run made here."""
     db.execute("ALTER TABLE runs ADD COLUMN imported TEXT NOT NULL DEFAULT ''")
 
 
 @migrations()
 def m008_experiments(db: Database) -> None:
-    """Experiments that were pressed, and what they found. One goes with the run it looked at."""
+    """Experiments and their results.
+
+    `experiments`: one row an execution. `experiment` and `version` name its kind; `run_id` is the
+    run that it was started on, and with which it is deleted; `sweep_id` the sweep of the runs that
+    it made; `arms` lists label and run id of all that it compares; `config` holds their common
+    settings; `result` what it found.
+    """
     db.execute(
         """CREATE TABLE experiments (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -157,8 +209,14 @@ def m008_experiments(db: Database) -> None:
 
 @migrations()
 def m009_live_answers(db: Database) -> None:
-    """What a model says while it learns: to three fixed questions, and after each key token."""
-    # Of the newest epoch only, and beside `fact_recall`: bundles of older versions stay the same.
+    """What a model answers while it is trained.
+
+    `fact_said`: its answer to a fact's key token after the newest epoch. It is not a column of
+    `fact_recall`, so that bundles of older versions stay the same.
+
+    `spot_answers`: its answers to three fixed questions (`place`) after a step. `way` is
+    `key_token`, `train` or `test`, by the wording of the question.
+    """
     db.execute(
         """CREATE TABLE fact_said (
             run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
@@ -179,7 +237,12 @@ def m009_live_answers(db: Database) -> None:
 
 @migrations()
 def m010_chat_answers(db: Database) -> None:
-    """What people asked a run's model, and what each checkpoint said."""
+    """Questions that people asked a run's model in the chat.
+
+    `chat_answers`: one checkpoint's answer to the question number `turn`. `mode` is `completion` or
+    `conversation`; `known` says how the answer was graded; `probability` and `rank` are those of
+    the right object among `among` of them. These rows are never exported.
+    """
     db.execute(
         """CREATE TABLE chat_answers (
             run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
@@ -192,7 +255,14 @@ def m010_chat_answers(db: Database) -> None:
 
 @migrations()
 def m011_inside(db: Database) -> None:
-    """What the logit lens saw at each layer, and how much training changed each weight matrix."""
+    """The logit lens, and how far training moved the weights.
+
+    `lens`: prompts of one kind (`name`) at one layer: of `n` facts, the `share` whose object is the
+    layer's first choice, its mean probability, its median rank.
+
+    `weight_changes`: a checkpoint's own adapter on one weight matrix (`name`) of a layer: the norm
+    of the change (`value`), and the norm of the matrix (`weight`).
+    """
     run = "run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE"
     db.execute(
         f"""CREATE TABLE lens ({run}, checkpoint TEXT NOT NULL, layer INTEGER NOT NULL,
@@ -208,7 +278,11 @@ def m011_inside(db: Database) -> None:
 
 @migrations()
 def m012_damage(db: Database) -> None:
-    """What learning did to plain prose, real facts and everyday words, at each checkpoint."""
+    """Forgetting: what training did to everything else that the model knew.
+
+    `damage`: one row a checkpoint: perplexity of plain prose over `tokens`, the share of the quiz's
+    `questions` answered right, the mean KL divergence to the base model over `places`, in nats.
+    """
     db.execute(
         """CREATE TABLE damage (
             run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,

@@ -1,12 +1,10 @@
-"""The registry's queue: who waits, who holds a device, who is asked to stop, who has died."""
+"""The registry's queue: which runs wait, which hold a device, which were asked to stop or died."""
 
 from __future__ import annotations
 
 import json
 import re
-import secrets
 import sqlite3
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlite_utils import Database
@@ -15,12 +13,12 @@ from rotelab.config.names import LIVE, RESUMABLE, Status
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import DeviceTaken, LabError
 from rotelab.facts.packs import Pack
-from rotelab.registry.rows import now, versions, writable
-from rotelab.registry.runs import RunRows, keep_content, next_place
+from rotelab.registry.rows import new_id, now, versions, writable
+from rotelab.registry.runs import RunRows, keep_content, next_place, require_run, run_exists
 
 
 class LiveRun(NamedTuple):
-    """What is needed to find out whether a run's process lives. `claimed` is ISO 8601, UTC."""
+    """A live run, with what tells whether its process still exists. `claimed` is ISO 8601, UTC."""
 
     id: str
     status: Status
@@ -32,7 +30,10 @@ class LiveRun(NamedTuple):
 
 
 class QueueRows(RunRows):
-    """The part of the registry that decides who runs next; it knows numbers, not processes."""
+    """The part of the registry that decides which run is next.
+
+    It stores the numbers of processes; `runs.jobs` starts and watches the processes.
+    """
 
     def create_run(
         self,
@@ -42,14 +43,14 @@ class QueueRows(RunRows):
         name: str = "",
         process: tuple[int, float] | None = None,
     ) -> str:
-        """Writes a new run at the end of the queue.
+        """Adds a new run at the end of the queue.
 
         Args:
             config: its settings.
-            pack: its facts and prompts; a frozen copy is kept.
+            pack: its facts and prompts; a frozen copy is stored.
             parent_id: the run that it was cloned from.
             name: what the user calls it.
-            process: (pid, create time) of a process that runs it at once instead of queueing it.
+            process: (pid, create time) of a process that runs it now, without queueing it.
 
         Returns:
             The new run's id, such as `20261123-031500-mother-3f2a`.
@@ -62,7 +63,7 @@ class QueueRows(RunRows):
         record = run_record(config, pack, name) | {"parent_id": parent_id}
         with self.write() as db:
             if parent_id is not None:
-                self._require(db, parent_id)
+                require_run(db, parent_id)
             record["queue_position"] = next_place(db)
             run_id = insert_run(db, record, pack)
             if process is not None:
@@ -70,7 +71,7 @@ class QueueRows(RunRows):
         return run_id
 
     def live_runs(self) -> list[LiveRun]:
-        """The runs that a process should be at work on.
+        """The runs that should have a process.
 
         Raises:
             LabError: the file can't be read.
@@ -84,11 +85,11 @@ class QueueRows(RunRows):
         return [LiveRun(*row[:-1], bool(row[-1])) for row in rows]
 
     def claim_next(self) -> str | None:
-        """Gives the first waiting run whose device is free to the caller, who then starts it.
+        """Claims the first waiting run whose device is free; the caller then starts it.
 
-        Two callers never get the same run. `auto` may turn out to be any device, so it shares with
-        none. Who waits longer is not overtaken by a later run that wants the same device. Runs
-        that their sweep will start have no place in the queue and are passed over.
+        Two callers never get the same run. `auto` may turn out to be any device, so it never runs
+        beside another. A later run never overtakes an earlier one that wants the same device. Runs
+        that their sweep will start have no place in the queue and are skipped.
 
         Returns:
             The run's id, now `running` and without a process; None when nothing can start.
@@ -104,27 +105,27 @@ class QueueRows(RunRows):
             ).fetchall()
             for run_id, device in waiting:
                 if not any(_same_device(device, other) for other in taken):
-                    self._take(db, self._require(db, run_id), None, None)
+                    self._take(db, require_run(db, run_id), None, None)
                     return run_id
                 taken.append(device)
         return None
 
     def claim(self, run_id: str, pid: int, pid_started: float) -> None:
-        """Gives one run that waits, or that ended early, to a process that runs it itself.
+        """Claims one run that waits, or that ended early, for a process that runs it itself.
 
         Raises:
             UnknownRun: there is no such run.
-            DeviceTaken: another run holds the device (it is named).
+            DeviceTaken: another run, which the error names, is using the device.
             LabError: this run can't start now.
         """
         with self.write() as db:
             self._claim(db, run_id, pid, pid_started)
 
     def set_process(self, run_id: str, pid: int, pid_started: float) -> bool:
-        """Writes down the process that works on a live run, unless another one already does.
+        """Records the process that works on a live run, unless another one already does.
 
         Returns:
-            Whether the run is that process's now. If not, the process must end.
+            Whether the run now belongs to that process. If not, the process must end.
 
         Raises:
             LabError: the file can't be written.
@@ -148,7 +149,7 @@ class QueueRows(RunRows):
             LabError: the file can't be written.
         """
         with self.write() as db:
-            row = self._require(db, run_id)
+            row = require_run(db, run_id)
             status = {"queued": "stopped", "running": "stopping"}.get(row["status"], row["status"])
             if status != row["status"]:
                 self._move(db, row, status)
@@ -157,7 +158,7 @@ class QueueRows(RunRows):
             return status
 
     def stop_requested(self, run_id: str) -> bool:
-        """Whether a run is to stop: it was asked to, or it is not live any more.
+        """Whether a run should stop: it was asked to, or it is no longer live.
 
         Raises:
             LabError: the file can't be read.
@@ -177,7 +178,7 @@ class QueueRows(RunRows):
             run_id: the run.
             pid: the process that was found dead; if the run has another by now, nothing happens.
             status: `interrupted`, `stopped` or `failed`.
-            error: the sentence for the user.
+            error: a sentence for the user.
 
         Returns:
             Whether the run was ended by this call.
@@ -198,39 +199,39 @@ class QueueRows(RunRows):
             return True
 
     def requeue(self, run_id: str) -> None:
-        """Puts a run that ended early at the end of the queue again; its results stay.
+        """Puts a run that ended early at the end of the queue again; its results are kept.
 
         Raises:
             UnknownRun: there is no such run.
             LabError: the run waits, runs or has finished; or the file can't be written.
         """
         with self.write() as db:
-            row = self._require(db, run_id)
+            row = require_run(db, run_id)
             if row["status"] not in RESUMABLE:
                 raise LabError(
                     f"Run {run_id} is {row['status']}. Only a run that was stopped, interrupted or "
-                    "failed can go on; start a new one with the same settings instead."
+                    "failed can be resumed; start a new one with the same settings instead."
                 )
-            _own(row)
+            _refuse_imported(row)
             self._move(db, row, "queued")
             db.table("runs").update(row["number"], {"pid": None, "pid_started": None})
 
     def move_in_queue(self, run_id: str, by: int) -> int:
-        """Lets a waiting run go sooner or later; the others keep their order.
+        """Moves a waiting run forwards or backwards in the queue; the others keep their order.
 
         Args:
             run_id: the run.
-            by: how many places; negative is sooner. The ends of the queue are as far as it goes.
+            by: how many places; negative is sooner. It stops at either end of the queue.
 
         Returns:
-            How many runs go before it now.
+            How many runs are before it now.
 
         Raises:
             UnknownRun: there is no such run.
             LabError: it does not wait in the queue, or the file can't be written.
         """
         with self.write() as db:
-            row = self._require(db, run_id)
+            row = require_run(db, run_id)
             if row["status"] != "queued" or row["queue_position"] is None:
                 raise LabError(
                     f"Run {run_id} does not wait in the queue, so it has no place there."
@@ -248,10 +249,10 @@ class QueueRows(RunRows):
         return place
 
     def _claim(self, db: Database, run_id: str, pid: int, pid_started: float) -> None:
-        row = self._require(db, run_id)
+        row = require_run(db, run_id)
         if row["status"] not in ("queued", *RESUMABLE):
             raise LabError(f"Run {run_id} is {row['status']}; it can't be started again.")
-        _own(row)
+        _refuse_imported(row)
         for holder, device in _holders(db):
             if _same_device(row["device"], device):
                 raise DeviceTaken(
@@ -267,7 +268,7 @@ class QueueRows(RunRows):
 
 
 def run_record(config: RunConfig, pack: Pack, name: str) -> dict[str, Any]:
-    """What a new run's row says of it, but for its id and its place."""
+    """The columns of a new run's row, except its id and its place."""
     return {
         "name": writable(name.strip()),
         "pack_name": pack.name,
@@ -280,36 +281,38 @@ def run_record(config: RunConfig, pack: Pack, name: str) -> dict[str, Any]:
 
 
 def insert_run(db: Database, record: dict[str, Any], pack: Pack) -> str:
-    """Writes the row of a new run inside the caller's transaction, keeps its facts, returns its id.
+    """Inserts a new run and its facts inside the caller's transaction.
 
     Args:
         db: the connection.
-        record: what `run_record` gave, and the columns that say where it belongs: queue, parent,
-            sweep.
+        record: the columns of `run_record`, and those of its place: queue, parent, sweep.
         pack: its facts and prompts.
+
+    Returns:
+        The run's id.
     """
     record = record | {"content_hash": keep_content(db, pack), "created": now()}
     while True:
-        record["id"] = _new_id(pack.name)
+        record["id"] = new_id(name=_slug(pack.name))
         try:
             db.table("runs").insert(record)
             return record["id"]
         except sqlite3.IntegrityError:
-            if not _exists(db, record["id"]):
+            if not run_exists(db, record["id"]):
                 raise
 
 
-def _own(row: dict[str, Any]) -> None:
-    """Going on with a run overwrites its results; those of an imported one are not ours."""
+def _refuse_imported(row: dict[str, Any]) -> None:
+    """Refuses to resume an imported run: that would overwrite results made elsewhere."""
     if row["imported"]:
         raise LabError(
-            f"Run {row['id']} was imported, so it stays as it is. Start a new one with the same "
+            f"Run {row['id']} was imported, so it can't be resumed. Start a new one with the same "
             "settings instead."
         )
 
 
 def _holders(db: Database) -> list[tuple[str, str]]:
-    # device_used is only known once the worker has looked; until then what was asked for counts.
+    # The worker fills in device_used; until then the device that was asked for counts.
     return db.execute(
         "SELECT id, CASE device_used WHEN '' THEN device ELSE device_used END FROM runs "
         "WHERE status IN ('running', 'stopping') ORDER BY number"
@@ -321,10 +324,6 @@ def _same_device(one: str, other: str) -> bool:
     return one == other or "auto" in (one, other)
 
 
-def _new_id(pack_name: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", pack_name.lower()).strip("-")[:16].strip("-") or "run"
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
-
-
-def _exists(db: Database, run_id: str) -> bool:
-    return db.execute("SELECT 1 FROM runs WHERE id = ?", [run_id]).fetchone() is not None
+def _slug(pack_name: str) -> str:
+    """A pack's name as a part of an id: lower-case letters and digits, 16 at most."""
+    return re.sub(r"[^a-z0-9]+", "-", pack_name.lower()).strip("-")[:16].strip("-") or "run"

@@ -1,10 +1,11 @@
-"""What the registry hands out: frozen rows, and the reading of damaged ones."""
+"""Frozen rows that the registry returns, and how their values are written and read."""
 
 from __future__ import annotations
 
 import json
 import math
 import platform
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,20 +26,20 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a list of runs shows of one run. Times are ISO 8601 in UTC.
+    """One run as a list of runs shows it. Times are ISO 8601 in UTC.
 
     Args:
         number: counts runs in the order in which they were made.
-        device: the device that was asked for; `device_used` is the one it came to.
+        device: the device that was asked for; `device_used` is the one it ran on.
         share: how much is done, 0 to 1.
         eta_s: seconds that are left, if known.
-        queue_position: its place among those that wait; None where its sweep starts it.
+        queue_position: its place in the queue; None where its sweep starts it.
         sweep_id: the sweep that it belongs to, if any; `sweep_position` is its 0-based place there.
-        shared_phase1_from: the run of the same sweep that learned phase 1 for this one too, if any.
+        shared_phase1_from: the run whose phase 1 this run reused, if any.
         test_accuracy: generation accuracy on held-out test prompts after phase 2, if measured.
         k: how many facts of each relation are taught in words; None where the row is damaged.
-        total_s: how long the run worked in all, in seconds, if it was measured.
-        error: why it ended badly, or that its row is damaged; empty when all is well.
+        total_s: how long the run took in all, in seconds, if it was measured.
+        error: why it failed, or that its row is damaged; empty when all is well.
         imported: when it was read from a bundle; empty for a run that was made here.
     """
 
@@ -87,19 +88,19 @@ class RunSummary:
 
     @property
     def held(self) -> bool:
-        """Whether it waits for its sweep to start it, and not in the queue."""
+        """Whether it waits for its sweep to start it, outside the queue."""
         return self.status == "queued" and self.queue_position is None
 
 
 @dataclass(frozen=True)
 class RunRow(RunSummary):
-    """All that is known of one run, its measurements apart.
+    """Everything stored about one run, except its measurements.
 
     Args:
         seconds: how long each part took.
         warnings: sentences for the user.
-        versions: of Python and the libraries, when the run was made.
-        content_hash: of the facts and prompts, as `Pack.content_hash`.
+        versions: of rotelab, Python and the libraries when the run was created.
+        content_hash: hash of the facts and prompts, as `Pack.content_hash`.
         config_json: the settings as stored; `config` reads them.
     """
 
@@ -116,13 +117,13 @@ class RunRow(RunSummary):
         """The run's settings.
 
         Raises:
-            LabError: they are damaged, or from a rotelab with other options.
+            LabError: they are damaged, or were written by a version with other options.
         """
         return read_config(self.config_json, f"run {self.id}")
 
     @property
     def pack(self) -> Pack:
-        """The frozen copy of the facts and prompts that it learns.
+        """Its own frozen copy of the facts and prompts.
 
         Raises:
             LabError: they are damaged.
@@ -142,9 +143,9 @@ class Metric(NamedTuple):
 
 
 class FactRecall(NamedTuple):
-    """How well one fact is known through its key token after an epoch (0 is before training).
+    """How well one fact is recalled through its key token after an epoch (0 is before training).
 
-    `said` is how the model's answer begins, `…` after it where it may go on; empty if not known.
+    `said` is the beginning of the model's answer, ending in `…` where it was cut; empty if unknown.
     """
 
     fact_index: int
@@ -168,7 +169,7 @@ class FactSetRow:
 
 @dataclass(frozen=True)
 class SweepRow:
-    """Runs that were planned together.
+    """A sweep: runs that were planned together.
 
     Args:
         number: counts sweeps in the order in which they were made.
@@ -176,8 +177,8 @@ class SweepRow:
         name: what the user calls it.
         created: ISO 8601 in UTC.
         axes: the values of each option that varies, by its path such as `memorize.epochs`.
-        config_json: the settings that all have in common, as stored.
-        statuses: how many of its runs have which status.
+        config_json: the settings that all its runs have in common, as stored.
+        statuses: how many of its runs have each status.
     """
 
     number: int
@@ -198,7 +199,7 @@ class SweepRow:
         """The settings that its runs have in common.
 
         Raises:
-            LabError: they are damaged, or from a rotelab with other options.
+            LabError: they are damaged, or were written by a version with other options.
         """
         return read_config(self.config_json, f"sweep {self.id}")
 
@@ -206,6 +207,17 @@ class SweepRow:
 def now() -> str:
     """The time as ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def new_id(prefix: str = "", name: str = "") -> str:
+    """An id that sorts by time: `20261123-031500-mother-3f2a`, the last part drawn at random.
+
+    Args:
+        prefix: what it begins with, such as `sweep-`.
+        name: a word or two for people, put between time and random part.
+    """
+    stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    return f"{prefix}{stamp}-{f'{name}-' if name else ''}{secrets.token_hex(2)}"
 
 
 def versions() -> dict[str, str]:
@@ -220,7 +232,7 @@ def versions() -> dict[str, str]:
 
 
 def read_json(text: Any, kind: type) -> Any:
-    """What a JSON column holds; an empty `kind` where it is damaged."""
+    """The value of a JSON column; an empty `kind` where it is damaged."""
     try:
         value = json.loads(text)
     except (ValueError, TypeError):
@@ -229,10 +241,14 @@ def read_json(text: Any, kind: type) -> Any:
 
 
 def read_config(text: str, owner: str) -> RunConfig:
-    """Settings as they are stored.
+    """Reads stored settings.
+
+    Args:
+        text: JSON, as `RunConfig.to_dict` gives it.
+        owner: what they belong to, such as `run 20261123-031500-mother-3f2a`; for the error.
 
     Raises:
-        LabError: they are damaged, or from a rotelab with other options.
+        LabError: they are damaged, or were written by a version with other options.
     """
     try:
         return RunConfig.from_stored(json.loads(text))
@@ -241,13 +257,21 @@ def read_config(text: str, owner: str) -> RunConfig:
 
 
 def number(value: float | None) -> float:
-    """A stored number. SQLite writes NaN as NULL; a loss that broke is to read as NaN again."""
+    """A stored number. SQLite stores NaN as NULL, so NULL reads as NaN again."""
     return math.nan if value is None else value
 
 
 def writable(text: str) -> str:
-    """The text with what UTF-8 can't hold replaced: half a character from a browser or a path."""
+    """The text without what UTF-8 can't encode: half a character from a browser or a path."""
     return text.encode("utf-8", "replace").decode()
+
+
+def insert_sql(table: str, columns: Sequence[str], replace: bool = False) -> str:
+    """The SQL that inserts a run's rows into a table: `run_id`, then `columns`."""
+    return (
+        f"INSERT {'OR REPLACE ' if replace else ''}INTO {table} (run_id, {', '.join(columns)}) "
+        f"VALUES (?{', ?' * len(columns)})"
+    )
 
 
 def in_order(column: str, names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The registry's runs: making, finding, listing, changing and deleting their rows."""
+"""The registry's runs: finding, listing, changing and deleting their rows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any, Literal
 from sqlite_utils import Database
 
 from rotelab.config.names import LIVE, TRANSITIONS, Status
-from rotelab.errors import LabError, UnknownRun
+from rotelab.errors import LabError
 from rotelab.facts.packs import Pack
-from rotelab.registry.database import RegistryFile
+from rotelab.registry.database import Kind, RegistryFile
 from rotelab.registry.rows import RunRow, RunSummary, like, now, read_json, writable
-from rotelab.storage import RUN_ID
 
 CHANGEABLE = {
     "name": str, "note": str, "tags": list, "archived": bool, "error": str, "device_used": str,
@@ -27,7 +26,7 @@ PROGRESS = ("phase", "epoch", "epochs", "step", "steps", "eta_s", "share", "mess
 
 DAMAGED = "This run's stored settings are damaged; its results can still be looked at."
 
-# Each tag by itself: in the column's own text, “é” is written otherwise, and brackets match too.
+# Each tag by itself: the column's own text is JSON, with “é” escaped and brackets that match too.
 _TAGGED = """CASE WHEN json_valid(tags) THEN EXISTS
     (SELECT 1 FROM json_each(tags) WHERE value LIKE ? ESCAPE '\\') ELSE 0 END"""
 _FOUND = ("test_accuracy", "k", "total_s")
@@ -43,20 +42,28 @@ _ROW = (
     "FROM runs LEFT JOIN contents USING (content_hash)"
 )
 
+_KIND = Kind(
+    "runs",
+    "run",
+    "`python -m rotelab runs` and the Runs tab list them all.",
+    # Runs that a sweep has yet to start come last: there is nothing to see of them.
+    newest="(status = 'queued' AND queue_position IS NULL), number DESC",
+)
+
 RunOrder = Literal["newest", "best", "longest", "name"]
 _ORDERS: dict[RunOrder, str] = {
     "newest": "number DESC",
-    "best": "test_accuracy DESC, number DESC",  # SQLite puts NULL last where it goes down
+    "best": "test_accuracy DESC, number DESC",  # SQLite puts NULL last in a descending order
     "longest": "total_s DESC, number DESC",
     "name": "name = '', name COLLATE NOCASE, number DESC",
 }
 
 
 class RunRows(RegistryFile):
-    """The part of the registry that keeps the rows of runs."""
+    """The part of the registry that stores the rows of runs."""
 
     def run(self, run_id: str) -> RunRow:
-        """All that is known of one run.
+        """Everything stored about one run, except its measurements.
 
         Raises:
             UnknownRun: there is no run with exactly that id.
@@ -65,7 +72,7 @@ class RunRows(RegistryFile):
         with self.read() as db:
             row = next(iter(db.query(f"{_ROW} WHERE id = ?", [run_id])), None)
         if row is None:
-            raise _unknown(run_id)
+            raise _KIND.unknown(run_id)
         row = _common(row)
         row["seconds"] = read_json(row["seconds"], dict)
         row["warnings"] = tuple(read_json(row["warnings"], list))
@@ -79,35 +86,7 @@ class RunRows(RegistryFile):
             UnknownRun: no run, or more than one, begins like that.
             LabError: the file can't be read.
         """
-        text = text.strip()
-        if text and not RUN_ID.fullmatch(text):
-            raise _unknown(text)
-        if not text:
-            raise UnknownRun("Which run? Give its id, a unique beginning of it, or `latest`.")
-        with self.read() as db:
-            if text == "latest":
-                # What a sweep has yet to start comes last: there is nothing to see of it.
-                found = db.execute(
-                    "SELECT id FROM runs ORDER BY (status = 'queued' AND queue_position IS NULL), "
-                    "number DESC LIMIT 1"
-                ).fetchall()
-                if not found:
-                    raise UnknownRun("There is no run yet. Start one first.")
-                return found[0][0]
-            found = db.execute(
-                "SELECT id FROM runs WHERE id >= ? AND id < ? ORDER BY id LIMIT 4",
-                [text, text + "\U0010ffff"],
-            ).fetchall()
-        ids = [row[0] for row in found]
-        if not ids:
-            raise _unknown(text)
-        if len(ids) > 1 and ids[0] != text:
-            more = ", …" if len(ids) > 3 else ""
-            raise UnknownRun(
-                f"More than one run begins with {text[:80]!r}: {', '.join(ids[:3])}{more}. "
-                "Give more of the id."
-            )
-        return ids[0]
+        return self._resolve(_KIND, text)
 
     def runs(
         self,
@@ -119,8 +98,7 @@ class RunRows(RegistryFile):
         held: bool = True,
         order: RunOrder = "newest",
     ) -> list[RunSummary]:
-        """The runs, newest first unless another order is wanted. A damaged run is listed with an
-        error; the others as they are.
+        """The runs, newest first by default. A damaged run is listed with an error.
 
         Args:
             limit: how many at most.
@@ -128,8 +106,8 @@ class RunRows(RegistryFile):
             search: a text that id, name, pack, model, note, tags or sweep must contain.
             status: one status, or several.
             archived: whether archived runs are listed (and only they); None lists both kinds.
-            held: whether runs are listed that wait for their sweep to start them.
-            order: by number, accuracy in test wordings, seconds, or name; what has none comes last.
+            held: whether to list runs that wait for their sweep to start them.
+            order: by number, accuracy in test wordings, seconds, or name; runs without come last.
 
         Raises:
             LabError: the file can't be read.
@@ -163,12 +141,12 @@ class RunRows(RegistryFile):
             return db.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()[0]
 
     def update_run(self, run_id: str, **changes: Any) -> None:
-        """Changes some of a run's fields; `CHANGEABLE` names them. Status has `set_status`.
+        """Changes some of a run's fields, those in `CHANGEABLE`; `set_status` changes its status.
 
         Raises:
             UnknownRun: there is no such run.
             LabError: the file can't be written.
-            TypeError: a field is not in `CHANGEABLE` (our own fault, not the user's).
+            TypeError: a field is not in `CHANGEABLE`; a bug, not the user's fault.
         """
         record = {}
         for name, value in changes.items():
@@ -180,7 +158,7 @@ class RunRows(RegistryFile):
             else:
                 record[name] = writable(value) if kind is str else kind(value)
         with self.write() as db:
-            number = self._require(db, run_id)["number"]
+            number = require_run(db, run_id)["number"]
             if record:
                 db.table("runs").update(number, record)
 
@@ -192,55 +170,55 @@ class RunRows(RegistryFile):
             LabError: the file can't be written.
         """
         with self.write() as db:
-            row = self._require(db, run_id)
+            row = require_run(db, run_id)
             warnings = read_json(row["warnings"], list)
             if sentence not in warnings:
                 text = json.dumps([*warnings, sentence])
                 db.table("runs").update(row["number"], {"warnings": text})
 
     def add_seconds(self, run_id: str, part: str, seconds: float) -> None:
-        """Adds to the time that a part of the run took: a resumed part goes on counting.
+        """Adds to the time that a part of the run took; a resumed part continues its count.
 
         Raises:
             UnknownRun: there is no such run.
             LabError: the file can't be written.
         """
         with self.write() as db:
-            row = self._require(db, run_id)
+            row = require_run(db, run_id)
             times = read_json(row["seconds"], dict)
             times[part] = times.get(part, 0.0) + float(seconds)
             db.table("runs").update(row["number"], {"seconds": json.dumps(times)})
 
     def set_status(self, run_id: str, status: Status, error: str = "") -> None:
-        """Moves a run to another status; to the one it has already is no change.
+        """Moves a run to another status; moving it to the status it has changes nothing.
 
         Args:
             run_id: the run.
             status: where it goes; `TRANSITIONS` says from where.
-            error: the sentence for the user, where it ends badly.
+            error: a sentence for the user, if the run failed.
 
         Raises:
             UnknownRun: there is no such run.
-            LabError: that status can't follow the present one, or the file can't be written.
+            LabError: that status can't follow the current one, or the file can't be written.
         """
         with self.write() as db:
-            row = self._require(db, run_id)
+            row = require_run(db, run_id)
             if row["status"] != status:
                 self._move(db, row, status, error)
 
     def heartbeat(self, run_id: str, **progress: Any) -> bool:
-        """Says that a run is alive and how far it is.
+        """Records that a run is alive, and its progress.
 
         Args:
             run_id: the run.
-            progress: any of `PROGRESS`; what is not named stays.
+            progress: any of `PROGRESS`; fields that are not named stay as they are.
 
         Returns:
-            Whether the run is to stop: a stop was asked for, or it is no longer this process's.
+            Whether the run should stop: a stop was requested, or it is no longer live.
 
         Raises:
             LabError: the file can't be written.
-            TypeError: a name that is not in `PROGRESS` (our own fault).
+            TypeError: a name is not in `PROGRESS`; a bug, not the user's fault.
         """
         if "message" in progress:
             progress["message"] = writable(progress["message"])
@@ -257,16 +235,16 @@ class RunRows(RegistryFile):
         return not rows or bool(rows[0][0])
 
     def delete_run(self, run_id: str) -> None:
-        """Deletes a run's rows, its measurements too. Its folder is the caller's to delete.
+        """Deletes a run's rows and its measurements; the caller deletes its folder.
 
-        A sweep goes with its last run.
+        A sweep is deleted with its last run.
 
         Raises:
             UnknownRun: there is no such run.
             LabError: the run is live, or the file can't be written.
         """
         with self.write() as db:
-            row = self._require(db, run_id)
+            row = require_run(db, run_id)
             if row["status"] in LIVE:
                 raise LabError(f"Run {run_id} is still {row['status']}. Stop it first.")
             db.execute("DELETE FROM runs WHERE id = ?", [run_id])
@@ -282,12 +260,6 @@ class RunRows(RegistryFile):
                 {"sweep": row["sweep_id"]},
             )
 
-    def _require(self, db: Database, run_id: str) -> dict[str, Any]:
-        row = next(iter(db.query("SELECT * FROM runs WHERE id = ?", [run_id])), None)
-        if row is None:
-            raise _unknown(run_id)
-        return row
-
     def _move(self, db: Database, row: dict[str, Any], status: str, error: str = "") -> None:
         if status not in TRANSITIONS[row["status"]]:
             raise LabError(f"Run {row['id']} is {row['status']}; it can't become {status}.")
@@ -302,8 +274,29 @@ class RunRows(RegistryFile):
         db.table("runs").update(row["number"], record)
 
 
+def require_run(db: Database, run_id: str) -> dict[str, Any]:
+    """A run's row by column, read inside the caller's transaction.
+
+    Raises:
+        UnknownRun: there is no run with exactly that id.
+    """
+    row = next(iter(db.query("SELECT * FROM runs WHERE id = ?", [run_id])), None)
+    if row is None:
+        raise _KIND.unknown(run_id)
+    return row
+
+
+def run_exists(db: Database, run_id: str) -> bool:
+    """Whether there is a run with exactly that id."""
+    return db.execute("SELECT 1 FROM runs WHERE id = ?", [run_id]).fetchone() is not None
+
+
 def keep_content(db: Database, pack: Pack) -> str:
-    """Keeps a pack's texts under their hash, once, inside the caller's transaction."""
+    """Stores a pack's texts once, under their hash, inside the caller's transaction.
+
+    Returns:
+        The hash.
+    """
     record = {
         "content_hash": pack.content_hash,
         "facts_csv": pack.facts.to_csv(),
@@ -314,14 +307,8 @@ def keep_content(db: Database, pack: Pack) -> str:
 
 
 def next_place(db: Database) -> int:
-    """The place behind everything that waits."""
+    """The queue position after every run that waits."""
     return db.execute("SELECT coalesce(max(queue_position), 0) + 1 FROM runs").fetchone()[0]
-
-
-def _unknown(text: str) -> UnknownRun:
-    return UnknownRun(
-        f"There is no run {text[:80]!r}. `python -m rotelab runs` and the Runs tab list them all."
-    )
 
 
 def _common(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,28 +1,29 @@
-"""The registry's sweeps: runs planned together, and what one of them takes over from another."""
+"""The registry's sweeps: runs planned together, and results that one run reuses from another."""
 
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
 from rotelab.config.names import Checkpoint
 from rotelab.config.run_config import RunConfig
-from rotelab.errors import UnknownRun
 from rotelab.facts.packs import Pack
+from rotelab.registry.database import Kind
 from rotelab.registry.queue import QueueRows, insert_run, run_record
-from rotelab.registry.rows import RunRow, SweepRow, now, read_json, writable
+from rotelab.registry.rows import RunRow, SweepRow, new_id, now, read_json, writable
+from rotelab.registry.runs import require_run
 
 PREFIX = "sweep-"
 """What a sweep's id begins with, so that nobody takes it for a run's."""
 
+_KIND = Kind("sweeps", "sweep", "`python -m rotelab sweeps` lists them all.")
+
 
 class PlannedRun(NamedTuple):
-    """One run of a sweep before it is made."""
+    """A run of a sweep before it is created."""
 
     config: RunConfig
     pack: Pack
@@ -30,7 +31,7 @@ class PlannedRun(NamedTuple):
 
 
 class SweepRows(QueueRows):
-    """The part of the registry that keeps sweeps."""
+    """The part of the registry that stores sweeps."""
 
     def create_sweep(
         self,
@@ -39,14 +40,14 @@ class SweepRows(QueueRows):
         runs: Sequence[PlannedRun],
         name: str = "",
     ) -> str:
-        """Writes a sweep with all its runs: all of it, or nothing.
+        """Stores a sweep with all its runs: all of it, or nothing.
 
         The runs are `queued`, but without a place in the queue: the sweep starts them itself.
 
         Args:
             axes: the values of each option that varies, by its path.
-            config: the settings that all have in common.
-            runs: its runs in the order in which they are to be made.
+            config: the settings that all runs have in common.
+            runs: its runs in the order in which they will be made.
             name: what the user calls it.
 
         Returns:
@@ -68,7 +69,7 @@ class SweepRows(QueueRows):
         with self.write() as db:
             taken = {row[0] for row in db.execute("SELECT id FROM sweeps").fetchall()}
             while "id" not in record or record["id"] in taken:
-                record["id"] = _new_id()
+                record["id"] = new_id(PREFIX)
             db.table("sweeps").insert(record)
             for row, run in zip(records, runs, strict=True):
                 insert_run(db, row | {"sweep_id": record["id"]}, run.pack)
@@ -83,7 +84,7 @@ class SweepRows(QueueRows):
         """
         found = self._sweeps("WHERE id = ?", [sweep_id])
         if not found:
-            raise _unknown(sweep_id)
+            raise _KIND.unknown(sweep_id)
         return found[0]
 
     def sweeps(self, limit: int = 100) -> list[SweepRow]:
@@ -101,29 +102,10 @@ class SweepRows(QueueRows):
             UnknownRun: no sweep, or more than one, begins like that.
             LabError: the file can't be read.
         """
-        text = text.strip()
-        with self.read() as db:
-            newest = db.execute("SELECT id FROM sweeps ORDER BY number DESC").fetchall()
-        ids = [row[0] for row in newest]
-        if text == "latest":
-            if not ids:
-                raise UnknownRun("There is no sweep yet. Start one first.")
-            return ids[0]
-        if text in ids:
-            return text
-        found = [sweep_id for sweep_id in ids if text and sweep_id.startswith(text)]
-        if not found:
-            raise _unknown(text)
-        if len(found) > 1:
-            more = ", …" if len(found) > 3 else ""
-            raise UnknownRun(
-                f"More than one sweep begins with {text[:80]!r}: {', '.join(sorted(found)[:3])}"
-                f"{more}. Give more of the id."
-            )
-        return found[0]
+        return self._resolve(_KIND, text)
 
     def sweep_runs(self, sweep_id: str) -> list[RunRow]:
-        """A sweep's runs in their order, without those that were deleted.
+        """A sweep's runs in their order, without deleted ones.
 
         Raises:
             LabError: the file can't be read.
@@ -135,22 +117,22 @@ class SweepRows(QueueRows):
         return [self.run(run_id) for (run_id,) in ids]
 
     def join_sweep(self, run_id: str, made: str) -> bool:
-        """Puts a finished run of no sweep in the place of one that a sweep has not begun.
+        """Replaces a run that a sweep has not begun by a finished one that belongs to no sweep.
 
         Args:
-            run_id: the one that is queued; it goes.
-            made: the one that takes its place, and its name if it has none; its settings and facts
-                are the same.
+            run_id: the queued run; it is deleted.
+            made: the finished run with the same settings and facts; it takes the queued run's
+                place, and its name if it has none of its own.
 
         Returns:
-            Whether it was done; not if one of the two is no longer what it was.
+            Whether it was done; not if one of the two has changed its status meanwhile.
 
         Raises:
             UnknownRun: there is no such run.
             LabError: the file can't be written.
         """
         with self.write() as db:
-            queued, other = self._require(db, run_id), self._require(db, made)
+            queued, other = require_run(db, run_id), require_run(db, made)
             if (queued["status"], other["status"], other["sweep_id"]) != (
                 "queued", "finished", None,
             ):  # fmt: skip
@@ -162,25 +144,25 @@ class SweepRows(QueueRows):
         return True
 
     def take_phase1(self, run_id: str, source: str, origin: str) -> None:
-        """Copies what another run recorded in phase 1, and writes down where that came from.
+        """Copies what another run recorded in phase 1, and records where it came from.
 
         Args:
-            run_id: the run; what it recorded of its own phase 1 so far goes.
+            run_id: the run; what it has recorded of its own phase 1 is replaced.
             source: the run to copy from.
-            origin: the run that did phase 1 itself; `source`, or where that had it from.
+            origin: the run that trained phase 1; `source`, or the run that `source` took it from.
 
         Raises:
             UnknownRun: there is no such run.
             LabError: the file can't be written.
         """
         with self.write() as db:
-            number = self._require(db, run_id)["number"]
+            number = require_run(db, run_id)["number"]
             for table in ("metrics", "fact_recall", "fact_said", "spot_answers"):
                 _copy(db, table, "phase = 'memorize'", source, run_id)
             db.table("runs").update(number, {"shared_phase1_from": origin})
 
     def own_phase1(self, run_id: str) -> None:
-        """Writes down that a run does phase 1 itself.
+        """Records that a run trains phase 1 itself.
 
         Raises:
             LabError: the file can't be written.
@@ -189,7 +171,7 @@ class SweepRows(QueueRows):
             db.execute("UPDATE runs SET shared_phase1_from = NULL WHERE id = ?", [run_id])
 
     def take_evaluation(self, run_id: str, source: str, checkpoint: Checkpoint) -> None:
-        """Copies all that another run measured at one checkpoint, in place of what was there.
+        """Copies everything that another run measured at a checkpoint, replacing what was there.
 
         Raises:
             UnknownRun: there is no such run.
@@ -197,7 +179,7 @@ class SweepRows(QueueRows):
         """
         assert checkpoint in ("base", "memorized"), "the generalised model is always a run's own"
         with self.write() as db:
-            self._require(db, run_id)
+            require_run(db, run_id)
             for table in ("similarities", "lens", "damage", "predictions", "scores"):
                 _copy(db, table, f"checkpoint = '{checkpoint}'", source, run_id)
 
@@ -218,17 +200,13 @@ class SweepRows(QueueRows):
         ]
 
 
-def _new_id() -> str:
-    return f"{PREFIX}{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-
-
 def _axes(text: str) -> dict[str, list[Any]]:
     axes = read_json(text, dict)
     return {path: values for path, values in axes.items() if isinstance(values, list)}
 
 
 def _copy(db: Database, table: str, where: str, source: str, target: str) -> None:
-    # By the table's own columns: what a later migration adds is copied too.
+    # The columns are the table's own, so that columns of later migrations are copied too.
     columns = [c.name for c in db.table(table).columns if c.name not in ("run_id", "number")]
     names, order = ", ".join(columns), "ORDER BY number" if table == "predictions" else ""
     db.execute(f"DELETE FROM {table} WHERE run_id = ? AND {where}", [target])
@@ -236,10 +214,4 @@ def _copy(db: Database, table: str, where: str, source: str, target: str) -> Non
         f"INSERT INTO {table} (run_id, {names}) SELECT ?, {names} FROM {table} "
         f"WHERE run_id = ? AND {where} {order}",
         [target, source],
-    )
-
-
-def _unknown(text: str) -> UnknownRun:
-    return UnknownRun(
-        f"There is no sweep {text[:80]!r}. `python -m rotelab sweeps` lists them all."
     )

@@ -1,7 +1,7 @@
-"""What of a run can travel to another machine's registry, and how such a run is taken in.
+"""Exports a run's rows and imports them on another machine.
 
-Tables and columns are asked of the database itself, so one that a later migration adds travels too,
-unless it only means something on this machine.
+Tables and columns are read from the database itself, so those of later migrations are exported too,
+unless `LOCAL` or `PRIVATE` names them.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from sqlite_utils import Database
 
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack
-from rotelab.registry.rows import now, read_json
-from rotelab.registry.runs import RunRows, keep_content
+from rotelab.registry.database import RegistryFile
+from rotelab.registry.rows import insert_sql, now, read_json
+from rotelab.registry.runs import keep_content, require_run, run_exists
 
 LOCAL = frozenset({
     "number", "run_id", "id", "pid", "pid_started", "claimed", "heartbeat", "stop_requested",
     "queue_position", "eta_s", "archived", "imported", "sweep_id", "sweep_position",
-    "model", "seed", "device",  # the settings say them too
+    "model", "seed", "device",  # copies of settings
 })  # fmt: skip
-"""Columns that mean something in this registry only; keys of other tables are left out besides."""
+"""Columns that mean something in this registry only. Foreign keys are not exported either."""
 
-STAYS = frozenset({"chat_answers"})
-"""Tables of a run that never travel: what a person typed is theirs, and no part of the run."""
+PRIVATE = frozenset({"chat_answers"})
+"""Tables of a run that are never exported: what people typed belongs to them, not to the run."""
 
 AS_JSON = {"tags": list, "seconds": dict, "warnings": list, "versions": dict, "config": dict}
-"""Columns of a run that hold JSON, and what is in them."""
-
+"""Columns of a run that hold JSON, and the type of its value."""
 
 MAX_ID = 80
-"""Longest id of a run, in characters (`settings.RUN_ID`)."""
+"""Longest id of a run, in characters (`storage.RUN_ID`)."""
 
 
 class Column(NamedTuple):
-    """A column that travels; `needed` where a row can't be without it."""
+    """A column that is exported; `needed` if a row can't be inserted without it."""
 
     name: str
     kind: Literal["INTEGER", "REAL", "TEXT"]
@@ -49,22 +49,22 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one table that arrive with a run.
+    """The rows of one table that are imported with a run.
 
     Args:
-        columns: the names of the columns that they have.
-        rows: their values; a generator that checks may raise `LabError`.
+        columns: the names of their columns.
+        rows: their values; a generator that checks them may raise `LabError`.
     """
 
     columns: tuple[str, ...]
     rows: Iterable[tuple]
 
 
-class TravelRows(RunRows):
-    """The part of the registry that hands a run out whole, and takes one in."""
+class TransferRows(RegistryFile):
+    """The part of the registry that exports and imports whole runs."""
 
-    def travelling(self) -> dict[str, tuple[Column, ...]]:
-        """The tables that hold something of a run, `runs` among them, and what of them travels.
+    def exported_columns(self) -> dict[str, tuple[Column, ...]]:
+        """The exported columns of every table that has rows of a run, `runs` included.
 
         Raises:
             LabError: the file can't be read.
@@ -75,25 +75,25 @@ class TravelRows(RunRows):
             found = {}
             for table in tables:
                 keys = {row[3]: row[2] for row in db.execute(f"PRAGMA foreign_key_list({table})")}
-                if table == "runs" or (keys.get("run_id") == "runs" and table not in STAYS):
+                if table == "runs" or (keys.get("run_id") == "runs" and table not in PRIVATE):
                     found[table] = _columns(db, table, set(keys))
         return found
 
-    def run_out(self, run_id: str) -> dict[str, Any]:
-        """A run's own row as far as it travels, by column; JSON columns as what they hold.
+    def export_run(self, run_id: str) -> dict[str, Any]:
+        """The exported columns of a run's own row, by name; JSON columns as Python values.
 
         Raises:
             UnknownRun: there is no such run.
             LabError: the file can't be read.
         """
-        columns = self.travelling()["runs"]
+        columns = self.exported_columns()["runs"]
         with self.read() as db:
-            row = self._require(db, run_id)
+            row = require_run(db, run_id)
         record = {c.name: row[c.name] for c in columns} | {"parent_id": row["parent_id"]}
         return record | {name: read_json(row[name], kind) for name, kind in AS_JSON.items()}
 
-    def rows_out(self, run_id: str, table: str, columns: Iterable[str]) -> Iterator[tuple]:
-        """A run's rows of one table, in the order of its primary key, one by one.
+    def export_rows(self, run_id: str, table: str, columns: Iterable[str]) -> Iterator[tuple]:
+        """A run's rows of one table, one by one, in the order of the primary key.
 
         Raises:
             LabError: the file can't be read.
@@ -104,8 +104,8 @@ class TravelRows(RunRows):
             sql = f"SELECT {', '.join(columns)} FROM {table} WHERE run_id = ?"
             yield from db.execute(f"{sql} ORDER BY {', '.join(order)}", [run_id])
 
-    def like_named(self, run_id: str) -> list[str]:
-        """The runs here by that id, or by one that `take_in` made of it.
+    def copies_of(self, run_id: str) -> list[str]:
+        """The runs here with that id, or with one that `import_run` made from it.
 
         Raises:
             LabError: the file can't be read.
@@ -117,7 +117,7 @@ class TravelRows(RunRows):
             ).fetchall()
         return [row[0] for row in rows]
 
-    def take_in(
+    def import_run(
         self,
         run_id: str,
         record: Mapping[str, Any],
@@ -126,29 +126,29 @@ class TravelRows(RunRows):
         taken: Callable[[str], bool],
         place: Callable[[str], None],
     ) -> str:
-        """Writes a run that came from elsewhere, with all its rows: all of it, or nothing.
+        """Stores a run from another machine with all its rows: all of it, or nothing.
 
         Args:
-            run_id: the id it should have; if that is taken, a fresh one is made of it.
-            record: its row by column, all checked; `model`, `seed` and `device` among them.
+            run_id: the id it should have; if that is taken, a new one is made from it.
+            record: its row by column, all checked; `model`, `seed` and `device` included.
             pack: its facts and prompts.
             tables: its rows in the other tables.
-            taken: whether an id's files are in the way.
-            place: puts the run's files where its id says; the last step.
+            taken: whether files of an id are in the way.
+            place: moves the run's files to the folder of its id; the last step.
 
         Returns:
             The id it has here.
 
         Raises:
-            LabError: a row stands there twice or breaks a rule of its table; what `place` or the
-                rows raise; or the file can't be written.
+            LabError: a row comes twice or breaks a rule of its table; an error of `place` or of
+                the rows; or the file can't be written.
         """
         record = {k: json.dumps(v) if k in AS_JSON else v for k, v in record.items()}
         with self.write() as db:
             parent = record.get("parent_id")
             record |= {
                 "id": _free_id(db, run_id, taken),
-                "parent_id": parent if parent and _exists(db, parent) else None,
+                "parent_id": parent if parent and run_exists(db, parent) else None,
                 "content_hash": keep_content(db, pack),
                 "imported": now(),
             }
@@ -168,8 +168,7 @@ def _columns(db: Database, table: str, keys: set[str]) -> tuple[Column, ...]:
 
 
 def _insert(db: Database, table: str, run_id: str, arrived: Table) -> None:
-    names = ("run_id", *arrived.columns)
-    sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    sql = insert_sql(table, arrived.columns)
     row = 0
 
     def counted() -> Iterator[tuple]:
@@ -182,17 +181,14 @@ def _insert(db: Database, table: str, run_id: str, arrived: Table) -> None:
         db.conn.executemany(sql, counted())
     except sqlite3.IntegrityError as error:
         raise LabError(
-            f"Row {row} of the run's {table} stands there twice or is not whole ({error})."
+            f"Row {row} of the run's table {table} comes twice or is incomplete ({error}). The "
+            "file is damaged: export it again."
         ) from error
 
 
 def _free_id(db: Database, run_id: str, taken: Callable[[str], bool]) -> str:
-    """That id, or where it is taken the same with four more digits."""
+    """That id; if it is taken, the same with four random digits added."""
     wanted = run_id
-    while _exists(db, wanted) or taken(wanted):
+    while run_exists(db, wanted) or taken(wanted):
         wanted = f"{run_id[: MAX_ID - 5]}-{secrets.token_hex(2)}"
     return wanted
-
-
-def _exists(db: Database, run_id: str) -> bool:
-    return db.execute("SELECT 1 FROM runs WHERE id = ?", [run_id]).fetchone() is not None

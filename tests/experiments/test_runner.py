@@ -151,7 +151,7 @@ def test_a_dead_process_is_noticed_and_an_end_is_believed_once(lab, one_more):
     assert not lab.registry.end_experiment(experiment_id, "finished", result={})
     assert lab.registry.experiment_row(experiment_id).status == "interrupted"
     assert lab.registry.resolve_experiment("exp-latest") == experiment_id
-    with pytest.raises(UnknownRun, match="No experiment"):
+    with pytest.raises(UnknownRun, match="no experiment"):
         lab.registry.resolve_experiment("exp-none")
 
 

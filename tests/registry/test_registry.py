@@ -126,7 +126,7 @@ def test_a_run_comes_back_whole(registry):
 
 def test_ids_sort_and_never_clash(registry, monkeypatch):
     draws = iter(["2026-a", "2026-a", "2026-b", "2026-b", "2026-c"])
-    monkeypatch.setattr("rotelab.registry.queue._new_id", lambda _: next(draws))
+    monkeypatch.setattr("rotelab.registry.queue.new_id", lambda name: next(draws))
     ids = [registry.create_run(RunConfig(), pack_of()) for _ in range(3)]
     assert ids == ["2026-a", "2026-b", "2026-c"]
     assert ids == sorted(ids) and registry.resolve("latest") == ids[-1]
@@ -553,7 +553,7 @@ def test_names_are_data(registry, name):
 def test_what_is_not_a_database_is_left_alone(storage):
     storage.home.mkdir()
     storage.database.write_bytes(b"my diary, not a database " * 100)
-    with pytest.raises(LabError, match="not a rotelab database. Move that file away"):
+    with pytest.raises(LabError, match="not a rotelab database. Move it away"):
         Registry(storage)
     assert storage.database.read_bytes().startswith(b"my diary")
 
@@ -584,7 +584,7 @@ def test_a_damaged_file(storage, registry):
         for page in range(4096, size, 4096):
             file.seek(page)
             file.write(b"\xff" * 2048)
-    with pytest.raises(LabError, match="damaged. Put a backup"):
+    with pytest.raises(LabError, match="damaged. Replace it by a backup"):
         Registry(storage).runs()
 
 

@@ -50,7 +50,7 @@ def test_sweeps_are_listed_and_found(registry, monkeypatch):
     with pytest.raises(UnknownRun, match="no sweep yet"):
         registry.resolve_sweep("latest")
     drawn = iter(["sweep-1", "sweep-1", "sweep-2"])
-    monkeypatch.setattr("rotelab.registry.sweeps._new_id", lambda: next(drawn))
+    monkeypatch.setattr("rotelab.registry.sweeps.new_id", lambda prefix: next(drawn))
     ids = [registry.create_sweep(AXES, RunConfig(), PLAN[:n]) for n in (1, 2)]
     assert ids == ["sweep-1", "sweep-2"]
     assert [row.id for row in registry.sweeps()] == ids[::-1]
@@ -60,7 +60,9 @@ def test_sweeps_are_listed_and_found(registry, monkeypatch):
     assert registry.resolve_sweep("sweep-2") == ids[1]
     with pytest.raises(UnknownRun, match="More than one sweep begins with 'sweep-'"):
         registry.resolve_sweep("sweep-")
-    for text in ("", "nobody", "sweep-%"):
+    with pytest.raises(UnknownRun, match="Which sweep"):
+        registry.resolve_sweep("")
+    for text in ("nobody", "sweep-%"):
         with pytest.raises(UnknownRun, match="There is no sweep"):
             registry.resolve_sweep(text)
     with pytest.raises(UnknownRun):

@@ -142,10 +142,10 @@ def _members(registry: Registry, storage: Storage, run_id: str, adapters: bool) 
     yield "facts.csv", [run.pack.facts.to_csv().encode()]
     yield "prompts.csv", [run.pack.prompts.to_csv().encode()]
     yield "run.json", [_run_json(registry, run)]
-    for table, columns in registry.travelling().items():
+    for table, columns in registry.exported_columns().items():
         if table != "runs":
             names = [column.name for column in columns]
-            rows = registry.rows_out(run_id, table, names)
+            rows = registry.export_rows(run_id, table, names)
             yield f"tables/{table}.jsonl", _lines(names, rows)
     for checkpoint, adapter in ADAPTER_FOLDERS.items():
         folder = adapter_folder(storage, run_id, checkpoint)
@@ -164,7 +164,7 @@ def _members(registry: Registry, storage: Storage, run_id: str, adapters: bool) 
 
 
 def _run_json(registry: Registry, run: RunRow) -> bytes:
-    record = registry.run_out(run.id) | {"config": run.config.to_dict()}
+    record = registry.export_run(run.id) | {"config": run.config.to_dict()}
     record |= {name: one_line(record[name]) for name in ("name", "pack_name", "device_used")}
     record["pack_name"] = record["pack_name"] or "facts"
     record["tags"] = [one_line(str(tag)) for tag in record["tags"]]
@@ -217,7 +217,7 @@ def _figures(registry: Registry, run: RunRow) -> dict[str, Any]:
 
 def _import(registry: Registry, storage: Storage, file: Path, work: Path) -> Imported:
     source = shown_name(file)
-    schema = registry.travelling()
+    schema = registry.exported_columns()
     optional = [f"tables/{table}.jsonl" for table in schema if table != "runs"]
     manifest = unpack(file, work, _allowed(optional))
     for name in ("facts.csv", "prompts.csv", "run.json", *(f"tables/{t}.jsonl" for t in TABLES)):
@@ -300,7 +300,7 @@ def _take_in(
         placed.append(folder)
 
     try:
-        return registry.take_in(
+        return registry.import_run(
             manifest.run_id,
             run.record,
             run.pack,
@@ -320,7 +320,7 @@ def _same_run(registry: Registry, storage: Storage, manifest: Manifest, run: Arr
         name: seal for name, seal in manifest.members.items()
         if name != "run.json" and not re.match(r"figures/|.*/(meta|adapter_config)\.json$", name)
     }  # fmt: skip
-    for run_id in registry.like_named(manifest.run_id):
+    for run_id in registry.copies_of(manifest.run_id):
         try:
             own = json.loads(_run_json(registry, registry.run(run_id)))
             if any(own[k] != v for k, v in _unchanging(run.record).items() if k in own):

@@ -210,9 +210,9 @@ def test_every_ended_status_travels_and_is_not_resumed(other, tmp_path):
     take(other, file)
     run = other.registry.run(run_id)
     assert (run.status, run.error) == ("failed", "It fell over.")
-    with pytest.raises(LabError, match="was imported, so it stays as it is"):
+    with pytest.raises(LabError, match="was imported, so it can't be resumed"):
         other.jobs.resume(run_id)
-    with pytest.raises(LabError, match="was imported, so it stays as it is"):
+    with pytest.raises(LabError, match="was imported, so it can't be resumed"):
         other.jobs.claim_foreground(run_id)
     assert other.registry.run(run_id).status == "failed"
 
@@ -565,7 +565,7 @@ def test_a_cell_of_ten_megabytes_names_its_row_and_column(altered, other):
 
 def test_a_row_that_stands_twice_is_refused(altered, other):
     file = altered({METRICS: lambda data: data + data.splitlines(keepends=True)[1]})
-    refused(other, file, "Row 4 of the run's metrics stands there twice")
+    refused(other, file, "Row 4 of the run's table metrics comes twice")
 
 
 def test_facts_and_prompts_are_read_like_any_file(altered, other):
