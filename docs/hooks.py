@@ -34,7 +34,7 @@ def on_config(config: Any) -> None:
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """MkDocs' event: a page's HTML. Keeps `0.80 ± 0.12` on one line, and marks a log page's answer."""
+    """MkDocs' event: a page's HTML. Keeps `0.80 ± 0.12` on one line; marks a log page's answer."""
     if page.file.src_uri.startswith("log/") and not page.file.src_uri.endswith("index.md"):
         html = html.replace("<p>", '<p class="answer">', 1)
     return SPREAD.sub("\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", html)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -154,6 +155,28 @@ def test_the_experiment_in_the_architecture_page_is_one(
     assert isinstance(found, Experiment)
     assert found.result(3).tables()[0].rows == ((3,),)
     assert found.result(3).figure().data[0].y == (3,)
+
+
+def test_imports_in_the_documentation_work() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
+    wanted = set(re.findall(r"^from (rotelab[\w.]*) import ([\w, ]+)$", text, re.M))
+    assert len(wanted) > 3
+    for module, names in sorted(wanted):
+        found = importlib.import_module(module)
+        assert [name for name in names.split(", ") if not hasattr(found, name)] == [], module
+
+
+def test_files_that_the_documentation_names_are_there() -> None:
+    """A path such as `models/forward.py` is one in the project, in `rotelab/` or in `docs/`."""
+    named, missing = set(), []
+    for page in [README, ROOT / "SECURITY.md", *DOCS.rglob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        for path in re.findall(r"`((?:[\w.-]+/)+\w+\.\w+)`", text):
+            named.add(path)
+            if not any((root / path).exists() for root in (ROOT, ROOT / "rotelab", DOCS)):
+                missing.append(f"{page.name}: {path}")
+    assert {"models/forward.py", "assets/typing.js"} <= named
+    assert missing == []
 
 
 # README and the log

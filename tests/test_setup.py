@@ -66,7 +66,7 @@ def tracked_files() -> list[Path]:
 
 def is_made(path: Path) -> bool:
     hidden = any(part.startswith(".") and part != ".ci" for part in path.parts[:-1])
-    return hidden or bool(MADE & set(path.parts))
+    return hidden or path.parts[0] in MADE or "__pycache__" in path.parts
 
 
 def text_of(path: Path) -> str | None:
