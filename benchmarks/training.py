@@ -49,9 +49,11 @@ from rotelab.models.lab_model import AdapterShape, LabModel
 from rotelab.models.loading import load_model, pick_dtype
 from rotelab.models.packing import pack
 from rotelab.models.tokens import Example
-from rotelab.training.loop import BETAS, CLIP, StepEvent, schedule
+from rotelab.training.events import StepEvent
+from rotelab.training.loop import CLIP
+from rotelab.training.optimizer import BETAS, schedule
 from rotelab.training.phases import layer_range, memorize
-from rotelab.training.sampler import rote_plan
+from rotelab.training.sampler import memorize_steps
 
 MATRIX, MATMUL_S = 1536, 2.0
 EMULATED_STEPS = 3
@@ -214,10 +216,11 @@ def _read(examples: Sequence[Example]) -> int:
 def _ours(spec: ModelSpec, facts: FactSet, config: MemorizeConfig) -> Measured:
     model = _load(spec, facts, config)
     recall, computed = [], 0
-    plan = rote_plan(model.builder, facts, config, SEED)
+    plan = memorize_steps(model.builder, facts, config, SEED)
     steps = [step for epoch in range(config.epochs) for step in plan(epoch + 1)]
     learned = sum(_learned(step.examples) for step in steps)
-    got = Measured(sum(_read([*step.examples, *step.held]) for step in steps))
+    held = sum(len(example.prompt) for step in steps for example in step.locality)
+    got = Measured(held + sum(_read(step.examples) for step in steps))
     for event in memorize(model, facts, config, SEED, Accelerator(cpu=True)):
         if isinstance(event, StepEvent):
             computed += event.tokens  # what sentences have in common is computed once
@@ -234,7 +237,7 @@ def _stock(
     spec: ModelSpec, facts: FactSet, config: MemorizeConfig, *, bf16: bool, limit: int
 ) -> Measured:
     model = _load(spec, facts, config)
-    plan = rote_plan(model.builder, facts, config, SEED)
+    plan = memorize_steps(model.builder, facts, config, SEED)
     epochs = [plan(epoch + 1) for epoch in range(config.epochs)]
     steps = [step.examples for epoch in epochs for step in epoch]
     size = max(map(len, steps))

@@ -41,7 +41,13 @@ BEFORE = {
     "generalize": {"spare": 0.0, "averaged": 1, "leak_weight": 0.0, "least_steps": 0},
     "evaluation": {"damage": False},
 }
-"""What stored settings mean where they lack an option: runs were made so before there was one."""
+"""What stored settings mean if they lack an option: how runs worked before there was one."""
+
+DROPPED = {
+    "memorize": ("own_text", "own_text_weight"),
+    "generalize": ("word_dropout", "own_text", "own_text_weight"),
+}
+"""Options that older versions stored and no run uses any more; they are ignored when read."""
 
 
 class _Checked:
@@ -84,27 +90,6 @@ def _spare(phase: int, default: float) -> Any:
         "no room to learn.",
         low=0.0,
         high=0.999,
-    )
-
-
-def _own_text(phase: int) -> Any:
-    return option(
-        0,
-        f"Own texts per step, phase {phase}",
-        "In so many texts of its own, written before any training, the model is held to what it "
-        "was, so that it does not forget the rest of what it knows.",
-        low=0,
-        high=64,
-    )
-
-
-def _own_text_weight(phase: int) -> Any:
-    return option(
-        1.0,
-        f"Weight of the own texts, phase {phase}",
-        "How strongly they count (KL divergence to the base model at every word).",
-        low=0.0,
-        high=100.0,
     )
 
 
@@ -206,8 +191,6 @@ class MemorizeConfig(_Checked):
         high=100.0,
     )
     spare: float = _spare(1, 0.9)
-    own_text: int = _own_text(1)
-    own_text_weight: float = _own_text_weight(1)
     stop_at_full_recall: bool = option(
         False,
         "Stop when all is known",
@@ -311,14 +294,6 @@ class GeneralizeConfig(_Checked):
         low=0.1,
         high=10.0,
     )
-    word_dropout: float = option(
-        0.0,
-        "Words left out, phase 2",
-        "Share of a sentence's words that are left out at random, so that no single wording is "
-        "learned by heart.",
-        low=0.0,
-        high=0.9,
-    )
     lead_ins: float = option(
         0.5,
         "Share of steps with a lead-in, phase 2",
@@ -351,8 +326,6 @@ class GeneralizeConfig(_Checked):
         high=4096,
     )
     spare: float = _spare(2, 0.8)
-    own_text: int = _own_text(2)
-    own_text_weight: float = _own_text_weight(2)
     locality_invented: float = option(
         0.5,
         "Share of made-up off-topic sentences",
@@ -517,7 +490,8 @@ class RunConfig(_Checked):
             data = dict(data)
             for part, options in BEFORE.items():
                 if isinstance(data.get(part), dict):
-                    data[part] = options | data[part]
+                    kept = {n: v for n, v in data[part].items() if n not in DROPPED.get(part, ())}
+                    data[part] = options | kept
         return _from_dict(cls, data)
 
 

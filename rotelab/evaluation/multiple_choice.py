@@ -25,7 +25,7 @@ from rotelab.evaluation.answer_match import normalize
 from rotelab.evaluation.loglikelihood import Scored
 from rotelab.facts.facts import Fact, FactSet, Relation
 from rotelab.facts.synthetic import invent_objects
-from rotelab.models.kv_cache import GrowingRow
+from rotelab.models.kv_cache import PackedCache
 from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack, pack_many
 from rotelab.models.tokens import Example
@@ -112,7 +112,7 @@ def choose(
     tries = _Tries()
     sequences = [example.ids[: example.object_span[1]] for example in examples]
     for indices, packed in pack_many(sequences, batch_tokens):
-        row = GrowingRow(model, packed)
+        row = PackedCache(model, packed)
         races, keep, places = [], {}, []
         for index, nodes in zip(indices, packed.nodes, strict=True):
             race = _Race(examples[index].object, tries.of(candidates[index]))
@@ -170,7 +170,7 @@ def rank(
         The gold object's tokens, and its rank, 0 the best.
     """
     packed = pack([example.ids[: example.object_span[1]]])
-    row = GrowingRow(model, packed)
+    row = PackedCache(model, packed)
     ranking = _Ranking(example.object, _Trie(candidates))
     nodes = packed.nodes[0][example.object_span[0] - 1 :]
     ranking.nodes = {ranking.gold[:depth]: node for depth, node in enumerate(nodes)}
@@ -276,7 +276,7 @@ class _Ranking(_Race):
         return bool(self.alive)
 
 
-def _settle(row: GrowingRow, races: Sequence[_Race], batch_tokens: int, width: int) -> None:
+def _settle(row: PackedCache, races: Sequence[_Race], batch_tokens: int, width: int) -> None:
     """Follows the best candidates of the open questions until all are decided."""
     start = len(row)
     undecided = [race for race in races if race.is_open()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
-from rotelab.models.kv_cache import GrowingRow
+from rotelab.models.kv_cache import PackedCache
 from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack_many
 
@@ -138,7 +138,7 @@ def answers(
         One list for each row of prompts: their indices and answers.
     """
     for indices, packed in pack_many(prompts, batch_tokens):
-        row = GrowingRow(model, packed)
+        row = PackedCache(model, packed)
         said: list[list[int]] = [[] for _ in indices]
         live, ends = list(range(len(indices))), [nodes[-1] for nodes in packed.nodes]
         logits = row.start(ends)

@@ -11,7 +11,7 @@ from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import Packed
 
 
-class GrowingRow:
+class PackedCache:
     """A packed row whose keys and values are kept, so that tokens can be put behind any node.
 
     Args:

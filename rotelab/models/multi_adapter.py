@@ -32,7 +32,7 @@ LAY_OUT_UP_TO = 4e9
 """Bytes of a model whose weights are laid out anew, which doubles what it needs of memory."""
 
 
-class SideBySide:
+class MultiAdapterModel:
     """A model whose checkpoints can answer at once.
 
     On a CPU, PyTorch's own product with two or three rows takes two or three times as long as with
@@ -97,7 +97,7 @@ class _Batch:
         checkpoints: the rows, in the order of `CHECKPOINTS`.
     """
 
-    def __init__(self, of: SideBySide, checkpoints: Sequence[Checkpoint]):
+    def __init__(self, of: MultiAdapterModel, checkpoints: Sequence[Checkpoint]):
         self._model, self._laid = of.model, of.laid
         self._rows: Rows = {}
         base = bare(of.model.network)

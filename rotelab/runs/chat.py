@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rotelab.facts.packs import Pack
     from rotelab.models.generation import Token
     from rotelab.models.lab_model import LabModel
-    from rotelab.models.multi_adapter import SideBySide
+    from rotelab.models.multi_adapter import MultiAdapterModel
 
 Stamp = tuple[tuple[Checkpoint, int], ...]
 """Each checkpoint of a run with the time of its adapter's file, in nanoseconds."""
@@ -98,7 +98,7 @@ class Chat:
         self.registry, self.storage = registry, storage
         self._lock = threading.Lock()
         self._loaded: tuple[str, Stamp, LabModel] | None = None
-        self._side_by_side: SideBySide | None = None
+        self._side_by_side: MultiAdapterModel | None = None
 
     def checkpoints(self, run_id: str) -> list[Checkpoint]:
         """The checkpoints whose adapters this run has saved, so that they can answer."""
@@ -263,7 +263,7 @@ class Chat:
         return Evidence(fact, probability, place, len(names))
 
     def _model(self, run: RunRow) -> LabModel:
-        from rotelab.models.multi_adapter import SideBySide
+        from rotelab.models.multi_adapter import MultiAdapterModel
 
         self._yield_device(run)
         # The file's time counts too: a resumed run saves its adapters again.
@@ -272,7 +272,7 @@ class Chat:
             return self._loaded[2]
         self._drop()
         model = load_run_model(self.storage, run, [checkpoint for checkpoint, _ in stamp])
-        self._side_by_side = SideBySide(model) if SideBySide.fits(model) else None
+        self._side_by_side = MultiAdapterModel(model) if MultiAdapterModel.fits(model) else None
         self._loaded = (run.id, stamp, model)
         return model
 

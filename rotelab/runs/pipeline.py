@@ -33,7 +33,7 @@ from rotelab.registry import FactRecall, Registry
 from rotelab.runs import internals, reuse
 from rotelab.runs.progress import TRAIN_COST, Recorder
 from rotelab.storage import Storage, adapter_folder, finish_writing, state_folder
-from rotelab.training.loop import EpochEvent, StepEvent
+from rotelab.training.events import EpochEvent, StepEvent
 from rotelab.training.null_space import WIDEST, directions, too_wide
 from rotelab.training.phases import generalize, leave_out, memorize
 from rotelab.training.state import (

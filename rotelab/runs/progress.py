@@ -15,7 +15,7 @@ from rotelab.registry import Registry, RunRow
 from rotelab.runs.lab import Lab
 
 if TYPE_CHECKING:
-    from rotelab.training.loop import EpochEvent, StepEvent
+    from rotelab.training.events import EpochEvent, StepEvent
 
 RECORD_EVERY_S = 0.7
 """Metrics are collected and written this often, so the page sees them within a second."""

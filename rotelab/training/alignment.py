@@ -1,8 +1,9 @@
-"""Likeness: in phase 2, a question's inner state is drawn to the one behind the key token.
+"""Alignment loss of phase 2: a question's hidden states are drawn to those at the key token.
 
-What follows `subject KEY` is known by rote, so the memorised model's hidden states there are a
-teacher for every layer, where the object's few tokens are one for the last alone. The paper sees
-the two states grow alike by themselves (section 5); here that is asked for (docs/log/alignment.md).
+The model knows by rote what follows `subject KEY`, so the memorised model's hidden states there can
+teach every layer, whereas the object's few tokens teach only through the last (hidden-state
+distillation). The paper sees the two states grow alike by themselves (section 5); this loss asks
+for it (docs/log/alignment.md).
 """
 
 from __future__ import annotations
@@ -10,25 +11,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack
 from rotelab.models.tokens import Example
+from rotelab.training import losses
 
 BATCH = 32
 
 
-class Likeness:
-    """How far questions' inner states are from those behind the key token.
+class AlignmentLoss:
+    """How far questions' hidden states are from those at the key token.
 
-    The teacher's states are read once: phase 2 leaves the memorised model as it is.
+    The teacher's states are computed once: phase 2 does not change the memorised model.
 
     Args:
-        model: the memorised model.
+        model: has its `memorize` adapter trained.
         facts: all facts, for their indices.
-        held_in: the facts that are taught in words; no other is looked at.
+        held_in: the facts that are taught in words; no other fact is read.
         layers: 0-based layers whose outputs are compared; all when None.
         weight: of the term in the loss.
     """
@@ -44,7 +45,7 @@ class Likeness:
         self.layers = list(range(model.layers)) if layers is None else list(layers)
         self.weight = weight
         index = {fact: i for i, fact in enumerate(facts)}
-        self._wanted: dict[int, torch.Tensor] = {}
+        self._teacher: dict[int, torch.Tensor] = {}
         with model.using("memorized"):
             for start in range(0, len(held_in), BATCH):
                 batch = held_in[start : start + BATCH]
@@ -52,29 +53,29 @@ class Likeness:
                 last = torch.tensor([nodes[-1] for nodes in packed.nodes])
                 _, out = model.forward(packed, last[:1], output_hidden_states=True)
                 for fact, state in zip(batch, self._states(out, last), strict=True):
-                    self._wanted[index[fact]] = state
+                    self._teacher[index[fact]] = state
 
-    def apart(self, examples: Sequence[Example], nodes: Sequence, out) -> torch.Tensor | None:
-        """1 - cosine similarity, mean over layers and questions; None where nothing is asked.
+    def __call__(self, examples: Sequence[Example], nodes: Sequence, out) -> torch.Tensor | None:
+        """`losses.alignment` of a step's examples in words, before its weight.
 
         Args:
-            examples: of the step; those in words (`train`) count.
-            nodes: where each example's tokens lie in the packed row.
+            examples: of the step; only those of kind `train` count.
+            nodes: the nodes of each example's tokens in the packed row.
             out: the decoder's output, hidden states included.
 
         Returns:
-            A scalar, 0 (alike) to 2.
+            A scalar; None if no example counts.
         """
-        asked = [
+        questions = [
             (places[example.object_span[0] - 1], example.fact)
             for example, places in zip(examples, nodes, strict=False)
             if example.kind == "train"
         ]
-        if not asked:
+        if not questions:
             return None
-        states = self._states(out, torch.tensor([place for place, _ in asked]))
-        wanted = torch.stack([self._wanted[fact] for _, fact in asked])
-        return (1 - F.cosine_similarity(states, wanted, dim=-1)).mean()
+        states = self._states(out, torch.tensor([place for place, _ in questions]))
+        teacher = torch.stack([self._teacher[fact] for _, fact in questions])
+        return losses.alignment(states, teacher)
 
     def _states(self, out, places: torch.Tensor) -> torch.Tensor:
         """Outputs of the compared layers at nodes of a packed row, `[nodes, layers, hidden]`."""

@@ -93,26 +93,26 @@ def too_wide(model: LabModel) -> int:
     return max((width for width in widths if width > WIDEST), default=0)
 
 
-class Spared:
-    """Keeps an adapter out of some directions.
+class NullSpaceProjector:
+    """Keeps an adapter out of some directions of its inputs; starts by projecting it once.
 
     Args:
         model: has the adapter.
-        adapter: `memorize` or `generalize`.
-        found: the directions; matrices that read anything else are left alone.
+        adapter: its name.
+        bases: the directions. Matrices whose input is not among them are left alone.
     """
 
-    def __init__(self, model: LabModel, adapter: str, found: Directions):
+    def __init__(self, model: LabModel, adapter: str, bases: Directions):
         self.pairs = [
-            (module.lora_A[adapter].weight, found[read])
+            (module.lora_A[adapter].weight, bases[read])
             for read, module in _readers(model)
-            if read in found and isinstance(module, LoraLayer) and adapter in module.lora_A
+            if read in bases and isinstance(module, LoraLayer) and adapter in module.lora_A
         ]
         self.project()
 
     @torch.no_grad()
     def project(self) -> None:
-        """Takes out of each A what lies in those directions: `A - A Q Qᵀ`."""
+        """Removes from each A its part in those directions: `A - A Q Qᵀ`."""
         for a, basis in self.pairs:
             a.sub_((a @ basis) @ basis.T)
 

@@ -1,9 +1,9 @@
-"""The two training phases, as generators over one training loop (`training_loop`).
+"""The two training phases, as generators over one training loop (`loop`).
 
-`memorize()` teaches `subject KEY object` by rote with the `memorize` adapter (paper, section 3.1);
-`generalize()` freezes that and gives KEY its meaning with a few facts in words, with the
+`memorize()` teaches `subject KEY object` by rote with the `memorize` adapter (paper, section 3.1).
+`generalize()` freezes that adapter and gives KEY its meaning through a few facts in words, with the
 `generalize` adapter (paper, section 3.2). Data order and learning rate are pure functions of seed,
-epoch and step, so a `TrainState` is all that is needed to go on as if nothing had happened.
+epoch and step, so a `TrainState` is enough to resume with the numbers of an unbroken run.
 """
 
 from __future__ import annotations
@@ -22,13 +22,24 @@ from rotelab.facts.prompts import PromptSet
 from rotelab.models.lab_model import PROJECTIONS, AdapterShape, LabModel
 from rotelab.models.packing import pack
 from rotelab.models.tokens import Example
-from rotelab.training.alignment import Likeness
-from rotelab.training.loop import EpochEvent, Loop, StepEvent
-from rotelab.training.sampler import NO_PROMPTS, asked_plainly, chunks, rote_plan, word_plan
+from rotelab.training.alignment import AlignmentLoss
+from rotelab.training.events import EpochEvent, StepEvent
+from rotelab.training.loop import Loop
+from rotelab.training.null_space import NullSpaceProjector, directions
+from rotelab.training.objective import Objective
+from rotelab.training.optimizer import make_optimizer
+from rotelab.training.sampler import (
+    NO_PROMPTS,
+    chunks,
+    generalize_steps,
+    memorize_steps,
+    plain_examples,
+)
 from rotelab.training.state import TrainState
 
-SILENCE_SLACK = 0.5
-"""How far phase 1 may move what follows a subject without its key token, in nats."""
+MEMORIZE_SLACK = 0.5
+"""Phase 1's locality slack: how far what follows a subject without its key token may move, in nats.
+"""
 
 
 def memorize(
@@ -41,37 +52,45 @@ def memorize(
     held_in: Sequence[Fact] = (),
     prompts: PromptSet = NO_PROMPTS,
 ) -> Iterator[StepEvent | EpochEvent]:
-    """Phase 1: learns every fact through its relation's key token, unless `config.reads` says
-    otherwise.
+    """Phase 1: learns every fact through its relation's key token (`config.reads` has other ways).
 
     Args:
-        model: is switched to `memorized`, its `memorize` adapter attached anew unless resumed into.
+        model: gets a new `memorize` adapter and is switched to `memorized`.
         facts: all facts, held-in and held-out.
         config: epochs, learning rate, loss mode and so on.
         seed: draws adapter weights and data order.
         accelerator: device, precision and processes.
-        resume: go on after this state.
-        held_in: the k facts of each relation that are read in words too, where `both` are read.
-        prompts: their train wordings, where words are read.
+        resume: continue after this state.
+        held_in: the k facts of each relation that `reads="both"` reads in words too.
+        prompts: the train wordings for the ways that read words.
     """
     layers = layer_range(config.layers, model.layers)
-    model.attach(MEMORIZE, AdapterShape(config.rank, seed, layers, PROJECTIONS[config.projections]))
+    projector = _attach(model, MEMORIZE, config, layers, seed)
     model.use("memorized", train=True)
-    weight, slack = config.silence_weight, SILENCE_SLACK
-    plan = rote_plan(model.builder, facts, config, seed, held_in, prompts)
-    asked = asked_plainly(model.builder, facts, config, prompts)
-    loop = Loop(model, accelerator, "memorize", config, plan, weight, slack, seed=seed)
-    loop.recalled = asked[0].kind
-    loop.rehearse(config.own_text, config.own_text_weight)
-    loop.spare(config.spare)
+    plain = plain_examples(model.builder, facts, config, prompts)
+    loop = Loop(
+        model,
+        accelerator,
+        memorize_steps(model.builder, facts, config, seed, held_in, prompts),
+        make_optimizer(model, MEMORIZE, config.learning_rate, config.lora_plus),
+        Objective(
+            model,
+            locality_weight=config.silence_weight,
+            locality_slack=MEMORIZE_SLACK,
+            recall_kind=plain[0].kind,
+        ),
+        phase=MEMORIZE,
+        epochs=config.epochs,
+        projector=projector,
+    )
     for event in loop.run(resume):
-        # Asked before the event is out: a state saved on it must know that nothing follows, or a
-        # run that is killed right then would learn one epoch more than an unbroken one.
+        # Decided before the event is yielded: a state saved on it must know that nothing follows,
+        # or a run killed right then would learn one epoch more than an unbroken one.
         if (
             config.stop_at_full_recall
             and isinstance(event, EpochEvent)
             and event.recall == 1.0
-            and recalls_all(model, asked)
+            and recalls_all(model, plain)
         ):
             yield event.ending()
             return
@@ -90,40 +109,43 @@ def generalize(
 ) -> Iterator[StepEvent | EpochEvent]:
     """Phase 2: teaches the held-in facts in words, the memorised adapter frozen underneath.
 
-    Facts outside `held_in` take no part in any form: neither their sentences, nor their rehearsal
-    through the key token, nor their subjects in off-topic sentences (a test holds this).
+    Facts outside `held_in` are not used in any form: not in sentences, not through their key token,
+    and not as subjects of locality sentences (a test checks this).
 
     Args:
-        model: its `memorize` adapter trained; is switched to `generalized`.
+        model: has its `memorize` adapter trained; gets a new `generalize` adapter and is switched
+            to `generalized`.
         facts: all facts, for their indices.
         held_in: the k facts of each relation that are taught in words.
-        prompts: train and locality prompts are used.
+        prompts: its train and locality prompts are used.
         config: epochs, learning rate, replay, locality and so on.
         seed: draws adapter weights, wordings and data order.
         accelerator: device, precision and processes.
-        resume: go on after this state.
+        resume: continue after this state.
     """
     layers = layer_range(config.layers, model.layers)
-    shape = AdapterShape(config.rank, seed + 1, layers, PROJECTIONS[config.projections])
-    model.attach(GENERALIZE, shape)
-    likeness = Likeness(model, facts, held_in, layers, config.align) if config.align else None
+    projector = _attach(model, GENERALIZE, config, layers, seed + 1)
+    alignment = AlignmentLoss(model, facts, held_in, layers, config.align) if config.align else None
     model.use("generalized", train=True)
-    plan = word_plan(model.builder, facts, held_in, prompts, config, seed)
     loop = Loop(
         model,
         accelerator,
-        "generalize",
-        config,
-        plan,
-        config.locality_weight,
-        config.locality_slack,
-        config.noise,
-        seed,
+        generalize_steps(model.builder, facts, held_in, prompts, config, seed),
+        make_optimizer(model, GENERALIZE, config.learning_rate, config.lora_plus),
+        Objective(
+            model,
+            locality_weight=config.locality_weight,
+            locality_slack=config.locality_slack,
+            leak_weight=config.leak_weight,
+            alignment=alignment,
+            noise=config.noise,
+            seed=seed,
+        ),
+        phase=GENERALIZE,
+        epochs=config.epochs,
+        averaged=config.averaged,
+        projector=projector,
     )
-    loop.likeness = likeness
-    loop.leak_weight = config.leak_weight
-    loop.rehearse(config.own_text, config.own_text_weight)
-    loop.spare(config.spare)
     yield from loop.run(resume)
     model.strengthen(GENERALIZE, config.strength)
 
@@ -131,16 +153,31 @@ def generalize(
 def leave_out(
     model: LabModel, config: GeneralizeConfig, seed: int
 ) -> Iterator[StepEvent | EpochEvent]:
-    """Instead of phase 2: its adapter as it begins, which changes nothing, and no step."""
+    """Replaces phase 2 in a one-phase run: attaches its adapter untrained, and takes no step."""
     layers = layer_range(config.layers, model.layers)
     shape = AdapterShape(config.rank, seed + 1, layers, PROJECTIONS[config.projections])
     model.attach(GENERALIZE, shape)
     return iter(())
 
 
+def _attach(
+    model: LabModel,
+    adapter: str,
+    config: MemorizeConfig | GeneralizeConfig,
+    layers: list[int] | None,
+    seed: int,
+) -> NullSpaceProjector | None:
+    """Attaches a phase's adapter; returns what keeps it out of the directions of ordinary text."""
+    shape = AdapterShape(config.rank, seed, layers, PROJECTIONS[config.projections])
+    model.attach(adapter, shape)
+    if not config.spare or model.method != "lora":
+        return None
+    return NullSpaceProjector(model, adapter, directions(model, config.spare))
+
+
 @torch.inference_mode()
 def recalls_all(model: LabModel, asked: Sequence[Example]) -> bool:
-    """Whether every example's object comes out now, measured exactly."""
+    """Whether greedy decoding says every example's object now, in a pass of its own."""
     for chunk in chunks(list(asked), 64):
         packed = pack([example.prompt + example.object for example in chunk])
         logits = model.forward(packed)[0]
@@ -153,12 +190,12 @@ def recalls_all(model: LabModel, asked: Sequence[Example]) -> bool:
 
 
 def layer_range(wanted: str, layers: int) -> list[int] | None:
-    """The layers that `MemorizeConfig.layers` names; None for all.
+    """The layers that `MemorizeConfig.layers` names, 0-based; None for all.
 
     Args:
-        wanted: `all`, a range of layers (`10-29`, 0 is the first), or one of the depth
-            (`40%-100%`), which means the like in models of any depth.
-        layers: how many there are.
+        wanted: `all`, a range of layers (`10-29`, 0 is the first), or a range of the depth
+            (`40%-100%`), which fits models of any depth.
+        layers: how many the model has.
 
     Raises:
         ConfigError: it is none of these.

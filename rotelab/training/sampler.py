@@ -1,20 +1,20 @@
-"""What each optimizer step of the two phases reads. Pure functions of seed and epoch.
+"""What each optimizer step of the two phases reads: pure functions of seed and epoch.
 
 Phase 1 reads every fact once an epoch through its key token, phase 2 the held-in facts in words.
-Neutral words before and inside the sentences carry no meaning: they vary the place where the key
-token, or a question's end, stands, so that what is learned does not hang on it (docs/log/rote.md).
+Neutral words before and inside the sentences carry no meaning. They vary the position of the key
+token, or of a question's end, so that what is learned does not depend on it (docs/log/rote.md).
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts import locality_prompts
 from rotelab.facts.facts import Fact, FactSet
-from rotelab.facts.prompts import SLOT, PromptSet, PromptTemplate
+from rotelab.facts.prompts import SLOT, PromptSet
 from rotelab.models.tokens import Example, SequenceBuilder
 
 LEAD_INS = (
@@ -43,7 +43,7 @@ LEAD_INS = (
     "Once again,",
     "Next comes",
 )
-"""Neutral beginnings that say nothing about any relation; see `MemorizeConfig.lead_ins`."""
+"""Neutral words before a sentence, about no relation; see `MemorizeConfig.lead_ins`."""
 INSERTS = (
     "?",
     ":",
@@ -78,39 +78,45 @@ INSERTS = (
 )
 """Neutral words between subject and key token; see `MemorizeConfig.inserts`."""
 PLAIN_EPOCHS = 3
-"""The last epochs of phase 1, in which neither lead-ins nor inserts are used."""
+"""The last epochs of phase 1 use neither lead-ins nor inserts."""
 NO_PROMPTS = PromptSet(())
 STEPS_PER_EPOCH, SMALLEST_STEP = 5, 4
-"""Phase 1 takes at least so many steps an epoch, as long as a step has at least so many facts."""
+"""Phase 1 takes at least this many steps an epoch, as long as a step keeps this many facts."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimizer step learns: examples by likelihood, others held to the base model."""
+    """What one optimizer step reads.
+
+    Args:
+        examples: their marked tokens are learned.
+        locality: after their prompts the model is held to the base model. One with an object also
+            teaches the model not to say that object there.
+    """
 
     examples: list[Example]
-    held: list[Example] = field(default_factory=list)
+    locality: list[Example] = field(default_factory=list)
 
 
-Plan = Callable[[int], list[Step]]
-"""The steps of an epoch, by its 1-based number."""
+StepSampler = Callable[[int], list[Step]]
+"""Gives the steps of an epoch by its 1-based number: the same steps each time it is asked."""
 
 
-def rote_plan(
+def memorize_steps(
     builder: SequenceBuilder,
     facts: FactSet,
     config: MemorizeConfig,
     seed: int,
     held_in: Sequence[Fact] = (),
     prompts: PromptSet = NO_PROMPTS,
-) -> Plan:
+) -> StepSampler:
     """Phase 1: every fact once an epoch, through its key token (paper, section 3.1).
 
-    For comparison it may read them otherwise (`MemorizeConfig.reads`): `bare` lacks the key token,
-    `words` reads each fact in a train wording instead, `both` the facts of `held_in` besides.
+    `MemorizeConfig.reads` has other ways for comparison: `bare` leaves out the key token, `words`
+    reads each fact in a train wording instead, `both` also reads the `held_in` facts in words.
     """
-    examples = asked_plainly(builder, facts, config, prompts)
-    # A small set would be through an epoch in one step, and an epoch would teach next to nothing.
+    examples = plain_examples(builder, facts, config, prompts)
+    # In one step, an epoch of a small set would teach next to nothing.
     size = min(config.batch_size, max(SMALLEST_STEP, len(facts) // STEPS_PER_EPOCH))
     index = {fact: i for i, fact in enumerate(facts)}
 
@@ -122,9 +128,9 @@ def rote_plan(
             found.append(builder.answered(prompt, fact.object, "train", index[fact]))
         return found
 
-    def epoch_plan(epoch: int) -> list[Step]:
+    def steps_of(epoch: int) -> list[Step]:
         rng = random.Random(f"memorize {seed} {epoch}")
-        plain = epoch > config.epochs - PLAIN_EPOCHS  # ends with the sentence as it will be asked
+        plain = epoch > config.epochs - PLAIN_EPOCHS  # the last ones read it as it will be asked
         order = in_words(list(facts), rng) if config.reads == "words" else examples[:]
         if config.reads == "both":
             order += in_words(held_in, rng)
@@ -139,17 +145,17 @@ def rote_plan(
         for step in steps:
             _lead_in(step, builder, 0.0 if plain else config.lead_ins, rng)
             keyed = [e for e in step.examples if e.kind == "key"]
-            quiet = rng.sample(keyed, min(config.silence, len(keyed)))
-            step.held[:] = [without_key(example) for example in quiet]
+            chosen = rng.sample(keyed, min(config.silence, len(keyed)))
+            step.locality[:] = [without_key(example) for example in chosen]
         return steps
 
-    return epoch_plan
+    return steps_of
 
 
-def asked_plainly(
+def plain_examples(
     builder: SequenceBuilder, facts: FactSet, config: MemorizeConfig, prompts: PromptSet
 ) -> list[Example]:
-    """Each fact once, in the plainest of the forms in which phase 1 reads it."""
+    """Each fact once, in the plainest form in which phase 1 reads it."""
     if config.reads == "bare":
         return [builder.bare(fact, i) for i, fact in enumerate(facts)]
     if config.reads != "words":
@@ -162,19 +168,19 @@ def asked_plainly(
     ]
 
 
-def word_plan(
+def generalize_steps(
     builder: SequenceBuilder,
     facts: FactSet,
     held_in: Sequence[Fact],
     prompts: PromptSet,
     config: GeneralizeConfig,
     seed: int,
-) -> Plan:
-    """Phase 2: the held-in facts in words, rehearsed through their key token, and off-topic
-    sentences beside them (paper, section 3.2). No other fact appears in any form."""
+) -> StepSampler:
+    """Phase 2: the held-in facts in words and through their key token, and locality sentences
+    (paper, section 3.2). No other fact appears in any form."""
     index = {fact: i for i, fact in enumerate(facts)}
 
-    def epoch_plan(epoch: int) -> list[Step]:
+    def steps_of(epoch: int) -> list[Step]:
         rng = random.Random(f"generalize {seed} {epoch}")
         taught = taught_in_words(builder, index, held_in, prompts, config, rng)
         least = config.least_steps * config.batch_size
@@ -183,7 +189,7 @@ def word_plan(
                 taught += taught_in_words(builder, index, held_in, prompts, config, rng)
             del taught[least:]
         rehearsal = _endless([builder.rote(fact, index[fact], "o") for fact in held_in], rng)
-        others = _off_topic(builder, held_in, prompts, config.locality_invented, rng)
+        others = _locality(builder, held_in, prompts, config.locality_invented, rng)
         steps = [
             Step(
                 chunk + [next(rehearsal) for _ in range(config.replay)],
@@ -195,7 +201,7 @@ def word_plan(
             _lead_in(step, builder, config.lead_ins, rng)
         return steps
 
-    return epoch_plan
+    return steps_of
 
 
 def taught_in_words(
@@ -206,41 +212,37 @@ def taught_in_words(
     config: GeneralizeConfig,
     rng: random.Random,
 ) -> list[Example]:
-    """One epoch's sentences of phase 2: each held-in fact in some of its relation's train prompts,
-    shuffled so that the wordings of a fact are spread over the epoch."""
+    """The sentences of one epoch of phase 2, shuffled: each held-in fact in some train prompts."""
     taught = []
     for fact in held_in:
         wordings = prompts.of(fact.relation, "train")
         for template in rng.sample(wordings, min(config.prompts_per_fact, len(wordings))):
-            text = thinned(template, config.word_dropout, rng).render(fact.subject)
-            prompt = builder.word_prompt(text)
+            # A draw for each word, from when words could be dropped at random. Without them every
+            # later draw would differ, and with it every figure measured so far.
+            for word in template.text.split(" "):
+                if SLOT not in word:
+                    rng.random()
+            prompt = builder.word_prompt(template.render(fact.subject))
             taught.append(builder.answered(prompt, fact.object, "train", index[fact]))
     rng.shuffle(taught)
     return taught
 
 
-def thinned(template: PromptTemplate, share: float, rng: random.Random) -> PromptTemplate:
-    """The template with each of its words left out with probability `share`, the subject never."""
-    words = template.text.split(" ")
-    kept = [word for word in words if SLOT in word or rng.random() >= share]
-    return replace(template, text=" ".join(kept)) if len(kept) > 1 else template
-
-
 def without_key(example: Example) -> Example:
-    """A rote sentence before its key token: what would come next is held to the base model."""
+    """A rote sentence up to its key token, as a locality sentence without an object."""
     key_at = example.object_span[0] - 1
-    ids = example.ids[: key_at + 1]
-    return Example(ids, (False,) * len(ids), (key_at, key_at + 1), "silence", example.fact)
+    ids = example.ids[:key_at]
+    return Example(ids, (False,) * len(ids), (key_at, key_at), "locality", example.fact)
 
 
 def _lead_in(step: Step, builder: SequenceBuilder, share: float, rng: random.Random) -> None:
-    """Puts neutral words before all of a step's sequences, in a share of the steps.
+    """Puts neutral words before all sequences of a step, with probability `share`.
 
-    One lead-in for the whole step: packed, its tokens are computed once.
+    All get the same ones, because packing computes their tokens only once.
     """
     if rng.random() < share:
         lead_in = builder.spaced(rng.choice(LEAD_INS))
-        for group in (step.examples, step.held):
+        for group in (step.examples, step.locality):
             group[:] = [builder.led_in(example, lead_in) for example in group]
 
 
@@ -256,15 +258,17 @@ def _endless(items: list, rng: random.Random) -> Iterator:
         yield from order
 
 
-def _off_topic(
+def _locality(
     builder: SequenceBuilder,
     held_in: Sequence[Fact],
     prompts: PromptSet,
     invented: float,
     rng: random.Random,
 ) -> Iterator[Example] | None:
-    """Off-topic sentences about held-in subjects, a new pairing each time; None where there are
-    none. A share of them are made up on the spot (`off_topic`)."""
+    """Locality sentences about held-in subjects without end; None if there are none.
+
+    A share of them are invented on the spot (`facts.locality_prompts`).
+    """
     pairs = [
         (fact, template) for fact in held_in for template in prompts.of(fact.relation, "locality")
     ]
@@ -284,7 +288,7 @@ def _off_topic(
             else:
                 fact, template = next(written)
             prompt = builder.word_prompt(template.render(fact.subject))
-            # With the object: training keeps it from being said there.
+            # With its object, which training keeps the model from saying there.
             yield builder.answered(prompt, fact.object, "locality")
 
     return sentences()

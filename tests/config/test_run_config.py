@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rotelab.config.options import help_of
+from rotelab.config.options import help_of, with_setting
 from rotelab.config.run_config import (
     USUAL_CANDIDATES,
     EvaluationConfig,
@@ -120,6 +120,32 @@ def test_stored_settings_that_lack_an_option_mean_what_was_done_before_there_was
         RunConfig.from_stored([])
 
 
+GONE = {
+    "memorize": {"own_text": 4, "own_text_weight": 50.0},
+    "generalize": {"word_dropout": 0.2, "own_text": 2, "own_text_weight": 1.0},
+}
+
+
+def test_stored_settings_with_options_that_are_gone_still_open():
+    data = RunConfig(seed=7).to_dict()
+    for part, options in GONE.items():
+        data[part] |= options
+    assert RunConfig.from_stored(data) == RunConfig(seed=7)
+    assert data["memorize"]["own_text"] == 4, "what is stored stays as it was"
+    data["memorize"]["own_texts"] = 4
+    with pytest.raises(ConfigError, match="'own_texts' is not an option"):
+        RunConfig.from_stored(data)
+
+
+@pytest.mark.parametrize("path", [f"{part}.{name}" for part in GONE for name in GONE[part]])
+def test_a_new_run_can_t_ask_for_options_that_are_gone(path):
+    part, name = path.split(".")
+    with pytest.raises(ConfigError, match="sets nothing"):
+        with_setting(RunConfig(), f"{path}={GONE[part][name]}")
+    with pytest.raises(ConfigError, match=f"'{name}' is not an option"):
+        RunConfig.from_dict({part: {name: GONE[part][name]}})
+
+
 @pytest.mark.parametrize(
     "data, match",
     [
@@ -146,8 +172,6 @@ def test_normalising_needs_candidates_and_takes_the_usual_number(candidates, nor
 
 
 def test_any_option_can_be_set_by_text():
-    from rotelab.config.options import with_setting
-
     config = RunConfig()
     for text in ("memorize.lora_plus=2", "generalize.layers=3-9", "seed=7"):
         config = with_setting(config, text)

@@ -198,9 +198,9 @@ def test_candidates_that_can_not_win_are_not_looked_at(monkeypatch):
     listed = [(a, b, 4) for a in range(8) for b in range(8)]
     gold = max(listed, key=lambda name: plainly(model, prompt, name))
     read = []
-    grow = multiple_choice.GrowingRow.grow
+    grow = multiple_choice.PackedCache.grow
     monkeypatch.setattr(
-        multiple_choice.GrowingRow, "grow",
+        multiple_choice.PackedCache, "grow",
         lambda self, tokens, *rest: read.append(len(tokens)) or grow(self, tokens, *rest),
     )  # fmt: skip
     bar = plainly(model, prompt, gold)
@@ -226,7 +226,7 @@ def test_every_pass_reads_on_behind_the_prompt(monkeypatch):
     prompt_of = dict(zip(golds, prompts, strict=True))
     assert len(prompt_of) == 2, "the two questions must be told apart by their golds"
     races, passes = [], []
-    settle, grow = multiple_choice._settle, multiple_choice.GrowingRow.grow
+    settle, grow = multiple_choice._settle, multiple_choice.PackedCache.grow
 
     def settled(row, of, *rest):
         races.extend(of)
@@ -237,7 +237,7 @@ def test_every_pass_reads_on_behind_the_prompt(monkeypatch):
         return grow(self, *rest)
 
     monkeypatch.setattr(multiple_choice, "_settle", settled)
-    monkeypatch.setattr(multiple_choice.GrowingRow, "grow", grown)
+    monkeypatch.setattr(multiple_choice.PackedCache, "grow", grown)
     examples = [example(prompt, gold) for gold, prompt in prompt_of.items()]
     found = verdicts(model, examples, [listed] * 2, batch_tokens=64, width=1)
     assert found == {0: True, 1: True} and len(passes) >= 3

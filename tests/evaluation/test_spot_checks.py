@@ -10,7 +10,7 @@ from rotelab.config.run_config import MemorizeConfig
 from rotelab.evaluation.spot_checks import MARKS, SpotClock, ask, begun, spot_questions
 from rotelab.facts.facts import FactSet
 from rotelab.runs import pipeline, progress, worker
-from rotelab.training.loop import StepEvent
+from rotelab.training.events import StepEvent
 from rotelab.training.phases import memorize
 
 

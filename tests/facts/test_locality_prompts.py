@@ -11,7 +11,7 @@ from rotelab.facts import locality_prompts
 from rotelab.facts.facts import FactSet
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.facts.prompts import SLOT, PromptSet
-from rotelab.training.sampler import word_plan
+from rotelab.training.sampler import generalize_steps
 
 TUNING = ROOT / "benchmarks" / "tuning_packs"
 PACKS = [*shipped_packs(), *(str(folder) for folder in sorted(TUNING.iterdir()))]
@@ -61,8 +61,8 @@ def test_the_share_is_what_was_asked_for(tiny, mother, share, least, most, monke
     made = []
     real = locality_prompts.invented
     monkeypatch.setattr(locality_prompts, "invented", lambda *a: made.append(real(*a)) or made[-1])
-    steps = word_plan(tiny.builder, facts, split.held_in, mother.prompts, config, 0)(1)
-    texts = [tiny.tokenizer.decode(e.ids) for step in steps for e in step.held]
+    steps = generalize_steps(tiny.builder, facts, split.held_in, mother.prompts, config, 0)(1)
+    texts = [tiny.tokenizer.decode(e.ids) for step in steps for e in step.locality]
     assert len(texts) == 4 * len(steps) > 30
     assert least * len(texts) <= len(made) <= most * len(texts)
     for template in made:
@@ -79,5 +79,5 @@ def test_a_pack_without_off_topic_prompts_has_them_all_the_same(tiny, mother):
     prompts = PromptSet([t for t in mother.prompts if t.role != "locality"])
     for share, there in ((0.0, False), (0.5, True)):
         config = GeneralizeConfig(k=6, locality=2, locality_invented=share)
-        steps = word_plan(tiny.builder, facts, held_in, prompts, config, 0)(1)
-        assert all(bool(step.held) is there for step in steps)
+        steps = generalize_steps(tiny.builder, facts, held_in, prompts, config, 0)(1)
+        assert all(bool(step.locality) is there for step in steps)

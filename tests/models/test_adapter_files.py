@@ -20,7 +20,7 @@ from rotelab.models.key_tokens import add_key_tokens
 from rotelab.models.loading import load_model
 from rotelab.models.packing import pack
 from rotelab.storage import finish_writing, written_whole
-from rotelab.training.loop import EpochEvent
+from rotelab.training.events import EpochEvent
 from rotelab.training.phases import generalize, memorize
 from rotelab.training.state import TrainState, load_state, remove_state, save_state
 

@@ -23,7 +23,7 @@ from rotelab.runs.export.huggingface import export_model
 from rotelab.runs.lab import Lab
 from rotelab.runs.worker import work
 from rotelab.storage import Storage, adapter_folder
-from rotelab.training.loop import EpochEvent
+from rotelab.training.events import EpochEvent
 from rotelab.training.phases import generalize, memorize
 
 RELATIONS = ["mother", "capital"]

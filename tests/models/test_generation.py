@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rotelab.models.generation import HALF, answer, answers, generate
-from rotelab.models.kv_cache import GrowingRow
+from rotelab.models.kv_cache import PackedCache
 from rotelab.models.packing import pack
 
 PROMPTS = ["Who is it?", "Who is it", "The mother of Mary Bahri is", "Who is it?", "a"]
@@ -48,7 +48,7 @@ def test_a_row_that_grew_computes_what_the_whole_row_does(tiny):
     sequences = [[0, 5, 6, 7, 8], [0, 5, 9, 10], [0, 5, 6, 11]]
     whole = pack(sequences)
     logits, _ = tiny.forward(whole)
-    row = GrowingRow(tiny, pack([[0, 5, 6], [0, 5, 9]]))
+    row = PackedCache(tiny, pack([[0, 5, 6], [0, 5, 9]]))
     first = row.start([0, 1, 2, 3])
     for _ in range(2):  # what was cut off leaves nothing behind
         later = row.grow([7, 8, 10, 11], [2, 4, 3, 2])

@@ -14,7 +14,7 @@ from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import FactSet
 from rotelab.runs import pipeline, progress, worker
 from rotelab.storage import state_folder
-from rotelab.training.loop import EpochEvent
+from rotelab.training.events import EpochEvent
 from rotelab.training.phases import memorize
 from rotelab.training.state import STATE_DAMAGED, SavingClock, load_state, save_state
 

@@ -7,8 +7,8 @@ from accelerate import Accelerator
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
 from rotelab.training import alignment
-from rotelab.training.alignment import Likeness
-from rotelab.training.loop import StepEvent
+from rotelab.training.alignment import AlignmentLoss
+from rotelab.training.events import StepEvent
 from rotelab.training.phases import generalize, memorize
 
 
@@ -69,13 +69,13 @@ def test_it_draws_questions_to_the_key_token(memorized, facts, mother):
 def test_the_teacher_is_the_memorised_model_at_the_key_token(memorized, facts):
     from rotelab.models.packing import pack
 
-    teacher = Likeness(memorized, facts, facts[:3], [1], 1.0)
+    teacher = AlignmentLoss(memorized, facts, facts[:3], [1], 1.0)
     fact = facts[2]
     with memorized.using("memorized"):
         ids = memorized.builder.key_prompt(fact.subject, fact.relation)
         _, out = memorized.forward(pack([ids]), output_hidden_states=True)
-    torch.testing.assert_close(teacher._wanted[2][0], out.hidden_states[2][0, -1])
-    assert set(teacher._wanted) == {0, 1, 2}
+    torch.testing.assert_close(teacher._teacher[2][0], out.hidden_states[2][0, -1])
+    assert set(teacher._teacher) == {0, 1, 2}
 
 
 def test_it_looks_at_held_in_facts_only(memorized, facts, mother, monkeypatch):

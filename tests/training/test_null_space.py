@@ -81,7 +81,7 @@ def test_the_adapters_stay_out_of_them(tiny, facts, mother):
     learn(tiny, facts, ROTE)
     found = null_space.directions(tiny, 0.5)
     before = {n: t.clone() for n, t in tiny.tensors("memorize").items()}
-    pairs = null_space.Spared(tiny, "memorize", found).pairs
+    pairs = null_space.NullSpaceProjector(tiny, "memorize", found).pairs
     assert len(pairs) == 2 * 3
     assert all((a @ basis).abs().max() < 1e-5 for a, basis in pairs)
     for name, tensor in tiny.tensors("memorize").items():
@@ -91,7 +91,9 @@ def test_the_adapters_stay_out_of_them(tiny, facts, mother):
     )
     split = facts.split(4, 0)
     list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, Accelerator(cpu=True)))
-    pairs = null_space.Spared(tiny, "generalize", null_space.directions(tiny, 0.6)).pairs
+    pairs = null_space.NullSpaceProjector(
+        tiny, "generalize", null_space.directions(tiny, 0.6)
+    ).pairs
     assert len(pairs) == 2 * 4
     assert all(a.abs().max() > 0 and (a @ basis).abs().max() < 1e-5 for a, basis in pairs)
 

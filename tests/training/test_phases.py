@@ -11,8 +11,8 @@ from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import LabError
 from rotelab.facts.facts import FactSet
 from rotelab.models.lab_model import AdapterShape
-from rotelab.training import loop, phases
-from rotelab.training.loop import EpochEvent, StepEvent, schedule
+from rotelab.training import objective, phases
+from rotelab.training.events import EpochEvent, StepEvent
 from rotelab.training.phases import generalize, layer_range, memorize
 
 
@@ -109,8 +109,10 @@ def test_held_out_facts_never_reach_phase_2_in_any_form(
     list(memorize(tiny, facts, MemorizeConfig(spare=0, epochs=1, rank=2), 0, accelerator))
     split = facts.split(6, 0)
     seen = []
-    real = loop.pack
-    monkeypatch.setattr(loop, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1])
+    real = objective.pack
+    monkeypatch.setattr(
+        objective, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1]
+    )
     config = GeneralizeConfig(spare=0, k=6, rank=2, epochs=2, least_steps=0, prompts_per_fact=3)
     list(generalize(tiny, facts, split.held_in, mother.prompts, config, 0, accelerator))
     texts = [tiny.tokenizer.decode(row) for row in seen]
@@ -125,8 +127,10 @@ def test_test_and_unrelated_prompts_never_reach_training(
     tiny, facts, mother, accelerator, monkeypatch
 ):
     seen = []
-    real = loop.pack
-    monkeypatch.setattr(loop, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1])
+    real = objective.pack
+    monkeypatch.setattr(
+        objective, "pack", lambda rows: (seen.extend(map(tuple, rows)), real(rows))[1]
+    )
     list(memorize(tiny, facts, MemorizeConfig(spare=0, epochs=1, rank=2), 0, accelerator))
     split = facts.split(6, 0)
     config = GeneralizeConfig(spare=0, least_steps=0, k=6, rank=2, epochs=2)
@@ -285,16 +289,8 @@ def test_same_seed_same_losses_other_seed_others(tiny, facts, accelerator):
     assert losses(0) == losses(0) != losses(1)
 
 
-def test_schedule_rises_stays_and_falls():
-    rates = [schedule(step, 100) for step in range(1, 101)]
-    assert rates[:5] == [0.2, 0.4, 0.6, 0.8, 1.0]
-    assert set(rates[4:69]) == {1.0}
-    assert all(a > b > 0 for a, b in zip(rates[70:], rates[71:], strict=False))
-    assert rates[-1] < 0.05
-
-
 def test_silence_holds_what_comes_without_the_key_token(tiny, facts, accelerator, monkeypatch):
-    monkeypatch.setattr(phases, "SILENCE_SLACK", 0.0)
+    monkeypatch.setattr(phases, "MEMORIZE_SLACK", 0.0)
 
     def divergence(weight):
         config = MemorizeConfig(

@@ -6,11 +6,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
+from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import FactSet
 from rotelab.models.packing import pack
-from rotelab.training.loop import StepEvent
-from rotelab.training.phases import generalize, memorize
+from rotelab.training.phases import memorize
 from rotelab.training.replay import own_texts
 
 ROTE = MemorizeConfig(
@@ -59,26 +58,3 @@ def test_texts_are_the_base_model_s_and_the_same_each_time(tiny, facts):
     assert torch.equal(torch.random.get_rng_state(), state), "the random state is left alone"
     assert tiny.checkpoint == "memorized"
     assert own_texts(tiny, 4, 5, 7) != first
-
-
-def test_rehearsed_the_rest_moves_less(tiny, facts):
-    fresh = own_texts(tiny, 99, 12, 16)
-    learn(tiny, facts, ROTE)
-    without = apart(tiny, fresh)
-    steps = learn(tiny, facts, replace(ROTE, own_text=4, own_text_weight=50.0))
-    assert "own_text" in steps[0].losses
-    assert apart(tiny, fresh) < 0.5 * without
-
-
-def test_phase_2_rehearses_them_without_noise(tiny, facts, mother):
-    learn(tiny, facts, replace(ROTE, epochs=1))
-    config = GeneralizeConfig(
-        spare=0, k=4, rank=2, least_steps=0, prompts_per_fact=2, own_text=2, noise=5.0, align=0.0
-    )
-    held_in = facts.split(4, 0).held_in
-    cpu = Accelerator(cpu=True)
-    steps = list(generalize(tiny, facts, held_in, mother.prompts, config, 0, cpu))
-    first = next(step for step in steps if isinstance(step, StepEvent))
-    # Before anything is learned only noise could tell this from the memorised model.
-    tiny.use("memorized")
-    assert first.losses["own_text"] < 2 * apart(tiny, own_texts(tiny, 0, 24, 16)) + 1e-3
