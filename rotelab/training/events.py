@@ -39,7 +39,7 @@ class StepEvent:
 
 
 @dataclass(frozen=True)
-class FactRecall:
+class TrainingRecall:
     """How well the model knew a fact when training last read it, before that step's update.
 
     Args:
@@ -75,7 +75,7 @@ class EpochEvent:
     epochs: int
     step: int
     recall: float
-    facts: dict[int, FactRecall]
+    facts: dict[int, TrainingRecall]
     state: Callable[[], TrainState]
     last: bool = False
 

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from rotelab.models.lab_model import LabModel
-from rotelab.training.events import EpochEvent, FactRecall, StepEvent
+from rotelab.training.events import EpochEvent, TrainingRecall, StepEvent
 from rotelab.training.null_space import NullSpaceProjector
 from rotelab.training.objective import Objective
 from rotelab.training.optimizer import make_scheduler
@@ -83,7 +83,7 @@ class Loop:
         for epoch in range(state.epoch + 1, 1 + (state.epoch if state.done else self.epochs)):
             if self.first and epoch > 1 and (epoch - 1) % self.epochs_each == 0:
                 self._start_next_adapter()
-            recall: dict[int, FactRecall] = {}
+            recall: dict[int, TrainingRecall] = {}
             for work in self.sampler(epoch):
                 # ---- one step -------------------------------------------------------------
                 started = time.perf_counter()

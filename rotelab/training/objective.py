@@ -14,7 +14,7 @@ from rotelab.models.packing import Packed, pack
 from rotelab.models.tokens import Example
 from rotelab.training import losses
 from rotelab.training.alignment import AlignmentLoss
-from rotelab.training.events import FactRecall
+from rotelab.training.events import TrainingRecall
 from rotelab.training.sampler import Step
 
 
@@ -31,7 +31,7 @@ class StepLoss:
 
     total: torch.Tensor
     parts: dict[str, float]
-    recall: dict[int, FactRecall]
+    recall: dict[int, TrainingRecall]
     tokens: int
 
 
@@ -173,7 +173,7 @@ def _recall(
     owners: Sequence[int],
     nll: torch.Tensor,
     logits: torch.Tensor,
-) -> dict[int, FactRecall]:
+) -> dict[int, TrainingRecall]:
     """Each fact's recall, from the logits that training computes anyway.
 
     Args:
@@ -198,5 +198,7 @@ def _recall(
         while agreed < length and said[agreed] == example.object[agreed]:
             agreed += 1
         probability = math.exp(-sum(values[row] for row in mine[:-1]))
-        found[example.fact] = FactRecall(probability, agreed == length, tuple(said[: agreed + 1]))
+        found[example.fact] = TrainingRecall(
+            probability, agreed == length, tuple(said[: agreed + 1])
+        )
     return found
