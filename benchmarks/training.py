@@ -7,7 +7,7 @@ same order, batch and epochs, with the same optimizer and learning rates:
 
 | program | what it does |
 | --- | --- |
-| ours fp32 | `rotelab.training.phases.memorize`: packed rows, logits only where something is learned |
+| ours fp32 | `rotelab.training.phases.memorize`: packed rows, logits only where they are learned |
 | ours bf16 | the same in bfloat16, frozen weights held in it; left out where the CPU emulates it |
 | Trainer fp32 | `transformers.Trainer` on the PEFT model, padded batches, float32 |
 | Trainer bf16 | the same with `bf16=True`; stopped after three steps where the CPU emulates it |

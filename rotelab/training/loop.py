@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from rotelab.models.lab_model import LabModel
-from rotelab.training.events import EpochEvent, TrainingRecall, StepEvent
+from rotelab.training.events import EpochEvent, StepEvent, TrainingRecall
 from rotelab.training.null_space import NullSpaceProjector
 from rotelab.training.objective import Objective
 from rotelab.training.optimizer import make_scheduler
