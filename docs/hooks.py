@@ -2,7 +2,8 @@
 experiments, modules and the index of the log. MkDocs calls it for every page (`hooks` in
 mkdocs.yml), so these parts are never out of date.
 
-A page names such a part in a line of its own: `<!-- generated: commands -->`.
+A page names such a part in a line of its own: `<!-- generated: commands -->`; some parts take a
+name, as `<!-- generated: experiment depth -->`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 
 SPREAD = re.compile(r"(?<=\d) ([±/]) (?=\d)")
-MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- generated: (\w+)(?: ([\w-]+))? -->$", re.MULTILINE)
 PROGRAM = "python -m rotelab"
 
 
@@ -46,7 +47,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     Raises:
         KeyError: a page asks for a part that there is not.
     """
-    return MARK.sub(lambda found: PARTS[found[1]](), markdown)
+    return MARK.sub(lambda found: PARTS[found[1]](*filter(None, [found[2]])), markdown)
 
 
 def commands() -> str:
@@ -88,6 +89,15 @@ def experiments() -> str:
     return _table(("name", "title", "question", "needs"), rows)
 
 
+def experiment(name: str) -> str:
+    """What one experiment asks and expects, how it is read, and what the paper has to say on it."""
+    from rotelab.experiments import experiment as known
+
+    about = known(name)
+    lines = [about.question, f"**Expected.** {about.hypothesis}", f"**Reading.** {about.reading}"]
+    return "\n\n".join([*lines, *([f"**The paper.** {about.paper}"] if about.paper else [])])
+
+
 def modules() -> str:
     """Every module of the package, by the first sentence of its docstring; nothing is imported."""
     rows = []
@@ -119,6 +129,7 @@ PARTS = {
     "options": options,
     "recipes": recipes,
     "experiments": experiments,
+    "experiment": experiment,
 }
 OPTION_HEAD = ("option", "default", "on the page", "what it does")
 

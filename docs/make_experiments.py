@@ -1,6 +1,7 @@
 """Writes `docs/results/experiments.md` and its figures from experiments that were made: the newest
 finished one of each kind on each pack and with each seed, its tables as `python -m rotelab report`
 prints them (means where there are several seeds), the commands that make it again, and its figure.
+Its question and its reading are filled in from the code when the site is built (`docs/hooks.py`).
 
     python docs/make_experiments.py [HOME ...]
 
@@ -37,8 +38,8 @@ ABOUT = """# The experiments
 
 Written by `python docs/make_experiments.py` from the registry; nothing here is typed by hand. The
 model is the embedded one (SmolLM2-135M-Instruct), which is far smaller than those in the paper, so
-compare its figures with the paper's in kind, not in height. Above each figure stands how to read
-it, and what it can't say."""
+compare its figures with the paper's in kind, not in height. Each experiment begins with its
+question, what was expected, how to read its tables, and what they can't say."""
 
 
 def write(homes: list[Path], folder: Path = RESULTS) -> None:
@@ -99,6 +100,8 @@ def text(made_of: list[tuple[Path, ExperimentRow]]) -> list[str]:
     env = {**os.environ, "ROTELAB_HOME": str(home), "PYTHONPATH": str(ROOT)}
     said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
     heading, rest = said.strip().split("\n", 1)
+    # `report` ends with a list: the experiment's words, and the runs that it was made of.
+    tables, *_, runs = rest.strip().split("\n- ")
     made = command_of(row.config)
     if experiments()[row.experiment].family:
         commands = made.replace("rotelab run", f"rotelab experiment {row.experiment}")
@@ -113,7 +116,9 @@ def text(made_of: list[tuple[Path, ExperimentRow]]) -> list[str]:
         f"{heading.removeprefix('#')}, `{row.pack_name}`",
         f"```sh\n{commands}\n```",
         f"Made on {row.created[:10]} ({minutes}, runs that were there already not counted).",
-        rest.strip(),
+        f"<!-- generated: experiment {row.experiment} -->",
+        tables.strip(),
+        runs,
     ]
 
 
