@@ -158,7 +158,7 @@ def test_the_pages_cost_is_told_with_its_spread():
 
 
 def test_a_short_run_on_own_names_is_timed_and_scored(quick, monkeypatch, capsys):
-    monkeypatch.setattr(first_minute.walk, "own_config", lambda pack: quick)
+    monkeypatch.setattr(first_minute.demo, "own_config", lambda pack: quick)
     report = first_minute.main(["--tries", "1", "--no-walk", "--json"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
     (told,) = report["own"]

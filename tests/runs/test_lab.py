@@ -21,7 +21,7 @@ def config(pack, k=2, facts=0, seed=0):
 
 
 def test_a_lab_is_opened_where_the_environment_says(own_home):
-    assert Lab.open().settings.home == own_home
+    assert Lab.open().storage.home == own_home
     assert (own_home / "runs.db").is_file()
 
 
