@@ -1,6 +1,7 @@
 """What every test shares: a home of its own, so that none touches the user's runs."""
 
 import pytest
+from support.head_count import one_more  # noqa: F401  (a fixture)
 
 
 @pytest.fixture(autouse=True)

@@ -7,21 +7,18 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import gradio as gr
 import pytest
 from support.command_line import rotelab
 from support.fabricated import finished, queued
-from support.page import browser_page, served, until
 from support.taught import K, taught_pack, taught_run
 
-import rotelab.experiments as experiments_package
 from rotelab.cli.experiments import print_experiment
 from rotelab.config.options import with_setting
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation import forgetting
 from rotelab.experiments import experiment, experiments, runner
-from rotelab.experiments.depth import EPOCHS, OTHER_RATES, Depth
+from rotelab.experiments.depth import EPOCHS, Depth
 from rotelab.experiments.languages import NAMES
 from rotelab.experiments.runner import begin, carry_out, result_of, running
 from rotelab.facts.packs import language_prompts, load_pack, shipped_packs
@@ -29,49 +26,6 @@ from rotelab.facts.prompts import SLOT
 from rotelab.models.lab_model import AdapterShape
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage, adapter_folder
-from rotelab.ui.components import note
-from rotelab.ui.experiments import experiments_tab
-from rotelab.ui.experiments.html import cost_html
-
-TINY = '''
-"""Experiment: how many facts a run has."""
-from dataclasses import dataclass
-import plotly.graph_objects as go
-from rotelab.experiments import Experiment
-from rotelab.reports.tables import Table
-
-@dataclass(frozen=True)
-class Count:
-    facts: int
-    shares: tuple[float, ...]
-    def tables(self):
-        return [Table("Facts", ("n",), ((self.facts,),))]
-    def figure(self):
-        return go.Figure(go.Bar(y=[self.facts]))
-
-def measure(subject):
-    subject.watch(0.5, "counting")
-    return Count(len(subject.pack.facts), (0.5, float("nan")))
-
-EXPERIMENT = Experiment(
-    name="head-count", title="Head count", question="How many?", hypothesis="Some.",
-    needs="any finished run.", reading="Count them.", result=Count, probe=measure,
-)
-'''
-
-
-@pytest.fixture
-def one_more(tmp_path, monkeypatch):
-    """An experiment of one file, in a folder that the package looks into as well."""
-    folder = tmp_path / "more"
-    folder.mkdir()
-    (folder / "head_count.py").write_text(TINY)
-    paths = [*experiments_package.__path__, str(folder)]
-    monkeypatch.setattr(experiments_package, "__path__", paths)
-    experiments.cache_clear()
-    yield
-    experiments.cache_clear()
-    sys.modules.pop("rotelab.experiments.head_count", None)
 
 
 @pytest.fixture(scope="module")
@@ -189,21 +143,6 @@ def test_a_family_uses_the_runs_that_are_there_and_plans_the_others(lab, monkeyp
     carry_out(lab, again.id)
     row = lab.registry.experiment_row(again.id)
     assert row.status == "stopped" and row.error == ""
-
-
-def test_what_an_experiment_costs_is_said_before_it_starts(lab):
-    run_id = finished(lab, "ten")
-    lab.registry.save_fact_set("mother", lab.registry.run(run_id).pack)
-    base = lab.registry.run(run_id).config
-    words = cost_html(lab, "depth", run_id)
-    assert base.memorize.epochs in EPOCHS
-    arms = len(EPOCHS) + sum(map(len, OTHER_RATES.values()))
-    assert f"Makes <b>{arms - 1} runs</b> (1 of {arms} are there already)" in words
-    assert "about <b>" in words
-    begin(lab, "depth", run_id)  # planned is not made
-    assert cost_html(lab, "depth", run_id) == words
-    assert "Makes no run" in cost_html(lab, "damage", run_id)
-    assert cost_html(lab, "damage", None) == ""
 
 
 def test_depth_reads_the_scores_of_its_arms(lab, monkeypatch):
@@ -382,66 +321,6 @@ def test_a_setting_beside_a_run_is_refused(lab):
     said = rotelab("experiment", "depth", "--run", run_id, "--k", "3", home=home)
     assert said.code == 2 and "give no others beside it" in said.err
     assert with_setting(RunConfig(), "generalize.k=3") != RunConfig()
-
-
-# The tab -----------------------------------------------------------------------------------------
-
-
-def test_the_tab_shows_what_was_made_and_how_it_ended(lab, one_more):
-    assert experiments_tab.list_results(lab, "head-count", [])[2] == note(experiments_tab.NONE_MADE)
-    with pytest.raises(LabError, match="there is none yet"):
-        experiments_tab.start_experiment(lab, "head-count", None)
-    assert experiments_tab.poll(lab, "head-count", []) == gr.skip()
-    first, second = (begin(lab, "head-count", finished(lab, name)) for name in ("<b>", "new"))
-    lab.registry.update_experiment(second, share=0.25, message="<i>counting</i>")
-    made, seen, state, *_, stop = experiments_tab.list_results(lab, "head-count", [])
-    assert [i for _, i in made.choices] == [second, first] and made.value == second
-    assert stop.visible and "25 %" in state and "&lt;i&gt;counting" in state
-    # Begun elsewhere, on the command line say, where the page shows nothing yet.
-    assert experiments_tab.poll(lab, "head-count", [])[1] == seen
-    assert experiments_tab.poll(lab, "head-count", seen) == gr.skip(), "no news"
-    carry_out(lab, second)
-    _, seen, state, tables, figure, stop = experiments_tab.poll(lab, "head-count", seen)
-    assert "Finished in" in state and "<td>20</td>" in tables and not stop.visible
-    assert figure.visible and seen[1] == "finished"
-    assert experiments_tab.poll(lab, "head-count", seen) == gr.skip()
-    # What a person looks at stays when something newer comes.
-    assert (
-        experiments_tab.list_results(lab, "head-count", [first, "running", 0.0, ""])[0].value
-        == first
-    )
-    lab.registry.delete_run(lab.registry.experiment_row(second).run_id)
-    assert "deleted" in experiments_tab.show(lab, second)[1]
-
-
-@pytest.mark.browser
-def test_an_experiment_is_pressed_on_the_page(taught):
-    lab, run_id = taught
-    with (
-        served(lab.storage.home) as server,
-        browser_page(server.url, tab="Experiments") as (page, traffic),
-    ):
-        page.get_by_label("Collateral damage").click()
-        chosen = page.locator("#experiment-run input")
-        until(lambda: "mother" in chosen.input_value(), 30, "the run")
-        page.locator("#experiment-start").click()
-        state = page.locator("#experiment-state")
-        state.get_by_text("%").wait_for(timeout=30_000)
-        assert page.locator("#experiment-stop").is_visible()
-        state.get_by_text("Finished in").wait_for(timeout=120_000)
-        assert run_id in state.inner_text()
-        table = page.locator("#experiment-tables table").first
-        assert table.locator("tbody tr").count() == 3 and "quiz right" in table.inner_text()
-        assert not page.locator("#experiment-stop").is_visible()
-        drawing = page.locator("#plot-experiment .js-plotly-plot .main-svg").first
-        drawing.wait_for(timeout=30_000)
-        assert drawing.bounding_box()["height"] > 200
-        page.get_by_label("Depth of rote learning").click()
-        state.get_by_text("has not been made yet").wait_for()
-        page.get_by_label("Collateral damage").click()
-        state.get_by_text("Finished in").wait_for()
-        assert not traffic.foreign and not traffic.errors
-    assert "Traceback" not in server.said.read_text()
 
 
 def test_seeds_are_summed_up_by_report(lab, one_more):

@@ -437,7 +437,8 @@ def test_a_poll_reads_little(lab, monkeypatch):
 
 
 def test_the_tab_needs_no_torch():
-    code = "import sys, rotelab.ui.train.train_tab, rotelab.ui.runs.runs_tab; sys.exit('torch' in sys.modules)"
+    code = "import rotelab.ui.train.train_tab, rotelab.ui.runs.runs_tab, sys; "
+    code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
