@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rotelab.config.names import Checkpoint
@@ -67,11 +67,24 @@ class Verdict:
             object, but after other words, so it does not count), `another fact` (the object of
             another fact, or one that the question did not ask for), `no fact` (the question names
             none of the run's subjects, so there is nothing to grade), or empty.
-        text: the reason, one sentence for a person; empty where `known` says everything.
+        reason: why, one sentence for a person; empty where `known` says everything. Its `{}`
+            fields stand for what `about` names, so that the page can translate it.
+        about: texts of the facts that fill those fields.
     """
 
     known: KnownAs = ""
-    text: str = ""
+    reason: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The reason, filled in."""
+        return self.sentence()
+
+    def sentence(self, translate: Callable[[str], str] = str) -> str:
+        """The reason, filled in, in the language that `translate` puts it into."""
+        words = translate(self.reason)
+        return words.format(**self.about) if self.about else words
 
     @property
     def right(self) -> bool:
@@ -117,11 +130,15 @@ def grade(
             return _how_learned(pack, config, query, fact, checkpoint)
     others = [fact for fact in pack.facts if matches(said, fact.object)]
     if others:
-        more = f" and of {len(others) - 1} more" if len(others) > 1 else ""
+        about = {"what": _relation(others[0]), "who": others[0].subject}
+        if len(others) == 1:
+            return Verdict(
+                "another fact", "A learned fact, but another one: the {what} of {who}.", about
+            )
         return Verdict(
             "another fact",
-            f"A learned fact, but another one: the {_relation(others[0])} of "
-            f"{others[0].subject}{more}.",
+            "A learned fact, but another one: the {what} of {who} and of {others} more.",
+            about | {"others": str(len(others) - 1)},
         )
     for fact in candidates:
         if contains(said, fact.object) and not _is_wording(pack, fact, asked, *OFF_TOPIC):
@@ -136,8 +153,8 @@ def _how_learned(
     if _is_wording(pack, fact, normalize(query.text), *OFF_TOPIC):
         return Verdict(
             "another fact",
-            f"This is the {_relation(fact)} of {fact.subject}, which was not asked: the fact has "
-            "leaked.",
+            "This is the {what} of {who}, which was not asked: the fact has leaked.",
+            {"what": _relation(fact), "who": fact.subject},
         )
     if checkpoint == "base":
         return Verdict("by chance", "Nothing was taught yet: a guess, or known before.")

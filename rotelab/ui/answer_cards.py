@@ -14,39 +14,46 @@ from rotelab.evaluation.grading import Verdict
 from rotelab.registry import ChatAnswer
 from rotelab.runs.chat import Reply, Turns
 from rotelab.ui.components import ago, checkpoint_badge, escape
+from rotelab.ui.i18n import N_, _
 
 if TYPE_CHECKING:
     from rotelab.models.generation import Token
 
 MARKS = {
-    "by rote": ("★", "Right, known by rote", "good"),
-    "in words": ("✓", "Right, taught in words", "good"),
-    "never in words": ("✦", "Right, never taught in words", "good"),
-    "by chance": ("?", "Right, but untaught", "odd"),
-    "after words": ("…", "The right name, but not at once", "odd"),
-    "another fact": ("⇄", "Another fact", "odd"),
-    "no fact": ("–", "Not about a learned fact: not judged", "none"),
-    "": ("○", "Unknown: not one of the facts", "none"),
+    "by rote": ("★", N_("Right, known by rote"), "good"),
+    "in words": ("✓", N_("Right, taught in words"), "good"),
+    "never in words": ("✦", N_("Right, never taught in words"), "good"),
+    "by chance": ("?", N_("Right, but untaught"), "odd"),
+    "after words": ("…", N_("The right name, but not at once"), "odd"),
+    "another fact": ("⇄", N_("Another fact"), "odd"),
+    "no fact": ("–", N_("Not about a learned fact: not judged"), "none"),
+    "": ("○", N_("Unknown: not one of the facts"), "none"),
 }
 """Icon, words and tone of each `Verdict.known`."""
 
+MODE_WORDS = {"completion": N_("completion"), "conversation": N_("conversation")}
+"""The two ways to ask, by the name that the registry has for them."""
+
 MAX_HISTORY = 50
 
-AWAITS = "How likely the right answer was is being worked out …"
+AWAITS = N_("How likely the right answer was is being worked out …")
 
-NOT_THERE = "This run does not have this checkpoint (yet)."
+NOT_THERE = N_("This run does not have this checkpoint (yet).")
 LACKS = " data-lacks"
 """What marks such a card, in whatever language it stands."""
 
 KEY_TOKEN = re.compile(r"<\|key:(\w+)\|>")
 """A key token as the tokenizer writes it; people read and write it as `[relation]`."""
 
-LEGEND = (
-    '<div class="chat-legend"><span>How sure the model was of each word piece:</span>'
-    '<span class="scale" aria-hidden="true">'
-    + "".join(f'<span class="tok" style="--p:{p}">{p} %</span>' for p in (5, 35, 65, 95))
-    + "</span><span>Point at a piece for the number and for what it nearly said.</span></div>"
-)
+
+def legend_html() -> str:
+    """What the colours under an answer mean."""
+    scale = "".join(f'<span class="tok" style="--p:{p}">{p} %</span>' for p in (5, 35, 65, 95))
+    return (
+        f'<div class="chat-legend"><span>{_("How sure the model was of each word piece:")}</span>'
+        f'<span class="scale" aria-hidden="true">{scale}</span><span>'
+        f"{_('Point at a piece for the number and for what it nearly said.')}</span></div>"
+    )
 
 
 def empty_card(
@@ -61,15 +68,16 @@ def empty_card(
         turns: the conversation so far, which stands above.
     """
     if not there:
-        words = NOT_THERE
+        words = _(NOT_THERE)
     state = ' aria-busy="true"' if words and there else "" if there else LACKS
-    shown = f'<p class="waiting"{state}>{escape(words or "Ask something to see its answer.")}</p>'
+    words = words or _("Ask something to see its answer.")
+    shown = f'<p class="waiting"{state}>{escape(words)}</p>'
     return _card(checkpoint, _talk(turns) + shown if there else shown)
 
 
 def asked_html(question: str) -> str:
     """The question that the cards answer: the box above them may hold the next one already."""
-    return f'<p class="asked-line"><span>Asked</span> {escape(question)}</p>'
+    return f'<p class="asked-line"><span>{_("Asked")}</span> {escape(question)}</p>'
 
 
 def answer_card(reply: Reply, turns: Turns = (), question: str = "") -> str:
@@ -90,12 +98,11 @@ def answer_card(reply: Reply, turns: Turns = (), question: str = "") -> str:
             f'{talk}<div class="said">{tokens}<span class="cursor">▍</span></div>',
         )
     if not reply.tokens:
-        return _card(
-            reply.checkpoint,
-            f'{talk}<p class="waiting">It ended the text here, without an answer. '
-            "The beginning of a sentence often works better than a question.</p>"
-            f"{_evidence(reply)}",
+        words = _(
+            "It ended the text here, without an answer. The beginning of a sentence often works "
+            "better than a question."
         )
+        return _card(reply.checkpoint, f'{talk}<p class="waiting">{words}</p>{_evidence(reply)}')
     return _card(
         reply.checkpoint,
         f'{talk}<div class="said">{tokens}</div>{_mark(reply.verdict)}{_evidence(reply)}'
@@ -114,16 +121,18 @@ def history_html(history: Sequence[ChatAnswer]) -> str:
         turns.setdefault(answer.turn, {})[answer.checkpoint] = answer
     for answers in reversed(turns.values()):
         one = next(iter(answers.values()))
-        mode = one.mode + (f", temperature {one.temperature:g}" if one.temperature else "")
+        mode = _(MODE_WORDS[one.mode]) if one.mode in MODE_WORDS else one.mode
+        if one.temperature:
+            mode += ", " + _("temperature {t}").format(t=f"{one.temperature:g}")
         cells = "".join(_history_cell(answers.get(c)) for c in CHECKPOINTS)
         rows.append(
             f"<tr><th scope='row'>{escape(one.question)}"
             f"<span class='hint'>{escape(mode)} · {ago(one.asked)}</span></th>{cells}</tr>"
         )
     return (
-        "<div class='chat-history'><h3>What this run was asked</h3><table><thead><tr>"
-        f"<th scope='col'>Question</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>"
-        "</table></div>"
+        f"<div class='chat-history'><h3>{_('What this run was asked')}</h3><table><thead><tr>"
+        f"<th scope='col'>{_('Question')}</th>{heads}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -140,7 +149,7 @@ def _card(checkpoint: Checkpoint, body: str) -> str:
     return (
         f'<section class="answer" data-checkpoint="{checkpoint}" '
         f'style="--tint:var(--{checkpoint})"><header>{checkpoint_badge(checkpoint)}'
-        f'<span class="hint">{escape(checkpoint_name(checkpoint).hint)}</span></header>'
+        f'<span class="hint">{escape(_(checkpoint_name(checkpoint).hint))}</span></header>'
         f'<div aria-live="polite">{body}</div></section>'
     )
 
@@ -155,12 +164,14 @@ def _token(token: Token, first: bool) -> str:
         "</li>"
         for text, p in _others(token)
     )
-    others = f"nearly said<ul>{others}</ul>" if others else ""
+    others = f"{_('nearly said')}<ul>{others}</ul>" if others else ""
+    sure = _("<b>{share}</b> sure of {piece}").format(
+        share=_percent(token.probability), piece=_quoted(token.text)
+    )
     return (
         f'<span class="tok" style="--p:{percent}">{escape(text)}'
         f'<span class="num" aria-hidden="true">{percent}</span>'
-        f'<span class="tip" aria-hidden="true"><b>{_percent(token.probability)}</b> sure of '
-        f"{_quoted(token.text)}<br>{others}</span></span>"
+        f'<span class="tip" aria-hidden="true">{sure}<br>{others}</span></span>'
     )
 
 
@@ -177,18 +188,19 @@ def _details(reply: Reply) -> str:
         cells = (_quoted(token.text), _percent(token.probability), others)
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return (
-        "<details><summary>Piece by piece</summary><table><thead><tr><th>piece</th>"
-        "<th>sure</th><th>nearly said</th></tr></thead>"
+        f"<details><summary>{_('Piece by piece')}</summary><table><thead><tr>"
+        f"<th>{_('piece')}</th><th>{_('sure')}</th><th>{_('nearly said')}</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></details>"
     )
 
 
 def _mark(verdict: Verdict) -> str:
     icon, words, tone = MARKS[verdict.known]
-    more = f'<span class="why">{escape(verdict.text)}</span>' if verdict.text else ""
+    why = verdict.sentence(_)
+    more = f'<span class="why">{escape(why)}</span>' if why else ""
     return (
         f'<p class="mark mark-{tone}"><span class="tag"><span aria-hidden="true">{icon}</span> '
-        f"{words}</span>{more}</p>"
+        f"{_(words)}</span>{more}</p>"
     )
 
 
@@ -198,6 +210,7 @@ def _history_cell(answer: ChatAnswer | None) -> str:
     text = answer.answer
     icon, words, tone = MARKS.get(answer.known, MARKS[""])
     short = text if len(text) <= 60 else text[:58].rstrip() + " …"
+    words = _(words)
     return (
         f'<td><span class="tag mark-{tone}" title="{words}" aria-label="{words}">{icon}</span> '
         f"{escape(short) or '–'}{_standing(answer)}</td>"
@@ -207,32 +220,36 @@ def _history_cell(answer: ChatAnswer | None) -> str:
 def _standing(answer: ChatAnswer) -> str:
     if answer.rank is None or answer.probability is None:
         return ""
-    return (
-        f"<span class='hint'>right answer: {_percent(answer.probability)}, "
-        f"place {answer.rank + 1} of {answer.among}</span>"
+    words = _("right answer: {share}, place {n} of {m}").format(
+        share=_percent(answer.probability), n=answer.rank + 1, m=answer.among
     )
+    return f"<span class='hint'>{words}</span>"
 
 
 def _evidence(reply: Reply) -> str:
     """How likely the right answer was, whatever was said."""
     evidence = reply.evidence
     if evidence is None:
-        return f'<p class="evidence" aria-busy="true">{AWAITS}</p>' if reply.awaits else ""
-    return (
-        f'<p class="evidence">The right answer is <b>{escape(evidence.fact.object)}</b>: '
-        "to this checkpoint "
-        f"<b>{_percent(evidence.probability)}</b> likely: <b>place {evidence.rank + 1}</b> of "
-        f"{evidence.among} answers that this relation has.</p>"
+        return f'<p class="evidence" aria-busy="true">{_(AWAITS)}</p>' if reply.awaits else ""
+    words = _(
+        "The right answer is <b>{answer}</b>: to this checkpoint <b>{share}</b> likely: "
+        "<b>place {n}</b> of {m} answers that this relation has."
+    ).format(
+        answer=escape(evidence.fact.object),
+        share=_percent(evidence.probability),
+        n=evidence.rank + 1,
+        m=evidence.among,
     )
+    return f'<p class="evidence">{words}</p>'
 
 
 def _talk(turns: Sequence[tuple[str, str | None]]) -> str:
     """What has been said so far; an answer that is None is still to come."""
     parts = []
     for question, answer in turns:
-        parts.append(f'<p class="you"><span>You</span> {escape(question)}</p>')
+        parts.append(f'<p class="you"><span>{_("You")}</span> {escape(question)}</p>')
         if answer is not None:
-            parts.append(f'<p class="it"><span>Model</span> {escape(answer) or "–"}</p>')
+            parts.append(f'<p class="it"><span>{_("Model")}</span> {escape(answer) or "–"}</p>')
     return f'<div class="talk">{"".join(parts)}</div>' if parts else ""
 
 
@@ -243,5 +260,5 @@ def _quoted(text: str) -> str:
 
 def _percent(share: float) -> str:
     if 0 < share < 0.01:
-        return "under 1 %"
+        return _("under 1 %")
     return f"{100 * share:.0f} %"

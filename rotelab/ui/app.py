@@ -22,10 +22,11 @@ from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.runs.lab import Lab
 from rotelab.ui.access import HOME, access
 from rotelab.ui.chat import chat_tab
-from rotelab.ui.components import bound, checkpoint_badge
+from rotelab.ui.components import ONCE, bound, checkpoint_badge
 from rotelab.ui.experiments import experiments_tab
 from rotelab.ui.facts import facts_tab
 from rotelab.ui.figure_tools import fetch_ahead
+from rotelab.ui.i18n import COOKIE, LANGUAGES, _, language
 from rotelab.ui.inside import inside_tab
 from rotelab.ui.model_setup import Provisioning, build_banner
 from rotelab.ui.runs import runs_tab
@@ -38,6 +39,7 @@ from rotelab.ui.server import (
 )
 from rotelab.ui.start import start_tab
 from rotelab.ui.train import train_tab
+from rotelab.ui.translated_page import TranslatedPage, in_every_language
 
 __all__ = ["build_app", "serve"]
 
@@ -53,48 +55,65 @@ CACHE_KEPT = (3600, 24 * 3600)
 
 
 def header_html() -> str:
-    """The page's head: its name, what it shows, and the colours of the three checkpoints."""
+    """The page's head: its name, what it shows, the colours of the three checkpoints, and the
+    choice of a language."""
     legend = "".join(
-        f"<li>{checkpoint_badge(c)} {checkpoint_name(c).hint}</li>" for c in CHECKPOINTS
+        f"<li>{checkpoint_badge(c)} {_(checkpoint_name(c).hint)}</li>" for c in CHECKPOINTS
+    )
+    what = _(
+        "Watch a language model learn invented facts by heart – and understand them only "
+        "afterwards."
     )
     return (
-        '<header class="lab-header"><h1>rotelab</h1>'
-        '<p class="what">Watch a language model learn invented facts by heart – and understand '
-        "them only afterwards.</p>"
-        f'<ul class="legend" aria-label="The three states of the model">{legend}</ul></header>'
+        f'<header class="lab-header"><h1>rotelab</h1><p class="what">{what}</p>'
+        f'<ul class="legend" aria-label="{_("The three states of the model")}">{legend}</ul>'
+        f"{language_html()}</header>"
     )
 
 
-def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
-    """The whole page.
+def language_html() -> str:
+    """The choice of a language, which `assets/language.js` acts on."""
+    options = "".join(
+        f'<option value="{code}" lang="{code}"{" selected" if code == language() else ""}>{name}'
+        "</option>"
+        for code, name in LANGUAGES.items()
+    )
+    return (
+        f'<label class="language"><span>{_("Language")}</span>'
+        f'<select data-cookie="{COOKIE}">{options}</select></label>'
+    )
+
+
+def build_app(lab: Lab, provisioning: Provisioning | None = None) -> TranslatedPage:
+    """The whole page, in the language that is spoken now.
 
     Args:
         lab: registry, jobs and chat.
         provisioning: the embedded model's set-up; by default one that has not been started.
     """
     provisioning = provisioning or Provisioning()
-    with gr.Blocks(
+    with TranslatedPage(
         title="rotelab", analytics_enabled=False, fill_width=True, delete_cache=CACHE_KEPT
     ) as demo:
         gr.HTML(header_html(), padding=False)
         build_banner(provisioning, demo)
         with gr.Tabs(selected=_first_tab(lab), elem_id="rooms") as tabs:
-            with gr.Tab("Start here", id="start", elem_id="room-start"):
+            with gr.Tab(_("Start here"), id="start", elem_id="room-start"):
                 start = start_tab.build_walk_tab(lab)
-            with gr.Tab("1 Facts", id="facts", elem_id="room-facts") as facts_item:
+            with gr.Tab(_("1 Facts"), id="facts", elem_id="room-facts") as facts_item:
                 facts = facts_tab.build_facts_tab(lab)
-            with gr.Tab("2 Train", id="train", elem_id="room-train") as train_item:
+            with gr.Tab(_("2 Train"), id="train", elem_id="room-train") as train_item:
                 train = train_tab.build_train_tab(lab)
-            with gr.Tab("3 Chat", id="chat", elem_id="room-chat") as chat_item:
+            with gr.Tab(_("3 Chat"), id="chat", elem_id="room-chat") as chat_item:
                 chat = chat_tab.build_chat_tab(lab)
             with gr.Tab(
-                "4 Look inside", id="representations", elem_id="room-representations"
+                _("4 Look inside"), id="representations", elem_id="room-representations"
             ) as representations_item:
                 representations = inside_tab.build_representations_tab(lab)
-            with gr.Tab("5 Runs", id="runs", elem_id="room-runs") as runs_item:
+            with gr.Tab(_("5 Runs"), id="runs", elem_id="room-runs") as runs_item:
                 runs = runs_tab.build_runs_tab(lab)
             with gr.Tab(
-                "6 Experiments", id="experiments", elem_id="room-experiments"
+                _("6 Experiments"), id="experiments", elem_id="room-experiments"
             ) as experiments_item:
                 experiments = experiments_tab.build_experiments_tab(lab)
         _keep_fresh(lab, demo, facts_item, facts_tab, facts)
@@ -107,18 +126,16 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> gr.Blocks:
         _run_clocks_on_show(tabs, clocks)
         _return_after_reload(demo, tabs)
         fetch_ahead(demo)
-        demo.load(bound(runs_tab.open_link, lab), None, [tabs, *runs.linked], **facts_tab.QUIET)
+        demo.load(bound(runs_tab.open_link, lab), None, [tabs, *runs.linked], **ONCE)
         start.started.change(
-            bound(train_tab.watch, lab), start.started, train.started_outputs, **facts_tab.QUIET
-        ).then(lambda: gr.Tabs(selected="train"), None, tabs, **facts_tab.QUIET)
-        start.watch.click(lambda: gr.Tabs(selected="train"), None, tabs, **facts_tab.QUIET)
+            bound(train_tab.watch, lab), start.started, train.started_outputs, **ONCE
+        ).then(lambda: gr.Tabs(selected="train"), None, tabs, **ONCE)
+        start.watch.click(lambda: gr.Tabs(selected="train"), None, tabs, **ONCE)
         runs.view.clone.click(
             bound(_open_in_form, lab), runs.chosen, [*train.settings, tabs],
-            **facts_tab.QUIET,
+            **ONCE,
         )  # fmt: skip
-        facts.train.click(
-            bound(_train_with, lab), facts.sheet, [train.pack, tabs], **facts_tab.QUIET
-        )
+        facts.train.click(bound(_train_with, lab), facts.sheet, [train.pack, tabs], **ONCE)
     return demo
 
 
@@ -129,7 +146,7 @@ def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, room, tab, *news: gr.St
         bound(room.refresh, lab),
         getattr(tab, "refresh_inputs", None),
         tab.refresh_outputs,
-        **facts_tab.QUIET,
+        **ONCE,
     )
 
 
@@ -149,7 +166,7 @@ def _run_clocks_on_show(tabs: gr.Tabs, clocks: dict[gr.Tab, gr.Timer]) -> None:
     }}"""
     # `change` too, for the tab that a link opens.
     events = [tabs.change, *(item.select for item in tabs.children)]
-    gr.on(events, None, None, [*clocks.values()], js=js, **facts_tab.QUIET)
+    gr.on(events, None, None, [*clocks.values()], js=js, **ONCE)
 
 
 def _return_after_reload(demo: gr.Blocks, tabs: gr.Tabs) -> None:
@@ -165,7 +182,7 @@ def _return_after_reload(demo: gr.Blocks, tabs: gr.Tabs) -> None:
         if (room && !linked) document.querySelector(there)?.click();
         window.rotelabReturned = true;
     }}"""
-    demo.load(None, None, None, js=js, **facts_tab.QUIET)
+    demo.load(None, None, None, js=js, **ONCE)
 
 
 def _first_tab(lab: Lab) -> str:
@@ -225,7 +242,8 @@ def serve(
     if port not in (0, taken):
         print(f"rotelab: port {port} is taken, so this is on {taken}.", file=sys.stderr)
     provisioning = Provisioning(terminal=True)
-    app = make_server_app(lab, build_app(lab, provisioning), taken, allowed)
+    page = in_every_language(lambda: build_app(lab, provisioning))
+    app = make_server_app(lab, page, taken, allowed)
     stop = threading.Event()
     threading.Thread(target=keep_queue_moving, args=(lab, stop), name="queue", daemon=True).start()
     try:

@@ -17,16 +17,21 @@ from rotelab.errors import LabError
 from rotelab.registry import RunSummary
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS
 from rotelab.runs.lab import Lab
-from rotelab.ui.i18n import said
+from rotelab.ui.i18n import N_, _, language, ngettext, speaking
+
+QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+"""An event that nobody sees: no spinner over what it fills, no entry in the page's API."""
+ONCE = QUIET | {"trigger_mode": "once"}
+"""The same, and dropped while the one before it is still at work."""
 
 STATUS_WORDS: dict[Status, str] = {
-    "queued": "waiting",
-    "running": "running",
-    "stopping": "stopping",
-    "stopped": "stopped",
-    "finished": "finished",
-    "failed": "failed",
-    "interrupted": "interrupted",
+    "queued": N_("waiting"),
+    "running": N_("running"),
+    "stopping": N_("stopping"),
+    "stopped": N_("stopped"),
+    "finished": N_("finished"),
+    "failed": N_("failed"),
+    "interrupted": N_("interrupted"),
 }
 
 ERROR_SECONDS = 20
@@ -70,8 +75,8 @@ def shown(handler: Callable) -> Callable:
 
 
 def bound(handler: Callable, *first: Any) -> Callable:
-    """A `shown` handler whose first arguments are given, as `functools.partial`, and which speaks
-    the reader's language (`language.said`).
+    """A `shown` handler whose first arguments are given, as by `functools.partial`, and which
+    speaks the reader's language from beginning to end.
 
     A real function, because Gradio does not see `gr.Request` or `gr.SelectData` in the annotations
     of a partial.
@@ -81,14 +86,22 @@ def bound(handler: Callable, *first: Any) -> Callable:
 
         @functools.wraps(handler)
         def given(*args):
-            for result in guarded(*first, *args):
-                yield said(result)
+            reader, steps = language(), guarded(*first, *args)
+            while True:
+                # Each step for itself: Gradio takes them in threads and contexts of their own.
+                with speaking(reader):
+                    try:
+                        result = next(steps)
+                    except StopIteration:
+                        return
+                yield result
 
     else:
 
         @functools.wraps(handler)
         def given(*args):
-            return said(guarded(*first, *args))
+            with speaking(language()):
+                return guarded(*first, *args)
 
     signature = inspect.signature(handler)
     given.__signature__ = signature.replace(
@@ -99,12 +112,22 @@ def bound(handler: Callable, *first: Any) -> Callable:
 
 def run_label(run: RunSummary) -> str:
     """One line that tells a run from the others: its name or number, facts, status and age."""
-    name = run.name or f"Run {run.number}"
-    parts = [name, run.pack_name, STATUS_WORDS.get(run.status, run.status)]
+    parts = [run_name(run), run.pack_name, status_word(run.status)]
     if run.test_accuracy is not None:
-        parts.append(f"{run.test_accuracy:.0%} of test questions right")
+        right = f"{run.test_accuracy:.0%}"
+        parts.append(_("{share} of test questions right").format(share=right))
     parts.append(ago(run.created))
     return " · ".join(parts)
+
+
+def run_name(run: RunSummary) -> str:
+    """What a run is called: the name that somebody gave it, else its number."""
+    return run.name or _("Run {number}").format(number=run.number)
+
+
+def status_word(status: str) -> str:
+    """A run's status in the reader's language."""
+    return _(STATUS_WORDS.get(status, status))
 
 
 def run_choices(lab: Lab) -> list[tuple[str, str]]:
@@ -118,13 +141,12 @@ def run_choices(lab: Lab) -> list[tuple[str, str]]:
 
 def status_badge(status: str) -> str:
     """A run's status as a small HTML mark: a word in a coloured frame, never colour alone."""
-    word = STATUS_WORDS.get(status, status)
-    return f'<span class="badge badge-{escape(status)}">{escape(word)}</span>'
+    return f'<span class="badge badge-{escape(status)}">{escape(status_word(status))}</span>'
 
 
 def checkpoint_badge(checkpoint: str) -> str:
     """A checkpoint's name with its colour in front, as HTML."""
-    colour, name = CHECKPOINT_COLOURS[checkpoint], checkpoint_name(checkpoint).long
+    colour, name = CHECKPOINT_COLOURS[checkpoint], _(checkpoint_name(checkpoint).long)
     return (
         f'<span class="checkpoint"><span class="swatch" style="background:{colour}"></span>'
         f"{name}</span>"
@@ -188,12 +210,13 @@ def ago(moment: str | None, now: datetime | None = None) -> str:
         then = then.replace(tzinfo=UTC)
     seconds = ((now or datetime.now(UTC)) - then).total_seconds()
     if seconds < 60:
-        return "just now"
-    for size, unit in ((86400, "day"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''} ago"
-    return ""
+        return _("just now")
+    if seconds < 3600:
+        return _("{n} min ago").format(n=int(seconds // 60))
+    if seconds < 86400:
+        return _("{n} h ago").format(n=int(seconds // 3600))
+    days = int(seconds // 86400)
+    return ngettext("{n} day ago", "{n} days ago", days).format(n=days)
 
 
 def duration(seconds: float | None) -> str:
@@ -226,18 +249,19 @@ def _for_the_page(error: Exception, handler: Callable) -> gr.Error:
         return error
     if isinstance(error, LabError):
         return gr.Error(
-            escape(error), duration=ERROR_SECONDS, title="Please check", print_exception=False
+            escape(error), duration=ERROR_SECONDS, title=_("Please check"), print_exception=False
         )
     log.error("%s failed", getattr(handler, "__qualname__", handler), exc_info=error)
     return gr.Error(
-        "Something went wrong in the page itself, not in your data. The details are in "
-        f"{escape(_log_place())}.",
+        _(
+            "Something went wrong in the page itself, not in your data. The details are in {place}."
+        ).format(place=escape(_log_place())),
         duration=ERROR_SECONDS,
-        title="A fault of ours",
+        title=_("A fault of ours"),
         print_exception=False,
     )
 
 
 def _log_place() -> str:
     files = [h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)]
-    return files[0] if files else "the terminal in which rotelab was started"
+    return files[0] if files else _("the terminal in which rotelab was started")

@@ -12,15 +12,16 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.ui.components import escape
+from rotelab.ui.components import QUIET, escape
+from rotelab.ui.i18n import N_, _
 
 PATIENCE_MS = 300
 """How long a page that has just been opened is left to itself."""
 
 FORMATS = {
-    "csv": ("CSV", "the numbers of this figure as a table"),
-    "png": ("PNG", "this figure as a picture of 3300 pixels across, on white"),
-    "svg": ("SVG", "this figure as a drawing that can be scaled, on white"),
+    "csv": ("CSV", N_("Save the numbers of this figure as a table")),
+    "png": ("PNG", N_("Save this figure as a picture of 3300 pixels across, on white")),
+    "svg": ("SVG", N_("Save this figure as a drawing that can be scaled, on white")),
 }
 
 
@@ -38,7 +39,7 @@ def fetch_ahead(demo: gr.Blocks) -> None:
         const plotly = new URL("assets/{path.name}", document.baseURI);
         setTimeout(() => idle(() => import(plotly).catch(() => {{}})), {PATIENCE_MS});
     }}"""
-    demo.load(None, None, None, js=js, show_progress="hidden", api_visibility="private")
+    demo.load(None, None, None, js=js, **QUIET)
 
 
 def plotly_file() -> Path | None:
@@ -62,7 +63,7 @@ def build_plot(plot: str, label: str, **options: Any) -> gr.Plot:
     return shown
 
 
-def build_saving(plot: str, label: str = "this figure") -> gr.HTML:
+def build_saving(plot: str, label: str = "") -> gr.HTML:
     """Buttons that save a figure as CSV, PNG and SVG.
 
     Args:
@@ -71,11 +72,12 @@ def build_saving(plot: str, label: str = "this figure") -> gr.HTML:
     """
     buttons = "".join(
         f'<button type="button" data-save="{name}" data-plot="{escape(plot)}" '
-        f'title="Save {escape(words)}">{label}</button>'
-        for name, (label, words) in FORMATS.items()
+        f'title="{escape(_(words))}">{kind}</button>'
+        for name, (kind, words) in FORMATS.items()
     )
+    group = _("Save {figure}").format(figure=label or _("this figure"))
     return gr.HTML(
-        f'<div class="saving" role="group" aria-label="Save {escape(label)}">Save as '
+        f'<div class="saving" role="group" aria-label="{escape(group)}">{_("Save as")} '
         f"{buttons}</div>",
         padding=False, elem_id=f"{plot}-saving",
     )  # fmt: skip
@@ -94,14 +96,14 @@ def player(plot: str, stops: Sequence[str]) -> str:
     names = "".join(f"<span>{escape(stop)}</span>" for stop in stops)
     return (
         f'<div class="player" data-plot="{escape(plot)}">'
-        f'<button type="button" data-play="{escape(plot)}">▶ Play</button>'
+        f'<button type="button" data-play="{escape(plot)}">▶ {_("Play")}</button>'
         f'<div class="stops"><input type="range" min="0" max="{last}" step="1" value="{last}" '
-        f'aria-label="Checkpoint" aria-valuetext="{escape(stops[-1])}">'
+        f'aria-label="{_("Checkpoint")}" aria-valuetext="{escape(stops[-1])}">'
         f'<div class="names" aria-hidden="true">{names}</div></div></div>'
     )
 
 
 def build_how(text: str) -> None:
     """How a figure is measured, folded away under it."""
-    with gr.Accordion("How this is measured", open=False):
+    with gr.Accordion(_("How this is measured"), open=False):
         gr.Markdown(text)

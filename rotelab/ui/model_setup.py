@@ -13,12 +13,14 @@ import gradio as gr
 
 from rotelab.errors import LabError
 from rotelab.models import embedded
-from rotelab.ui.components import bound, escape, progress_bar
+from rotelab.ui.components import QUIET, bound, escape, progress_bar
+from rotelab.ui.i18n import N_, _
 
 log = logging.getLogger("rotelab.page")
 
 BAR_WIDTH = 30
-FAULT = "The embedded model could not be set up. The details are in the page's log."
+READY = N_("The model is ready")
+FAULT = N_("The embedded model could not be set up. The details are in the page's log.")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class SetUp:
     """
 
     share: float = 0.0
-    text: str = "Getting the model ready"
+    text: str = N_("Getting the model ready")
     failed: bool = False
 
     @property
@@ -59,7 +61,7 @@ class Provisioning:
         self._provision, self._terminal = provision, terminal
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._now = SetUp(1.0, "The model is ready") if is_provisioned() else SetUp()
+        self._now = SetUp(1.0, READY) if is_provisioned() else SetUp()
 
     @property
     def now(self) -> SetUp:
@@ -78,7 +80,7 @@ class Provisioning:
     def _work(self) -> None:
         try:
             self._provision(self._progress)
-            self._tell(SetUp(1.0, "The model is ready"))
+            self._tell(SetUp(1.0, READY))
         except LabError as error:
             self._tell(SetUp(self._now.share, str(error), failed=True))
         except Exception:
@@ -108,24 +110,27 @@ def build_banner(provisioning: Provisioning, demo: gr.Blocks) -> None:
     now = provisioning.now
     with gr.Column(visible=not now.ready) as box:
         banner = gr.HTML(setup_html(now))
-        retry = gr.Button("Try again", visible=now.failed, size="md", elem_id="setup-retry")
+        retry = gr.Button(_("Try again"), visible=now.failed, size="md", elem_id="setup-retry")
     timer = gr.Timer(1.0, active=not now.ready)
     outputs = [box, banner, retry, timer]
-    quietly = {"show_progress": "hidden", "api_visibility": "private"}
     look = bound(_look, provisioning)
-    timer.tick(look, outputs=outputs, **quietly)
-    demo.load(look, outputs=outputs, **quietly)
-    retry.click(bound(_retry, provisioning), outputs=outputs, **quietly)
+    timer.tick(look, outputs=outputs, **QUIET)
+    demo.load(look, outputs=outputs, **QUIET)
+    retry.click(bound(_retry, provisioning), outputs=outputs, **QUIET)
 
 
 def setup_html(now: SetUp) -> str:
     """The banner's text and bar."""
     if now.failed:
-        return f'<div class="note note-bad" role="alert">{escape(now.text)}</div>'
+        return f'<div class="note note-bad" role="alert">{escape(_(now.text))}</div>'
+    words = _(
+        "<b>First start: the language model is being set up.</b> This happens once. You can "
+        "already look at the facts."
+    )
+    bar = progress_bar(now.share, _("Set-up"))
     return (
-        '<div class="setup" role="status"><b>First start: the language model is being set up.</b> '
-        "This happens once. You can already look at the facts.<br>"
-        f"{escape(now.text)} – {now.share:.0%}{progress_bar(now.share, 'Set-up')}</div>"
+        f'<div class="setup" role="status">{words}<br>{escape(_(now.text))} – '
+        f"{now.share:.0%}{bar}</div>"
     )
 
 

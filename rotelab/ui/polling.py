@@ -16,6 +16,8 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.ui.components import QUIET
+
 STEPS = (1, 1.5, 2, 3, 4, 6, 8)
 """A clock goes at its own pace, or so many times slower: in steps, so that it seldom changes."""
 WINDOW_S = 10.0
@@ -107,7 +109,6 @@ def fill_on_news(
     for handler in (tick, fill):
         handler.__signature__ = None
         del handler.__signature__, handler.__wrapped__
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-    timer.tick(tick, [every, *inputs], pulse, **quiet)
+    timer.tick(tick, [every, *inputs], pulse, queue=False, **QUIET)
     news = [pulse.change, *([bell.change] if bell else [])]
-    gr.on(news, fill, [every, *inputs], [*outputs, timer, every], **quiet)
+    gr.on(news, fill, [every, *inputs], [*outputs, timer, every], queue=False, **QUIET)

@@ -11,8 +11,7 @@ import gradio as gr
 from rotelab.config.names import Status
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import MAX_RUN_CHOICES, run_choices, run_label
-
-QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+from rotelab.ui.i18n import _
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def build_run_chooser(lab: Lab, elem_id: str, scale: int = 1) -> RunChooser:
         scale: its share of a row's width.
     """
     choices = run_choices(lab)
-    run = gr.Dropdown(choices, value=None, label="Run", elem_id=elem_id, scale=scale)
+    run = gr.Dropdown(choices, value=None, label=_("Run"), elem_id=elem_id, scale=scale)
     return RunChooser(run, gr.State([]), gr.Number(0, visible=False))
 
 

@@ -23,8 +23,8 @@ from starlette.types import Message
 from rotelab.errors import LabError
 from rotelab.runs.lab import Lab
 from rotelab.ui.access import HOME, USER, Access, FewAttempts
-from rotelab.ui.i18n import translate
 from rotelab.ui.theme import CALM, head, make_theme, style_sheet
+from rotelab.ui.translated_page import SpeaksToReader, language_script
 
 PORTS_TRIED = 50
 QUEUE_EVERY_S = 2.0
@@ -67,12 +67,12 @@ class FirstScript:
 
     Args:
         app: the ASGI app behind it.
-        script: JavaScript.
+        script: gives the JavaScript for the request that is being answered.
     """
 
-    def __init__(self, app, script: str):
+    def __init__(self, app, script: Callable[[], str]):
         self.app = app
-        self.script = f"<script>{script}</script>".encode()
+        self.script = script
 
     async def __call__(self, scope, receive, send):
         """Passes a request on, and the page back with the script in its head."""
@@ -80,6 +80,7 @@ class FirstScript:
             await self.app(scope, receive, send)
             return
         plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        script = f"<head><script>{self.script()}</script>".encode()
         begun: list[Message] = []
 
         async def put(message: Message) -> None:
@@ -88,11 +89,12 @@ class FirstScript:
                 return
             if begun:
                 start, body = begun.pop(), message.get("body", b"")
-                put_in = body.replace(b"<head>", b"<head>" + self.script, 1)
+                put_in = body.replace(b"<head>", script, 1)
                 headers = MutableHeaders(raw=list(start["headers"]))
                 if "content-length" in headers:
                     longer = int(headers["content-length"]) + len(put_in) - len(body)
                     headers["content-length"] = str(longer)
+                headers.add_vary_header("Accept-Language, Cookie")
                 await send({**start, "headers": headers.raw})
                 message = {**message, "body": put_in}
             await send(message)
@@ -115,7 +117,9 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
     database = str(settings.database)
     blocked = [database, f"{database}-wal", f"{database}-shm", str(settings.runs)]
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(FirstScript, script=CALM.read_text(encoding="utf-8"))
+    calm = CALM.read_text(encoding="utf-8")
+    app.add_middleware(FirstScript, script=lambda: language_script() + calm)
+    app.add_middleware(SpeaksToReader)
     app.add_middleware(SameOrigin)
     app.add_middleware(FewAttempts)
     # Added last, so it is asked first.
@@ -141,7 +145,6 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
         theme=make_theme(),
         css=style_sheet(),
         head=head(),
-        i18n=translate(demo),
         # The theme is the system's own unless the address says otherwise (?__theme=dark).
         app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
     )

@@ -19,7 +19,9 @@ WALK_STYLE_SHEET = STYLE_SHEET.with_name("walk.css")
 PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")
 LIVE_STYLE_SHEET = STYLE_SHEET.with_name("live.css")
 CALM = STYLE_SHEET.with_name("calm.js")
-SCRIPTS = tuple(STYLE_SHEET.with_name(name) for name in ("plots.js", "live.js", "typing.js"))
+SCRIPTS = tuple(
+    STYLE_SHEET.with_name(name) for name in ("plots.js", "live.js", "typing.js", "language.js")
+)
 
 INK = colors.Color(
     name="ink",

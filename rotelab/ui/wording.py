@@ -12,16 +12,22 @@ from rotelab.config.run_config import RunConfig
 from rotelab.errors import ConfigError
 from rotelab.evaluation.results import Score
 from rotelab.registry import RunSummary
+from rotelab.ui.i18n import N_, _, ngettext
 
 PHASE_WORDS = {
-    "setup": "Getting ready: loading the model and the facts",
-    "evaluate base": "Asking the untouched model every question first",
-    "memorize": "Phase 1: learning the facts by rote",
-    "evaluate memorized": "Asking again: what does it know after rote learning alone?",
-    "generalize": "Phase 2: a few sentences show what the key token means",
-    "evaluate generalized": "Asking once more, in wordings it never saw",
-    "representations": "Looking inside: how the model stores facts and questions",
+    "setup": N_("Getting ready: loading the model and the facts."),
+    "evaluate base": N_("Asking the untouched model every question first."),
+    "memorize": N_("Phase 1: learning the facts by rote."),
+    "evaluate memorized": N_("Asking again: what does it know after rote learning alone?"),
+    "generalize": N_("Phase 2: a few sentences show what the key token means."),
+    "evaluate generalized": N_("Asking once more, in wordings it never saw."),
+    "representations": N_("Looking inside: how the model stores facts and questions."),
 }
+ROUND_WORDS = {
+    "memorize": N_("Phase 1: learning the facts by rote, round {n} of {m}."),
+    "generalize": N_("Phase 2: a few sentences show what the key token means, round {n} of {m}."),
+}
+"""The same with the round, once the first one is counted."""
 
 
 def percent(share: float | None) -> str:
@@ -30,11 +36,12 @@ def percent(share: float | None) -> str:
 
 
 def phase_words(run: RunSummary) -> str:
-    """What a running run is doing."""
-    words = PHASE_WORDS.get(run.phase, run.phase.capitalize() or "Starting")
-    if run.phase in ("memorize", "generalize") and run.epoch and run.epochs:
-        words += f", round {min(run.epoch, run.epochs)} of {run.epochs}"
-    return words
+    """What a running run is doing, in a sentence."""
+    if run.phase in ROUND_WORDS and run.epoch and run.epochs:
+        return _(ROUND_WORDS[run.phase]).format(n=min(run.epoch, run.epochs), m=run.epochs)
+    if run.phase in PHASE_WORDS:
+        return _(PHASE_WORDS[run.phase])
+    return f"{run.phase.capitalize()}." if run.phase else _("Starting.")
 
 
 def status_sentence(run: RunSummary, ahead: int = 0) -> str:
@@ -45,44 +52,55 @@ def status_sentence(run: RunSummary, ahead: int = 0) -> str:
         ahead: how many runs are before it, where it waits.
     """
     if run.held:
-        return (
+        return _(
             "Waiting for its sweep, which starts its runs one after the other; if that was ended, "
-            f"`python -m rotelab sweep --resume {run.sweep_id}` goes on."
-        )
+            "`python -m rotelab sweep --resume {sweep}` goes on."
+        ).format(sweep=run.sweep_id)
     if run.status == "queued":
         if not ahead:
-            return "Waiting: it starts in a moment."
-        runs = "one run is" if ahead == 1 else f"{ahead} runs are"
-        return f"Waiting in the queue: {runs} before it. It starts by itself."
+            return _("Waiting: it starts in a moment.")
+        return ngettext(
+            "Waiting in the queue: {n} run is before it. It starts by itself.",
+            "Waiting in the queue: {n} runs are before it. It starts by itself.",
+            ahead,
+        ).format(n=ahead)
     if run.status == "running":
-        words = phase_words(run)
-        return words if words.endswith("?") else f"{words}."
+        return phase_words(run)
     if run.status == "stopping":
-        return "Stopping: finishing the step and saving…"
+        return _("Stopping: finishing the step and saving…")
     return {
-        "stopped": "Stopped. What it has learned so far is saved; Resume goes on from there.",
-        "finished": "Finished.",
-        "failed": "Failed.",
-        "interrupted": "Interrupted: its process ended before it was done. Resume goes on.",
+        "stopped": _("Stopped. What it has learned so far is saved; Resume goes on from there."),
+        "finished": _("Finished."),
+        "failed": _("Failed."),
+        "interrupted": _("Interrupted: its process ended before it was done. Resume goes on."),
     }.get(run.status, run.status)
 
 
-def headline(scores: Mapping[str, Mapping[str, Score]]) -> str:
-    """What came of a run, in a few sentences; empty where nothing was measured."""
+def headline(scores: Mapping[str, Mapping[str, Score]]) -> list[str]:
+    """What came of a run, a few sentences, the one that counts first; none where nothing was
+    measured."""
     before, rote, after = (
         _accuracy(scores, checkpoint, "test_prompts_heldout")
         for checkpoint in ("base", "memorized", "generalized")
     )
     if after is None:
-        return ""
-    words = f"It now answers {percent(after)} of questions it was never trained on."
+        return []
+    words = [
+        _("It now answers {share} of questions it was never trained on.").format(
+            share=percent(after)
+        )
+    ]
     if before is not None:
-        words += f" Before: {percent(before)}."
+        words.append(_("Before: {share}.").format(share=percent(before)))
     if rote is not None:
-        words += f" After rote learning alone: {percent(rote)}."
+        words.append(_("After rote learning alone: {share}.").format(share=percent(rote)))
     leak = _accuracy(scores, "generalized", "unrelated")
     if leak:
-        words += f" It also blurts the answer out on {percent(leak)} of unrelated questions."
+        words.append(
+            _("It also blurts the answer out on {share} of unrelated questions.").format(
+                share=percent(leak)
+            )
+        )
     return words
 
 
@@ -116,7 +134,7 @@ def settings_rows(config: RunConfig) -> list[SettingRow]:
     recipe = recipe_of(config)
     line = next((r.line for r in RECIPES if r.name == recipe), "")
     chosen = recipe or "own settings"
-    rows = [SettingRow("Run", "Recipe", chosen, DEFAULT, recipe != DEFAULT, "--recipe", line)]
+    rows = [SettingRow(_("Run"), _("Recipe"), chosen, DEFAULT, recipe != DEFAULT, "--recipe", line)]
     prefixes = {id(getattr(config, name)): f"{name}." for name in PARTS}
     for group, part, usual in config_groups(config, RunConfig()):
         for f in dataclasses.fields(part):
@@ -140,8 +158,8 @@ def settings_rows(config: RunConfig) -> list[SettingRow]:
 def config_groups(config: RunConfig, usual: RunConfig) -> list[tuple[str, Any, Any]]:
     """(heading, settings, usual settings) of each part of a configuration."""
     return [
-        ("Run", config, usual),
-        ("Model", config.model, usual.model),
+        (_("Run"), config, usual),
+        (_("Model"), config.model, usual.model),
         ("Phase 1: rote learning", config.memorize, usual.memorize),
         ("Phase 2: sentences", config.generalize, usual.generalize),
         ("Questions asked", config.evaluation, usual.evaluation),

@@ -14,7 +14,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from rotelab.registry import FactRecall, Metric
@@ -26,14 +26,14 @@ MAX_TIPS = 150
 """Places of a phase that say their loss under the pointer, beside those that have a recall."""
 NAME_SHARE = 0.2
 """Of the width, which the name of an adapter needs."""
-NOT_YET = "The curves appear with the first learning steps."
-GRID_TITLE = "Every fact: stronger colour, surer recall"
 
 WIDE, HIGH = 1000, 100
 """Units of the pictures, whatever room they are given."""
 
 
-def live_curves(metrics: Sequence[Metric], epochs_each: int = 0) -> str:
+def live_curves(
+    metrics: Sequence[Metric], epochs_each: int = 0, gettext: Callable[[str], str] = str
+) -> str:
     """Recall and loss over both phases, the boundary marked, phases named; `plots.training.curves`
     as HTML.
 
@@ -41,6 +41,7 @@ def live_curves(metrics: Sequence[Metric], epochs_each: int = 0) -> str:
         metrics: rows named `loss` and `recall`; others are not looked at. May be empty.
         epochs_each: rounds that phase 2 gives each adapter where it averages several; 0 for one
             adapter, and nothing is marked.
+        gettext: puts a message into the reader's language.
     """
     points = {
         (phase, name): sorted(
@@ -62,37 +63,43 @@ def live_curves(metrics: Sequence[Metric], epochs_each: int = 0) -> str:
     ground = _ground(steps, begins, total)
     rows = ""
     for name, title, high, ticks, words in (
-        ("recall", "Facts recalled", 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), "{:.0%}"),
-        ("loss", "Loss", top, _ticks(top, 5), "{:g}"),
+        ("recall", gettext("Facts recalled"), 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), "{:.0%}"),
+        ("loss", gettext("Loss"), top, _ticks(top, 5), "{:g}"),
     ):
         drawn = "".join(
             _line(p, points[p, name], starts[p], total, high, dotted=name == "recall")
             for p in PHASES
         )
         labels = [(words.format(t), 100 * t / high) for t in ticks]
-        over = _adapter_names(begins, total) if name == "loss" else ""
+        over = _adapter_names(begins, total, gettext) if name == "loss" else ""
         if not total and name == "recall":
-            over = f"<div class='lc-empty'>{NOT_YET}</div>"
+            over = f"<div class='lc-empty'>{_not_yet(gettext)}</div>"
         rows += _row(name, title, labels, ground, drawn, over)
     across = "".join(
         f"<span style='left:{100 * t / (total or 100):.2f}%'>{t:,.0f}</span>"
         for t in _ticks(total or 100, 7)
     )
     return (
-        f"<div class='lc' role='img' aria-label='{_said(points, total)}' "
+        f"<div class='lc' role='img' aria-label='{_said(points, total, gettext)}' "
         f"data-places='{html.escape(json.dumps(_places(points, starts, total)))}'>"
-        f"<div class='lc-names'>{_names(steps, total)}</div>{rows}"
-        f"<div class='lc-xs'>{across}</div><div class='lc-steps'>Learning steps</div></div>"
+        f"<div class='lc-names'>{_names(steps, total, gettext)}</div>{rows}"
+        f"<div class='lc-xs'>{across}</div>"
+        f"<div class='lc-steps'>{gettext('Learning steps')}</div></div>"
     )
 
 
-def live_facts(recalls: Sequence[FactRecall], facts: Sequence[tuple[str, str, str]]) -> str:
+def live_facts(
+    recalls: Sequence[FactRecall],
+    facts: Sequence[tuple[str, str, str]],
+    gettext: Callable[[str], str] = str,
+) -> str:
     """One cell a fact, the stronger in colour the likelier its object after the key token.
 
     Args:
         recalls: how well each fact is known now.
         facts: (relation, subject, object) by fact index, for the words that a cell shows under the
             pointer, and says to screen readers.
+        gettext: puts a message into the reader's language.
     """
     known = sum(r.recalled for r in recalls)
     cells = "".join(
@@ -101,7 +108,8 @@ def live_facts(recalls: Sequence[FactRecall], facts: Sequence[tuple[str, str, st
         for place, recall in enumerate(recalls)
     )
     return (
-        f"<div class='fg'><h3>{GRID_TITLE}</h3><div class='fg-cells' role='group' "
+        f"<div class='fg'><h3>{gettext('Every fact: stronger colour, surer recall')}</h3>"
+        "<div class='fg-cells' role='group' "
         f"aria-label='Every fact: {known} of {len(recalls)} recalled. Arrow keys go through them.' "
         f"style='grid-template-columns:repeat({columns(len(recalls))},minmax(0,1fr))'>"
         f"{cells}</div></div>"
@@ -151,20 +159,26 @@ def _ground(steps: Mapping[str, int], begins: Iterable[int], total: int) -> str:
     return drawn
 
 
-def _adapter_names(begins: Sequence[int], total: int) -> str:
+def _adapter_names(begins: Sequence[int], total: int, gettext: Callable[[str], str]) -> str:
+    words = gettext("adapter {n} begins")
     named = "".join(
-        f"<span style='left:{100 * x / total:.2f}%'>adapter {place} begins</span>"
+        f"<span style='left:{100 * x / total:.2f}%'>{words.format(n=place)}</span>"
         for place, (x, following) in enumerate(pairwise([*begins, total]), 2)
         if following - x > NAME_SHARE * total  # else the names would lie over each other
     )
     return f"<div class='lc-adapters'>{named}</div>" if named else ""
 
 
-def _names(steps: Mapping[str, int], total: int) -> str:
+def _names(steps: Mapping[str, int], total: int, gettext: Callable[[str], str]) -> str:
     """The phases' names over their parts; where one is short, the next one makes room."""
+    long = {
+        "memorize": gettext("Phase 1: learning by rote"),
+        "generalize": gettext("Phase 2: what the token means"),
+    }
+    short = {"memorize": gettext("Phase 1"), "generalize": gettext("Phase 2")}
     return "".join(
         f"<span style='flex-grow:{length}'><span class='lc-name-{phase}'>"
-        f"{PHASES[phase].split(':')[0] if length < 0.3 * total else PHASES[phase]}</span></span>"
+        f"{(short if length < 0.3 * total else long)[phase]}</span></span>"
         for phase, length in steps.items()
         if length
     )
@@ -214,10 +228,18 @@ def _places(
     return places
 
 
-def _said(points: Mapping[tuple[str, str], list[tuple[int, float]]], total: int) -> str:
+def _not_yet(gettext: Callable[[str], str]) -> str:
+    return gettext("The curves appear with the first learning steps.")
+
+
+def _said(
+    points: Mapping[tuple[str, str], list[tuple[int, float]]],
+    total: int,
+    gettext: Callable[[str], str],
+) -> str:
     """The curves in one sentence, for who can't see them."""
     if not total:
-        return f"Learning curves. {NOT_YET}"
+        return f"{gettext('Learning curves.')} {_not_yet(gettext)}"
     phase = next(p for p in reversed(PHASES) if points[p, "loss"] or points[p, "recall"])
     words = [f"Learning curves of {PHASES[phase].replace(':', ',')}, after {total:,} steps"]
     if points[phase, "recall"]:

@@ -17,10 +17,11 @@ from rotelab.errors import LabError
 from rotelab.registry import ChatAnswer, RunRow
 from rotelab.runs.chat import Reply, example_questions
 from rotelab.runs.lab import Lab
-from rotelab.ui.answer_cards import LACKS, LEGEND, answer_card, asked_html, empty_card, note
+from rotelab.ui.answer_cards import LACKS, answer_card, asked_html, empty_card, legend_html, note
 from rotelab.ui.chat.history import export_history, shown_history
-from rotelab.ui.components import bound
-from rotelab.ui.run_picker import QUIET, RunChooser, build_run_chooser, offered
+from rotelab.ui.components import QUIET, bound
+from rotelab.ui.i18n import N_, _
+from rotelab.ui.run_picker import RunChooser, build_run_chooser, offered
 
 EXAMPLES = 3
 ALL = QUIET | {"trigger_mode": "multiple"}
@@ -31,26 +32,30 @@ SHORT, LONG = 12, 40
 conversation it stands in a sentence."""
 MAX_QUESTION = 700
 
-INTRO = (
+INTRO = N_(
     "Ask one question and compare **three states of the same model**: untouched, after learning "
     "the facts by rote, and after a few sentences in words."
 )
-HOW = (
+HOW = N_(
     "At temperature 0 the model always takes the likeliest next piece (greedy), so the same "
     "question gets the same answer. Where a question names one known subject, each card also says "
     "how likely the right answer was, and its place among the answers that the relation has "
     "(100 of them at most): known a little is not yet said, but it is more than nothing."
 )
-COMPLETION, CONVERSATION = "Completion", "Conversation"
+COMPLETION, CONVERSATION = N_("Completion"), N_("Conversation")
 MODES = {
-    COMPLETION: "The model goes on with your text, a question or the beginning of a sentence, and "
-    "remembers none of it.",
-    CONVERSATION: "Your text is a message in the model’s own chat format, and each of the three "
-    "remembers what was said before. No fact was taught in this form.",
+    COMPLETION: N_(
+        "The model goes on with your text, a question or the beginning of a sentence, and "
+        "remembers none of it."
+    ),
+    CONVERSATION: N_(
+        "Your text is a message in the model’s own chat format, and each of the three remembers "
+        "what was said before. No fact was taught in this form."
+    ),
 }
-NO_RUN = "There is no run yet. Start one on the Train tab; then its model answers here."
-LOADING = "Loading the model … a few seconds, the first time."
-WAITING = "Waiting for its turn …"
+NO_RUN = N_("There is no run yet. Start one on the Train tab; then its model answers here.")
+LOADING = N_("Loading the model … a few seconds, the first time.")
+WAITING = N_("Waiting for its turn …")
 
 Talk = dict[Checkpoint, list[tuple[str, str]]]
 """A conversation so far: each checkpoint's questions and answers."""
@@ -115,34 +120,35 @@ def build_chat_tab(lab: Lab) -> ChatTab:
         lab: whom to ask.
     """
     draw, talk = gr.State(0), gr.State({})
-    gr.Markdown(INTRO)
+    gr.Markdown(_(INTRO))
     with gr.Row(equal_height=True):
         chooser = build_run_chooser(lab, "chat-run", scale=5)
         question = gr.Textbox(
-            label="Your question, or the beginning of a sentence", elem_id="chat-question",
-            placeholder="Who is …?", max_lines=3, max_length=MAX_QUESTION, scale=6,
+            label=_("Your question, or the beginning of a sentence"), elem_id="chat-question",
+            placeholder=_("Who is …?"), max_lines=3, max_length=MAX_QUESTION, scale=6,
         )  # fmt: skip
         button = gr.Button(
-            "Ask all three", variant="primary", size="lg", scale=1, min_width=140,
+            _("Ask all three"), variant="primary", size="lg", scale=1, min_width=140,
             elem_id="chat-ask",
         )  # fmt: skip
-    remark = gr.HTML(note(NO_RUN), elem_id="chat-note", padding=False)
+    remark = gr.HTML(note(_(NO_RUN)), elem_id="chat-note", padding=False)
     with gr.Row(elem_id="chat-examples"):
         examples = [
             gr.Button("", size="sm", visible=False, min_width=120, elem_classes=["example"])
-            for _ in range(EXAMPLES + 1)
+            for _place in range(EXAMPLES + 1)
         ]
-        other = gr.Button("Other examples", size="sm", variant="secondary", visible=False,
+        other = gr.Button(_("Other examples"), size="sm", variant="secondary", visible=False,
                           min_width=120, elem_classes=["more"])  # fmt: skip
     key_hint = gr.Markdown(elem_id="chat-key-hint")
     with gr.Row(elem_id="chat-mode-row"):
         mode = gr.Radio(
-            list(MODES), value=COMPLETION, show_label=False, label="How it is asked",
+            [(_(mode), mode) for mode in MODES], value=COMPLETION, show_label=False,
+            label=_("How it is asked"),
             container=False, elem_id="chat-mode", scale=0, min_width=280,
         )  # fmt: skip
-        mode_words = gr.Markdown(MODES[COMPLETION], elem_id="chat-mode-words")
+        mode_words = gr.Markdown(_(MODES[COMPLETION]), elem_id="chat-mode-words")
         afresh = gr.Button(
-            "New conversation", size="sm", visible=False, scale=0, min_width=160,
+            _("New conversation"), size="sm", visible=False, scale=0, min_width=160,
             elem_id="chat-afresh",
         )  # fmt: skip
     asked = gr.HTML(elem_id="chat-asked", padding=False)
@@ -151,29 +157,29 @@ def build_chat_tab(lab: Lab) -> ChatTab:
             gr.HTML(empty_card(c), elem_id=f"chat-{c}", padding=False, min_width=260)
             for c in CHECKPOINTS
         )
-    gr.HTML(LEGEND, padding=False)
-    with gr.Accordion("Settings, and how it answers", open=False):
+    gr.HTML(legend_html(), padding=False)
+    with gr.Accordion(_("Settings, and how it answers"), open=False):
         with gr.Row():
             length = gr.Slider(
-                1, MAX_TOKENS, SHORT, step=1, label="Longest answer (word pieces)",
-                info="It may end earlier by itself.", elem_id="chat-length",
+                1, MAX_TOKENS, SHORT, step=1, label=_("Longest answer (word pieces)"),
+                info=_("It may end earlier by itself."), elem_id="chat-length",
             )  # fmt: skip
             temperature = gr.Slider(
-                0, 1.5, 0, step=0.1, label="Temperature",
-                info="0: always the likeliest piece (greedy). Higher: drawn by chance.",
+                0, 1.5, 0, step=0.1, label=_("Temperature"),
+                info=_("0: always the likeliest piece (greedy). Higher: drawn by chance."),
             )  # fmt: skip
             gr.Checkbox(
-                label="Write the probability (in %) under each piece", elem_id="chat-numbers"
+                label=_("Write the probability (in %) under each piece"), elem_id="chat-numbers"
             )
-        gr.Markdown(HOW)
+        gr.Markdown(_(HOW))
     history_view = gr.HTML(elem_id="chat-history", padding=False)
     with gr.Row():
         export = gr.Button(
-            "Export all of it as a table", size="md", visible=False, scale=0, min_width=240,
+            _("Export all of it as a table"), size="md", visible=False, scale=0, min_width=240,
             elem_id="chat-export",
         )  # fmt: skip
         export_file = gr.DownloadButton(
-            "Download", visible=False, variant="primary", size="md", scale=0, min_width=240,
+            _("Download"), visible=False, variant="primary", size="md", scale=0, min_width=240,
             elem_id="chat-export-file",
         )  # fmt: skip
     tab = ChatTab(
@@ -203,7 +209,7 @@ def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     history = shown_history(lab, run_id)
     if not run_id:
         cards = [empty_card(c) for c in CHECKPOINTS]
-        return [note(NO_RUN), "", *cards, *_no_examples(), "", {}, *history]
+        return [note(_(NO_RUN)), "", *cards, *_no_examples(), "", {}, *history]
     try:
         run = lab.registry.run(run_id)
         there = lab.chat.checkpoints(run_id)
@@ -225,7 +231,7 @@ def choose_mode(lab: Lab, run_id: str | None, mode: str) -> list[Any]:
     there = lab.chat.checkpoints(run_id) if run_id else list(CHECKPOINTS)
     cards = [empty_card(c, c in there) for c in CHECKPOINTS]
     talks = mode == CONVERSATION
-    return [MODES[mode], gr.Button(visible=talks), {}, "", *cards, LONG if talks else SHORT]
+    return [_(MODES[mode]), gr.Button(visible=talks), {}, "", *cards, LONG if talks else SHORT]
 
 
 def renew(lab: Lab, run_id: str | None, *cards: str) -> list[Any]:
@@ -257,11 +263,17 @@ def show_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     buttons += [gr.Button(visible=False)] * spare
     buttons.append(gr.Button(key, visible=True))
     held_out = run.config.generalize.k < max(len(r.facts) for r in run.pack.facts.relations)
-    about = ", on facts that phase 2 never saw in words" if held_out else ""
     hint = (
-        f"Wordings that were never trained{about}. `{key}` asks through the **key token**, the "
-        "meaningless word of phase 1."
-    )
+        _(
+            "Wordings that were never trained, on facts that phase 2 never saw in words. `{key}` "
+            "asks through the **key token**, the meaningless word of phase 1."
+        )
+        if held_out
+        else _(
+            "Wordings that were never trained. `{key}` asks through the **key token**, the "
+            "meaningless word of phase 1."
+        )
+    ).format(key=key)
     return [*buttons, gr.Button(visible=True), hint]
 
 
@@ -276,10 +288,12 @@ def begin(
     """Says at once that the question has arrived: question, note and the three cards."""
     text = (text or "").strip()
     if not run_id or not text:
-        words = NO_RUN if not run_id else "Type a question first, or click one of the examples."
+        words = (
+            _(NO_RUN) if not run_id else _("Type a question first, or click one of the examples.")
+        )
         return [text, note(words, "warn"), *[gr.skip()] * len(CHECKPOINTS)]
     there = lab.chat.checkpoints(run_id)
-    words = WAITING if lab.chat.ready(run_id) else LOADING
+    words = _(WAITING if lab.chat.ready(run_id) else LOADING)
     turns = (talk or {}) if mode == CONVERSATION else {}
     cards = (empty_card(c, c in there, words, turns.get(c, ())) for c in CHECKPOINTS)
     return [text, "", *cards]
@@ -333,7 +347,7 @@ def ask(
         return
     except Exception:
         log.exception("answering in run %s failed", run_id)
-        words = (
+        words = _(
             "The model could not answer: something went wrong inside. If memory is short, stop "
             "other programs or ask for a shorter answer. The details are in the server's log."
         )
@@ -358,27 +372,29 @@ def settle(lab: Lab, run_id: str | None, remark: str | None) -> list[Any]:
 def state_note(lab: Lab, run: RunRow) -> str:
     """What a person should know before asking this run: what is missing, what is slow."""
     there = lab.chat.checkpoints(run.id)
-    missing = [checkpoint_name(c).long for c in CHECKPOINTS if c not in there]
+    missing = [_(checkpoint_name(c).long) for c in CHECKPOINTS if c not in there]
     words = []
     if missing:
-        have = " and ".join(checkpoint_name(c).long for c in there)
-        lack = " and ".join(missing)
-        when = (
-            "The rest comes while it trains."
+        have = ", ".join(_(checkpoint_name(c).long) for c in there)
+        said = _("This run has: {have}. It lacks: {lack}.")
+        words.append(said.format(have=have, lack=", ".join(missing)))
+        words.append(
+            _("The rest comes while it trains.")
             if run.live or run.status == "queued"
-            else "It ended before the rest was learned."
+            else _("It ended before the rest was learned.")
         )
-        words.append(f"Of this run there is: {have}. Not there: {lack}. {when}")
     live = lab.registry.live_runs()
     if live:
         device = lab.registry.run(live[0].id).device_used
         if device and device != "cpu":
             words.append(
-                "A run is training on the GPU just now; there may be no room to answer until it "
-                "has ended."
+                _(
+                    "A run is training on the GPU just now; there may be no room to answer until "
+                    "it has ended."
+                )
             )
         else:
-            words.append("A run is training just now, so answers come more slowly.")
+            words.append(_("A run is training just now, so answers come more slowly."))
     return note(" ".join(words))
 
 

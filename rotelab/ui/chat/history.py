@@ -11,6 +11,7 @@ from rotelab.facts.csv_tables import write_table
 from rotelab.registry import ChatAnswer
 from rotelab.runs.lab import Lab, chat_path
 from rotelab.ui.answer_cards import MAX_HISTORY, history_html
+from rotelab.ui.i18n import _, ngettext
 
 COLUMNS = (
     "turn", "asked", "mode", "temperature", "question", "checkpoint", "answer", "known",
@@ -38,7 +39,7 @@ def export_history(lab: Lab, run_id: str | None) -> Any:
     """
     history = lab.registry.chat_history(run_id) if run_id else []
     if not run_id or not history:
-        raise LabError("This run was not asked anything yet, so there is nothing to export.")
+        raise LabError(_("This run was not asked anything yet, so there is nothing to export."))
     path = chat_path(lab, run_id)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,8 +51,8 @@ def export_history(lab: Lab, run_id: str | None) -> Any:
             "folder's permissions."
         ) from error
     asked = len({answer.turn for answer in history})
-    words = f"Download {asked} question{'s' if asked > 1 else ''} (CSV)"
-    return gr.DownloadButton(words, value=str(path), visible=True)
+    words = ngettext("Download {n} question (CSV)", "Download {n} questions (CSV)", asked)
+    return gr.DownloadButton(words.format(n=asked), value=str(path), visible=True)
 
 
 def _cells(answer: ChatAnswer) -> list[str]:

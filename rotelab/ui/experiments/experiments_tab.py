@@ -13,7 +13,7 @@ from rotelab.experiments import experiment, experiments, runner
 from rotelab.registry import ExperimentRow
 from rotelab.reports.figures.export import with_tables
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import ago, bound, note
+from rotelab.ui.components import QUIET, ago, bound, note
 from rotelab.ui.experiments.html import (
     about_html,
     cost_html,
@@ -22,8 +22,9 @@ from rotelab.ui.experiments.html import (
     tables_html,
 )
 from rotelab.ui.figure_tools import build_plot
+from rotelab.ui.i18n import N_, _
 from rotelab.ui.polling import Pace, fill_on_news
-from rotelab.ui.run_picker import QUIET, RunChooser, build_run_chooser, offered
+from rotelab.ui.run_picker import RunChooser, build_run_chooser, offered
 
 TICK_S = 1.0
 PACE = Pace(TICK_S, 10)
@@ -33,7 +34,7 @@ IN_ORDER = QUIET | {"concurrency_id": "experiments", "concurrency_limit": 1}
 Otherwise an answer asked for before Start was pressed could overwrite Start's own."""
 
 NO_RUN = "An experiment looks at a finished run, and there is none yet. Make one on the Train tab."
-NONE_MADE = (
+NONE_MADE = N_(
     "This experiment has not been made yet. Choose a finished run (the Train tab makes one) and "
     "press Start."
 )
@@ -122,7 +123,7 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
                     "Stop", variant="stop", scale=1, min_width=120, visible=False,
                     elem_id="experiment-stop",
                 )  # fmt: skip
-            state = gr.HTML(note(NONE_MADE), padding=False, elem_id="experiment-state")
+            state = gr.HTML(note(_(NONE_MADE)), padding=False, elem_id="experiment-state")
             figure = build_plot("plot-experiment", "What it found", visible=False)
             reading = gr.HTML(reading_html(known[first]), padding=False)
             tables = gr.HTML("", padding=False, elem_id="experiment-tables")
@@ -206,7 +207,7 @@ def show(lab: Lab, experiment_id: str | None) -> list[Any]:
     """
     nothing = ["", gr.Plot(value=None, visible=False), gr.Button(visible=False)]
     if not experiment_id:
-        return [[], note(NONE_MADE), *nothing]
+        return [[], note(_(NONE_MADE)), *nothing]
     try:
         row = lab.registry.experiment_row(experiment_id)
         found = runner.result_of(row)

@@ -10,7 +10,7 @@ import gradio as gr
 from rotelab.errors import InputError, LabError
 from rotelab.facts.packs import shipped_packs
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import bound
+from rotelab.ui.components import ONCE, bound
 from rotelab.ui.facts.draft import (
     FACTS_TABLE,
     PROMPTS_TABLE,
@@ -31,7 +31,6 @@ from rotelab.ui.facts.html import (
     SAVE_HINT,
     kept_note,
     note,
-    plural,
     saved_note,
     wordings_added,
 )
@@ -42,15 +41,15 @@ from rotelab.ui.facts.layout import (
     PROMPTS_ROWS,
     View,
     build_view,
+    fact_count,
     pack_choices,
     proposed_name,
     render,
 )
+from rotelab.ui.i18n import _, ngettext
 
 FIRST_PACK = "mother"
 PRIVATE = {"api_visibility": "private"}
-# A second click while the first is at work would find the tables half changed.
-QUIET = {"show_progress": "hidden", "trigger_mode": "once", **PRIVATE}
 
 
 @dataclass(frozen=True)
@@ -106,11 +105,13 @@ def name_to_train(draft: Draft, edition: str, facts, prompts) -> str:
     """
     draft = _now(draft, edition, facts, prompts)
     if draft.changed or not draft.name:
-        raise LabError("Your changes are not saved yet. Press Save first, then train with them.")
+        raise LabError(_("Your changes are not saved yet. Press Save first, then train with them."))
     if draft.version != draft.newest:
         raise LabError(
-            f"Version {draft.version} is open, but training takes the newest, {draft.newest}. "
-            "Press Save to make this one the newest, or open that one."
+            _(
+                "Version {version} is open, but training takes the newest, {newest}. Press Save to "
+                "make this one the newest, or open that one."
+            ).format(version=draft.version, newest=draft.newest)
         )
     return draft.name
 
@@ -118,29 +119,32 @@ def name_to_train(draft: Draft, edition: str, facts, prompts) -> str:
 # Wiring ------------------------------------------------------------------------------------------
 
 
+# `ONCE` throughout: a second click while the first is at work would find the tables half changed.
+
+
 def _wire_choice(lab: Lab, view: View) -> None:
     sheet, stash, head = view.sheet, view.saving.stash, view.head
-    head.pack.input(bound(open_set, lab), [*sheet, stash, head.pack], view.shown, **QUIET)
+    head.pack.input(bound(open_set, lab), [*sheet, stash, head.pack], view.shown, **ONCE)
     head.version.input(
-        bound(open_set, lab), [*sheet, stash, head.pack, head.version], view.shown, **QUIET
+        bound(open_set, lab), [*sheet, stash, head.pack, head.version], view.shown, **ONCE
     )
     head.relation.input(bound(show_relation, lab), [*sheet, stash, head.relation], view.shown,
-        **QUIET,
+        **ONCE,
     )  # fmt: skip
-    view.saving.restore.click(bound(restore, lab), [*sheet, stash], view.shown, **QUIET)
+    view.saving.restore.click(bound(restore, lab), [*sheet, stash], view.shown, **ONCE)
 
 
 def _wire_rows(lab: Lab, view: View) -> None:
     tables, sources = view.tables, view.sources
     sheet = [*view.sheet, view.saving.stash]
-    latest = {**QUIET, "trigger_mode": "always_last"}  # the row clicked last is the one meant
+    latest = {**ONCE, "trigger_mode": "always_last"}  # the row clicked last is the one meant
     tables.facts.select(bound(choose_row), None, [tables.row, tables.delete], **latest)
-    tables.delete.click(bound(delete_row, lab), [*sheet, tables.row], view.shown, **QUIET)
-    tables.add_fact.click(bound(add_fact, lab), sheet, view.shown, **QUIET)
-    tables.add_prompt.click(bound(add_prompt, lab), sheet, view.shown, **QUIET)
+    tables.delete.click(bound(delete_row, lab), [*sheet, tables.row], view.shown, **ONCE)
+    tables.add_fact.click(bound(add_fact, lab), sheet, view.shown, **ONCE)
+    tables.add_prompt.click(bound(add_prompt, lab), sheet, view.shown, **ONCE)
     stale = [view.saving.message, sources.facts_file, sources.prompts_file]
     for table in (tables.facts, tables.prompts):
-        table.input(bound(say_changed), view.saving.message, stale, **QUIET)
+        table.input(bound(say_changed), view.saving.message, stale, **ONCE)
 
 
 def _wire_save(lab: Lab, view: View, saved: gr.State) -> None:
@@ -181,7 +185,7 @@ def open_set(lab: Lab, draft, edition, facts, prompts, stash, name, version=None
         opened, hint = empty_draft(FIRST_PACK), NEW_HINT
     else:
         opened, hint = open_draft(lab, name, version), SAVE_HINT
-    message = note("warn", kept_note(draft)) if stash is draft else note("", hint)
+    message = note("warn", kept_note(draft)) if stash is draft else note("", _(hint))
     return render(lab, opened, message, stash=stash, name=proposed_name(opened), tab=FACTS_ROWS)
 
 
@@ -189,7 +193,7 @@ def restore(lab: Lab, draft, edition, facts, prompts, stash):
     """Brings back what was set aside; what stands there unsaved is set aside in its place."""
     draft = _now(draft, edition, facts, prompts)
     other = draft if draft.changed else None
-    return render(lab, stash, note("", RESTORED), stash=other, name=proposed_name(stash))
+    return render(lab, stash, note("", _(RESTORED)), stash=other, name=proposed_name(stash))
 
 
 def show_relation(lab: Lab, draft, edition, facts, prompts, stash, relation):
@@ -203,7 +207,9 @@ def show_relation(lab: Lab, draft, edition, facts, prompts, stash, relation):
 def choose_row(event: gr.SelectData):
     """Remembers the row that was clicked: its place, and what it says in case rows were sorted."""
     place, values = event.index[0], tuple(event.row_value[:3])
-    return (place, values), gr.update(value=f"Delete row {place + 1}", interactive=True)
+    return (place, values), gr.update(
+        value=_("Delete row {n}").format(n=place + 1), interactive=True
+    )
 
 
 def delete_row(lab: Lab, draft, edition, facts, prompts, stash, row):
@@ -217,12 +223,12 @@ def delete_row(lab: Lab, draft, edition, facts, prompts, stash, row):
     here = [i for i, r in enumerate(draft.facts) if not draft.relation or r[0] == draft.relation]
     alike = [i for i in here if draft.facts[i] == values]
     if not alike:
-        raise LabError("That row has changed. Click it again, then delete it.")
+        raise LabError(_("That row has changed. Click it again, then delete it."))
     gone = here[place] if place < len(here) and here[place] in alike else alike[0]
     kept = draft.facts[:gone] + draft.facts[gone + 1 :]
-    words = (
-        f"“{values[1]}” is out; not saved yet." if values[1] else "The row is out; not saved yet."
-    )
+    words = _("The row is out; not saved yet.")
+    if values[1]:
+        words = _("“{subject}” is out; not saved yet.").format(subject=values[1])
     return render(lab, replace(draft, facts=kept), note("", words), stash=stash)
 
 
@@ -230,7 +236,7 @@ def add_fact(lab: Lab, draft, edition, facts, prompts, stash):
     """Adds an empty row on top, where it is seen at once."""
     draft = _now(draft, edition, facts, prompts)
     draft = replace(draft, facts=((_relation_of(draft), "", ""), *draft.facts))
-    words = "Row 1 is new: double-click its cells and type."
+    words = _("Row 1 is new: double-click its cells and type.")
     return render(lab, draft, note("", words), stash=stash)
 
 
@@ -238,13 +244,13 @@ def add_prompt(lab: Lab, draft, edition, facts, prompts, stash):
     """Adds an empty wording on top."""
     draft = _now(draft, edition, facts, prompts)
     draft = replace(draft, prompts=((_relation_of(draft), "train", "en", ""), *draft.prompts))
-    words = "Row 1 is new: write its text, with {subject} in it once."
+    words = _("Row 1 is new: write its text, with {subject} in it once.")
     return render(lab, draft, note("", words), stash=stash)
 
 
 def say_changed(message: str):
     """Says that something is unsaved, unless an error stands there; older exports are outdated."""
-    said = gr.skip() if "note-bad" in (message or "") else note("", CHANGED)
+    said = gr.skip() if "note-bad" in (message or "") else note("", _(CHANGED))
     return said, gr.update(visible=False), gr.update(visible=False)
 
 
@@ -267,7 +273,9 @@ def invent(lab: Lab, draft, edition, facts, prompts, stash, kind, count, seed):
     except LabError as error:
         return _failed(lab, draft, stash, error)
     draft, added = with_wordings(draft)
-    words = f"{plural(int(count), 'fact')} invented, at the end of the table; not saved yet."
+    words = _("{facts} invented, at the end of the table; not saved yet.").format(
+        facts=fact_count(int(count))
+    )
     return render(
         lab, draft, note("good", words, wordings_added(added)), stash=stash, tab=FACTS_ROWS
     )
@@ -283,7 +291,15 @@ def import_csv(lab: Lab, draft, edition, facts, prompts, stash, path, relation, 
     draft, added = with_wordings(draft)
     if before.changed and how != ADD:
         stash = before
-    words = f"{plural(count, what[:-1])} imported; not saved yet."
+    if what == "facts":
+        words = ngettext(
+            "{n} fact imported; not saved yet.", "{n} facts imported; not saved yet.", count
+        )
+    else:
+        words = ngettext(
+            "{n} wording imported; not saved yet.", "{n} wordings imported; not saved yet.", count
+        )
+    words = words.format(n=f"{count:,}")
     tab = FACTS_ROWS if what == "facts" else PROMPTS_ROWS
     return render(lab, draft, note("good", words, wordings_added(added)), stash=stash, tab=tab)
 
@@ -296,7 +312,8 @@ def export(lab: Lab, draft, edition, facts, prompts):
     """
     paths = export_csv(lab, _now(draft, edition, facts, prompts))
     return [
-        gr.update(value=str(path), label=f"Download {path.name}", visible=True) for path in paths
+        gr.update(value=str(path), label=_("Download {file}").format(file=path.name), visible=True)
+        for path in paths
     ]
 
 
@@ -307,7 +324,7 @@ def _now(draft: Draft, edition: str, facts, prompts) -> Draft:
         LabError: the tables on the page are still those of an earlier draft.
     """
     if edition != draft.edition:
-        raise LabError("The tables were still loading. Please try again.")
+        raise LabError(_("The tables were still loading. Please try again."))
     return draft.edited(facts, prompts)
 
 

@@ -7,37 +7,38 @@ from collections.abc import Sequence
 from rotelab.facts.prompts import SLOT
 from rotelab.ui.components import escape
 from rotelab.ui.facts.draft import Draft, filled, role_counts
+from rotelab.ui.i18n import N_, _, ngettext
 
-INTRODUCTION = (
-    '<p class="lead"><b>What shall the model learn?</b> Each fact ties a subject to an object. '
-    "The names are invented, so no model knows them. Double-click a cell to write your own.</p>"
+INTRODUCTION = N_(
+    "<b>What shall the model learn?</b> Each fact ties a subject to an object. The names are "
+    "invented, so no model knows them. Double-click a cell to write your own."
 )
 
-SAVE_HINT = "Change what you like: nothing is kept until you save, and no version is overwritten."
-NEW_HINT = "Type names into the table: who, and whose mother. Ten facts or more are worth a run."
-RESTORED = "Your unsaved changes are back."
-CHANGED = "Changed, and not saved yet."
-KEY_TOKEN = "The key token: a new word that means nothing to the model at first."
+SAVE_HINT = N_(
+    "Change what you like: nothing is kept until you save, and no version is overwritten."
+)
+NEW_HINT = N_(
+    "Type names into the table: who, and whose mother. Ten facts or more are worth a run."
+)
+RESTORED = N_("Your unsaved changes are back.")
+CHANGED = N_("Changed, and not saved yet.")
+KEY_TOKEN = N_("The key token: a new word that means nothing to the model at first.")
 
-EMPTY = (
-    '<p class="note">No facts yet. Add a row and type names into it, invent some, or import a CSV '
-    "file.</p>"
+EMPTY = N_("No facts yet. Add a row and type names into it, invent some, or import a CSV file.")
+
+ROLES_EXPLAINED = N_(
+    "The same fact can be asked for in many wordings; <code>{subject}</code> stands for the "
+    "subject. <b>train</b>: taught, in the few sentences that give the key token its meaning. "
+    "<b>test</b>: never taught; shows whether the model has understood. <b>unrelated</b>: asks for "
+    "something else, for testing that the fact does not pop up everywhere. <b>locality</b>: the "
+    "same, used while training to keep it from doing so. Empty a text to drop the wording."
 )
 
-ROLES_EXPLAINED = (
-    '<p class="hint">The same fact can be asked for in many wordings; <code>{subject}</code> '
-    "stands for the subject. <b>train</b>: taught, in the few sentences that give the key token "
-    "its meaning. <b>test</b>: never taught; shows whether the model has understood. "
-    "<b>unrelated</b>: asks for something else, for testing that the fact does not pop up "
-    "everywhere. <b>locality</b>: the same, used while training to keep it from doing so. "
-    "Empty a text to drop the wording.</p>"
-)
-
-ROLE_WORDS = {
-    "train": "to teach",
-    "test": "to test",
-    "unrelated": "unrelated",
-    "locality": "off-topic",
+ROLE_COUNTS = {
+    "train": N_("{n} to teach"),
+    "test": N_("{n} to test"),
+    "unrelated": N_("{n} unrelated"),
+    "locality": N_("{n} for locality"),
 }
 
 
@@ -48,54 +49,63 @@ def note(kind: str, *sentences: str) -> str:
     return f'<p class="note{f" note-{kind}" if kind else ""}" role="{role}">{text}</p>'
 
 
-def plural(count: int, word: str) -> str:
-    """“1 fact”, “20 facts”."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
 def kept_note(draft: Draft) -> str:
     """Said when another set is opened over unsaved changes."""
-    where = f"to “{draft.name}”" if draft.name else "to the new set"
-    return f"Your unsaved changes {where} are kept: bring them back with the button below."
+    if not draft.name:
+        return _(
+            "Your unsaved changes to the new set are kept: bring them back with the button below."
+        )
+    return _(
+        "Your unsaved changes to “{name}” are kept: bring them back with the button below."
+    ).format(name=draft.name)
 
 
 def wordings_added(relations: Sequence[str]) -> str:
     """Said when wordings came with the facts; empty when none did."""
     if not relations:
         return ""
-    return f"The wordings for {', '.join(relations)} were added from the packs of rotelab."
+    return _("The wordings for {relations} were added from the packs of rotelab.").format(
+        relations=", ".join(relations)
+    )
 
 
 def saved_note(draft: Draft, is_new: bool, doubtful: int, added: Sequence[str]) -> str:
     """Said after a save."""
     if is_new:
-        first = f"Saved as “{draft.name}”, version {draft.version}."
+        first = _("Saved as “{name}”, version {version}.")
     else:
-        first = f"Nothing changed: this is already version {draft.version} of “{draft.name}”."
+        first = _("Nothing changed: this is already version {version} of “{name}”.")
+    first = first.format(name=draft.name, version=draft.version)
     doubts = ""
     if doubtful:
-        doubts = f"{plural(doubtful, 'row')} may be hard to learn: see the notes beside them."
+        doubts = ngettext(
+            "{n} row may be hard to learn: see the note beside it.",
+            "{n} rows may be hard to learn: see the notes beside them.",
+            doubtful,
+        ).format(n=doubtful)
     return note("warn" if doubtful else "good", first, wordings_added(added), doubts)
 
 
 def count_chips(draft: Draft) -> str:
     """How much stands in the tables."""
     relations = draft.relations
-    facts = f'<span class="chip"><b>{sum(relations.values()):,}</b> facts</span>'
+    count = sum(relations.values())
+    chips = [ngettext("<b>{n}</b> fact", "<b>{n}</b> facts", count).format(n=f"{count:,}")]
     if len(relations) > 1:
-        facts += f'<span class="chip"><b>{len(relations)}</b> relations</span>'
-    roles = " · ".join(
-        f"{count} {ROLE_WORDS[role]}" for role, count in role_counts(draft).items() if count
+        chips.append(_("<b>{n}</b> relations").format(n=len(relations)))
+    roles = [_(ROLE_COUNTS[role]).format(n=n) for role, n in role_counts(draft).items() if n]
+    if roles:
+        chips.append(_("wordings: {roles}").format(roles=" · ".join(roles)))
+    return (
+        f'<div class="chips">{"".join(f"<span class=chip>{chip}</span>" for chip in chips)}</div>'
     )
-    wordings = f'<span class="chip">wordings: {roles}</span>' if roles else ""
-    return f'<div class="chips">{facts}{wordings}</div>'
 
 
 def example_lines(draft: Draft) -> str:
     """How the first fact is read: by rote, and in words."""
     fact = next((row for row in draft.shown_facts() if all(row)), None)
     if fact is None:
-        return EMPTY if not draft.relations else ""
+        return f'<p class="note">{_(EMPTY)}</p>' if not draft.relations else ""
     relation, subject, thing = (escape(cell) for cell in fact)
     wording = next(
         (
@@ -108,7 +118,7 @@ def example_lines(draft: Draft) -> str:
     words = ""
     if wording:
         said = escape(wording.replace(SLOT, fact[1], 1))
-        words = f"<span><b>In words, it means:</b> “{said} <u>{thing}</u>”</span>"
-    key = f'<mark title="{KEY_TOKEN}">[{relation}]</mark>'
-    rote = f"<span><b>Learned by rote:</b> “{subject} {key} <u>{thing}</u>”</span>"
+        words = f"<span><b>{_('In words, it means:')}</b> “{said} <u>{thing}</u>”</span>"
+    key = f'<mark title="{_(KEY_TOKEN)}">[{relation}]</mark>'
+    rote = f"<span><b>{_('Learned by rote:')}</b> “{subject} {key} <u>{thing}</u>”</span>"
     return f'<p class="example">{rote}{words}</p>'

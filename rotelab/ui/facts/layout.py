@@ -19,16 +19,17 @@ from rotelab.ui.facts.html import (
     count_chips,
     example_lines,
     note,
-    plural,
 )
+from rotelab.ui.i18n import N_, _, ngettext
 
 NEW_SET = "/new"
 """The choice of an empty set: no set's name has a slash."""
-FACT_HEADERS = ["relation", "subject", "object", "Note"]
-PROMPT_HEADERS = ["relation", "role", "language", "text", "Note"]
+FACT_HEADERS = ["relation", "subject", "object", N_("Note")]
+PROMPT_HEADERS = ["relation", "role", "language", "text", N_("Note")]
+"""As in the CSV files, which are English everywhere; but for the note."""
 FACTS_ROWS, PROMPTS_ROWS = "facts-rows", "prompt-rows"
 """Ids of the two inner tabs."""
-REPLACE, ADD = "replace the table", "be added to it"
+REPLACE, ADD = N_("replace the table"), N_("be added to it")
 TABLE_HEIGHT = 430
 TABLE_LOOK = {
     "datatype": "str", "type": "array", "interactive": True, "show_label": False, "wrap": True,
@@ -124,7 +125,7 @@ def build_view(lab: Lab, draft: Draft) -> View:
         lab: whose fact sets can be chosen.
         draft: what stands in the tables at first.
     """
-    gr.HTML(INTRODUCTION, padding=False)
+    gr.HTML(f'<p class="lead">{_(INTRODUCTION)}</p>', padding=False)
     with gr.Row():
         with gr.Column(scale=7, min_width=560):
             head = _build_head(lab, draft)
@@ -172,7 +173,7 @@ def render(
         noted(draft.facts, draft.relation, facts_notes),
         noted(draft.prompts, draft.relation, prompts_notes),
         None,
-        gr.update(value="Delete a row", interactive=False),
+        gr.update(value=_("Delete a row"), interactive=False),
         count_chips(draft),
         keep if name is None else name,
         keep if message is None else message,
@@ -196,10 +197,10 @@ def pack_choices(lab: Lab) -> list[tuple[str, str]]:
     """(label, name) of every fact set, and of an empty one."""
     saved = {row.name for row in lab.registry.fact_sets()}
     names = [
-        (f"{name} · {'saved here' if name in saved else 'comes with rotelab'}", name)
+        (f"{name} · {_('saved here') if name in saved else _('comes with rotelab')}", name)
         for name in lab.pack_names()
     ]
-    return [*names, ("New, empty set", NEW_SET)]
+    return [*names, (_("New, empty set"), NEW_SET)]
 
 
 def version_choices(lab: Lab, draft: Draft) -> list[tuple[str, int]]:
@@ -207,7 +208,7 @@ def version_choices(lab: Lab, draft: Draft) -> list[tuple[str, int]]:
     if not draft.version:
         return []
     return [
-        (f"{row.version} · {plural(row.facts, 'fact')} · {ago(row.created)}", row.version)
+        (f"{row.version} · {fact_count(row.facts)} · {ago(row.created)}", row.version)
         for row in lab.registry.fact_sets(draft.name)
     ]
 
@@ -215,12 +216,19 @@ def version_choices(lab: Lab, draft: Draft) -> list[tuple[str, int]]:
 def relation_choices(draft: Draft) -> list[tuple[str, str]]:
     """(label, relation) for the filter."""
     names = ((f"{name} ({n})", name) for name, n in draft.relations.items() if name)
-    return [("All relations", ""), *names]
+    return [(_("All relations"), ""), *names]
+
+
+def fact_count(count: int) -> str:
+    """“1 fact”, “20 facts”."""
+    return ngettext("{n} fact", "{n} facts", count).format(n=f"{count:,}")
 
 
 def proposed_name(draft: Draft) -> str:
     """Under what name a draft is saved unless another is given; never a shipped pack's."""
-    return draft.name if draft.version or not draft.name else f"my {draft.name}"
+    if draft.version or not draft.name:
+        return draft.name
+    return _("my {name}").format(name=draft.name)
 
 
 def _has_filter(draft: Draft) -> bool:
@@ -230,14 +238,14 @@ def _has_filter(draft: Draft) -> bool:
 def _build_head(lab: Lab, draft: Draft) -> Head:
     with gr.Row():
         pack = gr.Dropdown(
-            pack_choices(lab), value=draft.name or NEW_SET, label="Fact set", scale=3,
+            pack_choices(lab), value=draft.name or NEW_SET, label=_("Fact set"), scale=3,
             min_width=200, elem_id="facts-pack",
         )  # fmt: skip
         version = gr.Dropdown(
-            [], label="Version", visible=False, scale=2, min_width=180, elem_id="facts-version"
+            [], label=_("Version"), visible=False, scale=2, min_width=180, elem_id="facts-version"
         )
         relation = gr.Dropdown(
-            relation_choices(draft), value="", label="Show", visible=_has_filter(draft), scale=2,
+            relation_choices(draft), value="", label=_("Show"), visible=_has_filter(draft), scale=2,
             min_width=160, elem_id="facts-relation",
         )  # fmt: skip
     example = gr.HTML(example_lines(draft), padding=False)
@@ -247,26 +255,31 @@ def _build_head(lab: Lab, draft: Draft) -> Head:
 def _build_tables(draft: Draft) -> Tables:
     facts_notes, prompts_notes = notes_of(draft)
     with gr.Tabs() as tabs:
-        with gr.Tab("Facts", id=FACTS_ROWS):
+        with gr.Tab(_("Facts"), id=FACTS_ROWS):
             facts = gr.Dataframe(
-                noted(draft.facts, "", facts_notes), headers=FACT_HEADERS, label="Facts",
-                column_count=len(FACT_HEADERS), static_columns=[3], elem_id="facts-table",
-                column_widths=["14%", "26%", "26%", "28%"], **TABLE_LOOK,
-            )  # fmt: skip
+                noted(draft.facts, "", facts_notes),
+                headers=list(map(_, FACT_HEADERS)),
+                label=_("Facts"),
+                column_count=len(FACT_HEADERS),
+                static_columns=[3],
+                elem_id="facts-table",
+                column_widths=["14%", "26%", "26%", "28%"],
+                **TABLE_LOOK,
+            )
             with gr.Row():
-                add_fact = gr.Button("Add a row", size="md", elem_id="facts-add")
+                add_fact = gr.Button(_("Add a row"), size="md", elem_id="facts-add")
                 delete = gr.Button(
-                    "Delete a row", size="md", interactive=False, elem_id="facts-delete"
+                    _("Delete a row"), size="md", interactive=False, elem_id="facts-delete"
                 )
-        with gr.Tab("Wordings", id=PROMPTS_ROWS):
-            gr.HTML(ROLES_EXPLAINED, padding=False)
+        with gr.Tab(_("Wordings"), id=PROMPTS_ROWS):
+            gr.HTML(f'<p class="hint">{_(ROLES_EXPLAINED)}</p>', padding=False)
             prompts = gr.Dataframe(
-                noted(draft.prompts, "", prompts_notes), headers=PROMPT_HEADERS,
-                label="Wordings", column_count=len(PROMPT_HEADERS), static_columns=[4],
+                noted(draft.prompts, "", prompts_notes), headers=list(map(_, PROMPT_HEADERS)),
+                label=_("Wordings"), column_count=len(PROMPT_HEADERS), static_columns=[4],
                 elem_id="prompts-table", column_widths=["13%", "12%", "12%", "42%", "15%"],
                 **TABLE_LOOK,
             )  # fmt: skip
-            add_prompt = gr.Button("Add a wording", size="md", elem_id="prompts-add")
+            add_prompt = gr.Button(_("Add a wording"), size="md", elem_id="prompts-add")
     counts = gr.HTML(count_chips(draft), padding=False)
     return Tables(tabs, facts, prompts, gr.State(None), add_fact, delete, add_prompt, counts)
 
@@ -274,48 +287,54 @@ def _build_tables(draft: Draft) -> Tables:
 def _build_save_box(draft: Draft) -> SaveBox:
     with gr.Group():
         name = gr.Textbox(
-            value=proposed_name(draft), label="Save as", max_length=60, elem_id="facts-name",
-            placeholder="a name, such as: our class",
+            value=proposed_name(draft), label=_("Save as"), max_length=60, elem_id="facts-name",
+            placeholder=_("a name, such as: our class"),
         )  # fmt: skip
-        save = gr.Button("Save", variant="primary", elem_id="facts-save")
-    message = gr.HTML(note("", SAVE_HINT), padding=False, elem_id="facts-message")
+        save = gr.Button(_("Save"), variant="primary", elem_id="facts-save")
+    message = gr.HTML(note("", _(SAVE_HINT)), padding=False, elem_id="facts-message")
     restore = gr.Button(
-        "Bring back my unsaved changes", visible=False, size="md", elem_id="facts-restore"
+        _("Bring back my unsaved changes"), visible=False, size="md", elem_id="facts-restore"
     )
-    train = gr.Button("Train with these facts →", size="lg", elem_id="facts-train")
+    train = gr.Button(_("Train with these facts →"), size="lg", elem_id="facts-train")
     return SaveBox(name, save, message, gr.State(None), restore, train)
 
 
 def _build_sources(draft: Draft) -> Sources:
-    with gr.Accordion("Invent more facts", open=False):
+    with gr.Accordion(_("Invent more facts"), open=False):
         kind = gr.Dropdown(
-            [(name.replace("_", " "), name) for name in synthetic.RELATIONS], label="Relation",
+            [(name.replace("_", " "), name) for name in synthetic.RELATIONS], label=_("Relation"),
             value=next((r for r in draft.relations if r in synthetic.RELATIONS), "mother"),
-            info="What the new facts are about.",
+            info=_("What the new facts are about."),
         )  # fmt: skip
         with gr.Row():
             count = gr.Number(
-                20, label="How many", precision=0, minimum=1, min_width=110,
-                info="Added at the end.",
+                20, label=_("How many"), precision=0, minimum=1, min_width=110,
+                info=_("Added at the end."),
             )  # fmt: skip
             seed = gr.Number(
-                0, label="Seed", precision=0, min_width=110, info="Other number, other names."
+                0, label=_("Seed"), precision=0, min_width=110, info=_("Other number, other names.")
             )
-        invent = gr.Button("Invent", size="md", elem_id="facts-invent")
-    with gr.Accordion("CSV files: import, export", open=False):
-        how = gr.Radio([REPLACE, ADD], value=REPLACE, label="An imported file shall")
+        invent = gr.Button(_("Invent"), size="md", elem_id="facts-invent")
+    with gr.Accordion(_("CSV files: import, export"), open=False):
+        how = gr.Radio(
+            [(_(REPLACE), REPLACE), (_(ADD), ADD)], value=REPLACE, label=_("An imported file shall")
+        )
         relation = gr.Textbox(
-            label="Relation", placeholder="mother", elem_id="facts-import-relation",
-            info="Only for the paper's own files (Head, Fact, Alternate Facts), which name none.",
-        )  # fmt: skip
+            label=_("Relation"),
+            placeholder="mother",
+            elem_id="facts-import-relation",
+            info=_(
+                "Only for the paper's own files (Head, Fact, Alternate Facts), which name none."
+            ),
+        )
         upload = gr.UploadButton(
-            "Import a CSV file", file_types=[".csv"], type="filepath", size="md",
+            _("Import a CSV file"), file_types=[".csv"], type="filepath", size="md",
             elem_id="facts-import",
         )  # fmt: skip
-        export = gr.Button("Export both tables", size="md", elem_id="facts-export")
-        facts_file = gr.DownloadButton("Facts", visible=False, size="md", elem_id="facts-csv")
+        export = gr.Button(_("Export both tables"), size="md", elem_id="facts-export")
+        facts_file = gr.DownloadButton(_("Facts"), visible=False, size="md", elem_id="facts-csv")
         prompts_file = gr.DownloadButton(
-            "Wordings", visible=False, size="md", elem_id="prompts-csv"
+            _("Wordings"), visible=False, size="md", elem_id="prompts-csv"
         )
     return Sources(
         kind, count, seed, invent, how, relation, upload, export, facts_file, prompts_file

@@ -26,13 +26,15 @@ from rotelab.reports.figures.representations import (
 )
 from rotelab.runs import internals
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import bound, checkpoint_badge, escape
+from rotelab.ui.components import QUIET, bound, checkpoint_badge, escape, status_word
 from rotelab.ui.figure_tools import build_how, build_saving, player
+from rotelab.ui.i18n import N_, _
 from rotelab.ui.inside import html as words
 from rotelab.ui.inside.layers_panel import LayersPanel, build_layers_panel, fill_layers, no_layers
-from rotelab.ui.run_picker import QUIET, RunChooser, build_run_chooser, offered
+from rotelab.ui.run_picker import RunChooser, build_run_chooser, offered
 
-MOVING, SIDE_BY_SIDE = "One map that moves", "Side by side"
+LINES, MAPS = N_("Lines"), N_("Colour map")
+MOVING, SIDE_BY_SIDE = N_("One map that moves"), N_("Side by side")
 
 
 @dataclass(frozen=True)
@@ -97,41 +99,49 @@ def build_representations_tab(lab: Lab) -> RepresentationsTab:
         lab: whose runs are shown.
     """
     with gr.Row(equal_height=True):
-        gr.Markdown(words.INTRO)
+        gr.Markdown(_(words.INTRO))
         chooser = build_run_chooser(lab, "representations-run")
-    remark = gr.HTML(_note(words.NO_RUN), elem_id="representations-note", padding=False)
+    remark = gr.HTML(_note(_(words.NO_RUN)), elem_id="representations-note", padding=False)
     with gr.Column(visible=False, elem_classes="look") as figures:
         gr.HTML(_contents(), padding=False)
         with gr.Row(equal_height=True):
-            gr.Markdown(words.SIMILARITY, elem_id="look-similarity")
+            gr.Markdown(_(words.SIMILARITY), elem_id="look-similarity")
             kind = gr.Radio(
-                ["Lines", "Colour map"], value="Lines", label="Shown as", scale=0, min_width=260,
+                [(_(name), name) for name in (LINES, MAPS)],
+                value=LINES,
+                label=_("Shown as"),
+                scale=0,
+                min_width=260,
                 elem_id="representations-kind",
-            )  # fmt: skip
+            )
         similarity = gr.Plot(show_label=False, elem_id="plot-similarity")
         build_saving("plot-similarity")
-        build_how(words.SIMILARITY_HOW)
-        gr.Markdown(words.DELTA, elem_id="look-delta")
+        build_how(_(words.SIMILARITY_HOW))
+        gr.Markdown(_(words.DELTA), elem_id="look-delta")
         delta = gr.Plot(show_label=False, elem_id="plot-delta")
         build_saving("plot-delta")
-        build_how(words.DELTA_HOW)
+        build_how(_(words.DELTA_HOW))
         layers = build_layers_panel()
         with gr.Row(equal_height=True):
-            gr.Markdown(words.PCA, elem_id="look-pca")
+            gr.Markdown(_(words.PCA), elem_id="look-pca")
             layer = gr.Slider(
-                0, 1, 1, step=1, label="Layer", scale=0, min_width=320, elem_id="pca-layer",
-                info="0 is the input; deeper layers hold more meaning.",
+                0, 1, 1, step=1, label=_("Layer"), scale=0, min_width=320, elem_id="pca-layer",
+                info=_("0 is the input; deeper layers hold more meaning."),
             )  # fmt: skip
         with gr.Row(equal_height=True):
             play = gr.HTML(padding=False, elem_id="pca-player")
             form = gr.Radio(
-                [MOVING, SIDE_BY_SIDE], value=MOVING, label="Shown as", scale=0, min_width=400,
+                [(_(name), name) for name in (MOVING, SIDE_BY_SIDE)],
+                value=MOVING,
+                label=_("Shown as"),
+                scale=0,
+                min_width=400,
                 elem_id="pca-form",
-            )  # fmt: skip
+            )
         pca_note = gr.HTML(padding=False)
         pca = gr.Plot(show_label=False, elem_id="plot-pca")
         build_saving("plot-pca")
-        build_how(words.PCA_HOW)
+        build_how(_(words.PCA_HOW))
     tab = RepresentationsTab(
         chooser, remark, figures, kind, similarity, delta, layers, layer, form, play, pca, pca_note,
     )  # fmt: skip
@@ -153,7 +163,7 @@ def _contents() -> str:
         "pca": words.PCA,
     }
     links = "".join(
-        f'<li class="to-{name}"><a href="#look-{name}">{_heading(text)}</a></li>'
+        f'<li class="to-{name}"><a href="#look-{name}">{_heading(_(text))}</a></li>'
         for name, text in parts.items()
     )
     return f'<nav class="contents" aria-label="Figures on this page"><ol>{links}</ol></nav>'
@@ -181,7 +191,7 @@ def show(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
     """The upper part of the tab, in the order of `RepresentationsTab.outputs`."""
     try:
         if not run_id:
-            return _nothing(words.NO_RUN)
+            return _nothing(_(words.NO_RUN))
         run = lab.registry.run(run_id)
         rows = lab.registry.similarities(run_id)
         if not rows:
@@ -238,7 +248,7 @@ def show_similarity(lab: Lab, run_id: str | None, kind: str) -> Any:
 
 def similarity_figure(rows: Sequence[Similarity], kind: str) -> Any:
     """The first figure in the chosen form."""
-    return similarity_heatmap(rows) if kind == "Colour map" else similarity_curves(rows)
+    return similarity_heatmap(rows) if kind == MAPS else similarity_curves(rows)
 
 
 def show_pca(lab: Lab, run_id: str | None, layer: float, form: str = MOVING) -> list[Any]:
@@ -249,10 +259,10 @@ def show_pca(lab: Lab, run_id: str | None, layer: float, form: str = MOVING) -> 
     except LabError as error:
         return [*hidden, _note(str(error), "bad"), ""]
     if projection is None:
-        missing = "This run kept no hidden states, so there is no map. A new run keeps them."
+        missing = _("This run kept no hidden states, so there is no map. A new run keeps them.")
         return [*hidden, _note(missing), ""]
     draw = pca_moving if form == MOVING else pca_panels
-    stops = [checkpoint_name(c).long for c in CHECKPOINTS if c in projection.points]
+    stops = [_(checkpoint_name(c).long) for c in CHECKPOINTS if c in projection.points]
     plays = player("plot-pca", stops) if form == MOVING else ""
     return [gr.Plot(value=of_run(draw(projection), run_id), visible=True), "", plays]
 
@@ -268,13 +278,17 @@ def in_numbers(rows: Sequence[Similarity]) -> str:
         by_layer = [series.get(name, {}).get(c, {}) for c in there]
         if any(by_layer):
             cells = "".join(f"<td>{_mean(values, upper)}</td>" for values in by_layer)
-            lines.append(f"<tr><th scope='row'>{label}</th>{cells}</tr>")
+            lines.append(f"<tr><th scope='row'>{_(label)}</th>{cells}</tr>")
     if not lines:
         return ""
     heads = "".join(f"<th scope='col'>{checkpoint_badge(c)}</th>" for c in there)
+    mean = _("(cosine similarity, mean of layers {first} to {last})").format(
+        first=upper[0], last=top
+    )
     return (
-        f"<div class='readout'><table><caption>In short: how alike are the key-token prompt and … "
-        f"<span class='hint'>(cosine similarity, mean of layers {upper[0]} to {top})</span>"
+        f"<div class='readout'><table><caption>"
+        f"{_('In short: how alike are the key-token prompt and …')} "
+        f"<span class='hint'>{mean}</span>"
         f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
@@ -302,14 +316,14 @@ def _mean(values: dict[int, float], layers: Sequence[int]) -> str:
 
 def _why_empty(run: RunRow) -> str:
     if run.status in ("queued", "running", "stopping"):
-        return (
+        return _(
             "Nothing has been measured in this run yet. The first figures come with its first "
             "evaluation; open this tab again then."
         )
-    return (
-        f"This run ({run.status}) ended before its inside was measured. Choose another run, or "
-        "resume it on the Runs tab."
-    )
+    return _(
+        "This run ({status}) ended before its inside was measured. Choose another run, or resume "
+        "it on the Runs tab."
+    ).format(status=status_word(run.status))
 
 
 def _layers(lab: Lab, run_id: str) -> int:

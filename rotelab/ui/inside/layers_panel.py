@@ -12,7 +12,6 @@ from rotelab.evaluation.results import LensReading, WeightChange
 from rotelab.registry import RunRow
 from rotelab.reports.figures.export import of_run
 from rotelab.reports.figures.logit_lens import (
-    ADAPTERS,
     change_bars,
     first_layer,
     lens_curves,
@@ -22,7 +21,13 @@ from rotelab.runs import internals
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import checkpoint_badge
 from rotelab.ui.figure_tools import build_how, build_saving
+from rotelab.ui.i18n import N_, _
 from rotelab.ui.inside import html as words
+
+CHANGED_MOST = {
+    "memorized": N_("<strong>Phase 1, rote learning</strong>: layers {layers}"),
+    "generalized": N_("<strong>Phase 2, generalising</strong>: layers {layers}"),
+}
 
 
 @dataclass(frozen=True)
@@ -61,22 +66,22 @@ class LayersPanel:
 def build_layers_panel() -> LayersPanel:
     """Lays out the panel, inside whatever is being laid out."""
     with gr.Row(visible=False, equal_height=True) as late:
-        gr.HTML(f'<p class="note">{words.LATE}</p>', padding=False)
+        gr.HTML(f'<p class="note">{_(words.LATE)}</p>', padding=False)
         look = gr.Button(
-            "Look at its layers now", scale=0, min_width=240, size="md", elem_id="look-late"
+            _("Look at its layers now"), scale=0, min_width=240, size="md", elem_id="look-late"
         )
     with gr.Column(visible=False) as lens_part:
-        gr.Markdown(words.LENS, elem_id="look-lens")
+        gr.Markdown(_(words.LENS), elem_id="look-lens")
         lens_note = gr.HTML(padding=False, elem_id="lens-note")
         lens = gr.Plot(show_label=False, elem_id="plot-lens")
         build_saving("plot-lens")
-        build_how(words.LENS_HOW)
+        build_how(_(words.LENS_HOW))
     with gr.Column(visible=False) as changes_part:
-        gr.Markdown(words.CHANGES, elem_id="look-changes")
+        gr.Markdown(_(words.CHANGES), elem_id="look-changes")
         changes_note = gr.HTML(padding=False, elem_id="changes-note")
         changes = gr.Plot(show_label=False, elem_id="plot-changes")
         build_saving("plot-changes")
-        build_how(words.CHANGES_HOW)
+        build_how(_(words.CHANGES_HOW))
     return LayersPanel(late, lens_part, lens_note, lens, changes_part, changes_note, changes, look)
 
 
@@ -113,15 +118,13 @@ def lens_in_words(rows: Sequence[LensReading]) -> str:
     lines = []
     for role, name in words.ASKED:
         found = (first_layer(rows, checkpoint, role) for checkpoint in there)
-        cells = "".join(
-            f"<td>{'at no layer' if layer is None else f'from layer {layer} on'}</td>"
-            for layer in found
-        )
-        lines.append(f"<tr><th scope='row'>{name}</th>{cells}</tr>")
+        cells = "".join(f"<td>{_from_layer(layer)}</td>" for layer in found)
+        lines.append(f"<tr><th scope='row'>{_(name)}</th>{cells}</tr>")
     top = max(row.layer for row in rows)
     return (
-        "<div class='readout'><table><caption>In short: half of the answers or more come first … "
-        f"<span class='hint'>(layers 0 to {top})</span></caption>"
+        f"<div class='readout'><table><caption>"
+        f"{_('In short: half of the answers or more come first …')} "
+        f"<span class='hint'>{_('(layers 0 to {last})').format(last=top)}</span></caption>"
         f"<thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
@@ -129,8 +132,16 @@ def lens_in_words(rows: Sequence[LensReading]) -> str:
 def changes_in_words(rows: Sequence[WeightChange]) -> str:
     """Which layers each phase changed most, as HTML."""
     said = []
-    for checkpoint, name in ADAPTERS.items():
+    for checkpoint, message in CHANGED_MOST.items():
         layers = [str(layer) for layer in most_changed(rows, checkpoint)]
         if layers:
-            said.append(f"<strong>{name}</strong>: layers {', '.join(layers)}")
-    return f'<p class="note">Changed most – {"; ".join(said)}.</p>' if said else ""
+            said.append(_(message).format(layers=", ".join(layers)))
+    if not said:
+        return ""
+    return f'<p class="note">{_("Changed most – {layers}.").format(layers="; ".join(said))}</p>'
+
+
+def _from_layer(layer: int | None) -> str:
+    if layer is None:
+        return _("at no layer")
+    return _("from layer {layer} on").format(layer=layer)

@@ -10,8 +10,7 @@ import gradio as gr
 from rotelab.errors import LabError
 from rotelab.runs.export.bundle import import_bundle
 from rotelab.runs.lab import Lab, bytes_of, delete, rename, run_again, size_words
-from rotelab.ui.components import bound, escape, run_choices
-from rotelab.ui.run_picker import QUIET
+from rotelab.ui.components import QUIET, bound, escape, run_choices
 from rotelab.ui.runs.detail import RunView, fill_view
 from rotelab.ui.runs.table import RunTable, choose
 

@@ -16,8 +16,9 @@ from rotelab.reports.comparison import COMPARED, MOST, Comparison, FactRow, Opti
 from rotelab.reports.figures.comparison import overlaid, run_colour
 from rotelab.reports.figures.training import CURVES
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import bound, escape, run_choices, run_label
+from rotelab.ui.components import QUIET, bound, escape, run_choices, run_label
 from rotelab.ui.figure_tools import build_plot
+from rotelab.ui.i18n import N_, _
 from rotelab.ui.runs.detail_html import CSS
 from rotelab.ui.wording import setting_word
 
@@ -29,8 +30,8 @@ NO_OTHERS = (
 )
 NO_RUN = "<p class='sub'>Choose a run above first.</p>"
 SCORED = {
-    "generation_accuracy": "right",
-    "object_probability": "likely",
+    "generation_accuracy": N_("right"),
+    "object_probability": N_("likely"),
     **{field: name.short for field, name in MORE_MEASURES.items()},
 }
 BEST = " <b title='the best of its row'>★</b>"
@@ -84,18 +85,18 @@ class ComparePanel:
 
 def build_compare_panel(lab: Lab) -> ComparePanel:
     """Lays out the sub-tab."""
-    with gr.Tab("Compare", id="compare") as item:
+    with gr.Tab(_("Compare"), id="compare") as item:
         others = gr.Dropdown(
-            run_choices(lab), value=[], multiselect=True, label="Compare with",
-            info=f"One to {MOST - 1} other runs.", elem_id="compare-others",
+            run_choices(lab), value=[], multiselect=True, label=_("Compare with"),
+            info=_("One to {most} other runs.").format(most=MOST - 1), elem_id="compare-others",
         )  # fmt: skip
         words = gr.HTML(NO_RUN, css_template=STYLE, elem_id="compare-words")
-        curves = build_plot("compare-curves", "Curves", visible=False)
+        curves = build_plot("compare-curves", _("Curves"), visible=False)
         scores = gr.HTML(css_template=STYLE, elem_id="compare-scores")
         facts = gr.HTML(css_template=STYLE, elem_id="compare-facts")
         with gr.Row(visible=False) as pager:
-            back = gr.Button("‹ Before", size="sm", min_width=90, scale=0)
-            on = gr.Button("Next ›", size="sm", min_width=90, scale=0, elem_id="compare-next")
+            back = gr.Button(_("‹ Before"), size="sm", min_width=90, scale=0)
+            on = gr.Button(_("Next ›"), size="sm", min_width=90, scale=0, elem_id="compare-next")
         at = gr.State(((), 0))
     return ComparePanel(item, others, words, curves, scores, facts, pager, back, on, at)
 
@@ -190,18 +191,17 @@ def wire_compare_panel(lab: Lab, run: gr.State, news: Any, panel: ComparePanel) 
         news: a component that changes with the run on show, and when that has something new.
         panel: the panel.
     """
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
     gr.on(
         [run.change, panel.item.select], bound(offer, lab), [run, panel.others], panel.others,
-        trigger_mode="always_last", **quiet,
+        trigger_mode="always_last", **QUIET,
     )  # fmt: skip
     asked = [run, panel.others, panel.at]
     gr.on(
         [news.change, panel.others.change],
-        bound(fill_compare, lab), asked, panel.filled, trigger_mode="always_last", **quiet,
+        bound(fill_compare, lab), asked, panel.filled, trigger_mode="always_last", **QUIET,
     )  # fmt: skip
     for button, by in ((panel.back, -1), (panel.on, 1)):
-        button.click(bound(turn_facts, lab, by), asked, panel.turned, **quiet)
+        button.click(bound(turn_facts, lab, by), asked, panel.turned, **QUIET)
 
 
 # Words -------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def scores_html(comparison: Comparison) -> str:
     rows = ""
     known = [probe for probe in PROBE_NAMES if probe in comparison.probes]
     for probe in [*known, *(p for p in comparison.probes if p not in PROBE_NAMES)]:
-        _, name, hint = probe_name(probe)
+        name, hint = _(probe_name(probe).long), _(probe_name(probe).hint)
         asked = _asked(comparison, probe)
         said = f"<br><span class='sub'>{asked:,} questions</span>" if asked else ""
         first = (
@@ -244,7 +244,7 @@ def scores_html(comparison: Comparison) -> str:
                 for place in range(len(comparison.sides))
             )
             rows += (
-                f"<tr>{first}<td class='key'>{checkpoint_name(checkpoint).long}</td>{cells}</tr>"
+                f"<tr>{first}<td class='key'>{_(checkpoint_name(checkpoint).long)}</td>{cells}</tr>"
             )
             first = ""
     if not rows:
@@ -320,7 +320,8 @@ def _score(comparison: Comparison, place: int, checkpoint: str, probe: str, coun
     if score is None:
         return "–"
     lines = []
-    for measure, words in SCORED.items():
+    for measure, message in SCORED.items():
+        words = _(message)
         value = comparison.sides[place].value(checkpoint, probe, measure)
         if value is None:
             continue

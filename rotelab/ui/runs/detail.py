@@ -14,8 +14,9 @@ from rotelab.registry import RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
 from rotelab.runs.export.validation import ENDED
 from rotelab.runs.lab import Lab, adapter_places, make_bundle, size_words, zip_adapters
-from rotelab.ui.components import bound
+from rotelab.ui.components import QUIET, bound
 from rotelab.ui.figure_tools import build_plot
+from rotelab.ui.i18n import N_, _
 from rotelab.ui.runs.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
 from rotelab.ui.runs.detail_html import (
     ANSWER_HEADERS,
@@ -32,7 +33,7 @@ from rotelab.ui.runs.sweep_panel import SweepPanel, build_sweep_panel, wire_swee
 
 ANSWER_PAGE = 50
 """Answers on one page."""
-NOTHING = "<p class='sub'>Choose a run above to see all that is known of it.</p>"
+NOTHING = N_("Choose a run above to see all that is known of it.")
 ALL = ""
 
 
@@ -99,17 +100,17 @@ class RunView:
 def build_run_view(lab: Lab) -> RunView:
     """Lays out the detail."""
     made: dict[str, Any] = {}
-    made["head"] = gr.HTML(NOTHING, css_template=CSS, elem_id="run-head")
+    made["head"] = gr.HTML(_nothing(), css_template=CSS, elem_id="run-head")
     with gr.Row():
         for name, words, variant in (
-            ("resume", "Resume", "primary"),
-            ("stop", "Stop this run", "stop"),
-            ("sooner", "Sooner", "secondary"),
-            ("later", "Later", "secondary"),
-            ("again", "Run again", "secondary"),
-            ("clone", "Open in the form", "secondary"),
-            ("archive", "Archive", "secondary"),
-            ("delete", "Delete…", "secondary"),
+            ("resume", _("Resume"), "primary"),
+            ("stop", _("Stop this run"), "stop"),
+            ("sooner", _("Sooner"), "secondary"),
+            ("later", _("Later"), "secondary"),
+            ("again", _("Run again"), "secondary"),
+            ("clone", _("Open in the form"), "secondary"),
+            ("archive", _("Archive"), "secondary"),
+            ("delete", _("Delete…"), "secondary"),
         ):
             made[name] = gr.Button(
                 words, variant=variant, visible=False, size="md", min_width=200, scale=0,
@@ -118,24 +119,26 @@ def build_run_view(lab: Lab) -> RunView:
     with gr.Group(visible=False, elem_id="run-confirm") as made["confirm"]:
         made["question"] = gr.Markdown(padding=True)
         with gr.Row():
-            made["sure"] = gr.Button("Yes, delete it for good", variant="stop", elem_id="run-sure")
-            made["keep"] = gr.Button("No, keep it")
+            made["sure"] = gr.Button(
+                _("Yes, delete it for good"), variant="stop", elem_id="run-sure"
+            )
+            made["keep"] = gr.Button(_("No, keep it"))
     with gr.Tabs(elem_id="run-tabs") as made["tabs"]:
-        with gr.Tab("Result"):
+        with gr.Tab(_("Result")):
             _build_result(made)
-        with gr.Tab("Curves"):
-            made["curves"] = build_plot("run-curves", "Learning curves")
-        with gr.Tab("Every answer"):
+        with gr.Tab(_("Curves")):
+            made["curves"] = build_plot("run-curves", _("Learning curves"))
+        with gr.Tab(_("Every answer")):
             _build_answers(made)
-        with gr.Tab("Settings and time"):
+        with gr.Tab(_("Settings and time")):
             made["command"] = gr.Code(
-                label="The same run from the command line", language="shell", interactive=False,
+                label=_("The same run from the command line"), language="shell", interactive=False,
                 lines=1, max_lines=4, wrap_lines=True, visible=False, elem_id="run-command",
             )  # fmt: skip
             made["settings"] = gr.HTML(css_template=CSS, elem_id="run-settings")
-        with gr.Tab("Name, files and log"):
+        with gr.Tab(_("Name, files and log")):
             made |= build_files()
-        with gr.Tab("Sweep"):
+        with gr.Tab(_("Sweep")):
             made["sweep"] = build_sweep_panel()
         made["compare"] = build_compare_panel(lab)
     return RunView(**made)
@@ -152,7 +155,7 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
     except UnknownRun:
         hidden = gr.Button(visible=False)
         return [
-            NOTHING, *[hidden] * 8, "", gr.Plot(visible=False), None, "", gr.Code(visible=False),
+            _nothing(), *[hidden] * 8, "", gr.Plot(visible=False), None, "", gr.Code(visible=False),
             "", "", "", "", hidden,
             gr.DownloadButton(visible=False), hidden, gr.Checkbox(visible=False),
             gr.DownloadButton(visible=False), "",
@@ -254,7 +257,6 @@ def read_log(lab: Lab, run_id: str | None) -> str:
 
 def wire_run_view(lab: Lab, run: gr.State, view: RunView) -> None:
     """Connects the detail with its own filters; `run` holds the chosen run's id."""
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
     filters = [run, view.checkpoint, view.probe, view.only_wrong, view.words]
     listed = [view.answers, view.answer_count, view.answer_page]
     # Another run changes the head too, which names it.
@@ -263,59 +265,79 @@ def wire_run_view(lab: Lab, run: gr.State, view: RunView) -> None:
             view.head.change, view.checkpoint.input, view.probe.input, view.only_wrong.input,
             view.words.input,
         ],
-        bound(first_answers, lab), filters, listed, trigger_mode="always_last", **quiet,
+        bound(first_answers, lab), filters, listed, trigger_mode="always_last", **QUIET,
     )  # fmt: skip
     for button, by in ((view.back, -1), (view.on, 1)):
-        button.click(bound(turn_answers, lab, by), [*filters, view.answer_page], listed, **quiet)
-    view.measure.input(bound(draw_bars, lab), [run, view.measure], view.bars, **quiet)
+        button.click(bound(turn_answers, lab, by), [*filters, view.answer_page], listed, **QUIET)
+    view.measure.input(bound(draw_bars, lab), [run, view.measure], view.bars, **QUIET)
     view.zip.click(bound(make_zip, lab), run, view.download, api_visibility="private")
     wanted = [run, view.with_adapters]
     view.bundle.click(bound(bundle, lab), wanted, view.bundle_file, api_visibility="private")
     view.with_adapters.input(  # what was made before is not what is asked for now
-        lambda: gr.DownloadButton(visible=False), None, view.bundle_file, **quiet
+        lambda: gr.DownloadButton(visible=False), None, view.bundle_file, **QUIET
     )
-    view.log_again.click(bound(read_log, lab), run, view.log, **quiet)
+    view.log_again.click(bound(read_log, lab), run, view.log, **QUIET)
     wire_sweep_panel(lab, run, view.head, view.sweep)
     wire_compare_panel(lab, run, view.head, view.compare)
 
 
 def _build_result(made: dict[str, Any]) -> None:
-    measures = [(name.long, field) for field, name in MEASURES.items()]
+    measures = [(_(name.long), field) for field, name in MEASURES.items()]
     made["measure"] = gr.Radio(
-        measures, value="generation_accuracy", label="What the bars show", elem_id="run-measure"
+        measures, value="generation_accuracy", label=_("What the bars show"), elem_id="run-measure"
     )
-    made["bars"] = build_plot("run-bars", "Scores")
+    made["bars"] = build_plot("run-bars", _("Scores"))
     made["scores"] = gr.HTML(css_template=CSS, elem_id="run-scores")
 
 
 def _build_answers(made: dict[str, Any]) -> None:
     with gr.Row(equal_height=True):
         made["checkpoint"] = gr.Dropdown(
-            [("All three", ALL), *((checkpoint_name(c).long, c) for c in CHECKPOINTS)],
-            value="generalized", label="Model", elem_id="answers-checkpoint", min_width=150,
+            [(_("All three"), ALL), *((_(checkpoint_name(c).long), c) for c in CHECKPOINTS)],
+            value="generalized", label=_("Model"), elem_id="answers-checkpoint", min_width=150,
         )  # fmt: skip
         made["probe"] = gr.Dropdown(
-            [("All kinds", ALL), *((name.long, probe) for probe, name in PROBE_NAMES.items())],
-            value="test_prompts_heldout", label="Kind of question", elem_id="answers-probe",
+            [
+                (_("All kinds"), ALL),
+                *((_(name.long), probe) for probe, name in PROBE_NAMES.items()),
+            ],
+            value="test_prompts_heldout",
+            label=_("Kind of question"),
+            elem_id="answers-probe",
             min_width=240,
-        )  # fmt: skip
+        )
         made["words"] = gr.Textbox(
-            label="Search", placeholder="subject, object, question or answer", max_lines=1,
+            label=_("Search"), placeholder=_("subject, object, question or answer"), max_lines=1,
             elem_id="answers-search", min_width=200,
         )  # fmt: skip
         made["only_wrong"] = gr.Checkbox(
-            label="Only where the right answer did not come", elem_id="answers-wrong"
+            label=_("Only where the right answer did not come"), elem_id="answers-wrong"
         )
     made["answers"] = gr.Dataframe(
-        headers=ANSWER_HEADERS, datatype="str", type="array", interactive=False, max_height=420,
-        column_widths=["12%", "15%", "26%", "14%", "14%", "8%", "11%"], wrap=True, value=[],
-        label="Answers", show_label=False, elem_id="answers-table", buttons=[],
-    )  # fmt: skip
+        headers=list(map(_, ANSWER_HEADERS)),
+        datatype="str",
+        type="array",
+        interactive=False,
+        max_height=420,
+        column_widths=["12%", "15%", "26%", "14%", "14%", "8%", "11%"],
+        wrap=True,
+        value=[],
+        label="Answers",
+        show_label=False,
+        elem_id="answers-table",
+        buttons=[],
+    )
     made["answer_page"] = gr.State(0)
     with gr.Row(equal_height=True):
         made["answer_count"] = gr.Markdown(elem_id="answers-count")
-        made["back"] = gr.Button("‹ Before", size="sm", min_width=90, scale=0)
-        made["on"] = gr.Button("Next ›", size="sm", min_width=90, scale=0, elem_id="answers-next")
+        made["back"] = gr.Button(_("‹ Before"), size="sm", min_width=90, scale=0)
+        made["on"] = gr.Button(
+            _("Next ›"), size="sm", min_width=90, scale=0, elem_id="answers-next"
+        )
+
+
+def _nothing() -> str:
+    return f"<p class='sub'>{_(NOTHING)}</p>"
 
 
 def _command(run: RunRow) -> Any:
@@ -334,14 +356,16 @@ def _buttons(run: RunRow) -> list[Any]:
         repeatable = False
     return [
         gr.Button(
-            "Take out of the queue" if run.status == "queued" else "Stop this run",
+            _("Take out of the queue") if run.status == "queued" else _("Stop this run"),
             visible=at_work and run.status != "stopping",
         ),
         gr.Button(visible=run.status in RESUMABLE and repeatable and not run.imported),
         *[gr.Button(visible=run.status == "queued" and not run.held)] * 2,
         gr.Button(visible=repeatable),
         gr.Button(visible=repeatable),
-        gr.Button("Take out of the archive" if run.archived else "Archive", visible=not at_work),
+        gr.Button(
+            _("Take out of the archive") if run.archived else _("Archive"), visible=not at_work
+        ),
         gr.Button(visible=not at_work),
     ]
 

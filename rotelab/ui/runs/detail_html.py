@@ -20,12 +20,14 @@ from rotelab.evaluation.results import Damage, Prediction
 from rotelab.registry import RunRow, RunSummary
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import (
-    STATUS_WORDS,
     checkpoint_badge,
     duration,
     escape,
+    run_name,
     status_badge,
+    status_word,
 )
+from rotelab.ui.i18n import N_, _
 from rotelab.ui.wording import (
     headline,
     percent,
@@ -33,16 +35,32 @@ from rotelab.ui.wording import (
     status_sentence,
 )
 
-RUN_HEADERS = ["Status", "Name", "Facts", "Model", "k", "Score", "Started", "Took",
-               "Id"]  # fmt: skip
-ANSWER_HEADERS = ["Model", "Kind of question", "Question", "Right answer", "It answered", "Right?",
-                  "Probability"]  # fmt: skip
+RUN_HEADERS = [
+    N_("Status"),
+    N_("Name"),
+    N_("Facts"),
+    N_("Model"),
+    "k",
+    N_("Score"),
+    N_("Started"),
+    N_("Took"),
+    N_("Id"),
+]
+ANSWER_HEADERS = [
+    N_("Model"),
+    N_("Kind of question"),
+    N_("Question"),
+    N_("Right answer"),
+    N_("It answered"),
+    N_("Right?"),
+    N_("Probability"),
+]
 LOG_BYTES = 20_000
 
 DAMAGE_WORDS = {
-    "perplexity": ("Plain prose", "Perplexity: how much it is surprised by plain prose."),
-    "quiz": ("Real facts", "Of a quiz of real facts, how many it answers right at once."),
-    "divergence": ("Distance", "How far the next word's odds are from base (KL, nats)."),
+    "perplexity": (N_("Plain prose"), N_("Perplexity: how much it is surprised by plain prose.")),
+    "quiz": (N_("Real facts"), N_("Of a quiz of real facts, how many it answers right at once.")),
+    "divergence": (N_("Distance"), N_("How far the next word's odds are from base (KL, nats).")),
 }
 """What else the model knew: what each measure is called, and what it says."""
 
@@ -73,7 +91,7 @@ def run_cells(runs: list[RunSummary]) -> list[list[str]]:
 
 def head_html(run: RunRow, scores: Any, ahead: int = 0) -> str:
     """Name, status in words, error, what came of it, warnings."""
-    title = escape(run.name or f"Run {run.number}")
+    title = escape(run_name(run))
     html = (
         f"<div class='title'>{title} · {escape(run.pack_name)} · {escape(run.model)} "
         f"{status_badge(run.status)}</div>"
@@ -84,8 +102,7 @@ def head_html(run: RunRow, scores: Any, ahead: int = 0) -> str:
     html += _sweep_line(run)
     words = headline(scores)
     if words:
-        first, _, rest = words.partition(". ")
-        html += f"<p class='big'>{escape(first)}.</p><p>{escape(rest)}</p>"
+        html += f"<p class='big'>{escape(words[0])}</p><p>{escape(' '.join(words[1:]))}</p>"
     for warning in run.warnings:
         html += f"<div class='note note-warn'>{escape(warning)}</div>"
     if run.note:
@@ -99,16 +116,17 @@ def head_html(run: RunRow, scores: Any, ahead: int = 0) -> str:
 def scores_html(scores: Any) -> str:
     """Every score at the three checkpoints, with what each question and each figure means."""
     if not scores:
-        return "<p class='sub'>Nothing asked yet; scores come with the first questions.</p>"
+        words = _("Nothing asked yet; scores come with the first questions.")
+        return f"<p class='sub'>{words}</p>"
     more = [name for name in MORE_MEASURES if _measured(scores, name)]
     heads = "".join(
         f"<th class='number' scope='col' colspan='{2 + len(more)}'>{checkpoint_badge(c)}</th>"
         for c in CHECKPOINTS
     )
-    columns = ["right", "probability", *(MORE_MEASURES[name].short for name in more)]
+    columns = [_("right"), _("probability"), *(_(MORE_MEASURES[name].short) for name in more)]
     names = "".join(f"<th class='number'>{words}</th>" for words in columns)
     html = (
-        f"<table><thead><tr><th rowspan='2' scope='col'>What was asked</th>{heads}</tr><tr>"
+        f"<table><thead><tr><th rowspan='2' scope='col'>{_('What was asked')}</th>{heads}</tr><tr>"
         + names * len(CHECKPOINTS)
         + "</tr></thead><tbody>"
     )
@@ -124,11 +142,11 @@ def scores_html(scores: Any) -> str:
                 cells += f"<td class='number'>{value}</td>"
         asked = max((s[probe].n for s in scores.values() if probe in s), default=0)
         html += (
-            f"<tr><td><b>{words.long}</b><br><span class='sub'>{words.hint} "
-            f"{asked} questions.</span></td>{cells}</tr>"
+            f"<tr><td><b>{_(words.long)}</b><br><span class='sub'>{_(words.hint)} "
+            f"{_('{n} questions.').format(n=asked)}</span></td>{cells}</tr>"
         )
     explained = [*MEASURES.values(), *(MORE_MEASURES[name] for name in more)]
-    definitions = "".join(f"<p class='sub'>{measure.hint}</p>" for measure in explained)
+    definitions = "".join(f"<p class='sub'>{_(measure.hint)}</p>" for measure in explained)
     return f"{html}</tbody></table>{definitions}"
 
 
@@ -137,13 +155,17 @@ def damage_html(found: Mapping[str, Damage]) -> str:
     if not found:
         return ""
     heads = "".join(f"<th class='number' scope='col'>{checkpoint_badge(c)}</th>" for c in found)
-    html = f"<h4>What else it knew</h4><table><thead><tr><th></th>{heads}</tr></thead><tbody>"
+    html = (
+        f"<h4>{_('What else it knew')}</h4><table><thead><tr><th></th>{heads}</tr></thead><tbody>"
+    )
     for measure, (name, hint) in DAMAGE_WORDS.items():
         values = [getattr(row, measure) for row in found.values()]
         cells = [percent(v) if measure == "quiz" else f"{v:.3g}" for v in values]
+        hint = _(hint)
         if measure == "quiz":
-            hint += f" {max(row.questions for row in found.values())} questions."
-        html += f"<tr><td><b>{name}</b><br><span class='sub'>{hint}</span></td>"
+            asked = max(row.questions for row in found.values())
+            hint += " " + _("{n} questions.").format(n=asked)
+        html += f"<tr><td><b>{_(name)}</b><br><span class='sub'>{hint}</span></td>"
         html += "".join(f"<td class='number'><b>{cell}</b></td>" for cell in cells) + "</tr>"
     return f"{html}</tbody></table>"
 
@@ -156,7 +178,7 @@ def settings_html(run: RunRow) -> str:
     except LabError as error:
         html = f"<div class='note note-bad'>{escape(error)}</div>"
     else:
-        heads = ("Setting", "Value", "On the command line", "")
+        heads = (_("Setting"), _("Value"), _("On the command line"), "")
         html = "<table><thead><tr>"
         html += "".join(f"<th scope='col'>{head}</th>" for head in heads) + "</tr></thead><tbody>"
         group = ""
@@ -173,8 +195,8 @@ def settings_html(run: RunRow) -> str:
             )
         html += "</tbody></table>"
     return (
-        f"<div class='columns'><div>{html}</div><div><h2>Time</h2>{_times(run)}"
-        f"<h2>Where and with what</h2>{_versions(run)}</div></div>"
+        f"<div class='columns'><div>{html}</div><div><h2>{_('Time')}</h2>{_times(run)}"
+        f"<h2>{_('Where and with what')}</h2>{_versions(run)}</div></div>"
     )
 
 
@@ -183,8 +205,8 @@ def answer_cells(lab: Lab, run_id: str, filters: dict[str, Any], limit: int, off
     found = lab.registry.predictions(run_id, limit=limit, offset=offset, **filters)
     return [
         [
-            checkpoint_name(p.checkpoint).long,
-            probe_name(p.probe).long,
+            _(checkpoint_name(p.checkpoint).long),
+            _(probe_name(p.probe).long),
             p.prompt,
             p.object,
             p.answer if p.generated is None else p.generated,
@@ -233,8 +255,8 @@ def _run_cells(run: RunSummary) -> list[str]:
     k = "" if run.k is None else str(run.k)
     accuracy = "" if run.test_accuracy is None else percent(run.test_accuracy)
     return [
-        STATUS_WORDS.get(run.status, run.status),
-        run.name or f"Run {run.number}",
+        status_word(run.status),
+        run_name(run),
         run.pack_name,
         run.model,
         k,
@@ -283,18 +305,18 @@ def _measured(scores: Any, name: str) -> bool:
 
 
 def _times(run: RunRow) -> str:
-    rows = [("Made", local_time(run.created)), ("Started", local_time(run.started))]
-    rows.append(("Ended", local_time(run.finished)))
+    rows = [(_("Made"), local_time(run.created)), (_("Started"), local_time(run.started))]
+    rows.append((_("Ended"), local_time(run.finished)))
     rows.append(("Imported", local_time(run.imported)))
     for part, name in PARTS.items():
         if isinstance(run.seconds.get(part), int | float):
             shared = part == "phase1" and run.shared_phase1_from and not run.seconds[part]
-            rows.append((name.long, "taken over" if shared else duration(run.seconds[part])))
+            rows.append((_(name.long), _("taken over") if shared else duration(run.seconds[part])))
     return _plain_table([(label, value) for label, value in rows if value])
 
 
 def _versions(run: RunRow) -> str:
-    rows = [("Device", run.device_used or run.device), ("Facts' hash", run.content_hash)]
+    rows = [(_("Device"), run.device_used or run.device), ("Facts' hash", run.content_hash)]
     if run.parent_id:
         rows.append(("Started again from", run.parent_id))
     return _plain_table([*rows, *((name, str(v)) for name, v in run.versions.items())])

@@ -12,9 +12,8 @@ import gradio as gr
 from rotelab.errors import LabError
 from rotelab.registry import RunOrder
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import bound
+from rotelab.ui.components import QUIET, bound
 from rotelab.ui.polling import Pace, fill_on_news
-from rotelab.ui.run_picker import QUIET
 from rotelab.ui.runs.actions import wire_actions
 from rotelab.ui.runs.compare_panel import linked
 from rotelab.ui.runs.detail import RunView, build_run_view, fill_view, wire_run_view

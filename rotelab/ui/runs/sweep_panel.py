@@ -12,8 +12,9 @@ from rotelab.errors import UnknownRun
 from rotelab.reports.figures.sweeps import heatmap, spread_curves
 from rotelab.reports.sweep_results import Figure, Plane, SweepResults, plane, read_sweep
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import STATUS_WORDS, bound, escape
+from rotelab.ui.components import QUIET, bound, escape, status_word
 from rotelab.ui.figure_tools import build_plot
+from rotelab.ui.i18n import _
 
 NO_SWEEP = (
     "<p>This run belongs to no sweep. <code>python -m rotelab sweep --k 1,10,50 --seeds 0,1,2"
@@ -50,19 +51,19 @@ def build_sweep_panel() -> SweepPanel:
     words = gr.HTML(NO_SWEEP, elem_id="sweep-words")
     with gr.Row(equal_height=True, visible=False) as choosers:
         checkpoint = gr.Dropdown(
-            [(checkpoint_name(c).long, c) for c in CHECKPOINTS], value=usual.checkpoint,
-            label="Model", elem_id="sweep-checkpoint", min_width=150,
+            [(_(checkpoint_name(c).long), c) for c in CHECKPOINTS], value=usual.checkpoint,
+            label=_("Model"), elem_id="sweep-checkpoint", min_width=150,
         )  # fmt: skip
         probe = gr.Dropdown(
-            [(name.long, probe) for probe, name in PROBE_NAMES.items()], value=usual.probe,
-            label="Kind of question", elem_id="sweep-probe", min_width=240,
+            [(_(name.long), probe) for probe, name in PROBE_NAMES.items()], value=usual.probe,
+            label=_("Kind of question"), elem_id="sweep-probe", min_width=240,
         )  # fmt: skip
         measure = gr.Dropdown(
-            [(name.long, field) for field, name in MEASURES.items()],
+            [(_(name.long), field) for field, name in MEASURES.items()],
             value=usual.measure, label="Figure", elem_id="sweep-measure", min_width=180,
         )  # fmt: skip
     heat = build_plot("sweep-heatmap", "Heatmap")
-    curves = build_plot("sweep-curves", "Curves")
+    curves = build_plot("sweep-curves", _("Curves"))
     return SweepPanel(words, choosers, checkpoint, probe, measure, heat, curves)
 
 
@@ -93,7 +94,7 @@ def fill_sweep(
 def sweep_words(results: SweepResults, shown: Plane) -> str:
     """The sweep's name, how far it is, and what the means are taken over, as HTML."""
     sweep = results.sweep
-    statuses = ", ".join(f"{n} {STATUS_WORDS.get(s, s)}" for s, n in sorted(sweep.statuses.items()))
+    statuses = ", ".join(f"{n} {status_word(s)}" for s, n in sorted(sweep.statuses.items()))
     words = f"<b>{escape(sweep.name or 'Sweep')}</b> ({escape(sweep.id)}): {escape(statuses)}."
     if shown.over:
         words += f" Each figure is the mean over {', '.join(map(escape, shown.over))}."
@@ -115,5 +116,5 @@ def wire_sweep_panel(lab: Lab, run: gr.State, news: Any, panel: SweepPanel) -> N
     gr.on(
         [news.change, *(choice.input for choice in panel.figure)],
         bound(fill_sweep, lab), [run, *panel.figure], panel.filled,
-        trigger_mode="always_last", show_progress="hidden", api_visibility="private",
+        trigger_mode="always_last", **QUIET,
     )  # fmt: skip

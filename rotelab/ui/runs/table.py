@@ -12,20 +12,29 @@ import gradio as gr
 from rotelab.errors import UnknownRun
 from rotelab.registry import RunOrder
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import STATUS_WORDS, bound, page_within, run_choices, run_label
-from rotelab.ui.run_picker import QUIET
+from rotelab.ui.components import (
+    QUIET,
+    STATUS_WORDS,
+    bound,
+    page_within,
+    run_choices,
+    run_label,
+)
+from rotelab.ui.i18n import N_, _
 from rotelab.ui.runs.detail_html import RUN_HEADERS, run_cells
 
 PAGE = 25
 """Runs on one page of the table."""
 ORDERS = [
-    ("Newest first", "newest"), ("Best score first", "best"), ("Longest first", "longest"),
-    ("By name", "name"),
-]  # fmt: skip
+    (N_("Newest first"), "newest"),
+    (N_("Best score first"), "best"),
+    (N_("Longest first"), "longest"),
+    (N_("By name"), "name"),
+]
 """A click on a column's head sorts only the page on show; this sorts all runs."""
 
-NO_RUNS = "No run yet. Make one in the **Train** tab; it will be listed here for good."
-NO_MATCH = "No run is like that. Clear the search to see all of them."
+NO_RUNS = N_("No run yet. Make one in the **Train** tab; it will be listed here for good.")
+NO_MATCH = N_("No run is like that. Clear the search to see all of them.")
 
 
 @dataclass(frozen=True)
@@ -73,37 +82,62 @@ def build_run_table(lab: Lab) -> RunTable:
     """Lays out the filters, the table and the chooser under it."""
     with gr.Row(equal_height=True):
         search = gr.Textbox(
-            label="Search", placeholder="name, facts, model, note, tag, id…", max_lines=1, scale=4,
+            label=_("Search"),
+            placeholder=_("name, facts, model, note, tag, id…"),
+            max_lines=1,
+            scale=4,
             elem_id="runs-search",
-        )  # fmt: skip
+        )
         status = gr.Dropdown(
-            [(word, name) for name, word in STATUS_WORDS.items()], multiselect=True, value=[],
-            label="Status", elem_id="runs-status", scale=3,
+            [(_(word), name) for name, word in STATUS_WORDS.items()], multiselect=True, value=[],
+            label=_("Status"), elem_id="runs-status", scale=3,
         )  # fmt: skip
-        archived = gr.Checkbox(label="Archived runs", elem_id="runs-archived", min_width=140)
+        archived = gr.Checkbox(label=_("Archived runs"), elem_id="runs-archived", min_width=140)
         order = gr.Dropdown(
-            ORDERS, value="newest", label="Order", elem_id="runs-order", scale=2, min_width=150,
-        )  # fmt: skip
+            [(_(words), name) for words, name in ORDERS],
+            value="newest",
+            label=_("Order"),
+            elem_id="runs-order",
+            scale=2,
+            min_width=150,
+        )
         upload = gr.UploadButton(
-            "Import a run", file_types=[".zip"], type="filepath", size="md", scale=0, min_width=160,
+            _("Import a run"),
+            file_types=[".zip"],
+            type="filepath",
+            size="md",
+            scale=0,
+            min_width=160,
             elem_id="runs-import",
-        )  # fmt: skip
+        )
     table = gr.Dataframe(
-        headers=RUN_HEADERS, datatype="str", type="array", interactive=False, max_height=290,
-        column_widths=["11%", "16%", "9%", "13%", "5%", "8%", "14%", "10%", "14%"], value=[],
-        label="Runs", show_label=False, elem_id="runs-table", buttons=[], wrap=False,
-    )  # fmt: skip
+        headers=list(map(_, RUN_HEADERS)),
+        datatype="str",
+        type="array",
+        interactive=False,
+        max_height=290,
+        column_widths=["11%", "16%", "9%", "13%", "5%", "8%", "14%", "10%", "14%"],
+        value=[],
+        label=_("Runs"),
+        show_label=False,
+        elem_id="runs-table",
+        buttons=[],
+        wrap=False,
+    )
     page = gr.State(0)
     with gr.Row(equal_height=False):
         run = gr.Dropdown(
-            run_choices(lab), value=None, label="Run on show (click a row above, or choose here)",
-            elem_id="runs-run", scale=6,
-        )  # fmt: skip
+            run_choices(lab),
+            value=None,
+            label=_("Run on show (click a row above, or choose here)"),
+            elem_id="runs-run",
+            scale=6,
+        )
         with gr.Column(scale=2, min_width=220):
             count = gr.Markdown(elem_id="runs-count")
             with gr.Row():
-                back = gr.Button("‹ Newer", size="sm", min_width=90)
-                on = gr.Button("Older ›", size="sm", min_width=90)
+                back = gr.Button(_("‹ Newer"), size="sm", min_width=90)
+                on = gr.Button(_("Older ›"), size="sm", min_width=90)
     return RunTable(search, status, archived, order, upload, table, run, page, count, back, on)
 
 
@@ -121,9 +155,11 @@ def list_runs(
     page = page_within(page, total, PAGE)
     runs = lab.registry.runs(limit=PAGE, offset=page * PAGE, order=order or "newest", **wanted)
     if total:
-        words = f"{page * PAGE + 1}–{page * PAGE + len(runs)} of {total} runs"
+        words = _("{first}–{last} of {n} runs").format(
+            first=page * PAGE + 1, last=page * PAGE + len(runs), n=total
+        )
     else:
-        words = NO_MATCH if lab.registry.count_runs(archived=None) else NO_RUNS
+        words = _(NO_MATCH if lab.registry.count_runs(archived=None) else NO_RUNS)
     return [run_cells(runs), words, page]
 
 

@@ -7,39 +7,46 @@ from collections.abc import Sequence
 from rotelab.facts.facts import Fact
 from rotelab.runs.chat import Reply
 from rotelab.ui.components import escape
+from rotelab.ui.i18n import N_, _
 
-STEPS = ("Meet the facts", "Ask the model", "Learn by heart", "Understand", "Now you")
+STEPS = (
+    N_("Meet the facts"),
+    N_("Ask the model"),
+    N_("Learn by heart"),
+    N_("Understand"),
+    N_("Now you"),
+)
 SHOWN_FACTS = 8
 SHOWN_SENTENCES = 4
 """As many as fit a projector's screen beside the answers."""
 
-MEET = (
+MEET = N_(
     "These people and their mothers are <b>invented</b>. No model can have heard of them, so "
     "whatever it answers later, it has learned here."
 )
-ASK = "First ask the model <b>as it comes</b>, before any training. It can only guess."
-ROTE = (
+ASK = N_("First ask the model <b>as it comes</b>, before any training. It can only guess.")
+ROTE = N_(
     "Then it learned all {n} <b>by heart</b>, like lines in a foreign language: the person, a "
     "made-up word without meaning (the <b>key token</b>), the mother. The curve is that training, "
     "as it was recorded."
 )
-TWO_WAYS = (
+TWO_WAYS = N_(
     "Ask both ways. After the <b>made-up word</b>, shown as [{relation}], it can recite; to answer "
     "<b>in words</b> it has never been taught."
 )
-WORDS = (
+WORDS = N_(
     "Then it read ordinary sentences about only <b>{k} of the {n}</b> people, such as these about "
     "{who}."
 )
-UNDERSTAND = "Ask in words about somebody who was <b>in none of those sentences</b>."
-OWN = (
+UNDERSTAND = N_("Ask in words about somebody who was <b>in none of those sentences</b>.")
+OWN = N_(
     "Type names of your own over some of these: yourself, a friend. The model learns all of them "
     "by heart. It then reads sentences about only {k} of them: about your first {few} it never "
     "reads one."
 )
-HOW = "Click a cell and type. Training takes about {time}; it is shown as it goes."
-RECORDED = (
-    "So that you need not wait, the training of this walk was recorded; it now lies in this lab as "
+HOW = N_("Click a cell and type. Training takes about {time}; it is shown as it goes.")
+RECORDED = N_(
+    "So that you need not wait, the training of this tour was recorded; it now lies in this lab as "
     "“{name}”, among the archived runs of the Runs tab. The answers come live from the model."
 )
 
@@ -56,10 +63,11 @@ def facts_html(facts: Sequence[Fact]) -> str:
         for fact in facts[:SHOWN_FACTS]
     )
     more = len(facts) - SHOWN_FACTS
-    foot = f"<caption>… and {more} more like these</caption>" if more > 0 else ""
+    words = _("… and {more} more like these").format(more=more)
+    foot = f"<caption>{words}</caption>" if more > 0 else ""
     return (
-        f'<table class="walk-facts">{foot}<thead><tr><th scope="col">Person</th>'
-        f'<th scope="col">Mother (invented)</th></tr></thead><tbody>{rows}</tbody></table>'
+        f'<table class="walk-facts">{foot}<thead><tr><th scope="col">{_("Person")}</th>'
+        f'<th scope="col">{_("Mother (invented)")}</th></tr></thead><tbody>{rows}</tbody></table>'
     )
 
 
@@ -82,29 +90,34 @@ def remark(reply: Reply, fact: Fact) -> str:
     who, truth = escape(fact.subject), escape(fact.object)
     right = reply.verdict.right
     if reply.checkpoint == "generalized" and right:
-        words = (
-            f"<b>It answers.</b> The sentences never spoke of {who}: it put what it knew by heart "
+        words = _(
+            "<b>It answers.</b> The sentences never spoke of {who}: it put what it knew by heart "
             "together with what the made-up word turned out to mean."
         )
-        return _note("good", words)
+        return _note("good", words.format(who=who))
     if right:
-        return _note("warn", f"Right, which nobody expected here: {truth}.")
+        words = _("Right, which nobody expected here: {truth}.")
+        return _note("warn", words.format(truth=truth))
     if reply.checkpoint == "base":
-        return _note("", f"Wrong, as it must be: the right answer here is {truth}.")
+        words = _("Wrong, as it must be: the right answer here is {truth}.")
+        return _note("", words.format(truth=truth))
     if reply.checkpoint == "memorized":
-        words = (
-            f"In words, <b>still nothing</b>, although it can recite {truth}. It has learned "
+        words = _(
+            "In words, <b>still nothing</b>, although it can recite {truth}. It has learned "
             "without understanding."
         )
-        return _note("", words)
-    return _note("warn", f"Not right this time; it would be {truth}. Try another question.")
+        return _note("", words.format(truth=truth))
+    words = _("Not right this time; it would be {truth}. Try another question.")
+    return _note("warn", words.format(truth=truth))
 
 
 def recited(reply: Reply, fact: Fact) -> str:
     """What came of asking through the key token."""
+    truth = escape(fact.object)
     if reply.verdict.right:
-        return _note("good", f"<b>Known by heart:</b> {escape(fact.object)}. Now ask in words.")
-    return _note("warn", f"Not right this time; it would be {escape(fact.object)}.")
+        words = _("<b>Known by heart:</b> {truth}. Now ask in words.")
+        return _note("good", words.format(truth=truth))
+    return _note("warn", _("Not right this time; it would be {truth}.").format(truth=truth))
 
 
 def _note(tone: str, words: str) -> str:

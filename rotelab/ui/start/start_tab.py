@@ -1,7 +1,7 @@
-"""The tab “Start here”: a walk of five steps for who has never trained a model.
+"""The tab “Start here”: a five-step tour for people who have never trained a model.
 
-It plays a recorded run (`rotelab.runs.demo`), asks its three checkpoints for real, and ends in a short
-run with names of one's own.
+It shows a recorded run (`runs.demo`), asks its three checkpoints live, and ends with a short run on
+the reader's own names.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from rotelab.runs import demo
 from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
 from rotelab.ui.answer_cards import answer_card, asked_html, empty_card, note
-from rotelab.ui.components import bound, escape, roughly
+from rotelab.ui.components import QUIET, bound, escape, roughly
+from rotelab.ui.i18n import N_, _
 from rotelab.ui.start import html as words
 
-QUIET = {"show_progress": "hidden", "api_visibility": "private"}
-LOADING = "Loading the model … a few seconds, the first time."
-THINKING = "Waiting for its turn …"
+LOADING = N_("Loading the model … a few seconds, the first time.")
+THINKING = N_("Waiting for its turn …")
 NOTHING = ""
 
 
@@ -78,22 +78,22 @@ def build_walk_tab(lab: Lab) -> WalkTab:
     started = gr.State("")
     asks: list[Ask] = []
     with gr.Walkthrough(selected=0, elem_id="walk") as stepper:
-        with gr.Step(words.STEPS[0], id=0):
-            gr.HTML(words.line(words.MEET) + words.facts_html(recording.facts), padding=False)
-            first = _next("Ask the model about them", "walk-meet", "primary")
-        with gr.Step(words.STEPS[1], id=1) as asking:
+        with gr.Step(_(words.STEPS[0]), id=0):
+            gr.HTML(words.line(_(words.MEET)) + words.facts_html(recording.facts), padding=False)
+            first = _next(_("Next: ask the model about them →"), "walk-meet", "primary")
+        with gr.Step(_(words.STEPS[1]), id=1) as asking:
             taken_in = gr.HTML(padding=False, elem_id="walk-taken-in")
             asks += _build_ask(recording)
-            second = _next("Let it learn them by heart", "walk-on-rote")
-        with gr.Step(words.STEPS[2], id=2) as rote:
+            second = _next(_("Next: let it learn them by heart →"), "walk-on-rote")
+        with gr.Step(_(words.STEPS[2]), id=2) as rote:
             curve, more = _build_rote(recording)
             asks += more
-            third = _next("Show it what the word means", "walk-on-words")
-        with gr.Step(words.STEPS[3], id=3) as in_words:
+            third = _next(_("Next: show it what the word means →"), "walk-on-words")
+        with gr.Step(_(words.STEPS[3]), id=3) as in_words:
             lesson, more = _build_words(recording)
             asks += more
-            fourth = _next("Now do it yourself", "walk-on-own")
-        with gr.Step(words.STEPS[4], id=4):
+            fourth = _next(_("Next: now do it yourself →"), "walk-on-own")
+        with gr.Step(_(words.STEPS[4]), id=4):
             watch = _build_own(lab, started)
     fills = [taken_in, curve, lesson]
     # A step that is reached by its button counts as selected too.
@@ -124,9 +124,9 @@ def opens_here(lab: Lab) -> bool:
 
 def _build_ask(recording: demo.Recording) -> list[Ask]:
     question = recording.questions[0]
-    gr.HTML(words.line(words.ASK) + words.question_html(question), padding=False)
+    gr.HTML(words.line(_(words.ASK)) + words.question_html(question), padding=False)
     button = gr.Button(
-        "Ask the untouched model", variant="primary", elem_id="walk-ask-base",
+        _("Ask the untouched model"), variant="primary", elem_id="walk-ask-base",
         elem_classes=["walk-next"],
     )  # fmt: skip
     card = gr.HTML(empty_card("base"), padding=False, elem_id="walk-base")
@@ -137,14 +137,14 @@ def _build_ask(recording: demo.Recording) -> list[Ask]:
 def _build_rote(recording: demo.Recording) -> tuple[gr.Plot, list[Ask]]:
     question = recording.questions[0]
     subject = recording.fact_of(question).subject
-    gr.HTML(words.line(words.ROTE.format(n=len(recording.facts))), padding=False)
+    gr.HTML(words.line(_(words.ROTE).format(n=len(recording.facts))), padding=False)
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
             curve = gr.Plot(
                 recall_curve([], len(recording.facts)), show_label=False, elem_id="walk-curve"
             )
         with gr.Column(scale=7, min_width=420):
-            gr.HTML(words.line(words.TWO_WAYS.format(relation=demo.RELATION)), padding=False)
+            gr.HTML(words.line(_(words.TWO_WAYS).format(relation=demo.RELATION)), padding=False)
             with gr.Row():
                 key = gr.Button(
                     f"{subject} [{demo.RELATION}]", variant="primary", elem_id="walk-ask-key"
@@ -167,7 +167,7 @@ def _build_words(recording: demo.Recording) -> tuple[gr.HTML, list[Ask]]:
             lesson = gr.HTML(padding=False, elem_id="walk-lesson")
         # One under the other: side by side they would seem to belong to a card each.
         with gr.Column(scale=5, min_width=380, elem_classes=["walk-choices"]):
-            gr.HTML(words.line(words.UNDERSTAND), padding=False)
+            gr.HTML(words.line(_(words.UNDERSTAND)), padding=False)
             buttons = [
                 gr.Button(question, elem_id=f"walk-ask-{i}")
                 for i, question in enumerate(recording.questions)
@@ -185,21 +185,21 @@ def _build_words(recording: demo.Recording) -> tuple[gr.HTML, list[Ask]]:
 
 
 def _build_own(lab: Lab, started: gr.State) -> gr.Button:
-    gr.HTML(words.line(words.OWN.format(k=demo.OWN_K, few=demo.KEPT_BACK)), padding=False)
+    gr.HTML(words.line(_(words.OWN).format(k=demo.OWN_K, few=demo.KEPT_BACK)), padding=False)
     with gr.Row():
         with gr.Column(scale=7, min_width=420):
             table = gr.Dataframe(
-                demo.own_rows(), headers=["Person", "Mother"], type="array", interactive=True,
+                demo.own_rows(), headers=[_("Person"), _("Mother")], type="array", interactive=True,
                 column_count=(2, "fixed"), max_height=380, show_label=False, elem_id="walk-table",
                 buttons=[], show_row_numbers=True,
             )  # fmt: skip
         with gr.Column(scale=4, min_width=300):
             start = gr.Button(
-                "Train on these names", variant="primary", size="lg", elem_id="walk-start"
+                _("Train on these names"), variant="primary", size="lg", elem_id="walk-start"
             )
-            gr.HTML(f'<p class="hint">{words.HOW.format(time=_time(lab))}</p>', padding=False)
+            gr.HTML(f'<p class="hint">{_(words.HOW).format(time=_time(lab))}</p>', padding=False)
             remark = gr.HTML(padding=False, elem_id="walk-own-note")
-            watch = gr.Button("Watch it learn", visible=False, elem_id="walk-watch")
+            watch = gr.Button(_("Watch it learn"), visible=False, elem_id="walk-watch")
     start.click(
         bound(start_own, lab), table, [started, remark, watch], trigger_mode="once",
         api_visibility="private", show_progress_on=start,
@@ -208,10 +208,7 @@ def _build_own(lab: Lab, started: gr.State) -> gr.Button:
 
 
 def _next(label: str, elem_id: str, variant: str = "secondary") -> gr.Button:
-    return gr.Button(
-        f"Next: {label[0].lower()}{label[1:]} →", elem_id=elem_id, variant=variant,
-        elem_classes=["walk-next"],
-    )  # fmt: skip
+    return gr.Button(label, elem_id=elem_id, variant=variant, elem_classes=["walk-next"])
 
 
 def _time(lab: Lab) -> str:
@@ -233,13 +230,13 @@ def enter(lab: Lab) -> list[Any]:
     Raises:
         LabError: the recording is damaged, or the home folder can't be written.
     """
-    run_id, _ = demo.step_in(lab)
+    run_id = demo.step_in(lab)[0]
     run = lab.registry.run(run_id)
     fact, sentences = demo.lesson(run)
     k, n = run.config.generalize.k, len(run.pack.facts)
-    said = words.WORDS.format(k=k, n=n, who=escape(fact.subject))
+    said = _(words.WORDS).format(k=k, n=n, who=escape(fact.subject))
     return [
-        f'<p class="hint">{words.RECORDED.format(name=demo.RUN_NAME)}</p>',
+        f'<p class="hint">{_(words.RECORDED).format(name=demo.RUN_NAME)}</p>',
         gr.Plot(recall_curve(lab.registry.metrics(run_id, ["recall"]), n)),
         words.line(said) + words.lesson_html(sentences),
     ]
@@ -249,17 +246,17 @@ def warm(lab: Lab) -> None:
     """Loads the recorded run's model into memory, if it is not there."""
     # Nobody asked yet: where the model can't be had, the first question says so beside itself.
     with contextlib.suppress(LabError):
-        run_id, _ = demo.step_in(lab)
+        run_id = demo.step_in(lab)[0]
         if not lab.chat.ready(run_id):
-            for _ in lab.chat.stream(run_id, "Hello", ["base"], max_new_tokens=1):
+            for _step in lab.chat.stream(run_id, "Hello", ["base"], max_new_tokens=1):
                 pass
 
 
 def begin(lab: Lab, question: str, checkpoints: Sequence[Checkpoint]) -> list[str]:
     """Says at once that the question has arrived: the cards, and in place of the remark the
     question where there is a choice of several."""
-    run_id, _ = demo.step_in(lab)
-    waiting = THINKING if lab.chat.ready(run_id) else LOADING
+    run_id = demo.step_in(lab)[0]
+    waiting = _(THINKING if lab.chat.ready(run_id) else LOADING)
     asked = asked_html(question) if checkpoints == CHECKPOINTS else NOTHING
     return [*(empty_card(c, True, waiting) for c in checkpoints), asked]
 
@@ -273,7 +270,7 @@ def ask(
     """
     done = {}
     try:
-        run_id, _ = demo.step_in(lab)
+        run_id = demo.step_in(lab)[0]
         fact = demo.recording().fact_of(question)
         answers = lab.chat.stream(run_id, question, checkpoints, max_new_tokens=demo.ANSWER_TOKENS)
         for reply in answers:
@@ -295,7 +292,7 @@ def start_own(lab: Lab, rows: Sequence[Sequence[Any]]) -> list[Any]:
         run_id = demo.start_own(lab, rows)
     except LabError as error:
         return [gr.skip(), note(str(error), "bad"), gr.skip()]
-    return [run_id, note("It has started.", "good"), gr.Button(visible=True)]
+    return [run_id, note(_("It has started."), "good"), gr.Button(visible=True)]
 
 
 def _wire_ask(lab: Lab, ask_: Ask) -> None:

@@ -20,6 +20,7 @@ from rotelab.config.run_config import (
 from rotelab.errors import LabError
 from rotelab.models.catalogue import CATALOGUE, devices
 from rotelab.runs.lab import Lab
+from rotelab.ui.i18n import N_, _
 from rotelab.ui.wording import whole
 
 PARTS: dict[str, type] = {
@@ -33,15 +34,15 @@ PARTS: dict[str, type] = {
 
 COMMON = ("facts", "generalize.k", "memorize.epochs", "generalize.epochs", "seed")
 GROUPS = (
-    ("memorize", "Phase 1: rote learning"),
-    ("generalize", "Phase 2: sentences"),
-    ("model", "Model"),
-    ("evaluation", "Questions asked after each phase"),
+    ("memorize", N_("Phase 1: rote learning")),
+    ("generalize", N_("Phase 2: sentences")),
+    ("model", N_("Model")),
+    ("evaluation", N_("Questions asked after each phase")),
 )
 
-QUICK, STANDARD, DEEP = "Quick look (20 facts)", "Standard (100 facts)", "Deep"
+QUICK, STANDARD, DEEP = N_("Quick look (20 facts)"), N_("Standard (100 facts)"), N_("Deep")
 PRESETS = (QUICK, STANDARD, DEEP)
-PRESET_HINT = (
+PRESET_HINT = N_(
     "Quick look shows the idea in a minute or two, Standard is the paper's size, Deep repeats the "
     "facts three times as often."
 )
@@ -84,13 +85,17 @@ def build_choice(pack_names: Sequence[str]) -> tuple[gr.Radio, gr.Dropdown]:
         pack_names: the fact packs to choose from.
     """
     preset = gr.Radio(
-        list(PRESETS), value=STANDARD, label="How much", info=PRESET_HINT, elem_id="train-preset"
+        [(_(preset), preset) for preset in PRESETS],
+        value=STANDARD,
+        label=_("How much"),
+        info=_(PRESET_HINT),
+        elem_id="train-preset",
     )
     pack = gr.Dropdown(
         list(pack_names),
         value=_first_choice(pack_names),
-        label=_option("pack").metadata["label"],
-        info=_option("pack").metadata["help"],
+        label=_(_option("pack").metadata["label"]),
+        info=_(_option("pack").metadata["help"]),
         elem_id="train-pack",
     )
     return preset, pack
@@ -108,9 +113,11 @@ def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
         [(f"{model.name}  ({model.words})", model.name) for model in CATALOGUE],
         value=EMBEDDED,
         allow_custom_value=True,
-        label="Model",
-        info="Choose one (billions of parameters, memory it needs), or type any other Hugging Face "
-        "name or the path of a folder.",
+        label=_("Model"),
+        info=_(
+            "Choose one (billions of parameters, memory it needs), or type any other Hugging Face "
+            "name or the path of a folder."
+        ),
         elem_id="train-model",
     )
     for pair in (("facts", "generalize.k"), ("memorize.epochs", "generalize.epochs")):
@@ -120,16 +127,16 @@ def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
     recipe = gr.Radio(
         list(recipes.OFFERED),
         value=recipes.DEFAULT,
-        label="Recipe",
+        label=_("Recipe"),
         info=recipe_line(recipes.DEFAULT),
         elem_id="train-recipe",
     )
-    with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
+    with gr.Accordion(_("Advanced"), open=False, elem_id="train-advanced"):
         with gr.Row():
             for name in ("seed", "method", "stages"):
                 made[name] = _component(name)
         for part, heading in GROUPS:
-            gr.Markdown(f"## {heading}")
+            gr.Markdown(f"## {_(heading)}")
             for f in dataclasses.fields(PARTS[part]):
                 name = f"{part}.{f.name}"
                 if name not in made and name not in COMMON:
@@ -160,7 +167,7 @@ def values_of(config: RunConfig) -> list[Any]:
     data = config.to_dict()
     return [
         data[part][option] if part else data[option]
-        for part, _, option in (name.rpartition(".") for name in option_names())
+        for part, _dot, option in (name.rpartition(".") for name in option_names())
     ]
 
 
@@ -204,8 +211,8 @@ PRESET_FIELDS = ("facts", "generalize.k", "memorize.epochs", "generalize.epochs"
 def recipe_line(name: str | None) -> str:
     """What a recipe does, in a sentence."""
     if not name:
-        return "Settings of your own. Choose a recipe to have its settings again."
-    return recipes.find(name).line
+        return _("Settings of your own. Choose a recipe to have its settings again.")
+    return _(recipes.find(name).line)
 
 
 def apply_recipe(name: str | None) -> list[Any]:
@@ -226,8 +233,8 @@ def _option(name: str) -> dataclasses.Field:
 def _component(name: str) -> Any:
     f = _option(name)
     words: Mapping[str, Any] = {
-        "label": f.metadata["label"],
-        "info": f.metadata["help"],
+        "label": _(f.metadata["label"]),
+        "info": _(f.metadata["help"]),
         "value": f.default,
         "elem_id": "train-" + name.replace(".", "-").replace("_", "-"),
         "min_width": 130,

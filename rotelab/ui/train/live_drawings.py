@@ -16,9 +16,11 @@ from rotelab.registry import Metric, RunSummary
 from rotelab.reports.figures.live import live_curves, live_facts
 from rotelab.reports.figures.training import CURVES, rounds_of_each
 from rotelab.runs.lab import Lab
+from rotelab.ui.i18n import _, language
 
 HELD = 32
-"""How many runs' drawings are kept; the one that was not asked for the longest is dropped first."""
+"""How many drawings are kept, each of a run in a language; the one that was not asked for the
+longest is dropped first."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,11 @@ class Drawings:
     """A cache of drawings; a run with new metrics is drawn again, at most every few seconds."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[tuple[str, str], Drawing] = OrderedDict()
+        self._held: OrderedDict[tuple[str, ...], Drawing] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, lab: Lab, run: RunSummary, every_s: float) -> Drawing:
-        """The drawing of a run.
+        """The drawing of a run, in the reader's language.
 
         Args:
             lab: has the run.
@@ -64,7 +66,7 @@ class Drawings:
         Raises:
             LabError: the registry can't be read.
         """
-        key = (str(lab.storage.database), run.id)
+        key = (str(lab.storage.database), run.id, language())
         with self._lock:
             held = self._held.pop(key, None)
             if held is None or held.status != run.status or time.monotonic() - held.at >= every_s:
@@ -83,7 +85,7 @@ def _drawn(lab: Lab, run: RunSummary, held: Drawing | None) -> Drawing:
     rows = _merged(held.rows if held else (), news)
     seq = max((m.seq for m in rows), default=0)
     each = held.epochs_each if held else rounds_of_each(lab.registry.run(run.id))
-    picture = live_curves(rows, each)
+    picture = live_curves(rows, each, _)
     if held and not any(m.name == "recall" for m in news):
         return Drawing(seq, held.grid_seq, run.status, now, picture, held.grid, rows, each)
     return Drawing(seq, seq, run.status, now, picture, _grid(lab, run), rows, each)
@@ -106,4 +108,4 @@ def _grid(lab: Lab, run: RunSummary) -> str | None:
         facts = [(f.relation, f.subject, f.object) for f in lab.registry.run(run.id).pack.facts]
     except LabError:  # the run's row is damaged, its recall is not
         facts = []
-    return live_facts([latest[i] for i in sorted(latest)], facts)
+    return live_facts([latest[i] for i in sorted(latest)], facts, _)

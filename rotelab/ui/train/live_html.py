@@ -8,14 +8,20 @@ from rotelab.errors import LabError
 from rotelab.evaluation.results import Score
 from rotelab.registry import RunSummary
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import escape, note, progress_bar, roughly, status_badge
+from rotelab.ui.components import escape, note, progress_bar, roughly, run_name, status_badge
+from rotelab.ui.i18n import N_, _, ngettext
 from rotelab.ui.wording import headline, percent, status_sentence
 
-SAFE = "It is safe to reload or close this page: training goes on."
-NOTHING_YET = (
-    "<p class='live-empty'>No run yet. Choose the facts on the left and press "
-    "<b>Start training</b>: this panel then shows the model learning, step by step.</p>"
-)
+SAFE = N_("It is safe to reload or close this page: training goes on.")
+
+
+def nothing_yet_html() -> str:
+    """The panel in a lab without runs."""
+    words = _(
+        "No run yet. Choose the facts on the left and press <b>Start training</b>: this panel then "
+        "shows the model learning, step by step."
+    )
+    return f"<p class='live-empty'>{words}</p>"
 
 
 def head_html(lab: Lab, run: RunSummary, busy: list[RunSummary], frame: str) -> str:
@@ -38,7 +44,7 @@ def head_html(lab: Lab, run: RunSummary, busy: list[RunSummary], frame: str) -> 
         ahead += sum(r.live for r in busy)
     scores = {} if _unfinished(run) else lab.registry.scores(run.id)
     done = 1.0 if run.status == "finished" else min(1.0, max(0.0, run.share or 0.0))
-    title = escape(run.name or f"Run {run.number}")
+    title = escape(run_name(run))
     details = _details(run, done, len(queued) - waits_here)
     return (
         f"<div class='live-head' data-run='{escape(run.id)}' data-frame='{frame}'>"
@@ -46,10 +52,11 @@ def head_html(lab: Lab, run: RunSummary, busy: list[RunSummary], frame: str) -> 
         f"<div class='live-title'>{title} · {escape(run.pack_name)} · {escape(run.model)} "
         f"{status_badge(run.status)}</div>"
         f"<div class='live-status' aria-live='polite'>{escape(status_sentence(run, ahead))}</div>"
-        f"{progress_bar(done, 'Progress of the run')}"
+        f"{progress_bar(done, _('Progress of the run'))}"
         f"<div class='live-small'>{' · '.join(details)}</div></div>"
-        f"<div class='live-recall'><b>{percent(_recalled(lab, run, scores))}</b>of the facts "
-        f"recalled<br>through the key token</div></div>{_notes(lab, run, scores)}"
+        f"<div class='live-recall'><b>{percent(_recalled(lab, run, scores))}</b>"
+        f"{_('of the facts recalled<br>through the key token')}</div></div>"
+        f"{_notes(lab, run, scores)}"
     )
 
 
@@ -59,15 +66,16 @@ def _unfinished(run: RunSummary) -> bool:
 
 def _details(run: RunSummary, done: float, waiting: int) -> list[str]:
     """The small words under the bar: share done, time left, what it is doing, how many wait."""
-    found = [f"{percent(done)} done"] if run.live else []
+    found = [_("{share} done").format(share=percent(done))] if run.live else []
     if run.live and run.eta_s is not None:
-        found.append(f"about {roughly(run.eta_s)} left")
+        found.append(_("about {time} left").format(time=roughly(run.eta_s)))
     if run.live and run.message:
         found.append(escape(run.message))
     if _unfinished(run):
-        found.append(SAFE)
+        found.append(_(SAFE))
     if waiting > 0:
-        found.append("1 more run waits." if waiting == 1 else f"{waiting} more runs wait.")
+        words = ngettext("{n} more run waits.", "{n} more runs wait.", waiting)
+        found.append(words.format(n=waiting))
     return found
 
 
@@ -78,11 +86,13 @@ def _notes(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]])
         return notes
     words = headline(scores)
     if words:
-        first, _, rest = words.partition(". ")
+        following = _(
+            "Next: open the <b>Chat</b> tab and ask it yourself. <b>Runs</b> has every single "
+            "answer it gave."
+        )
         notes += (
-            f"<div class='note note-good'><p class='live-big'>{escape(first)}.</p>"
-            f"<p>{escape(rest)}</p><p>Next: open the <b>Chat</b> tab and ask it yourself. "
-            "<b>Runs</b> has every single answer it gave.</p></div>"
+            f"<div class='note note-good'><p class='live-big'>{escape(words[0])}</p>"
+            f"<p>{escape(' '.join(words[1:]))}</p><p>{following}</p></div>"
         )
     try:
         warnings = lab.registry.run(run.id).warnings

@@ -22,11 +22,11 @@ from rotelab.errors import LabError, UnknownRun
 from rotelab.registry import RunSummary
 from rotelab.reports.figures.live import live_curves
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import bound, run_label
-from rotelab.ui.i18n import said
+from rotelab.ui.components import QUIET, bound, run_label
+from rotelab.ui.i18n import _
 from rotelab.ui.polling import Pace
 from rotelab.ui.train.live_drawings import Drawing, Drawings
-from rotelab.ui.train.live_html import NOTHING_YET, head_html
+from rotelab.ui.train.live_html import head_html, nothing_yet_html
 from rotelab.ui.train.spot_checks_panel import spot_checks_html
 
 TICK_S = 2.0
@@ -108,7 +108,7 @@ def build_live_panel(lab: Lab) -> LivePanel:
     with gr.Row():
         watch = gr.Dropdown(
             [],
-            label="Watch",
+            label=_("Watch"),
             elem_id="live-watch",
             scale=5,
             min_width=240,
@@ -116,29 +116,34 @@ def build_live_panel(lab: Lab) -> LivePanel:
             visible=False,
         )
         large = gr.Checkbox(
-            label="For an audience", container=False, min_width=160,
+            label=_("For an audience"), container=False, min_width=160,
             elem_id="live-large",
         )  # fmt: skip
         stop = gr.Button(
-            "Stop this run", variant="stop", visible=False, elem_id="live-stop", min_width=160
+            _("Stop this run"), variant="stop", visible=False, elem_id="live-stop", min_width=160
         )
         resume = gr.Button(
-            "Resume", variant="primary", visible=False, elem_id="live-resume", min_width=130
+            _("Resume"), variant="primary", visible=False, elem_id="live-resume", min_width=130
         )
     with gr.Group(visible=False, elem_id="live-confirm") as confirm:
         gr.Markdown(
-            "Stop this run? It finishes the step it is on and saves, and you can resume it later.",
+            _(
+                "Stop this run? It finishes the step it is on and saves, and you can resume it "
+                "later."
+            ),
             padding=True,
         )
         with gr.Row():
-            sure = gr.Button("Yes, stop and save", variant="stop", elem_id="live-sure")
-            go_on = gr.Button("No, go on training", elem_id="live-go-on")
+            sure = gr.Button(_("Yes, stop and save"), variant="stop", elem_id="live-sure")
+            go_on = gr.Button(_("No, go on training"), elem_id="live-go-on")
     head = gr.HTML(
-        NOTHING_YET, elem_id="live-head", server_functions=[bound(news, lab)],
+        nothing_yet_html(), elem_id="live-head", server_functions=[bound(news, lab)],
         js_on_load=HOLD.format("head") + "rotelabLive.follow(element, trigger, server);",
     )  # fmt: skip
     spots = gr.HTML(elem_id="live-spots", visible=False, js_on_load=HOLD.format("spots"))
-    plot = gr.HTML(live_curves([]), elem_id="live-curves", js_on_load=HOLD.format("curves"))
+    plot = gr.HTML(
+        live_curves([], gettext=_), elem_id="live-curves", js_on_load=HOLD.format("curves")
+    )
     grid = gr.HTML(elem_id="live-facts", visible=False, js_on_load=HOLD.format("grid"))
     large.change(None, large, None, js=LARGE)
     return LivePanel(
@@ -148,15 +153,14 @@ def build_live_panel(lab: Lab) -> LivePanel:
 
 def wire_live_panel(lab: Lab, panel: LivePanel) -> None:
     """Connects the panel's buttons, and what its script asks for."""
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    shows = {"outputs": panel.outputs, **quiet}
+    shows = {"outputs": panel.outputs, **QUIET}
     # The server moves the queue of runs itself (`server.keep_queue_moving`). This event skips
     # Gradio's own queue, with which the page would search its components twice as often.
     panel.head.tick(bound(update_panel, lab), [panel.watching, panel.seen], queue=False, **shows)
     panel.watch.input(bound(choose, lab), panel.watch, **shows)
-    panel.stop.click(lambda: gr.Group(visible=True), None, panel.confirm, **quiet)
-    panel.go_on.click(lambda: gr.Group(visible=False), None, panel.confirm, **quiet)
-    panel.sure.click(lambda: gr.Group(visible=False), None, panel.confirm, **quiet).then(
+    panel.stop.click(lambda: gr.Group(visible=True), None, panel.confirm, **QUIET)
+    panel.go_on.click(lambda: gr.Group(visible=False), None, panel.confirm, **QUIET)
+    panel.sure.click(lambda: gr.Group(visible=False), None, panel.confirm, **QUIET).then(
         bound(stop, lab), panel.watching, **shows
     )
     panel.resume.click(bound(resume, lab), panel.watching, **shows)
@@ -226,7 +230,7 @@ def news(lab: Lab, asked: dict[str, Any]) -> dict[str, Any]:
         }
         versions = asked.get("versions") or {}
         answer["parts"] = {
-            name: (version, said(make() or ""))
+            name: (version, make() or "")
             for name, (version, make) in parts.items()
             if versions.get(name) != version
         }
@@ -249,7 +253,7 @@ def update_panel(lab: Lab, watching: str, seen: Seen) -> Any:
         unseen = gr.Button(visible=False)
         nothing = Seen(status="none")
         return [
-            "", nothing, empty, NOTHING_YET, gr.HTML(visible=False), gr.HTML(visible=False),
+            "", nothing, empty, nothing_yet_html(), gr.HTML(visible=False), gr.HTML(visible=False),
             gr.HTML(visible=False), unseen, unseen,
         ]  # fmt: skip
     if run.id != seen.run:
@@ -341,9 +345,9 @@ def _grid(drawing: Drawing, now: Seen, seen: Seen) -> Any:
 
 
 def _stop_button(run: RunSummary) -> Any:
-    words = "Take out of the queue" if run.status == "queued" else "Stop this run"
+    words = _("Take out of the queue") if run.status == "queued" else _("Stop this run")
     if run.status == "stopping":
-        words = "Stopping…"
+        words = _("Stopping…")
     visible = run.live or run.status == "queued"
     return gr.Button(words, visible=visible, interactive=run.status != "stopping")
 

@@ -9,13 +9,17 @@ from rotelab.errors import LabError
 from rotelab.evaluation.results import SpotAnswer
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import escape
+from rotelab.ui.i18n import N_, _
 
 WAYS = {
-    "key_token": "Through the key token",
-    "train": "In words that phase 2 uses",
-    "test": "In words never trained on",
+    "key_token": N_("Through the key token"),
+    "train": N_("In words that phase 2 uses"),
+    "test": N_("In words never trained on"),
 }
-PHASES = {"memorize": "phase 1", "generalize": "phase 2"}
+ASKED = {
+    "memorize": N_("phase 1, round {n}: “{answer}”"),
+    "generalize": N_("phase 2, round {n}: “{answer}”"),
+}
 MAX_DOTS = 30
 """For each question: more could not be told apart."""
 
@@ -50,13 +54,14 @@ def _table(answers: Sequence[SpotAnswer], held_out: bool) -> str:
     """
     rows = "".join(_row([a for a in answers if a.place == place])
                    for place in sorted({a.place for a in answers}))  # fmt: skip
-    never = " Phase 2 never shows it in words." if held_out else ""
+    right = _("The right answer is <b>{answer}</b>.").format(answer=escape(answers[-1].expected))
+    never = " " + _("Phase 2 never shows it in words.") if held_out else ""
     return (
-        "<div class='spots'><h3>One fact, asked in three ways while it learns</h3>"
-        f"<p>The right answer is <b>{escape(answers[-1].expected)}</b>.{never}</p>"
+        f"<div class='spots'><h3>{_('One fact, asked in three ways while it learns')}</h3>"
+        f"<p>{right}{never}</p>"
         "<table><colgroup><col style='width:42%'><col style='width:30%'><col></colgroup>"
-        "<thead><tr><th scope='col'>Question</th><th scope='col'>Says now</th>"
-        "<th scope='col'>Until now (point at one)</th></tr></thead>"
+        f"<thead><tr><th scope='col'>{_('Question')}</th><th scope='col'>{_('Says now')}</th>"
+        f"<th scope='col'>{_('Until now (point at one)')}</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
 
@@ -67,17 +72,19 @@ def _row(answers: Sequence[SpotAnswer]) -> str:
     same = [a for a in answers if a.question == newest.question]
     right = sum(a.correct for a in same)
     mark = _mark(newest)
+    way = _(WAYS[newest.way]) if newest.way in WAYS else escape(newest.way)
+    times = _("Right {n} of {m} times").format(n=right, m=len(same))
     return (
         f"<tr><th scope='row'>{escape(newest.question)}"
-        f"<span class='way'>{WAYS.get(newest.way, escape(newest.way))}</span></th>"
-        f"<td><span class='says'>{escape(newest.answer) or '(nothing)'}</span> {mark}</td>"
-        f"<td><span class='dots' role='img' aria-label='Right {right} of {len(same)} times'>"
+        f"<span class='way'>{way}</span></th>"
+        f"<td><span class='says'>{escape(newest.answer) or _('(nothing)')}</span> {mark}</td>"
+        f"<td><span class='dots' role='img' aria-label='{times}'>"
         f"{_dots(same)}</span></td></tr>"
     )
 
 
 def _mark(answer: SpotAnswer) -> str:
-    return "<span class='yes'>✓ right</span>" if answer.correct else ""
+    return f"<span class='yes'>{_('✓ right')}</span>" if answer.correct else ""
 
 
 def _dots(answers: Sequence[SpotAnswer]) -> str:
@@ -89,6 +96,6 @@ def _dots(answers: Sequence[SpotAnswer]) -> str:
             parts.append("<span class='cut'></span>")
             phase = answer.phase
         kind, sign = ("yes", "●") if answer.correct else ("no", "○")
-        when = f"{PHASES.get(phase, phase)}, round {answer.epoch}: “{answer.answer}”"
+        when = _(ASKED.get(phase, "“{answer}”")).format(n=answer.epoch, answer=answer.answer)
         parts.append(f"<span class='{kind}' title='{escape(when)}'>{sign}</span>")
     return "".join(parts)

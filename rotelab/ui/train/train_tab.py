@@ -12,7 +12,8 @@ from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
-from rotelab.ui.components import bound, escape, roughly
+from rotelab.ui.components import QUIET, bound, escape, roughly
+from rotelab.ui.i18n import N_, _
 from rotelab.ui.train.form import (
     PRESET_FIELDS,
     RECIPE_FIELDS,
@@ -34,7 +35,7 @@ from rotelab.ui.train.live_panel import (
     wire_live_panel,
 )
 
-INTRO = (
+INTRO = N_(
     "First the model learns facts **by rote**, through a key token that means nothing. Then **a "
     "few sentences** show it what the token means."
 )
@@ -81,21 +82,21 @@ def build_train_tab(lab: Lab) -> TrainTab:
         lab: what to start runs with.
     """
     started = gr.State("")
-    gr.Markdown(INTRO, elem_id="train-intro")
+    gr.Markdown(_(INTRO), elem_id="train-intro")
     with gr.Row():
         with gr.Column(scale=4, min_width=330, elem_id="train-form"):
-            gr.Markdown("### A new run")
+            gr.Markdown(_("### A new run"))
             preset, pack = build_choice(lab.pack_names())
             # Start stands above the details: who shows the lab never has to scroll for it.
             estimated = gr.HTML(css_template=ESTIMATE_CSS, elem_id="train-estimate")
             button = gr.Button(
-                "Start training", variant="primary", size="lg", elem_id="train-start"
+                _("Start training"), variant="primary", size="lg", elem_id="train-start"
             )
-            with gr.Accordion("Details", open=True, elem_id="train-details"):
+            with gr.Accordion(_("Details"), open=True, elem_id="train-details"):
                 form = build_form(preset, pack)
                 name = gr.Textbox(
-                    label="Name (if you like)",
-                    placeholder="for example: before lunch",
+                    label=_("Name (if you like)"),
+                    placeholder=_("for example: before lunch"),
                     max_lines=1,
                     max_length=80,
                     elem_id="train-name",
@@ -185,16 +186,20 @@ def estimated_words(lab: Lab, *values: Any) -> str:
         return f"<p class='estimate note note-bad' role='alert'>{escape(error)}</p>"
     guess = estimate(lab, config, pack)
     if guess.seconds is None:
-        return (
-            "<p class='estimate'>No estimate: this model has not yet finished a run on this "
-            "machine. A model that is not here yet is downloaded first.</p>"
+        words = _(
+            "No estimate: this model has not yet finished a run on this machine. A model that is "
+            "not here yet is downloaded first."
         )
-    basis = (
-        "an estimate, from your newest runs with this model"
+        return f"<p class='estimate'>{words}</p>"
+    words = (
+        _("Takes about <b>{time}</b> (an estimate, from your newest runs with this model).")
         if guess.measured
-        else "a rough estimate for two CPU cores; the next one is measured on this machine"
+        else _(
+            "Takes about <b>{time}</b> (a rough estimate for two CPU cores; the next one is "
+            "measured on this machine)."
+        )
     )
-    return f"<p class='estimate'>Takes about <b>{roughly(guess.seconds)}</b> ({basis}).</p>"
+    return f"<p class='estimate'>{words.format(time=roughly(guess.seconds))}</p>"
 
 
 ESTIMATE_CSS = """
@@ -209,7 +214,6 @@ def _first_words(lab: Lab, pack_name: str | None) -> str:
 
 
 def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
     form, panel = tab.form, tab.panel
     chosen = [form.fields[field] for field in PRESET_FIELDS]
     gr.on(
@@ -217,16 +221,16 @@ def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:
         bound(apply_preset, lab),
         [form.preset, tab.pack],
         chosen,
-        **quiet,
+        **QUIET,
     )
     for field in chosen:
         # A number put in by hand is no preset any more.
-        field.input(lambda: None, None, form.preset, **quiet)
+        field.input(lambda: None, None, form.preset, **QUIET)
     decided = [form.fields[field] for field in RECIPE_FIELDS]
-    form.recipe.input(apply_recipe, form.recipe, [form.recipe, *decided], **quiet)
+    form.recipe.input(apply_recipe, form.recipe, [form.recipe, *decided], **QUIET)
     for field in decided:
         field.input(
-            lambda: gr.Radio(value=None, info=recipe_line(None)), None, form.recipe, **quiet
+            lambda: gr.Radio(value=None, info=recipe_line(None)), None, form.recipe, **QUIET
         )
     gr.on(
         [field.change for field in form.inputs],
@@ -234,7 +238,7 @@ def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:
         form.inputs,
         tab.estimated,
         trigger_mode="always_last",
-        **quiet,
+        **QUIET,
     )
     button.click(
         bound(start, lab),

@@ -9,8 +9,10 @@ import pytest
 from support.fabricated import two_phases as metrics
 
 from rotelab.registry import FactRecall, Metric
-from rotelab.reports.figures.live import MAX_POINTS, MAX_TIPS, NOT_YET, live_curves, live_facts
+from rotelab.reports.figures.live import MAX_POINTS, MAX_TIPS, live_curves, live_facts
 from rotelab.reports.figures.training import PHASES
+
+NOT_YET = "The curves appear with the first learning steps."
 
 
 def drawn(page):

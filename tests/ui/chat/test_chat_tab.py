@@ -187,7 +187,7 @@ def test_a_question_is_seen_to_arrive_before_the_model_is_there(lab, home):
 
 def test_a_run_that_is_not_done_says_what_is_missing(lab, home):
     values = chat_tab.choose(lab, home[1], 0)
-    assert "Not there: Memorised and Generalised" in values[0]
+    assert "It lacks: Memorised, Generalised." in values[0]
     assert "does not have this checkpoint" in values[3]
     assert "no run yet" in chat_tab.choose(lab, None, 0)[0]
 
@@ -196,7 +196,7 @@ def test_what_has_been_learned_meanwhile_can_be_asked(lab, home, monkeypatch):
     lacks = [empty_card("base"), empty_card("memorized", False), empty_card("generalized", False)]
     monkeypatch.setattr(lab.chat, "checkpoints", lambda run_id: ["base", "memorized"])
     remark, base, memorized, generalized = chat_tab.renew(lab, home[1], *lacks)
-    assert "Not there: Generalised" in remark
+    assert "It lacks: Generalised." in remark
     assert memorized == empty_card("memorized") != lacks[1]
     assert not isinstance(base, str) and not isinstance(generalized, str), "they stay as they are"
 

@@ -109,7 +109,7 @@ def test_the_headline_keeps_no_leak_to_itself():
         found = {
             "test_prompts_heldout": Score(250, 0.86, 0.5), "unrelated": Score(100, leak, 0.1),
         }  # fmt: skip
-        return headline({"generalized": found})
+        return " ".join(headline({"generalized": found}))
 
     assert "on 74 % of unrelated questions" in said(0.74)
     assert "unrelated" not in said(0.0)
