@@ -252,7 +252,7 @@ def test_the_tour_shows_every_tab_and_is_up_to_date():
     finally:
         sys.path.pop(0)
     page = (ROOT / "rotelab" / "ui" / "app.py").read_text(encoding="utf-8")
-    labels = re.findall(r'gr\.Tab\(\s*"(?:\d )?([^"]+)"', page)
+    labels = re.findall(r'gr\.Tab\(\s*_\("(?:\d )?([^"]+)"', page)
     assert [tab.label for tab in TABS] == labels
     written = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
     assert written == tour(), "python docs/make_screenshots.py --tour"
