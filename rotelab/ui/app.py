@@ -109,7 +109,7 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> TranslatedP
             with gr.Tab(
                 _("4 Look inside"), id="representations", elem_id="room-representations"
             ) as representations_item:
-                representations = inside_tab.build_representations_tab(lab)
+                representations = inside_tab.build_inside_tab(lab)
             with gr.Tab(_("5 Runs"), id="runs", elem_id="room-runs") as runs_item:
                 runs = runs_tab.build_runs_tab(lab)
             with gr.Tab(

@@ -13,7 +13,7 @@ from rotelab.experiments import experiment, experiments, runner
 from rotelab.registry import ExperimentRow
 from rotelab.reports.figures.export import with_tables
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import QUIET, ago, bound, note
+from rotelab.ui.components import QUIET, ago, bound, note, run_name, status_word
 from rotelab.ui.experiments.html import (
     about_html,
     cost_html,
@@ -33,7 +33,7 @@ IN_ORDER = QUIET | {"concurrency_id": "experiments", "concurrency_limit": 1}
 """For events that fill the same components: they answer in the order in which they were asked.
 Otherwise an answer asked for before Start was pressed could overwrite Start's own."""
 
-NO_RUN = "An experiment looks at a finished run, and there is none yet. Make one on the Train tab."
+NO_RUN = N_("An experiment needs a finished run, and there is none yet. Make one on the Train tab.")
 NONE_MADE = N_(
     "This experiment has not been made yet. Choose a finished run (the Train tab makes one) and "
     "press Start."
@@ -105,26 +105,30 @@ def build_experiments_tab(lab: Lab) -> ExperimentsTab:
         with gr.Column(scale=0, min_width=230):
             choice = gr.Radio(
                 [(one.title, one.name) for one in known.values()], value=first,
-                label="Experiment", elem_id="experiment-choice",
+                label=_("Experiment"), elem_id="experiment-choice",
             )  # fmt: skip
         with gr.Column(scale=1):
             about = gr.HTML(about_html(known[first]), padding=False, elem_id="experiment-about")
             with gr.Row(equal_height=True):
                 chooser = build_run_chooser(lab, "experiment-run", scale=4)
                 start = gr.Button(
-                    "Start", variant="primary", scale=1, min_width=120, elem_id="experiment-start"
+                    _("Start"),
+                    variant="primary",
+                    scale=1,
+                    min_width=120,
+                    elem_id="experiment-start",
                 )
             cost = gr.HTML("", padding=False, elem_id="experiment-cost")
             with gr.Row(equal_height=True):
                 results = gr.Dropdown(
-                    [], value=None, label="Made so far", elem_id="experiment-made", scale=4
+                    [], value=None, label=_("Results so far"), elem_id="experiment-made", scale=4
                 )
                 stop = gr.Button(
-                    "Stop", variant="stop", scale=1, min_width=120, visible=False,
+                    _("Stop"), variant="stop", scale=1, min_width=120, visible=False,
                     elem_id="experiment-stop",
                 )  # fmt: skip
             state = gr.HTML(note(_(NONE_MADE)), padding=False, elem_id="experiment-state")
-            figure = build_plot("plot-experiment", "What it found", visible=False)
+            figure = build_plot("plot-experiment", _("What it found"), visible=False)
             reading = gr.HTML(reading_html(known[first]), padding=False)
             tables = gr.HTML("", padding=False, elem_id="experiment-tables")
     tab = ExperimentsTab(
@@ -183,7 +187,7 @@ def start_experiment(lab: Lab, name: str, run_id: str | None) -> list[Any]:
         LabError: there is no run to start it on, or as `runner.start`.
     """
     if not run_id:
-        raise LabError(NO_RUN)
+        raise LabError(_(NO_RUN))
     experiment_id = runner.start(lab, name, run_id)
     return [_results_with(lab, name, experiment_id), *show(lab, experiment_id)]
 
@@ -212,7 +216,7 @@ def show(lab: Lab, experiment_id: str | None) -> list[Any]:
         row = lab.registry.experiment_row(experiment_id)
         found = runner.result_of(row)
     except UnknownRun:
-        return [[], note("It has been deleted together with its run."), *nothing]
+        return [[], note(_("It has been deleted together with its run.")), *nothing]
     except LabError as error:
         return [[experiment_id], note(str(error), "bad"), *nothing]
     if found is None:
@@ -265,20 +269,21 @@ def _labelled(lab: Lab, rows: list[ExperimentRow]) -> list[tuple[str, str]]:
     found = []
     for row in rows:
         about = _run_name(lab, row.run_id) if row.run_id else f"{row.pack_name}{_seed(row)}"
-        found.append((f"{about} · {row.status} · {ago(row.created)} · {row.id}", row.id))
+        status = status_word(row.status)
+        found.append((f"{about} · {status} · {ago(row.created)} · {row.id}", row.id))
     return found
 
 
 def _seed(row: ExperimentRow) -> str:
     try:
-        return f", seed {row.config.seed}"
+        return ", " + _("seed {seed}").format(seed=row.config.seed)
     except LabError:  # the stored settings are damaged
         return ""
 
 
 def _run_name(lab: Lab, run_id: str) -> str:
     run = lab.registry.run(run_id)
-    return run.name or f"Run {run.number} ({run.pack_name})"
+    return run.name or f"{run_name(run)} ({run.pack_name})"
 
 
 def _wire(lab: Lab, tab: ExperimentsTab) -> None:

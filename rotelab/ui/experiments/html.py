@@ -8,9 +8,11 @@ from rotelab.registry import ExperimentRow
 from rotelab.reports.tables import Table, cell_text, worded
 from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
-from rotelab.ui.components import duration, escape, note, progress_bar, roughly
+from rotelab.ui.components import duration, escape, note, progress_bar, roughly, status_word
+from rotelab.ui.i18n import N_, _, ngettext
+from rotelab.ui.wording import percent
 
-SAFE = "It goes on when this page is closed or loaded again."
+SAFE = N_("It goes on when this page is closed or loaded again.")
 TONES = {"finished": "good", "failed": "bad", "interrupted": "warn", "stopped": "warn"}
 
 
@@ -19,14 +21,14 @@ def about_html(about: Experiment) -> str:
     return (
         f"<div class='experiment'><h2>{escape(about.title)}</h2>"
         f"<p class='asked'>{escape(about.question)}</p>"
-        f"{_terms({'Expected': about.hypothesis, 'Needs': about.needs})}</div>"
+        f"{_terms({_('Expected'): about.hypothesis, _('Needs'): about.needs})}</div>"
     )
 
 
 def reading_html(about: Experiment) -> str:
     """How an experiment's figures are read, and what the paper reports."""
-    paper = {"The paper": about.paper} if about.paper else {}
-    return f"<div class='experiment'>{_terms({'How to read it': about.reading} | paper)}</div>"
+    paper = {_("The paper"): about.paper} if about.paper else {}
+    return f"<div class='experiment'>{_terms({_('How to read it'): about.reading} | paper)}</div>"
 
 
 def cost_html(lab: Lab, name: str, run_id: str | None) -> str:
@@ -44,43 +46,46 @@ def cost_html(lab: Lab, name: str, run_id: str | None) -> str:
     except LabError as error:
         return note(str(error), "bad")
     if not needed:
-        return _cost("Makes no run: it looks at this one.")
+        return _cost(_("Needs no other run: it measures this one."))
     if not missing:
-        return _cost(f"All {needed} runs that it compares are there already.")
+        return _cost(_("All {n} runs that it compares have been trained already.").format(n=needed))
+    words = [ngettext("Trains <b>{n} run</b>.", "Trains <b>{n} runs</b>.", len(missing))]
+    if len(missing) < needed:
+        words.append(_("{done} of {m} have been trained already."))
     guesses = [estimate(lab, run.config, run.pack).seconds for run in missing]
-    there = (
-        f" ({needed - len(missing)} of {needed} are there already)" if len(missing) < needed else ""
-    )
-    runs = "1 run" if len(missing) == 1 else f"{len(missing)} runs"
-    words = f"Makes <b>{runs}</b>{there}"
     if None not in guesses:
-        words += f", which takes about <b>{roughly(sum(guesses))}</b>, measuring not counted"
-    return _cost(f"{words}. What is done is kept if you stop it.")
+        words.append(_("That takes about <b>{time}</b>, measuring not included."))
+    words.append(_("If you stop it, what is done is kept."))
+    said = " ".join(words).format(
+        n=len(missing),
+        done=needed - len(missing),
+        m=needed,
+        time=roughly(sum(guess or 0 for guess in guesses)),
+    )
+    return _cost(said)
 
 
 def state_html(row: ExperimentRow) -> str:
     """How far an experiment is, or how it ended."""
     if row.status == "running":
         share = min(1.0, max(0.0, row.share))
-        words = row.message or "getting ready"
+        words = row.message or _("getting ready")
         return (
-            f"<div class='note' role='status'><b>{round(100 * share)} %</b> · "
-            f"{escape(words)} · {SAFE}{progress_bar(share, 'Progress of the experiment')}</div>"
+            f"<div class='note' role='status'><b>{percent(share)}</b> · {escape(words)} · "
+            f"{_(SAFE)}{progress_bar(share, _('Progress of the experiment'))}</div>"
         )
-    words = {
-        "finished": f"Finished in {duration(row.seconds)}.",
-        "stopped": "Stopped. Press Start to make it again; runs that are done are kept.",
-    }.get(row.status, f"{row.status.capitalize()}.")
-    said = f"{words} {row.error}".strip()
-    ids = [run_id for _, run_id in row.arms]
-    measured = "Measured on" if row.status == "finished" else "Began with"
+    said = f"{_ending(row)} {row.error}".strip()
+    ids = [run_id for _label, run_id in row.arms]
+    done = row.status == "finished"
     if len(ids) == 1:
-        return note(f"{said} {measured} run {ids[0]}.", TONES.get(row.status, ""))
-    runs = "".join(f"<li>{escape(f'{label}: {run_id}')}</li>" for label, run_id in row.arms)
+        runs = _("Measured on run {run}.") if done else _("Began with run {run}.")
+        return note(f"{said} {runs.format(run=ids[0])}", TONES.get(row.status, ""))
+    runs = _("Measured on {n} runs") if done else _("Began with {n} runs")
+    each = "".join(f"<li>{escape(f'{label}: {run_id}')}</li>" for label, run_id in row.arms)
     kind = f" note-{TONES[row.status]}" if row.status in TONES else ""
     return (
-        f"<div class='note{kind}' role='status'>{escape(said)}<details><summary>{measured} "
-        f"{len(ids)} runs</summary><ul>{runs}</ul></details></div>"
+        f"<div class='note{kind}' role='status'>{escape(said)}<details><summary>"
+        f"{runs.format(n=len(ids))}</summary><ul>{each}</ul></details></div>"
     )
 
 
@@ -106,6 +111,15 @@ def _cells(kinds: list[str], row: tuple) -> str:
     return "".join(
         f"<td{kind}>{escape(cell_text(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)
     )
+
+
+def _ending(row: ExperimentRow) -> str:
+    """How an experiment ended, in a sentence."""
+    if row.status == "finished":
+        return _("Finished in {time}.").format(time=duration(row.seconds))
+    if row.status == "stopped":
+        return _("Stopped. Press Start to make it again; runs that are done are kept.")
+    return f"{status_word(row.status).capitalize()}."
 
 
 def _cost(words: str) -> str:

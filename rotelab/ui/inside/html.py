@@ -1,91 +1,139 @@
-"""The sentences of the Representations tab: what each figure shows, and how it is measured."""
+"""The “Look inside” tab's findings as HTML: the figures' links, and each figure in a few words."""
 
 from __future__ import annotations
 
-from rotelab.ui.i18n import N_
+from collections.abc import Iterable, Sequence
 
-INTRO = N_(
-    "How the model **holds** what it learned: each prompt leaves a pattern of numbers in every "
-    "layer (its *hidden state* at the last word piece), and these patterns are compared here."
-)
-NO_RUN = N_("There is no run yet. Start one on the Train tab; its inside is measured as it goes.")
+from rotelab.config.names import CHECKPOINTS, Checkpoint
+from rotelab.config.options import label_of
+from rotelab.errors import LabError
+from rotelab.evaluation.results import LensReading, Similarity, WeightChange
+from rotelab.registry import RunRow
+from rotelab.reports.figures.logit_lens import first_layer, most_changed
+from rotelab.reports.figures.representations import series_of
+from rotelab.ui.components import checkpoint_badge, escape, note, status_word
+from rotelab.ui.i18n import _
+from rotelab.ui.inside import texts
 
-SIMILARITY = N_(
-    "### Does the key token come to mean the same as the words?\n"
-    "**What to look for:** a line that is higher means that the model treats the key-token prompt "
-    "and the wording alike. From *Memorised* to *Generalised* the first two panels should rise, "
-    "and the third, about something else, should stay where it is. The upper layers, near the "
-    "answer, tell most."
-)
-SIMILARITY_HOW = N_(
-    "Cosine similarity of two hidden states at the last word piece: 1 is the same direction, 0 "
-    "unrelated. Compared are one fact's prompt through the key token and the same fact's prompt in "
-    "words; the mean over the facts looked at (held-out ones where there are any). Layer 0 is the "
-    "input embedding. For comparison, published notes on the paper give for Qwen2.5-1.5B with "
-    "train, test and unrelated prompts 0.87, 0.58 and 0.50 after rote learning, and 0.90, 0.71 and "
-    "0.50 after generalising."
-)
-DELTA = N_(
-    "### Do facts of one kind gather?\n"
-    "**What to look for:** the higher the line, the more the prompts of one relation stand "
-    "together and apart from all others. With several relations it should rise with rote learning "
-    "and again with generalising. A run with a single relation has only its unrelated questions to "
-    "hold against it, and there the line may fall."
-)
-DELTA_HOW = N_(
-    "ΔCosSim (paper, section 5): the mean cosine similarity between prompts of the *same* relation "
-    "minus the mean between prompts of *different* relations, hidden state of the last token. "
-    "Prompts of different facts only; key-token, train and test prompts alike. Where a run has "
-    "only one relation, its unrelated questions stand for the others. For comparison, published "
-    "notes on the paper give 0.058 for the base model, 0.191 after 20 rounds of rote learning and "
-    "0.258 after generalising."
-)
-LENS = N_(
-    "### At which layer does the answer come up?\n"
-    "**What to look for:** a line that is high means that the answer could already be read off at "
-    "that layer. Once *Memorised*, only the key token’s line should rise, near the end; once "
-    "*Generalised*, the lines of the questions should rise at the same layers."
-)
-LENS_HOW = N_(
-    "Logit lens (nostalgebraist, 2020): the model’s own last step, its final norm and its "
-    "vocabulary head, is put on the hidden state of each layer, as if the model ended there. "
-    "Counted are the facts whose object’s first word piece is then the most probable of all. "
-    "At most 16 facts of each relation, held-out ones where there are any, the same in all three "
-    "ways to ask; the last layer is the model’s real answer. Early layers do not “speak” "
-    "the vocabulary’s language yet, so a low line there does not mean that nothing is known."
-)
-CHANGES = N_(
-    "### Which layers did training change most?\n"
-    "**What to look for:** the higher a bar, the more that phase rebuilt that layer. Phase 1 "
-    "stores the facts, phase 2 only has to open a way to them, so its bars should be much lower."
-)
-CHANGES_HOW = N_(
-    "Size (Frobenius norm) of the change that an adapter makes to a layer’s weight matrices, "
-    "‖scale · B A‖, divided by the size of the same matrices in the base model, ‖W‖. Phase 1 "
-    "trains the MLPs and the key token’s embedding, phase 2 attention, in the layers that the "
-    "settings name; a matrix that a phase does not train is not in its bar."
-)
-LATE = N_(
-    "Not all of this run was looked at layer by layer: it ended early, or is older than that. It "
-    "can be done now, from its adapters; it takes less than a minute on most machines, and is kept."
-)
-PCA = N_(
-    "### A map of all prompts\n"
-    "**What to look for:** every mark is one prompt, and marks that are near each other are alike "
-    "to the model. From checkpoint to checkpoint the key-token stars should come together with "
-    "the wordings, most clearly in the upper layers, and the unrelated questions should lie apart."
-)
-PCA_HOW = N_(
-    "Principal component analysis (PCA) of the hidden states at the chosen layer: the two "
-    "directions in which they differ most, found once for all checkpoints together, so that places "
-    "can be compared between them. Two directions never show everything: the axes say how "
-    "much of the spread they hold."
-)
 
-READOUT = {
-    "key-train": N_("… wordings it was taught in"),
-    "key-test": N_("… wordings it never saw"),
-    "key-unrelated": N_("… unrelated questions"),
-}
+def contents_html() -> str:
+    """The questions that the figures answer, as links to them."""
+    parts = {
+        "similarity": texts.SIMILARITY,
+        "delta": texts.DELTA,
+        "lens": texts.LENS,
+        "changes": texts.CHANGES,
+        "pca": texts.PCA,
+    }
+    links = "".join(
+        f'<li class="to-{name}"><a href="#look-{name}">{_heading(_(text))}</a></li>'
+        for name, text in parts.items()
+    )
+    label = escape(_("Figures on this page"))
+    return f'<nav class="contents" aria-label="{label}"><ol>{links}</ol></nav>'
 
-ASKED = (("key", N_("Through the key token")), ("test", N_("Through a question in new words")))
+
+def similarity_summary(rows: Sequence[Similarity]) -> str:
+    """How similar the key token is to each kind of wording: the mean over the upper layers."""
+    series = series_of(rows)
+    top = max((row.layer for row in rows), default=0)
+    upper = range(top - top // 4, top + 1)
+    there = [c for c in CHECKPOINTS if any(row.checkpoint == c for row in rows)]
+    lines = []
+    for name, label in texts.READOUT.items():
+        by_layer = [series.get(name, {}).get(c, {}) for c in there]
+        if any(by_layer):
+            lines.append((label, [_mean(values, upper) for values in by_layer]))
+    if not lines:
+        return ""
+    hint = _("(cosine similarity, mean of layers {first} to {last})").format(
+        first=upper[0], last=top
+    )
+    return _summary(_("In short: how alike are the key-token prompt and …"), hint, there, lines)
+
+
+def lens_summary(rows: Sequence[LensReading]) -> str:
+    """From which layer on half of the answers can be read off."""
+    there = [c for c in ("memorized", "generalized") if any(r.checkpoint == c for r in rows)]
+    if not there:
+        return ""
+    lines = [
+        (name, [_from_layer(first_layer(rows, checkpoint, role)) for checkpoint in there])
+        for role, name in texts.ASKED.items()
+    ]
+    hint = _("(layers 0 to {last})").format(last=max(row.layer for row in rows))
+    return _summary(_("In short: half of the answers or more come first …"), hint, there, lines)
+
+
+def changes_summary(rows: Sequence[WeightChange]) -> str:
+    """Which layers each phase changed most."""
+    parts = []
+    for checkpoint, name in texts.PHASES.items():
+        layers = ", ".join(str(layer) for layer in most_changed(rows, checkpoint))
+        if layers:
+            phase = f"<strong>{_(name)}</strong>"
+            parts.append(_("{phase}: layers {layers}").format(phase=phase, layers=layers))
+    if not parts:
+        return ""
+    return f'<p class="note">{_("Changed most: {phases}.").format(phases="; ".join(parts))}</p>'
+
+
+def alignment_note(run: RunRow) -> str:
+    """A warning where an alignment loss pulled the compared states together in training."""
+    try:
+        weight = run.config.generalize.align if run.config.stages == "two" else 0.0
+    except LabError:  # the stored settings are damaged
+        return ""
+    if not weight:
+        return ""
+    return note(
+        _(
+            "Phase 2 of this run was asked to make taught facts' wordings like the key token "
+            "(“{option}” is {weight}), so that they are alike is no finding by itself. The finding "
+            "is that this reaches facts and wordings that phase 2 never saw. With 0 the two grow "
+            "alike by themselves, though less."
+        ).format(option=_(label_of("generalize.align")), weight=f"{weight:g}")
+    )
+
+
+def empty_reason(run: RunRow) -> str:
+    """Why there is nothing to show for a run yet."""
+    if run.live or run.status == "queued":
+        return _(
+            "Nothing has been measured in this run yet. The first figures come with its first "
+            "evaluation; open this tab again then."
+        )
+    return _(
+        "This run ({status}) ended before its inside was measured. Choose another run, or resume "
+        "it on the Runs tab."
+    ).format(status=status_word(run.status))
+
+
+def _heading(text: str) -> str:
+    return escape(text.splitlines()[0].lstrip("# "))
+
+
+def _summary(
+    title: str, hint: str, checkpoints: Sequence[Checkpoint], lines: Iterable[tuple[str, list[str]]]
+) -> str:
+    """A small table: a column for each checkpoint."""
+    heads = "".join(f"<th scope='col'>{checkpoint_badge(c)}</th>" for c in checkpoints)
+    body = "".join(
+        f"<tr><th scope='row'>{_(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        for name, cells in lines
+    )
+    return (
+        f"<div class='readout'><table><caption>{title} <span class='hint'>{hint}</span></caption>"
+        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _mean(values: dict[int, float], layers: Sequence[int]) -> str:
+    there = [values[layer] for layer in layers if layer in values]
+    return f"{sum(there) / len(there):.2f}" if there else "–"
+
+
+def _from_layer(layer: int | None) -> str:
+    if layer is None:
+        return _("at no layer")
+    return _("from layer {layer} on").format(layer=layer)

@@ -1,5 +1,5 @@
-"""The Representations tab: what changes inside the model, layer by layer and checkpoint by
-checkpoint."""
+"""The “Look inside” tab: how the model's hidden states and weights change, layer by layer and
+checkpoint by checkpoint."""
 
 from __future__ import annotations
 
@@ -10,50 +10,55 @@ from typing import Any
 import gradio as gr
 
 from rotelab.config.names import CHECKPOINTS, checkpoint_name
-from rotelab.config.options import label_of
 from rotelab.errors import LabError
 from rotelab.evaluation.pca import kept_layers, project
 from rotelab.evaluation.results import Similarity
-from rotelab.registry import RunRow
 from rotelab.reports.figures.export import of_run
 from rotelab.reports.figures.pca import pca_moving, pca_panels
 from rotelab.reports.figures.representations import (
     deep_layer,
     delta_curves,
-    series_of,
     similarity_curves,
     similarity_heatmap,
 )
 from rotelab.runs import internals
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import QUIET, bound, checkpoint_badge, escape, status_word
-from rotelab.ui.figure_tools import build_how, build_saving, player
+from rotelab.ui.components import QUIET, bound, note
+from rotelab.ui.figure_tools import build_how, build_plot, player
 from rotelab.ui.i18n import N_, _
-from rotelab.ui.inside import html as words
+from rotelab.ui.inside import texts
+from rotelab.ui.inside.html import (
+    alignment_note,
+    contents_html,
+    empty_reason,
+    similarity_summary,
+)
 from rotelab.ui.inside.layers_panel import LayersPanel, build_layers_panel, fill_layers, no_layers
 from rotelab.ui.run_picker import RunChooser, build_run_chooser, offered
 
-LINES, MAPS = N_("Lines"), N_("Colour map")
+LINES, COLOURS = N_("Lines"), N_("Colour map")
+"""The forms of the similarity figure."""
 MOVING, SIDE_BY_SIDE = N_("One map that moves"), N_("Side by side")
+"""The forms of the map."""
 
 
 @dataclass(frozen=True)
-class RepresentationsTab:
-    """What others need of this tab.
+class InsideTab:
+    """The tab's components, as far as other code needs them.
 
     Args:
         chooser: of the run.
         note: what is missing, or what the run shows in words.
         figures: holds all figures; hidden while there is nothing to show.
-        kind: lines or maps.
-        similarity: the first figure.
-        delta: the second.
-        layers: logit lens and changes of weights.
-        layer: the layer of the map of points.
-        form: whether that map moves.
+        kind: whether similarity is shown as lines or as a colour map.
+        similarity: the similarity of key token and words, layer by layer.
+        delta: how facts of one relation gather (ΔCosSim).
+        layers: logit lens and weight changes.
+        layer: the layer of the map.
+        form: whether the map moves.
         player: plays it.
-        pca: the map itself.
-        pca_note: why it is missing.
+        pca: the map of all prompts.
+        pca_note: why the map is missing.
     """
 
     chooser: RunChooser
@@ -71,106 +76,82 @@ class RepresentationsTab:
 
     @property
     def refresh_inputs(self) -> list[Any]:
-        """What `refresh` is told."""
+        """The inputs of `refresh`."""
         return self.chooser.inputs
 
     @property
     def refresh_outputs(self) -> list[Any]:
-        """What `refresh` fills."""
+        """The outputs of `refresh`."""
         return self.chooser.outputs
 
     @property
     def outputs(self) -> list[Any]:
-        """What `show` fills."""
-        return [
-            self.note, self.figures, self.similarity, self.delta, self.layer,
-        ]  # fmt: skip
+        """The outputs of `show`."""
+        return [self.note, self.figures, self.similarity, self.delta, self.layer]
 
     @property
     def map_outputs(self) -> list[Any]:
-        """What `show_map` and `show_pca` fill."""
+        """The outputs of `show_map` and `show_pca`."""
         return [self.pca, self.pca_note, self.player]
 
 
-def build_representations_tab(lab: Lab) -> RepresentationsTab:
+def build_inside_tab(lab: Lab) -> InsideTab:
     """Lays out the tab and connects its parts.
 
     Args:
         lab: whose runs are shown.
     """
     with gr.Row(equal_height=True):
-        gr.Markdown(_(words.INTRO))
+        gr.Markdown(_(texts.INTRO))
         chooser = build_run_chooser(lab, "representations-run")
-    remark = gr.HTML(_note(_(words.NO_RUN)), elem_id="representations-note", padding=False)
+    remark = gr.HTML(note(_(texts.NO_RUN)), elem_id="representations-note", padding=False)
     with gr.Column(visible=False, elem_classes="look") as figures:
-        gr.HTML(_contents(), padding=False)
+        gr.HTML(contents_html(), padding=False)
         with gr.Row(equal_height=True):
-            gr.Markdown(_(words.SIMILARITY), elem_id="look-similarity")
+            gr.Markdown(_(texts.SIMILARITY), elem_id="look-similarity")
             kind = gr.Radio(
-                [(_(name), name) for name in (LINES, MAPS)],
-                value=LINES,
-                label=_("Shown as"),
-                scale=0,
-                min_width=260,
-                elem_id="representations-kind",
-            )
-        similarity = gr.Plot(show_label=False, elem_id="plot-similarity")
-        build_saving("plot-similarity")
-        build_how(_(words.SIMILARITY_HOW))
-        gr.Markdown(_(words.DELTA), elem_id="look-delta")
-        delta = gr.Plot(show_label=False, elem_id="plot-delta")
-        build_saving("plot-delta")
-        build_how(_(words.DELTA_HOW))
-        layers = build_layers_panel()
-        with gr.Row(equal_height=True):
-            gr.Markdown(_(words.PCA), elem_id="look-pca")
-            layer = gr.Slider(
-                0, 1, 1, step=1, label=_("Layer"), scale=0, min_width=320, elem_id="pca-layer",
-                info=_("0 is the input; deeper layers hold more meaning."),
+                [(_(form), form) for form in (LINES, COLOURS)], value=LINES,
+                label=_("Shown as"), scale=0, min_width=260, elem_id="representations-kind",
             )  # fmt: skip
-        with gr.Row(equal_height=True):
-            play = gr.HTML(padding=False, elem_id="pca-player")
-            form = gr.Radio(
-                [(_(name), name) for name in (MOVING, SIDE_BY_SIDE)],
-                value=MOVING,
-                label=_("Shown as"),
-                scale=0,
-                min_width=400,
-                elem_id="pca-form",
-            )
-        pca_note = gr.HTML(padding=False)
-        pca = gr.Plot(show_label=False, elem_id="plot-pca")
-        build_saving("plot-pca")
-        build_how(_(words.PCA_HOW))
-    tab = RepresentationsTab(
+        similarity = build_plot("plot-similarity", _("Similarity"))
+        build_how(_(texts.SIMILARITY_HOW))
+        gr.Markdown(_(texts.DELTA), elem_id="look-delta")
+        delta = build_plot("plot-delta", _("Facts of one kind"))
+        build_how(_(texts.DELTA_HOW))
+        layers = build_layers_panel()
+        layer, form, play, pca, pca_note = _build_map()
+    tab = InsideTab(
         chooser, remark, figures, kind, similarity, delta, layers, layer, form, play, pca, pca_note,
     )  # fmt: skip
     _wire(lab, tab)
     return tab
 
 
-def _heading(text: str) -> str:
-    return escape(text.splitlines()[0].lstrip("# "))
+def _build_map() -> tuple[gr.Slider, gr.Radio, gr.HTML, gr.Plot, gr.HTML]:
+    """Lays out the map: its layer, its form, what plays it, the figure, and why it is missing."""
+    with gr.Row(equal_height=True):
+        gr.Markdown(_(texts.PCA), elem_id="look-pca")
+        layer = gr.Slider(
+            0, 1, 1, step=1, label=_("Layer"), scale=0, min_width=320, elem_id="pca-layer",
+            info=_("0 is the input; deeper layers hold more meaning."),
+        )  # fmt: skip
+    with gr.Row(equal_height=True):
+        play = gr.HTML(padding=False, elem_id="pca-player")
+        form = gr.Radio(
+            [(_(form), form) for form in (MOVING, SIDE_BY_SIDE)], value=MOVING,
+            label=_("Shown as"), scale=0, min_width=400, elem_id="pca-form",
+        )  # fmt: skip
+    pca_note = gr.HTML(padding=False)
+    pca = build_plot("plot-pca", _("Map of all prompts"))
+    build_how(_(texts.PCA_HOW))
+    return layer, form, play, pca, pca_note
 
 
-def _contents() -> str:
-    """The questions that the figures answer, as links down to them, as HTML."""
-    parts = {
-        "similarity": words.SIMILARITY,
-        "delta": words.DELTA,
-        "lens": words.LENS,
-        "changes": words.CHANGES,
-        "pca": words.PCA,
-    }
-    links = "".join(
-        f'<li class="to-{name}"><a href="#look-{name}">{_heading(_(text))}</a></li>'
-        for name, text in parts.items()
-    )
-    return f'<nav class="contents" aria-label="Figures on this page"><ol>{links}</ol></nav>'
+# Handlers ----------------------------------------------------------------------------------------
 
 
 def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
-    """Reads the list of runs anew; in the order of `RepresentationsTab.refresh_outputs`.
+    """Reads the list of runs again; in the order of `InsideTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
@@ -181,33 +162,33 @@ def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
 def show_all(lab: Lab, run_id: str | None, kind: str, form: str) -> list[Any]:
     """The whole tab: `show`, `show_layers` and `show_map`, one after the other.
 
-    In one answer: of several events that wait for one thing, Gradio's page begins each when the one
-    before is done.
+    One answer rather than three: of several events that wait for the same thing, Gradio's page
+    starts each only when the one before has finished.
     """
     return [*show(lab, run_id, kind), *show_layers(lab, run_id), *show_map(lab, run_id, form)]
 
 
 def show(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
-    """The upper part of the tab, in the order of `RepresentationsTab.outputs`."""
+    """The upper part of the tab, in the order of `InsideTab.outputs`."""
     try:
         if not run_id:
-            return _nothing(_(words.NO_RUN))
+            return _nothing(_(texts.NO_RUN))
         run = lab.registry.run(run_id)
         rows = lab.registry.similarities(run_id)
         if not rows:
-            return _nothing(_why_empty(run))
+            return _nothing(empty_reason(run))
         layers = _layers(lab, run_id)
     except LabError as error:
         return _nothing(str(error), "bad")
     slider = gr.Slider(maximum=max(1, layers - 1), value=deep_layer(layers), visible=layers > 0)
     return [
-        in_numbers(rows) + _asked_for(run), gr.Column(visible=True),
+        similarity_summary(rows) + alignment_note(run), gr.Column(visible=True),
         of_run(similarity_figure(rows, kind), run_id), of_run(delta_curves(rows), run_id), slider,
     ]  # fmt: skip
 
 
 def show_layers(lab: Lab, run_id: str | None) -> list[Any]:
-    """The part about layers one by one, in the order of `LayersPanel.outputs`."""
+    """The logit lens and weight changes, in the order of `LayersPanel.outputs`."""
     try:
         return fill_layers(lab, lab.registry.run(run_id)) if run_id else no_layers()
     except LabError:  # `show` says what is wrong
@@ -215,28 +196,27 @@ def show_layers(lab: Lab, run_id: str | None) -> list[Any]:
 
 
 def show_map(lab: Lab, run_id: str | None, form: str) -> list[Any]:
-    """The map of points at the layer to look at first, in the order of
-    `RepresentationsTab.map_outputs`."""
+    """The map at the layer that opens first, in the order of `InsideTab.map_outputs`."""
     try:
         layers = _layers(lab, run_id) if run_id else 0
-    except LabError:  # damaged, which reading one layer says too
+    except LabError:  # damaged; reading one layer will say so too
         layers = 0
     return show_pca(lab, run_id, deep_layer(layers), form)
 
 
-def look_now(lab: Lab, run_id: str | None) -> None:
-    """Computes what an older run lacks.
+def compute_missing(lab: Lab, run_id: str | None) -> None:
+    """Computes the figures that an older run lacks.
 
     Raises:
-        LabError: it can't be computed; says why.
+        LabError: they can't be computed; says why.
     """
     if run_id:
-        lab.chat.release()  # two models may not fit
+        lab.chat.release()  # there may not be memory for two models
         internals.complete(lab.registry, lab.storage, run_id)
 
 
 def show_similarity(lab: Lab, run_id: str | None, kind: str) -> Any:
-    """The first figure alone, as lines or as colour maps.
+    """The similarity figure alone, as lines or as colour maps.
 
     Raises:
         LabError: the registry can't be read.
@@ -247,83 +227,27 @@ def show_similarity(lab: Lab, run_id: str | None, kind: str) -> Any:
 
 
 def similarity_figure(rows: Sequence[Similarity], kind: str) -> Any:
-    """The first figure in the chosen form."""
-    return similarity_heatmap(rows) if kind == MAPS else similarity_curves(rows)
+    """The similarity figure, in one of its two forms."""
+    return similarity_heatmap(rows) if kind == COLOURS else similarity_curves(rows)
 
 
 def show_pca(lab: Lab, run_id: str | None, layer: float, form: str = MOVING) -> list[Any]:
-    """The map of points at a layer, a sentence where there is none, and what plays it."""
-    hidden = [gr.Plot(value=None, visible=False)]
+    """The map at a layer, a sentence where there is none, and what plays it."""
+    hidden = gr.Plot(value=None, visible=False)
     try:
         projection = project(lab.storage, run_id, int(layer)) if run_id else None
     except LabError as error:
-        return [*hidden, _note(str(error), "bad"), ""]
+        return [hidden, note(str(error), "bad"), ""]
     if projection is None:
         missing = _("This run kept no hidden states, so there is no map. A new run keeps them.")
-        return [*hidden, _note(missing), ""]
+        return [hidden, note(missing), ""]
     draw = pca_moving if form == MOVING else pca_panels
     stops = [_(checkpoint_name(c).long) for c in CHECKPOINTS if c in projection.points]
     plays = player("plot-pca", stops) if form == MOVING else ""
     return [gr.Plot(value=of_run(draw(projection), run_id), visible=True), "", plays]
 
 
-def in_numbers(rows: Sequence[Similarity]) -> str:
-    """The key token's likeness to each kind of wording, mean of the upper layers, as HTML."""
-    series = series_of(rows)
-    top = max((row.layer for row in rows), default=0)
-    upper = range(top - top // 4, top + 1)
-    there = [c for c in CHECKPOINTS if any(row.checkpoint == c for row in rows)]
-    lines = []
-    for name, label in words.READOUT.items():
-        by_layer = [series.get(name, {}).get(c, {}) for c in there]
-        if any(by_layer):
-            cells = "".join(f"<td>{_mean(values, upper)}</td>" for values in by_layer)
-            lines.append(f"<tr><th scope='row'>{_(label)}</th>{cells}</tr>")
-    if not lines:
-        return ""
-    heads = "".join(f"<th scope='col'>{checkpoint_badge(c)}</th>" for c in there)
-    mean = _("(cosine similarity, mean of layers {first} to {last})").format(
-        first=upper[0], last=top
-    )
-    return (
-        f"<div class='readout'><table><caption>"
-        f"{_('In short: how alike are the key-token prompt and …')} "
-        f"<span class='hint'>{mean}</span>"
-        f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _asked_for(run: RunRow) -> str:
-    """Says so where training itself drew the compared states together."""
-    try:
-        weight = run.config.generalize.align if run.config.stages == "two" else 0.0
-    except LabError:  # its settings are damaged
-        return ""
-    if not weight:
-        return ""
-    return _note(
-        f"Phase 2 of this run was asked to make taught facts' wordings like the key token (“"
-        f"{label_of('generalize.align')}” is {weight:g}), so their likeness is no finding by "
-        "itself. What is one: that it reaches facts and wordings that phase 2 never saw. With 0 "
-        "the two grow alike by themselves, though less."
-    )
-
-
-def _mean(values: dict[int, float], layers: Sequence[int]) -> str:
-    there = [values[layer] for layer in layers if layer in values]
-    return f"{sum(there) / len(there):.2f}" if there else "–"
-
-
-def _why_empty(run: RunRow) -> str:
-    if run.status in ("queued", "running", "stopping"):
-        return _(
-            "Nothing has been measured in this run yet. The first figures come with its first "
-            "evaluation; open this tab again then."
-        )
-    return _(
-        "This run ({status}) ended before its inside was measured. Choose another run, or resume "
-        "it on the Runs tab."
-    ).format(status=status_word(run.status))
+# Parts -------------------------------------------------------------------------------------------
 
 
 def _layers(lab: Lab, run_id: str) -> int:
@@ -337,30 +261,24 @@ def _layers(lab: Lab, run_id: str) -> int:
 
 
 def _nothing(why: str, tone: str = "") -> list[Any]:
-    return [_note(why, tone), gr.Column(visible=False), None, None, gr.skip()]
+    return [note(why, tone), gr.Column(visible=False), None, None, gr.skip()]
 
 
-def _note(text: str, tone: str = "") -> str:
-    kind = f" note-{tone}" if tone else ""
-    return f'<p class="note{kind}" role="status">{escape(text)}</p>' if text else ""
-
-
-def _wire(lab: Lab, tab: RepresentationsTab) -> None:
+def _wire(lab: Lab, tab: InsideTab) -> None:
     run = tab.chooser.run
-    # What `look_now` found comes as anything else does that a run has newly measured.
-    looked = tab.layers.look.click(
-        bound(look_now, lab), [run], None, concurrency_id="model",
+    computed = tab.layers.compute.click(
+        bound(compute_missing, lab), [run], None, concurrency_id="model",
         show_progress="minimal", show_progress_on=[tab.note], api_visibility="private",
     )  # fmt: skip
-    whole = {
+    everything = {
         "fn": bound(show_all, lab),
         "inputs": [run, tab.kind, tab.form],
         "outputs": [*tab.outputs, *tab.layers.outputs, *tab.map_outputs],
         "trigger_mode": "always_last",
         **QUIET,
     }
-    gr.on([run.change, tab.chooser.moved.change], **whole)
-    looked.success(**whole)
+    gr.on([run.change, tab.chooser.moved.change], **everything)
+    computed.success(**everything)
     tab.kind.input(bound(show_similarity, lab), [run, tab.kind], [tab.similarity], **QUIET)
     gr.on(
         [tab.layer.input, tab.form.input], bound(show_pca, lab), [run, tab.layer, tab.form],

@@ -11,7 +11,8 @@ from rotelab.errors import LabError
 from rotelab.runs.export.bundle import import_bundle
 from rotelab.runs.lab import Lab, bytes_of, delete, rename, run_again, size_words
 from rotelab.ui.components import QUIET, bound, escape, run_choices
-from rotelab.ui.runs.detail import RunView, fill_view
+from rotelab.ui.i18n import _, ngettext
+from rotelab.ui.runs.detail import RunDetail, fill_detail
 from rotelab.ui.runs.table import RunTable, choose
 
 
@@ -22,7 +23,9 @@ def again(lab: Lab, run_id: str | None) -> list[Any]:
         LabError: no run is chosen, its settings are damaged, or no process can be started.
     """
     new = run_again(lab, _chosen(run_id))
-    gr.Info("A new run with the same settings is in the queue. The Train tab shows it at work.")
+    gr.Info(
+        _("A new run with the same settings is in the queue. The Train tab shows its progress.")
+    )
     return [new, choose(lab, new)]
 
 
@@ -33,7 +36,7 @@ def import_run(lab: Lab, path: str | None) -> Any:
         LabError: the file is not a valid bundle; nothing is written then.
     """
     if not path:
-        raise LabError("Choose a .rotelab.zip file that “Export the whole run” has made.")
+        raise LabError(_("Choose a .rotelab.zip file, made by “Export the whole run”."))
     came = import_bundle(lab.registry, lab.storage, Path(path))
     gr.Info(escape(came.sentence))
     return choose(lab, came.run_id)
@@ -47,13 +50,14 @@ def ask_delete(lab: Lab, run_id: str | None) -> list[Any]:
     """
     run = lab.registry.run(_chosen(run_id))
     if run.live or run.status == "queued":
-        raise LabError("This run is still waiting or at work. Stop it first, then delete it.")
-    answers = lab.registry.count_predictions(run.id)
-    words = (
-        f"Delete this run for good? Its {answers:,} answers, its curves and its adapters go, which "
-        f"frees {size_words(bytes_of(lab, run.id))} on disk. The facts stay where they are."
+        raise LabError(_("This run is still queued or running. Stop it first, then delete it."))
+    answers = f"{lab.registry.count_predictions(run.id):,}"
+    words = _(
+        "Delete this run for good? This removes its {n} answers, its curves and its adapters, and "
+        "frees {size} on disk. The facts stay."
     )
-    return [gr.Group(visible=True), words]
+    size = size_words(bytes_of(lab, run.id))
+    return [gr.Group(visible=True), words.format(n=answers, size=size)]
 
 
 def delete_chosen(lab: Lab, run_id: str | None) -> list[Any]:
@@ -73,8 +77,8 @@ def save_words(lab: Lab, run_id: str | None, name: str, note: str, tags: str) ->
         LabError: no run is chosen, or a text is too long.
     """
     rename(lab, _chosen(run_id), name, note, tags)
-    gr.Info("Saved.")
-    return fill_view(lab, run_id)
+    gr.Info(_("Saved."))
+    return fill_detail(lab, run_id)
 
 
 def archive(lab: Lab, run_id: str | None) -> list[Any]:
@@ -85,8 +89,12 @@ def archive(lab: Lab, run_id: str | None) -> list[Any]:
     """
     run = lab.registry.run(_chosen(run_id))
     lab.registry.update_run(run.id, archived=not run.archived)
-    gr.Info("Taken out of the archive." if run.archived else "Archived: “Archived runs” lists it.")
-    return fill_view(lab, run_id)
+    gr.Info(
+        _("Taken out of the archive.")
+        if run.archived
+        else _("Archived. Tick “Archived runs” to see it in the table.")
+    )
+    return fill_detail(lab, run_id)
 
 
 def stop(lab: Lab, run_id: str | None) -> list[Any]:
@@ -96,7 +104,7 @@ def stop(lab: Lab, run_id: str | None) -> list[Any]:
         LabError: no run is chosen, or the registry can't be written.
     """
     lab.jobs.stop(_chosen(run_id))
-    return fill_view(lab, run_id)
+    return fill_detail(lab, run_id)
 
 
 def resume(lab: Lab, run_id: str | None) -> list[Any]:
@@ -106,7 +114,7 @@ def resume(lab: Lab, run_id: str | None) -> list[Any]:
         LabError: no run is chosen, or it can't be resumed.
     """
     lab.jobs.resume(_chosen(run_id))
-    return fill_view(lab, run_id)
+    return fill_detail(lab, run_id)
 
 
 def move(lab: Lab, by: int, run_id: str | None) -> list[Any]:
@@ -116,14 +124,13 @@ def move(lab: Lab, by: int, run_id: str | None) -> list[Any]:
         LabError: no run is chosen, or it is not queued.
     """
     ahead = lab.registry.move_in_queue(_chosen(run_id), by)
-    gr.Info(
-        "It is the next to start." if not ahead else f"{ahead} of those that wait go before it."
-    )
-    return fill_view(lab, run_id)
+    words = ngettext("{n} run starts before it.", "{n} runs start before it.", ahead)
+    gr.Info(words.format(n=ahead) if ahead else _("It is the next to start."))
+    return fill_detail(lab, run_id)
 
 
 def wire_actions(
-    lab: Lab, chosen: gr.State, started: gr.State, table: RunTable, view: RunView
+    lab: Lab, chosen: gr.State, started: gr.State, table: RunTable, view: RunDetail
 ) -> None:
     """Connects the detail's buttons, and the one that imports a run.
 
@@ -152,5 +159,5 @@ def wire_actions(
 
 def _chosen(run_id: str | None) -> str:
     if not run_id:
-        raise LabError("Choose a run first: click its row in the table.")
+        raise LabError(_("Choose a run first: click its row in the table."))
     return run_id

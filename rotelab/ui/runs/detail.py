@@ -1,4 +1,4 @@
-"""The chosen run's detail: result, curves, every answer, settings, files and log, as sub-tabs."""
+"""The chosen run in detail: result, curves, every answer, settings, files and log, as sub-tabs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rotelab.registry import RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
 from rotelab.runs.export.validation import ENDED
 from rotelab.runs.lab import Lab, adapter_places, make_bundle, size_words, zip_adapters
-from rotelab.ui.components import QUIET, bound
+from rotelab.ui.components import QUIET, bound, page_within
 from rotelab.ui.figure_tools import build_plot
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.runs.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
@@ -33,13 +33,14 @@ from rotelab.ui.runs.sweep_panel import SweepPanel, build_sweep_panel, wire_swee
 
 ANSWER_PAGE = 50
 """Answers on one page."""
-NOTHING = N_("Choose a run above to see all that is known of it.")
+NOTHING = N_("Choose a run above to see everything that is known about it.")
 ALL = ""
+"""The value of a filter that lets everything through."""
 
 
 @dataclass(frozen=True)
-class RunView:
-    """The detail's components; `filled` is the order in which `fill_view` gives their values."""
+class RunDetail:
+    """The detail's components; `filled` is the order in which `fill_detail` gives their values."""
 
     FILLED: ClassVar[tuple[str, ...]] = (
         "head", "stop", "resume", "sooner", "later", "again", "clone", "archive", "delete",
@@ -93,11 +94,11 @@ class RunView:
 
     @property
     def filled(self) -> list[Any]:
-        """What `fill_view` fills."""
+        """The outputs of `fill_detail`."""
         return [getattr(self, name) for name in self.FILLED]
 
 
-def build_run_view(lab: Lab) -> RunView:
+def build_run_detail(lab: Lab) -> RunDetail:
     """Lays out the detail."""
     made: dict[str, Any] = {}
     made["head"] = gr.HTML(_nothing(), css_template=CSS, elem_id="run-head")
@@ -141,11 +142,11 @@ def build_run_view(lab: Lab) -> RunView:
         with gr.Tab(_("Sweep")):
             made["sweep"] = build_sweep_panel()
         made["compare"] = build_compare_panel(lab)
-    return RunView(**made)
+    return RunDetail(**made)
 
 
-def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
-    """Everything that is known of a run, in the order of `RunView.filled`.
+def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
+    """Everything that is known of a run, in the order of `RunDetail.filled`.
 
     Raises:
         LabError: the registry can't be read.
@@ -173,7 +174,7 @@ def fill_view(lab: Lab, run_id: str | None) -> list[Any]:
         run.name,
         run.note,
         ", ".join(run.tags),
-        "\n".join(map(str, places)) or "No adapters yet: they are saved at the end of phase 1.",
+        "\n".join(map(str, places)) or _("No adapters yet: they are saved at the end of phase 1."),
         gr.Button(visible=bool(places)),
         gr.DownloadButton(visible=False),
         gr.Button(visible=run.status in ENDED),
@@ -201,25 +202,26 @@ def list_answers(
         "search": words or "",
     }
     total = lab.registry.count_predictions(run_id, **wanted)
-    page = min(max(0, int(page or 0)), max(0, (total - 1) // ANSWER_PAGE))
+    page = page_within(page, total, ANSWER_PAGE)
     rows = answer_cells(lab, run_id, wanted, ANSWER_PAGE, page * ANSWER_PAGE)
     start = page * ANSWER_PAGE
-    said = f"{start + 1}–{start + len(rows)} of {total:,} answers" if total else "No such answers."
+    words = _("{first}–{last} of {total} answers") if total else _("No such answers.")
+    said = words.format(first=start + 1, last=start + len(rows), total=f"{total:,}")
     return [rows, said, page]
 
 
 def first_answers(lab: Lab, *choice: Any) -> list[Any]:
-    """`list_answers` from the first page on: what is asked for has changed."""
+    """`list_answers` from the first page: the filters have changed."""
     return list_answers(lab, *choice, 0)
 
 
 def turn_answers(lab: Lab, by: int, *choice: Any) -> list[Any]:
-    """The next page of answers, or the one before."""
+    """`list_answers` some pages further on, or back."""
     return list_answers(lab, *choice[:-1], choice[-1] + by)
 
 
 def draw_bars(lab: Lab, run_id: str | None, measure: str) -> Any:
-    """The score bars for one of the two measures.
+    """The bars of one of the two measures.
 
     Raises:
         LabError: the registry can't be read.
@@ -229,24 +231,24 @@ def draw_bars(lab: Lab, run_id: str | None, measure: str) -> Any:
 
 
 def make_zip(lab: Lab, run_id: str | None) -> Any:
-    """Packs the adapters and offers them; nothing else is ever served.
+    """Packs the adapters into a zip and offers it for download.
 
     Raises:
         LabError: there are none yet, or the disk is full.
     """
     path = zip_adapters(lab, run_id or "")
-    words = f"Download adapters.zip ({size_words(path.stat().st_size)})"
+    words = _("Download adapters.zip ({size})").format(size=size_words(path.stat().st_size))
     return gr.DownloadButton(words, value=str(path), visible=True)
 
 
 def bundle(lab: Lab, run_id: str | None, adapters: bool) -> Any:
-    """Writes the whole run into one file and offers it.
+    """Writes the whole run into one file and offers it for download.
 
     Raises:
         LabError: it has not ended, is damaged, or the disk is full.
     """
     path = make_bundle(lab, run_id or "", bool(adapters))
-    words = f"Download the run ({size_words(path.stat().st_size)})"
+    words = _("Download the run ({size})").format(size=size_words(path.stat().st_size))
     return gr.DownloadButton(words, value=str(path), visible=True)
 
 
@@ -255,11 +257,11 @@ def read_log(lab: Lab, run_id: str | None) -> str:
     return log_tail(lab, run_id) if run_id else ""
 
 
-def wire_run_view(lab: Lab, run: gr.State, view: RunView) -> None:
-    """Connects the detail with its own filters; `run` holds the chosen run's id."""
+def wire_run_detail(lab: Lab, run: gr.State, view: RunDetail) -> None:
+    """Connects the detail's filters and downloads; `run` holds the chosen run's id."""
     filters = [run, view.checkpoint, view.probe, view.only_wrong, view.words]
     listed = [view.answers, view.answer_count, view.answer_page]
-    # Another run changes the head too, which names it.
+    # The head names the run, so it changes with it.
     gr.on(
         [
             view.head.change, view.checkpoint.input, view.probe.input, view.only_wrong.input,
@@ -273,7 +275,7 @@ def wire_run_view(lab: Lab, run: gr.State, view: RunView) -> None:
     view.zip.click(bound(make_zip, lab), run, view.download, api_visibility="private")
     wanted = [run, view.with_adapters]
     view.bundle.click(bound(bundle, lab), wanted, view.bundle_file, api_visibility="private")
-    view.with_adapters.input(  # what was made before is not what is asked for now
+    view.with_adapters.input(  # the file written before is not what is asked for now
         lambda: gr.DownloadButton(visible=False), None, view.bundle_file, **QUIET
     )
     view.log_again.click(bound(read_log, lab), run, view.log, **QUIET)
@@ -297,15 +299,10 @@ def _build_answers(made: dict[str, Any]) -> None:
             value="generalized", label=_("Model"), elem_id="answers-checkpoint", min_width=150,
         )  # fmt: skip
         made["probe"] = gr.Dropdown(
-            [
-                (_("All kinds"), ALL),
-                *((_(name.long), probe) for probe, name in PROBE_NAMES.items()),
-            ],
-            value="test_prompts_heldout",
-            label=_("Kind of question"),
-            elem_id="answers-probe",
+            [(_("All kinds"), ALL), *((_(n.long), probe) for probe, n in PROBE_NAMES.items())],
+            value="test_prompts_heldout", label=_("Kind of question"), elem_id="answers-probe",
             min_width=240,
-        )
+        )  # fmt: skip
         made["words"] = gr.Textbox(
             label=_("Search"), placeholder=_("subject, object, question or answer"), max_lines=1,
             elem_id="answers-search", min_width=200,
@@ -314,19 +311,11 @@ def _build_answers(made: dict[str, Any]) -> None:
             label=_("Only where the right answer did not come"), elem_id="answers-wrong"
         )
     made["answers"] = gr.Dataframe(
-        headers=list(map(_, ANSWER_HEADERS)),
-        datatype="str",
-        type="array",
-        interactive=False,
-        max_height=420,
-        column_widths=["12%", "15%", "26%", "14%", "14%", "8%", "11%"],
-        wrap=True,
-        value=[],
-        label="Answers",
-        show_label=False,
-        elem_id="answers-table",
-        buttons=[],
-    )
+        headers=[_(head) for head in ANSWER_HEADERS], datatype="str", type="array", value=[],
+        column_widths=["12%", "15%", "26%", "14%", "14%", "8%", "11%"], wrap=True,
+        interactive=False, max_height=420,
+        label=_("Answers"), show_label=False, elem_id="answers-table", buttons=[],
+    )  # fmt: skip
     made["answer_page"] = gr.State(0)
     with gr.Row(equal_height=True):
         made["answer_count"] = gr.Markdown(elem_id="answers-count")
@@ -343,12 +332,12 @@ def _nothing() -> str:
 def _command(run: RunRow) -> Any:
     try:
         return gr.Code(command_of(run.config), visible=True)
-    except LabError:  # its settings are damaged, which the head says
+    except LabError:  # the stored settings are damaged; the head says so
         return gr.Code(visible=False)
 
 
 def _buttons(run: RunRow) -> list[Any]:
-    """The buttons from `stop` to `delete`, in their order, as far as they make sense now."""
+    """The buttons from `stop` to `delete`, in order; those that make no sense now are hidden."""
     at_work = run.live or run.status == "queued"
     try:
         repeatable = bool(run.config)
@@ -371,6 +360,7 @@ def _buttons(run: RunRow) -> list[Any]:
 
 
 def _ahead(lab: Lab, run: RunRow) -> int:
+    """How many runs start before this one."""
     if run.status != "queued" or run.held:
         return 0
     waiting = lab.registry.runs(limit=-1, status="queued", archived=None, held=False)

@@ -1,4 +1,4 @@
-"""One run in detail, as HTML and tables: all that the registry knows of it."""
+"""Everything that the registry knows of one run, as HTML and table rows."""
 
 from __future__ import annotations
 
@@ -16,53 +16,46 @@ from rotelab.config.names import (
     probe_name,
 )
 from rotelab.errors import LabError
-from rotelab.evaluation.results import Damage, Prediction
+from rotelab.evaluation.results import Damage, Prediction, Score
 from rotelab.registry import RunRow, RunSummary
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import (
     checkpoint_badge,
     duration,
     escape,
+    note,
     run_name,
     status_badge,
     status_word,
 )
-from rotelab.ui.i18n import N_, _
-from rotelab.ui.wording import (
-    headline,
-    percent,
-    settings_rows,
-    status_sentence,
-)
+from rotelab.ui.i18n import N_, _, ngettext
+from rotelab.ui.wording import headline, percent, settings_rows, status_sentence
 
-RUN_HEADERS = [
-    N_("Status"),
-    N_("Name"),
-    N_("Facts"),
-    N_("Model"),
-    "k",
-    N_("Score"),
-    N_("Started"),
-    N_("Took"),
-    N_("Id"),
-]
-ANSWER_HEADERS = [
-    N_("Model"),
-    N_("Kind of question"),
-    N_("Question"),
-    N_("Right answer"),
-    N_("It answered"),
-    N_("Right?"),
-    N_("Probability"),
-]
+RUN_HEADERS = (
+    N_("Status"), N_("Name"), N_("Facts"), N_("Model"), "k", N_("Score"), N_("Started"),
+    N_("Took"), N_("Id"),
+)  # fmt: skip
+ANSWER_HEADERS = (
+    N_("Model"), N_("Kind of question"), N_("Question"), N_("Right answer"), N_("It answered"),
+    N_("Right?"), N_("Probability"),
+)  # fmt: skip
 LOG_BYTES = 20_000
 
 DAMAGE_WORDS = {
-    "perplexity": (N_("Plain prose"), N_("Perplexity: how much it is surprised by plain prose.")),
-    "quiz": (N_("Real facts"), N_("Of a quiz of real facts, how many it answers right at once.")),
-    "divergence": (N_("Distance"), N_("How far the next word's odds are from base (KL, nats).")),
+    "perplexity": (
+        N_("Plain prose"),
+        N_("Perplexity: how much it is surprised by plain prose."),
+    ),
+    "quiz": (
+        N_("Real facts"),
+        N_("Of a quiz of real facts, how many it answers right at once."),
+    ),
+    "divergence": (
+        N_("Distance"),
+        N_("How far the next word's odds are from the base model's (KL, nats)."),
+    ),
 }
-"""What else the model knew: what each measure is called, and what it says."""
+"""Name and meaning of each measure of forgetting."""
 
 CSS = """
 table {border-collapse: collapse; width: 100%; font-size: .95rem; border: none}
@@ -70,6 +63,7 @@ th, td {text-align: left; padding: .35rem .6rem; vertical-align: top; overflow-w
   border: none; border-bottom: 1px solid var(--border-color-primary)}
 tr, thead, tbody {border: none}
 td.key {white-space: nowrap}
+td.value {min-width: 7rem}
 .columns {display: flex; flex-wrap: wrap; gap: .5rem 2.5rem}
 .columns > div {flex: 1 1 26rem; min-width: 0}
 .columns > div:first-child {flex: 2 1 36rem}
@@ -84,124 +78,39 @@ h2 {margin: .9rem 0 .3rem}
 """
 
 
+# Rows of tables ----------------------------------------------------------------------------------
+
+
 def run_cells(runs: list[RunSummary]) -> list[list[str]]:
-    """The table's rows, in the order of `RUN_HEADERS`. A damaged run gets its row too."""
-    return [_run_cells(run) for run in runs]
+    """The table of runs, in the order of `RUN_HEADERS`. A damaged run gets its row too."""
+    return [
+        [
+            status_word(run.status),
+            run_name(run),
+            run.pack_name,
+            run.model,
+            "" if run.k is None else str(run.k),
+            "" if run.test_accuracy is None else percent(run.test_accuracy),
+            local_time(run.started or run.created),
+            took(run),
+            run.id,
+        ]
+        for run in runs
+    ]
 
 
-def head_html(run: RunRow, scores: Any, ahead: int = 0) -> str:
-    """Name, status in words, error, what came of it, warnings."""
-    title = escape(run_name(run))
-    html = (
-        f"<div class='title'>{title} · {escape(run.pack_name)} · {escape(run.model)} "
-        f"{status_badge(run.status)}</div>"
-        f"<p class='sub'>{escape(status_sentence(run, ahead))} Id: {escape(run.id)}</p>"
-    )
-    if run.error:
-        html += f"<div class='note note-bad'>{escape(run.error)}</div>"
-    html += _sweep_line(run)
-    words = headline(scores)
-    if words:
-        html += f"<p class='big'>{escape(words[0])}</p><p>{escape(' '.join(words[1:]))}</p>"
-    for warning in run.warnings:
-        html += f"<div class='note note-warn'>{escape(warning)}</div>"
-    if run.note:
-        html += f"<div class='note'>{escape(run.note)}</div>"
-    if run.tags:
-        chips = " ".join(f"<span class='chip'>{escape(tag)}</span>" for tag in run.tags)
-        html += f"<p class='chips'>Tags: {chips}</p>"
-    return html
+def answer_cells(
+    lab: Lab, run_id: str, filters: dict[str, Any], limit: int, offset: int
+) -> list[list[str]]:
+    """A run's single answers, in the order of `ANSWER_HEADERS`.
 
-
-def scores_html(scores: Any) -> str:
-    """Every score at the three checkpoints, with what each question and each figure means."""
-    if not scores:
-        words = _("Nothing asked yet; scores come with the first questions.")
-        return f"<p class='sub'>{words}</p>"
-    more = [name for name in MORE_MEASURES if _measured(scores, name)]
-    heads = "".join(
-        f"<th class='number' scope='col' colspan='{2 + len(more)}'>{checkpoint_badge(c)}</th>"
-        for c in CHECKPOINTS
-    )
-    columns = [_("right"), _("probability"), *(_(MORE_MEASURES[name].short) for name in more)]
-    names = "".join(f"<th class='number'>{words}</th>" for words in columns)
-    html = (
-        f"<table><thead><tr><th rowspan='2' scope='col'>{_('What was asked')}</th>{heads}</tr><tr>"
-        + names * len(CHECKPOINTS)
-        + "</tr></thead><tbody>"
-    )
-    for probe, words in PROBE_NAMES.items():
-        cells = ""
-        for checkpoint in CHECKPOINTS:
-            score = scores.get(checkpoint, {}).get(probe)
-            accuracy = percent(score.generation_accuracy) if score else "–"
-            likely = f"{100 * score.object_probability:.1f} %" if score else "–"
-            cells += f"<td class='number'><b>{accuracy}</b></td><td class='number'>{likely}</td>"
-            for name in more:
-                value = percent(getattr(score, name)) if score else "–"
-                cells += f"<td class='number'>{value}</td>"
-        asked = max((s[probe].n for s in scores.values() if probe in s), default=0)
-        html += (
-            f"<tr><td><b>{_(words.long)}</b><br><span class='sub'>{_(words.hint)} "
-            f"{_('{n} questions.').format(n=asked)}</span></td>{cells}</tr>"
-        )
-    explained = [*MEASURES.values(), *(MORE_MEASURES[name] for name in more)]
-    definitions = "".join(f"<p class='sub'>{_(measure.hint)}</p>" for measure in explained)
-    return f"{html}</tbody></table>{definitions}"
-
-
-def damage_html(found: Mapping[str, Damage]) -> str:
-    """What learning did to all the rest, at each checkpoint; nothing where nobody looked."""
-    if not found:
-        return ""
-    heads = "".join(f"<th class='number' scope='col'>{checkpoint_badge(c)}</th>" for c in found)
-    html = (
-        f"<h4>{_('What else it knew')}</h4><table><thead><tr><th></th>{heads}</tr></thead><tbody>"
-    )
-    for measure, (name, hint) in DAMAGE_WORDS.items():
-        values = [getattr(row, measure) for row in found.values()]
-        cells = [percent(v) if measure == "quiz" else f"{v:.3g}" for v in values]
-        hint = _(hint)
-        if measure == "quiz":
-            asked = max(row.questions for row in found.values())
-            hint += " " + _("{n} questions.").format(n=asked)
-        html += f"<tr><td><b>{_(name)}</b><br><span class='sub'>{hint}</span></td>"
-        html += "".join(f"<td class='number'><b>{cell}</b></td>" for cell in cells) + "</tr>"
-    return f"{html}</tbody></table>"
-
-
-def settings_html(run: RunRow) -> str:
-    """Every option, those that differ from the usual marked, with what the command line calls it;
-    then times and versions."""
-    try:
-        rows = settings_rows(run.config)
-    except LabError as error:
-        html = f"<div class='note note-bad'>{escape(error)}</div>"
-    else:
-        heads = (_("Setting"), _("Value"), _("On the command line"), "")
-        html = "<table><thead><tr>"
-        html += "".join(f"<th scope='col'>{head}</th>" for head in heads) + "</tr></thead><tbody>"
-        group = ""
-        for row in rows:
-            if row.group != group:
-                html += f"<tr><th colspan='4' scope='colgroup'>{escape(row.group)}</th></tr>"
-                group = row.group
-            mark = f"changed; usually {escape(row.usual)}" if row.differs else ""
-            html += (
-                f"<tr{' class=changed' if row.differs else ''}>"
-                f"<th scope='row' title='{escape(row.help)}'>{escape(row.label)}</th>"
-                f"<td>{escape(row.value)}</td><td><code>{escape(row.given)}</code></td>"
-                f"<td class='sub'>{mark}</td></tr>"
-            )
-        html += "</tbody></table>"
-    return (
-        f"<div class='columns'><div>{html}</div><div><h2>{_('Time')}</h2>{_times(run)}"
-        f"<h2>{_('Where and with what')}</h2>{_versions(run)}</div></div>"
-    )
-
-
-def answer_cells(lab: Lab, run_id: str, filters: dict[str, Any], limit: int, offset: int) -> Any:
-    """Single answers, in the order of `ANSWER_HEADERS`."""
+    Args:
+        lab: has the registry.
+        run_id: the run.
+        filters: as `Registry.predictions` takes them.
+        limit: how many answers at most.
+        offset: how many to leave out before them.
+    """
     found = lab.registry.predictions(run_id, limit=limit, offset=offset, **filters)
     return [
         [
@@ -210,11 +119,141 @@ def answer_cells(lab: Lab, run_id: str, filters: dict[str, Any], limit: int, off
             p.prompt,
             p.object,
             p.answer if p.generated is None else p.generated,
-            _mark(p.probe, p.correct) + _more_marks(p),
+            _mark(p) + _choice_marks(p),
             f"{100 * p.probability:.1f} %" + _among_candidates(p),
         ]
         for p in found
     ]
+
+
+# HTML --------------------------------------------------------------------------------------------
+
+
+def head_html(run: RunRow, scores: Mapping[str, Mapping[str, Score]], ahead: int = 0) -> str:
+    """Name, state, error, sweep, outcome, warnings, note and tags.
+
+    Args:
+        run: the run.
+        scores: by checkpoint and probe.
+        ahead: how many runs start before it, where it is queued.
+    """
+    html = (
+        f"<div class='title'>{escape(run_name(run))} · {escape(run.pack_name)} · "
+        f"{escape(run.model)} {status_badge(run.status)}</div>"
+        f"<p class='sub'>{escape(status_sentence(run, ahead))} "
+        f"{_('Id: {id}').format(id=escape(run.id))}</p>"
+        f"{note(run.error, 'bad')}{_sweep_line(run)}"
+    )
+    first, *rest = headline(scores) or [""]
+    if first:
+        html += f"<p class='big'>{escape(first)}</p><p>{escape(' '.join(rest))}</p>"
+    html += "".join(note(warning, "warn") for warning in run.warnings) + note(run.note)
+    if run.tags:
+        chips = " ".join(f"<span class='chip'>{escape(tag)}</span>" for tag in run.tags)
+        html += f"<p class='chips'>{_('Tags: {tags}').format(tags=chips)}</p>"
+    return html
+
+
+def scores_html(scores: Mapping[str, Mapping[str, Score]]) -> str:
+    """All scores at the three checkpoints, with the meaning of each question and each measure.
+
+    Args:
+        scores: by checkpoint and probe.
+    """
+    if not scores:
+        words = _("Nothing asked yet; scores come with the first questions.")
+        return f"<p class='sub'>{words}</p>"
+    more = [field for field in MORE_MEASURES if _measured(scores, field)]
+    shown = MEASURES | {field: MORE_MEASURES[field] for field in more}
+    heads = "".join(
+        f"<th class='number' scope='col' colspan='{len(shown)}'>{checkpoint_badge(c)}</th>"
+        for c in CHECKPOINTS
+    )
+    names = "".join(f"<th class='number'>{_(name.short)}</th>" for name in shown.values())
+    rows = "".join(_score_row(scores, probe, more) for probe in PROBE_NAMES)
+    definitions = "".join(f"<p class='sub'>{_(name.hint)}</p>" for name in shown.values())
+    return (
+        f"<table><thead><tr><th rowspan='2' scope='col'>{_('What was asked')}</th>{heads}</tr>"
+        f"<tr>{names * len(CHECKPOINTS)}</tr></thead><tbody>{rows}</tbody></table>{definitions}"
+    )
+
+
+def _score_row(scores: Mapping[str, Mapping[str, Score]], probe: str, more: list[str]) -> str:
+    cells = ""
+    for checkpoint in CHECKPOINTS:
+        score = scores.get(checkpoint, {}).get(probe)
+        accuracy = percent(score.generation_accuracy) if score else "–"
+        likely = f"{100 * score.object_probability:.1f} %" if score else "–"
+        cells += f"<td class='number'><b>{accuracy}</b></td><td class='number'>{likely}</td>"
+        for field in more:
+            value = percent(getattr(score, field)) if score else "–"
+            cells += f"<td class='number'>{value}</td>"
+    asked = max((s[probe].n for s in scores.values() if probe in s), default=0)
+    name = PROBE_NAMES[probe]
+    return (
+        f"<tr><td><b>{_(name.long)}</b><br><span class='sub'>{_(name.hint)} {_questions(asked)}"
+        f"</span></td>{cells}</tr>"
+    )
+
+
+def damage_html(found: Mapping[str, Damage]) -> str:
+    """What training did to the model's other knowledge; nothing where that was not measured.
+
+    Args:
+        found: by checkpoint.
+    """
+    if not found:
+        return ""
+    heads = "".join(f"<th class='number' scope='col'>{checkpoint_badge(c)}</th>" for c in found)
+    rows = ""
+    for measure, (name, hint) in DAMAGE_WORDS.items():
+        values = [getattr(row, measure) for row in found.values()]
+        cells = [percent(v) if measure == "quiz" else f"{v:.3g}" for v in values]
+        meaning = _(hint)
+        if measure == "quiz":
+            meaning += f" {_questions(max(row.questions for row in found.values()))}"
+        rows += f"<tr><td><b>{_(name)}</b><br><span class='sub'>{meaning}</span></td>"
+        rows += "".join(f"<td class='number'><b>{cell}</b></td>" for cell in cells) + "</tr>"
+    return (
+        f"<h4>{_('What else it knew')}</h4><table><thead><tr><th></th>{heads}</tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def settings_html(run: RunRow) -> str:
+    """Every option with its value and its name on the command line, changed ones marked; then
+    times and versions."""
+    try:
+        html = _settings_table(run)
+    except LabError as error:
+        html = note(str(error), "bad")
+    return (
+        f"<div class='columns'><div>{html}</div><div><h2>{_('Time')}</h2>{_times(run)}"
+        f"<h2>{_('Where and with what')}</h2>{_versions(run)}</div></div>"
+    )
+
+
+def _settings_table(run: RunRow) -> str:
+    heads = "".join(
+        f"<th scope='col'>{head}</th>"
+        for head in (_("Setting"), _("Value"), _("On the command line"), "")
+    )
+    body = group = ""
+    for row in settings_rows(run.config):
+        if row.group != group:
+            body += f"<tr><th colspan='4' scope='colgroup'>{escape(row.group)}</th></tr>"
+            group = row.group
+        mark = _("changed; usually {value}").format(value=row.usual) if row.differs else ""
+        body += (
+            f"<tr{' class=changed' if row.differs else ''}>"
+            f"<th scope='row' title='{escape(row.help)}'>{escape(row.label)}</th>"
+            f"<td class='value'>{escape(row.value)}</td><td><code>{escape(row.given)}</code></td>"
+            f"<td class='sub'>{escape(mark)}</td></tr>"
+        )
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+
+
+# Other words -------------------------------------------------------------------------------------
 
 
 def log_tail(lab: Lab, run_id: str) -> str:
@@ -225,14 +264,14 @@ def log_tail(lab: Lab, run_id: str) -> str:
             file.seek(max(0, path.stat().st_size - LOG_BYTES))
             text = file.read().decode("utf-8", "replace")
     except (OSError, LabError):
-        return "No log yet. A run made on the command line prints there instead."
-    # A progress bar overwrites its line with carriage returns; the last state is enough.
+        return _("No log yet. A run made on the command line prints there instead.")
+    # A progress bar overwrites its line with carriage returns; its last state is enough.
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
-    return "\n".join(lines[-200:]).strip() or "The log is empty."
+    return "\n".join(lines[-200:]).strip() or _("The log is empty.")
 
 
 def local_time(moment: str | None) -> str:
-    """An ISO 8601 time as this machine's clock showed it."""
+    """An ISO 8601 time in this machine's time zone."""
     try:
         return datetime.fromisoformat(moment or "").astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:
@@ -240,7 +279,7 @@ def local_time(moment: str | None) -> str:
 
 
 def took(run: RunSummary) -> str:
-    """How long the run worked, as far as it is known."""
+    """How long the run took; empty where that is not known."""
     seconds = run.total_s
     if seconds is None and run.started and run.finished:
         try:
@@ -251,74 +290,71 @@ def took(run: RunSummary) -> str:
     return duration(seconds) if isinstance(seconds, int | float) else ""
 
 
-def _run_cells(run: RunSummary) -> list[str]:
-    k = "" if run.k is None else str(run.k)
-    accuracy = "" if run.test_accuracy is None else percent(run.test_accuracy)
-    return [
-        status_word(run.status),
-        run_name(run),
-        run.pack_name,
-        run.model,
-        k,
-        accuracy,
-        local_time(run.started or run.created),
-        took(run),
-        run.id,
-    ]
+def _questions(count: int) -> str:
+    return ngettext("{n} question.", "{n} questions.", count).format(n=count)
 
 
-def _mark(probe: str, correct: bool) -> str:
-    if probe == "unrelated":  # here the object must not come out
-        return "✗ leaked" if correct else "✓ did not leak"
-    return "✓" if correct else "✗"
+def _mark(answer: Prediction) -> str:
+    if answer.probe == "unrelated":  # here the object must not come out
+        return _("✗ leaked") if answer.correct else _("✓ did not leak")
+    return "✓" if answer.correct else "✗"
 
 
-def _sweep_line(run: RunRow) -> str:
-    if run.sweep_id is None:
-        return ""
-    words = f"Run {(run.sweep_position or 0) + 1} of the sweep {run.sweep_id}."
-    if run.shared_phase1_from:
-        words += f" Phase 1 was taken from run {run.shared_phase1_from}, which learned it for both."
-    return f"<p class='sub'>{escape(words)}</p>"
-
-
-def _more_marks(answer: Prediction) -> str:
-    """What the multiple choice and the free answer say, as far as they were asked for."""
+def _choice_marks(answer: Prediction) -> str:
+    """What the multiple choice and the free answer say, where they were measured."""
     words = ""
     if answer.contains and not answer.correct:
-        words += ", but it comes later"
+        words += _(", but it comes later")
     if answer.chosen is not None:
-        words += "; chosen" if answer.chosen else "; not chosen"
-        words += f" (place {answer.rank + 1})" if answer.rank else ""
+        words += _("; chosen") if answer.chosen else _("; not chosen")
+        words += " " + _("(place {n})").format(n=answer.rank + 1) if answer.rank else ""
     return words
 
 
 def _among_candidates(answer: Prediction) -> str:
     if answer.normalized is None:
         return ""
-    return f" ({100 * answer.normalized:.1f} % of the candidates)"
+    share = f"{100 * answer.normalized:.1f} %"
+    return " " + _("({share} of the candidates)").format(share=share)
 
 
-def _measured(scores: Any, name: str) -> bool:
+def _measured(scores: Mapping[str, Mapping[str, Score]], field: str) -> bool:
     found = (s for probes in scores.values() for s in probes.values())
-    return any(getattr(score, name) is not None for score in found)
+    return any(getattr(score, field) is not None for score in found)
+
+
+def _sweep_line(run: RunRow) -> str:
+    if run.sweep_id is None:
+        return ""
+    words = _("Run {n} of the sweep {sweep}.").format(
+        n=(run.sweep_position or 0) + 1, sweep=run.sweep_id
+    )
+    if run.shared_phase1_from:
+        words += " " + _("Phase 1 was taken from run {run}, which trained it for both.").format(
+            run=run.shared_phase1_from
+        )
+    return f"<p class='sub'>{escape(words)}</p>"
 
 
 def _times(run: RunRow) -> str:
-    rows = [(_("Made"), local_time(run.created)), (_("Started"), local_time(run.started))]
-    rows.append((_("Ended"), local_time(run.finished)))
-    rows.append(("Imported", local_time(run.imported)))
+    rows = [
+        (_("Made"), local_time(run.created)),
+        (_("Started"), local_time(run.started)),
+        (_("Ended"), local_time(run.finished)),
+        (_("Imported"), local_time(run.imported)),
+    ]
     for part, name in PARTS.items():
-        if isinstance(run.seconds.get(part), int | float):
-            shared = part == "phase1" and run.shared_phase1_from and not run.seconds[part]
-            rows.append((_(name.long), _("taken over") if shared else duration(run.seconds[part])))
+        seconds = run.seconds.get(part)
+        if isinstance(seconds, int | float):
+            shared = part == "phase1" and run.shared_phase1_from and not seconds
+            rows.append((_(name.long), _("taken over") if shared else duration(seconds)))
     return _plain_table([(label, value) for label, value in rows if value])
 
 
 def _versions(run: RunRow) -> str:
-    rows = [(_("Device"), run.device_used or run.device), ("Facts' hash", run.content_hash)]
+    rows = [(_("Device"), run.device_used or run.device), (_("Facts' hash"), run.content_hash)]
     if run.parent_id:
-        rows.append(("Started again from", run.parent_id))
+        rows.append((_("Started again from"), run.parent_id))
     return _plain_table([*rows, *((name, str(v)) for name, v in run.versions.items())])
 
 

@@ -1,4 +1,4 @@
-"""The sub-tab “Name, files and log”: what a person calls a run, where its files lie, its log."""
+"""The sub-tab “Name, files and log”: a run's name, note and tags, its files and its log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rotelab.ui.i18n import _
 
 
 def build_files() -> dict[str, Any]:
-    """Lays out the sub-tab; gives its components by their names in `RunView`."""
+    """Lays out the sub-tab; returns its components by their names in `RunDetail`."""
     made: dict[str, Any] = {}
     with gr.Row():
         made["name"] = gr.Textbox(label=_("Name"), max_lines=1, max_length=80, elem_id="run-name")
@@ -19,7 +19,7 @@ def build_files() -> dict[str, Any]:
                                   elem_id="run-note")  # fmt: skip
     made["tags"] = gr.Textbox(
         label=_("Tags"), placeholder=_("such as: talk, baseline"), max_lines=1, max_length=600,
-        info=f"With commas between them, at most {MAX_TAGS}; the search above finds them.",
+        info=_("Separated by commas, at most {n}; the search above finds them.").format(n=MAX_TAGS),
         elem_id="run-tags",
     )  # fmt: skip
     with gr.Row():
@@ -27,7 +27,7 @@ def build_files() -> dict[str, Any]:
             _("Save name, note and tags"), size="md", elem_id="run-save", scale=0, min_width=240
         )
     made["places"] = gr.Textbox(
-        label=_("Where the trained adapters lie on this machine"), interactive=False, lines=2,
+        label=_("Where the trained adapters are on this machine"), interactive=False, lines=2,
         buttons=["copy"], elem_id="run-places",
     )  # fmt: skip
     with gr.Row():

@@ -16,7 +16,7 @@ from rotelab.ui.components import QUIET, bound
 from rotelab.ui.polling import Pace, fill_on_news
 from rotelab.ui.runs.actions import wire_actions
 from rotelab.ui.runs.compare_panel import linked
-from rotelab.ui.runs.detail import RunView, build_run_view, fill_view, wire_run_view
+from rotelab.ui.runs.detail import RunDetail, build_run_detail, fill_detail, wire_run_detail
 from rotelab.ui.runs.table import (
     RunTable,
     build_run_table,
@@ -48,7 +48,7 @@ class RunsTab:
     table: RunTable
     chosen: gr.State
     started: gr.State
-    view: RunView
+    view: RunDetail
     seen: gr.State
     clock: gr.Timer
     bell: gr.Number
@@ -72,7 +72,7 @@ def build_runs_tab(lab: Lab) -> RunsTab:
     """
     chosen, started, seen = gr.State(""), gr.State(""), gr.State(())
     table = build_run_table(lab)
-    view = build_run_view(lab)
+    view = build_run_detail(lab)
     clock, bell = gr.Timer(TICK_S), gr.Number(0, visible=False)
     fill_on_news(
         clock, PACE, bound(poll, lab), [chosen, *table.asked, seen],
@@ -80,7 +80,7 @@ def build_runs_tab(lab: Lab) -> RunsTab:
     )  # fmt: skip
     wire_run_table(lab, table)
     table.run.change(bound(open_run, lab), table.run, [chosen, *view.filled], **QUIET)
-    wire_run_view(lab, chosen, view)
+    wire_run_detail(lab, chosen, view)
     wire_actions(lab, chosen, started, table, view)
     return RunsTab(table, chosen, started, view, seen, clock, bell)
 
@@ -118,7 +118,7 @@ def open_run(lab: Lab, run_id: str | None) -> list[Any]:
     Raises:
         LabError: the registry can't be read.
     """
-    return [run_id or "", *fill_view(lab, run_id)]
+    return [run_id or "", *fill_detail(lab, run_id)]
 
 
 def poll(
@@ -142,7 +142,7 @@ def poll(
     fresh_list = not seen or seen[0] != listed
     # A run that was only just chosen is filled by its own event.
     moved = bool(seen) and seen[1] != state and seen[1][:1] == state[:1] and run_id
-    detail = fill_view(lab, run_id) if moved else [gr.skip()] * len(RunView.FILLED)
+    detail = fill_detail(lab, run_id) if moved else [gr.skip()] * len(RunDetail.FILLED)
     return [
         rows if fresh_list else gr.skip(),
         words if fresh_list else gr.skip(),

@@ -1,4 +1,5 @@
-"""The sweep of the chosen run: one figure over its options as a heatmap and as curves."""
+"""The sub-tab “Sweep”: one figure over the options of the chosen run's sweep, as a heatmap and as
+curves."""
 
 from __future__ import annotations
 
@@ -16,15 +17,12 @@ from rotelab.ui.components import QUIET, bound, escape, status_word
 from rotelab.ui.figure_tools import build_plot
 from rotelab.ui.i18n import _
 
-NO_SWEEP = (
-    "<p>This run belongs to no sweep. <code>python -m rotelab sweep --k 1,10,50 --seeds 0,1,2"
-    "</code> makes one.</p>"
-)
+MAKES_ONE = "python -m rotelab sweep --k 1,10,50 --seeds 0,1,2"
 
 
 @dataclass(frozen=True)
 class SweepPanel:
-    """The panel's components; `filled` is the order in which `fill_sweep` gives their values."""
+    """The panel's components; `choosers` holds the three dropdowns."""
 
     words: gr.HTML
     choosers: gr.Row
@@ -36,19 +34,19 @@ class SweepPanel:
 
     @property
     def figure(self) -> list[Any]:
-        """What decides which figure is shown."""
+        """The inputs that say which figure is shown."""
         return [self.checkpoint, self.probe, self.measure]
 
     @property
     def filled(self) -> list[Any]:
-        """What `fill_sweep` fills."""
+        """The outputs of `fill_sweep`."""
         return [self.words, self.choosers, self.heatmap, self.curves]
 
 
 def build_sweep_panel() -> SweepPanel:
     """Lays out the panel."""
     usual = Figure()
-    words = gr.HTML(NO_SWEEP, elem_id="sweep-words")
+    words = gr.HTML(no_sweep(), elem_id="sweep-words")
     with gr.Row(equal_height=True, visible=False) as choosers:
         checkpoint = gr.Dropdown(
             [(_(checkpoint_name(c).long), c) for c in CHECKPOINTS], value=usual.checkpoint,
@@ -60,9 +58,9 @@ def build_sweep_panel() -> SweepPanel:
         )  # fmt: skip
         measure = gr.Dropdown(
             [(_(name.long), field) for field, name in MEASURES.items()],
-            value=usual.measure, label="Figure", elem_id="sweep-measure", min_width=180,
+            value=usual.measure, label=_("Figure"), elem_id="sweep-measure", min_width=180,
         )  # fmt: skip
-    heat = build_plot("sweep-heatmap", "Heatmap")
+    heat = build_plot("sweep-heatmap", _("Heatmap"))
     curves = build_plot("sweep-curves", _("Curves"))
     return SweepPanel(words, choosers, checkpoint, probe, measure, heat, curves)
 
@@ -78,39 +76,47 @@ def fill_sweep(
     try:
         sweep_id = lab.registry.run(run_id or "").sweep_id
         results = read_sweep(lab.registry, sweep_id) if sweep_id else None
-    except UnknownRun:  # none is chosen, or it has just been deleted
+    except UnknownRun:  # none is chosen, or it was just deleted
         results = None
     if results is None:
-        return [NO_SWEEP, gr.Row(visible=False), gr.Plot(visible=False), gr.Plot(visible=False)]
+        return [no_sweep(), gr.Row(visible=False), gr.Plot(visible=False), gr.Plot(visible=False)]
     shown = plane(results, Figure(checkpoint, probe, measure))
     return [
-        sweep_words(results, shown),
+        sweep_html(results, shown),
         gr.Row(visible=True),
         gr.Plot(heatmap(shown, results.sweep.id), visible=True),
         gr.Plot(spread_curves(shown, results.sweep.id), visible=True),
     ]
 
 
-def sweep_words(results: SweepResults, shown: Plane) -> str:
-    """The sweep's name, how far it is, and what the means are taken over, as HTML."""
+def no_sweep() -> str:
+    """What stands here for a run outside any sweep, as HTML."""
+    words = _("This run belongs to no sweep. {command} makes one.")
+    return f"<p>{words.format(command=f'<code>{MAKES_ONE}</code>')}</p>"
+
+
+def sweep_html(results: SweepResults, shown: Plane) -> str:
+    """The sweep's name, how many of its runs are done, and what the means are taken over."""
     sweep = results.sweep
     statuses = ", ".join(f"{n} {status_word(s)}" for s, n in sorted(sweep.statuses.items()))
-    words = f"<b>{escape(sweep.name or 'Sweep')}</b> ({escape(sweep.id)}): {escape(statuses)}."
+    name = escape(sweep.name or _("Sweep"))
+    words = [f"<b>{name}</b> ({escape(sweep.id)}): {escape(statuses)}."]
     if shown.over:
-        words += f" Each figure is the mean over {', '.join(map(escape, shown.over))}."
+        over = ", ".join(map(escape, shown.over))
+        words.append(_("Each figure is the mean over {options}.").format(options=over))
     if results.unfinished:
-        command = f"python -m rotelab sweep --resume {escape(sweep.id)}"
-        words += f" <code>{command}</code> makes what is left."
-    return f"<p>{words}</p>"
+        command = f"<code>python -m rotelab sweep --resume {escape(sweep.id)}</code>"
+        words.append(_("{command} makes what is left.").format(command=command))
+    return f"<p>{' '.join(words)}</p>"
 
 
 def wire_sweep_panel(lab: Lab, run: gr.State, news: Any, panel: SweepPanel) -> None:
-    """Fills the panel when there is news of the run on show, and when a figure is chosen.
+    """Fills the panel when the run on show changes, and when another figure is chosen.
 
     Args:
         lab: has the registry.
         run: holds the chosen run's id.
-        news: a component that changes with the run on show, and when that has something new.
+        news: a component that changes whenever the run on show, or anything in it, does.
         panel: the panel.
     """
     gr.on(

@@ -19,22 +19,23 @@ from rotelab.ui.components import (
     page_within,
     run_choices,
     run_label,
+    status_word,
 )
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.runs.detail_html import RUN_HEADERS, run_cells
 
 PAGE = 25
 """Runs on one page of the table."""
-ORDERS = [
-    (N_("Newest first"), "newest"),
-    (N_("Best score first"), "best"),
-    (N_("Longest first"), "longest"),
-    (N_("By name"), "name"),
-]
+ORDERS: dict[RunOrder, str] = {
+    "newest": N_("Newest first"),
+    "best": N_("Best score first"),
+    "longest": N_("Longest first"),
+    "name": N_("By name"),
+}
 """A click on a column's head sorts only the page on show; this sorts all runs."""
 
 NO_RUNS = N_("No run yet. Make one in the **Train** tab; it will be listed here for good.")
-NO_MATCH = N_("No run is like that. Clear the search to see all of them.")
+NO_MATCH = N_("No run matches. Clear the search to see all of them.")
 
 
 @dataclass(frozen=True)
@@ -82,57 +83,34 @@ def build_run_table(lab: Lab) -> RunTable:
     """Lays out the filters, the table and the chooser under it."""
     with gr.Row(equal_height=True):
         search = gr.Textbox(
-            label=_("Search"),
-            placeholder=_("name, facts, model, note, tag, id…"),
-            max_lines=1,
-            scale=4,
-            elem_id="runs-search",
-        )
+            label=_("Search"), placeholder=_("name, facts, model, note, tag, id…"), max_lines=1,
+            scale=4, elem_id="runs-search",
+        )  # fmt: skip
         status = gr.Dropdown(
-            [(_(word), name) for name, word in STATUS_WORDS.items()], multiselect=True, value=[],
+            [(status_word(name), name) for name in STATUS_WORDS], multiselect=True, value=[],
             label=_("Status"), elem_id="runs-status", scale=3,
         )  # fmt: skip
         archived = gr.Checkbox(label=_("Archived runs"), elem_id="runs-archived", min_width=140)
         order = gr.Dropdown(
-            [(_(words), name) for words, name in ORDERS],
-            value="newest",
-            label=_("Order"),
-            elem_id="runs-order",
-            scale=2,
-            min_width=150,
-        )
+            [(_(words), order) for order, words in ORDERS.items()], value="newest",
+            label=_("Order"), elem_id="runs-order", scale=2, min_width=150,
+        )  # fmt: skip
         upload = gr.UploadButton(
-            _("Import a run"),
-            file_types=[".zip"],
-            type="filepath",
-            size="md",
-            scale=0,
-            min_width=160,
-            elem_id="runs-import",
-        )
+            _("Import a run"), file_types=[".zip"], type="filepath", size="md", scale=0,
+            min_width=160, elem_id="runs-import",
+        )  # fmt: skip
     table = gr.Dataframe(
-        headers=list(map(_, RUN_HEADERS)),
-        datatype="str",
-        type="array",
-        interactive=False,
-        max_height=290,
+        headers=[_(head) for head in RUN_HEADERS], datatype="str", type="array", value=[],
         column_widths=["11%", "16%", "9%", "13%", "5%", "8%", "14%", "10%", "14%"],
-        value=[],
-        label=_("Runs"),
-        show_label=False,
-        elem_id="runs-table",
-        buttons=[],
-        wrap=False,
-    )
+        interactive=False, max_height=290,
+        label=_("Runs"), show_label=False, elem_id="runs-table", buttons=[], wrap=False,
+    )  # fmt: skip
     page = gr.State(0)
     with gr.Row(equal_height=False):
         run = gr.Dropdown(
-            run_choices(lab),
-            value=None,
+            run_choices(lab), value=None, elem_id="runs-run", scale=6,
             label=_("Run on show (click a row above, or choose here)"),
-            elem_id="runs-run",
-            scale=6,
-        )
+        )  # fmt: skip
         with gr.Column(scale=2, min_width=220):
             count = gr.Markdown(elem_id="runs-count")
             with gr.Row():
@@ -155,8 +133,8 @@ def list_runs(
     page = page_within(page, total, PAGE)
     runs = lab.registry.runs(limit=PAGE, offset=page * PAGE, order=order or "newest", **wanted)
     if total:
-        words = _("{first}–{last} of {n} runs").format(
-            first=page * PAGE + 1, last=page * PAGE + len(runs), n=total
+        words = _("{first}–{last} of {total} runs").format(
+            first=page * PAGE + 1, last=page * PAGE + len(runs), total=total
         )
     else:
         words = _(NO_MATCH if lab.registry.count_runs(archived=None) else NO_RUNS)

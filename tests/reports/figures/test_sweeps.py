@@ -13,9 +13,9 @@ from rotelab.reports.figures.sweeps import heatmap, spread_curves
 from rotelab.reports.sweep_results import Figure, Plane, Spread
 from rotelab.ui import wording
 from rotelab.ui.app import build_app
-from rotelab.ui.runs.detail import fill_view
+from rotelab.ui.runs.detail import fill_detail
 from rotelab.ui.runs.detail_html import head_html, settings_html
-from rotelab.ui.runs.sweep_panel import NO_SWEEP, fill_sweep
+from rotelab.ui.runs.sweep_panel import fill_sweep, no_sweep
 
 NONE = math.nan
 
@@ -107,7 +107,7 @@ def test_no_sweep_no_figure(lab):
     alone = finished(lab)
     for run_id in (None, "", "20200101-000000-none-0000", alone):
         words, *shown = fill_sweep(lab, run_id, *Figure())
-        assert words == NO_SWEEP and not any(part.visible for part in shown)
+        assert words == no_sweep() and not any(part.visible for part in shown)
 
 
 def test_a_run_says_which_sweep_it_is_of_and_whom_it_has_phase_1_from(lab):
@@ -120,7 +120,7 @@ def test_a_run_says_which_sweep_it_is_of_and_whom_it_has_phase_1_from(lab):
     assert "taken over" in settings_html(run)
     held = lab.registry.run(ids[3])
     assert f"sweep --resume {sweep_id}" in wording.status_sentence(held)
-    assert "Waiting for its sweep" in str(fill_view(lab, ids[3])[0])
+    assert "Waiting for its sweep" in str(fill_detail(lab, ids[3])[0])
 
 
 def test_a_sweep_s_name_is_never_markup(lab):

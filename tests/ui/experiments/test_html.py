@@ -17,11 +17,11 @@ def test_the_cost_is_shown_before_an_experiment_starts(lab):
     words = cost_html(lab, "depth", run_id)
     assert base.memorize.epochs in EPOCHS
     arms = len(EPOCHS) + sum(map(len, OTHER_RATES.values()))
-    assert f"Makes <b>{arms - 1} runs</b> (1 of {arms} are there already)" in words
+    assert f"Trains <b>{arms - 1} runs</b>. 1 of {arms} have been trained already." in words
     assert "about <b>" in words
     begin(lab, "depth", run_id)  # a planned run is not a finished one
     assert cost_html(lab, "depth", run_id) == words
-    assert "Makes no run" in cost_html(lab, "damage", run_id)
+    assert "Needs no other run" in cost_html(lab, "damage", run_id)
     assert cost_html(lab, "damage", None) == ""
 
 

@@ -41,7 +41,7 @@ def test_what_an_older_run_lacks_is_offered_and_kept(own_home, tiny_folder):
         db.execute("DELETE FROM lens")
     late, part, *_ = inside_tab.show_layers(lab, run_id)
     assert late.visible and not part.visible
-    inside_tab.look_now(lab, run_id)
+    inside_tab.compute_missing(lab, run_id)
     late, part, *_ = inside_tab.show_layers(lab, run_id)
     assert part.visible and not late.visible
 
@@ -53,7 +53,7 @@ def test_a_taught_run_shows_similarity_and_a_map(lab, home):
     assert "“Likeness to the key token, phase 2” is 5" in note  # it was asked for, so it is said
     assert similarity.data and delta.data and pca.value
     assert slider.maximum == 2 and slider.value == 1
-    assert inside_tab.show_similarity(lab, home[2], "Colour map").data[0].type == "heatmap"
+    assert inside_tab.show_similarity(lab, home[2], inside_tab.COLOURS).data[0].type == "heatmap"
 
 
 def test_likeness_that_came_by_itself_is_left_to_speak_for_itself(own_home, tiny_folder):

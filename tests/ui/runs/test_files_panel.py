@@ -12,7 +12,7 @@ from rotelab.errors import LabError
 from rotelab.runs.lab import Lab, bundle_path, delete, make_bundle
 from rotelab.storage import Storage
 from rotelab.ui.runs import actions
-from rotelab.ui.runs.detail import RunView, bundle, fill_view
+from rotelab.ui.runs.detail import RunDetail, bundle, fill_detail
 from rotelab.ui.runs.detail_html import head_html, settings_html
 
 
@@ -30,7 +30,7 @@ def said(monkeypatch):
 
 
 def view(lab, run_id):
-    return SimpleNamespace(**dict(zip(RunView.FILLED, fill_view(lab, run_id), strict=True)))
+    return SimpleNamespace(**dict(zip(RunDetail.FILLED, fill_detail(lab, run_id), strict=True)))
 
 
 def test_a_run_is_exported_and_imported(lab, other, tiny_folder, said):

@@ -17,13 +17,20 @@ from rotelab.evaluation.results import Score
 from rotelab.runs.lab import Lab, bytes_of, delete, rename, run_again, size_words, zip_adapters
 from rotelab.storage import Storage
 from rotelab.ui.runs import actions, runs_tab, table
-from rotelab.ui.runs.detail import ALL, ANSWER_PAGE, RunView, fill_view, first_answers, turn_answers
+from rotelab.ui.runs.detail import (
+    ALL,
+    ANSWER_PAGE,
+    RunDetail,
+    fill_detail,
+    first_answers,
+    turn_answers,
+)
 from rotelab.ui.runs.detail_html import RUN_HEADERS, log_tail, scores_html, settings_html
 from rotelab.ui.wording import headline
 
 
 def view(lab, run_id):
-    return dict(zip(RunView.FILLED, fill_view(lab, run_id), strict=True))
+    return dict(zip(RunDetail.FILLED, fill_detail(lab, run_id), strict=True))
 
 
 def listed(lab, search="", status=(), archived=False, page=0, order="newest"):
@@ -245,7 +252,7 @@ def test_tags_are_saved_shown_and_found(lab, monkeypatch):
     monkeypatch.setattr(gr, "Info", lambda words: None)
     run_id, other = finished(lab, "one"), finished(lab, "two")
     shown = actions.save_words(lab, run_id, "one", "", " Été ,talk,,  big\nday, TALK, 50%, <i> ")
-    shown = dict(zip(RunView.FILLED, shown, strict=True))
+    shown = dict(zip(RunDetail.FILLED, shown, strict=True))
     assert lab.registry.run(run_id).tags == ("Été", "talk", "big day", "50%", "<i>")
     assert shown["tags"] == "Été, talk, big day, 50%, <i>"
     assert "<span class='chip'>&lt;i&gt;</span>" in shown["head"] and "Tags" in shown["head"]
@@ -301,7 +308,7 @@ def glance(lab, run_id, seen, **kwargs):
     shown = runs_tab.poll(lab, run_id, "", [], False, "newest", 0, seen)
     if shown == gr.skip():
         return None
-    names = ("table", "count", "page", "run", "seen", *RunView.FILLED)
+    names = ("table", "count", "page", "run", "seen", *RunDetail.FILLED)
     return dict(zip(names, shown, strict=True))
 
 
