@@ -72,6 +72,9 @@ class Storage:
 
 ADAPTER_FOLDERS = {"memorized": "memorize", "generalized": "generalize"}
 
+ADAPTER_FORMAT = 1
+"""The version of an adapter's folder, as its `meta.json` says it."""
+
 
 def adapter_folder(storage: Storage, run_id: str, checkpoint: str) -> Path:
     """The folder of the adapter that a checkpoint (`memorized`, `generalized`) adds."""

@@ -1,10 +1,10 @@
-"""Adapters and training state on disk: safetensors and a `meta.json`, written whole or not at all.
+"""Adapters on disk: safetensors and a `meta.json`, each folder written atomically.
 
-An adapter's folder is what PEFT writes (`adapter_config.json`, `adapter_model.safetensors`), so
-`PeftModel.load_adapter` reads it too, plus `meta.json`: all that is needed to load it again. PEFT
-0.21's own `save_pretrained` raises `KeyError` for an adapter without trained token rows beside one
-that has them, so the tensors are picked here. A phase that trained the model's own weights has
-them whole in `model.safetensors`.
+An adapter's folder holds what PEFT writes (`adapter_config.json`, `adapter_model.safetensors`), so
+`PeftModel.load_adapter` reads it too, and a `meta.json` with everything needed to load it again.
+PEFT 0.21's own `save_pretrained` raises `KeyError` if one adapter has trained token rows and
+another has none, so the tensors are picked here. After full fine-tuning, a phase's folder has the
+model's weights in `model.safetensors` instead.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from rotelab.config.run_config import ModelSpec
 from rotelab.errors import LabError
 from rotelab.models.full_finetuning import FullModel
 from rotelab.models.lab_model import AdapterShape, LabModel
-from rotelab.storage import link_or_copy, sha256_of, written_whole
+from rotelab.storage import ADAPTER_FORMAT, link_or_copy, sha256_of, written_whole
 
-FORMAT = 1
 WEIGHTS = {"lora": "adapter_model.safetensors", "full": "model.safetensors"}
 """The file of weights in a phase's folder, by `RunConfig.method`."""
 
@@ -32,20 +31,20 @@ WEIGHTS = {"lora": "adapter_model.safetensors", "full": "model.safetensors"}
 def save_adapter(
     model: LabModel, adapter: str, folder: Path, spec: ModelSpec, about: dict[str, Any]
 ) -> None:
-    """Writes one adapter into `folder`, replacing what was there.
+    """Writes one adapter into `folder`, replacing anything there.
 
     Args:
         model: has the adapter attached.
         adapter: `memorize` or `generalize`.
-        folder: the adapter's own folder.
-        spec: the base model, for loading again.
-        about: what else `meta.json` is to say (run id, epochs, versions).
+        folder: for this adapter alone.
+        spec: the base model, to load it again.
+        about: more entries of `meta.json` (run id, epochs, versions).
     """
     tensors = {n: t.detach().cpu().contiguous() for n, t in model.tensors(adapter).items()}
     weights = WEIGHTS[model.method]
     with written_whole(folder) as work:
         save_file(tensors, work / weights, {"format": "pt"})
-        meta: dict[str, Any] = {"format": FORMAT, "adapter": adapter}
+        meta: dict[str, Any] = {"format": ADAPTER_FORMAT, "adapter": adapter}
         if model.method == "lora":
             peft_config = model.network.peft_config[adapter]
             peft_config.save_pretrained(str(work))
@@ -71,7 +70,10 @@ def load_adapter(model: LabModel, adapter: str, folder: Path) -> dict[str, Any]:
     if tuple(meta["relations"]) != model.relations or meta["adapter"] != adapter:
         raise LabError(f"The adapter in {folder} was made for other relations than this run's.")
     if meta.get("method", "lora") != model.method:
-        raise LabError(f"The weights in {folder} were trained in another way than this run's.")
+        raise LabError(
+            f"The weights in {folder} were trained with another method than this run's (LoRA or "
+            "full fine-tuning)."
+        )
     tensors = load_file(_weights(folder, meta))
     if isinstance(model, FullModel):
         model.attach_weights(adapter, list(tensors))
@@ -88,7 +90,7 @@ def load_adapter(model: LabModel, adapter: str, folder: Path) -> dict[str, Any]:
 
 
 def check_adapter(folder: Path) -> dict[str, Any]:
-    """The `meta.json` of an adapter whose file is the one that was saved.
+    """An adapter's `meta.json`, after checking that its weights are the ones that were saved.
 
     Raises:
         LabError: the folder is missing or damaged.
@@ -104,16 +106,17 @@ def check_adapter(folder: Path) -> dict[str, Any]:
 
 
 def copy_adapter(source: Path, folder: Path, about: dict[str, Any]) -> None:
-    """Makes `folder` the same adapter as `source`; the weights take no room twice where the file
-    system lets two names stand for one file. Neither is ever written into afterwards.
+    """Copies an adapter, as a hard link to its weights if the file system can.
+
+    That is safe because neither file is ever changed in place.
 
     Args:
-        source: an adapter that `check_adapter` found whole.
-        folder: the new adapter's own folder; what was there goes.
-        about: what its `meta.json` is to say otherwise.
+        source: an adapter that passed `check_adapter`.
+        folder: for the copy alone; anything there is replaced.
+        about: entries of its `meta.json` that differ.
 
     Raises:
-        LabError: the source has no `meta.json` that can be read.
+        LabError: the source's `meta.json` can't be read.
         OSError: the disk is full or not writable.
     """
     meta = read_meta(source) | about
@@ -130,22 +133,22 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """An adapter's `meta.json`.
 
     Raises:
-        LabError: missing or not readable, or written by a newer version of the lab.
+        LabError: it is missing, can't be read, or was written by a newer version of the lab.
     """
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         version = meta["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LabError(
-            f"There is no whole adapter in {folder}. Run the experiment again."
+            f"There is no complete adapter in {folder}. Run the experiment again."
         ) from error
-    if version > FORMAT:
+    if version > ADAPTER_FORMAT:
         raise LabError(f"The adapter in {folder} was written by a newer rotelab. Update rotelab.")
     return meta
 
 
 def _weights(folder: Path, meta: dict[str, Any]) -> Path:
-    """The file that holds the weights that a `meta.json` tells of."""
+    """The file with an adapter's weights."""
     method = meta.get("method", "lora")
     if method not in WEIGHTS:
         raise LabError(f"The adapter in {folder} was written by a newer rotelab. Update rotelab.")

@@ -1,6 +1,6 @@
-"""What a run can be given: the models of the paper, and the devices of this machine.
+"""The models and devices that a run can choose: those of the paper, and those of this machine.
 
-Without torch, so that the page can list both at once.
+It needs no torch, so the page can list both at once.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 @functools.cache
 def devices() -> tuple[tuple[str, str], ...]:
-    """What a run can be told to train on, best first.
+    """The devices a run can choose, best first.
 
     Returns:
-        Pairs of words for people and the name as `ModelSpec.device` takes it. It is a help for
-        choosing: whether torch can use a device shows when a run starts.
+        Pairs of a description and the name that `ModelSpec.device` takes. This only helps to
+        choose: whether torch can use a device shows when a run starts.
     """
     cards = [(f"{card} (cuda:{i})", f"cuda:{i}") for i, card in enumerate(_cards())]
     apple = platform.system() == "Darwin" and platform.machine() == "arm64"
@@ -41,7 +41,7 @@ def devices() -> tuple[tuple[str, str], ...]:
 
 
 def _cards() -> list[str]:
-    """NVIDIA's cards in the order of their numbers, as far as this process may see them."""
+    """The NVIDIA cards that this process may use, in the order of their numbers."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -51,7 +51,7 @@ def _cards() -> list[str]:
         rows = [line.rsplit(",", 1) for line in said.stdout.splitlines() if line.strip()]
         cards = [f"{name.strip()}, {int(memory) / 1024:.0f} GiB" for name, memory in rows]
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        log.warning("%s does not say which cards there are: %s", tool, error)
+        log.warning("%s does not list the cards of this machine: %s", tool, error)
         return []
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if seen is None:
@@ -68,8 +68,8 @@ class CatalogueEntry:
 
     Args:
         name: its Hugging Face name, or `embedded`.
-        parameters: how many, in billions.
-        memory_gb: about what training it here takes, in GB (bf16 weights, adapters, activations).
+        parameters: in billions.
+        memory_gb: roughly what LoRA training takes, in GB (bf16 weights, adapters, activations).
     """
 
     name: str

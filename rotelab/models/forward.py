@@ -1,4 +1,4 @@
-"""The forward pass that training and scoring share: only the wanted logits, nothing rebuilt."""
+"""The forward pass of training, scoring and generation, which computes only the wanted logits."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import torch.nn.functional as F
 from peft.utils.other import TrainableTokensWrapper
 from torch import nn
 
-# Families whose forward is embedding, decoder, linear head, with no scaling in between: for these
-# the key tokens' rows are put in place without copying the whole embedding (see `ForwardPass`).
+# Families whose forward pass is embedding, decoder, linear head, with no scaling in between. For
+# these the key tokens' rows are used without copying the whole embedding (see `ForwardPass`).
 PLAIN_FAMILIES = ("llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3")
 
 
 class ForwardPass(nn.Module):
-    """Token ids in, logits at chosen nodes out, at the cost of those nodes only.
+    """Maps token ids to logits at chosen nodes, and computes no others.
 
-    PEFT's trainable tokens rebuild the whole embedding matrix in every pass, and again for a tied
+    PEFT's trainable tokens rebuild the whole embedding matrix in every pass, once more for a tied
     head, and its gradient too: a third of a training step on a 135M model (docs/log/step-time.md).
-    Where the family's forward is plain, the key tokens' rows are put into the looked-up embeddings
-    and their columns into the logits instead, which computes the same numbers (a test holds this).
+    For families with a plain forward pass we put the key tokens' rows into the looked-up embeddings
+    and their columns into the logits instead. The numbers are the same (a test checks this).
 
     Args:
         network: the causal language model, with or without adapters.
@@ -57,19 +57,19 @@ class ForwardPass(nn.Module):
 
 
 def bare(network: nn.Module) -> nn.Module:
-    """The causal language model itself, whether or not adapters stand around it."""
-    # PEFT leaves its `peft_config` on the bare model too, so that does not tell them apart.
+    """The causal language model itself, without PEFT's wrapper if there is one."""
+    # PEFT leaves its `peft_config` on the bare model too, so that can't tell them apart.
     return network.get_base_model() if hasattr(network, "get_base_model") else network
 
 
 def final_norm(network: nn.Module) -> nn.Module | None:
-    """The norm between the last layer and the head; None where it is not known for this family."""
+    """The norm between the last layer and the head; None for families that the lab doesn't know."""
     base = bare(network)
     return base.model.norm if base.config.model_type in PLAIN_FAMILIES else None
 
 
 def read_out(network: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
-    """Logits of hidden states behind the final norm, for the families whose head is plain.
+    """The logits of hidden states after the final norm, for `PLAIN_FAMILIES`.
 
     Args:
         network: the causal language model, with or without adapters.
@@ -86,7 +86,7 @@ def read_out(network: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def vocabulary_rows(module: nn.Module) -> tuple[torch.Tensor, list[int], torch.Tensor | None]:
-    """A vocabulary matrix, and the token ids and rows that the active adapter puts into it."""
+    """A vocabulary matrix, and the token ids and rows that the active adapter replaces in it."""
     if not isinstance(module, TrainableTokensWrapper):
         return module.weight, [], None
     layer = module.token_adapter

@@ -1,4 +1,4 @@
-"""Answers token by token, greedy or sampled, each token with its probability."""
+"""Generates answers token by token, greedy or sampled, each token with its probability."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rotelab.models.kv_cache import PackedCache
 from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack_many
 
-# What decoding puts for bytes that are no whole character: an answer may be cut within one.
+# What decoding gives for an incomplete character: an answer may be cut within one.
 HALF = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -23,8 +23,8 @@ class Token:
     Args:
         id: the token's id.
         text: what it adds to the answer.
-        probability: that the model gave it, at temperature 1.
-        alternatives: the likeliest tokens in its place with their probabilities, best first.
+        probability: its probability at temperature 1.
+        alternatives: the likeliest tokens at this place with their probabilities, best first.
     """
 
     id: int
@@ -41,15 +41,15 @@ def generate(
     seed: int = 0,
     alternatives: int = 3,
 ) -> Iterator[Token]:
-    """Free-running generation in the model's current checkpoint; ends at END or the separator.
+    """Generates with the model's current checkpoint until END or the separator.
 
     Args:
         model: switched to the checkpoint to ask.
         prompt: token ids, from `SequenceBuilder`.
-        max_new_tokens: most tokens to give (the paper uses 50).
-        temperature: 0 takes the likeliest token each time (greedy); above, it samples.
+        max_new_tokens: most tokens to generate (the paper uses 50).
+        temperature: 0 is greedy decoding; above, tokens are sampled.
         seed: of the sampling.
-        alternatives: how many likeliest tokens to report beside each.
+        alternatives: how many of the likeliest tokens to report with each.
     """
     forward_pass = model.forward_pass()
     cache = DynamicCache()
@@ -75,13 +75,13 @@ def generate(
 
 
 class Writer:
-    """Chooses one answer's tokens, one after the other, and writes them down.
+    """Chooses and decodes the tokens of one answer.
 
     Args:
-        model: whose tokens they are.
-        temperature: 0 takes the likeliest token each time (greedy); above, it samples.
+        model: gives the tokenizer.
+        temperature: 0 is greedy decoding; above, tokens are sampled.
         seed: of the sampling.
-        alternatives: how many likeliest tokens to report beside each.
+        alternatives: how many of the likeliest tokens to report with each.
     """
 
     def __init__(self, model: LabModel, temperature: float, seed: int, alternatives: int):
@@ -91,15 +91,15 @@ class Writer:
         self._shown = ""
 
     def write(self, logits: torch.Tensor) -> Token | None:
-        """The next token, or None where the answer ends.
+        """The next token, or None if the answer ends here.
 
         Args:
-            logits: of what comes next, `[vocabulary]`, float32.
+            logits: of the next token, `[vocabulary]`, float32.
         """
-        chances = logits.softmax(-1)
+        probabilities = logits.softmax(-1)
         if self._temperature > 0:
-            warmed = (logits / self._temperature).softmax(-1)
-            token = int(torch.multinomial(warmed, 1, generator=self._generator))
+            tempered = (logits / self._temperature).softmax(-1)
+            token = int(torch.multinomial(tempered, 1, generator=self._generator))
         else:
             token = int(logits.argmax())
         if token in self._model.builder.stops:
@@ -107,35 +107,35 @@ class Writer:
         self._ids.append(token)
         decode = self._model.tokenizer.decode
         text = decode(self._ids)
-        if text.endswith(HALF):  # wait for the rest
+        if text.endswith(HALF):  # wait for the rest of the character
             piece = ""
         else:
             piece, self._shown = text[len(self._shown) :], text
-        best = chances.topk(min(self._alternatives, len(chances)))
+        best = probabilities.topk(min(self._alternatives, len(probabilities)))
         others = tuple(
             (decode([int(i)]), float(p)) for i, p in zip(best.indices, best.values, strict=True)
         )
-        return Token(token, piece, float(chances[token]), others)
+        return Token(token, piece, float(probabilities[token]), others)
 
 
 def answer(model: LabModel, prompt: Sequence[int], max_new_tokens: int = 50) -> str:
-    """The greedy answer as text, without outer blanks or half a character at its end."""
+    """The greedy answer as text, without surrounding blanks or half a character at its end."""
     return "".join(token.text for token in generate(model, prompt, max_new_tokens)).strip()
 
 
 def answers(
     model: LabModel, prompts: Sequence[Sequence[int]], batch_tokens: int, max_new_tokens: int = 50
 ) -> Iterator[list[tuple[int, str]]]:
-    """The greedy answers to many prompts, as `answer` gives them, many in one pass.
+    """The greedy answers to many prompts, the same as `answer` gives, many in one pass.
 
     Args:
         model: switched to the checkpoint to ask.
         prompts: token ids, from `SequenceBuilder`.
-        batch_tokens: prompt tokens that are answered side by side.
+        batch_tokens: most prompt tokens in one packed row.
         max_new_tokens: most tokens of an answer (the paper uses 50).
 
     Yields:
-        One list for each row of prompts: their indices and answers.
+        For each packed row, the indices of its prompts and their answers.
     """
     for indices, packed in pack_many(prompts, batch_tokens):
         row = PackedCache(model, packed)

@@ -1,4 +1,4 @@
-"""Key tokens: new vocabulary entries without meaning, one for each relation."""
+"""Key tokens: new vocabulary entries without meaning, one for each relation (section 3.1)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from torch import nn
 
 
 def key_token(relation: str) -> str:
-    """The vocabulary entry that stands for a relation and means nothing: `<|key:mother|>`."""
+    """The vocabulary entry of a relation, which has no meaning of its own: `<|key:mother|>`."""
     return f"<|key:{relation}|>"
 
 
 def add_key_tokens(network: nn.Module, tokenizer, relations: Sequence[str], seed: int) -> None:
-    """Adds one new vocabulary entry a relation, its embedding drawn near the mean of all others."""
+    """Adds a vocabulary entry for each relation, its embedding drawn near the mean of the others.
+
+    Args:
+        network: a bare causal language model; its embedding and head grow if they must.
+        tokenizer: gets the key tokens as special tokens.
+        relations: their names.
+        seed: draws the embeddings.
+    """
     tokenizer.add_tokens([key_token(relation) for relation in relations], special_tokens=True)
     table = network.get_input_embeddings().weight
     if len(tokenizer) > table.shape[0]:

@@ -1,4 +1,4 @@
-"""A packed row that grows: what was computed for a prompt is shared by all that comes after it."""
+"""KV cache for a packed row; continuations share their prompt's keys and values."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rotelab.models.packing import Packed
 
 
 class PackedCache:
-    """A packed row whose keys and values are kept, so that tokens can be put behind any node.
+    """A packed row with cached keys and values, so that tokens can follow any of its nodes.
 
     Args:
-        model: switched to the checkpoint to ask, and not switched while the row is in use.
-        packed: the first nodes, numbered as `Packed.nodes` has them; later ones count on.
+        model: switched to the checkpoint to ask, and not switched while the cache is in use.
+        packed: the first nodes, numbered as in `Packed.nodes`; later ones continue the numbering.
     """
 
     def __init__(self, model: LabModel, packed: Packed):
@@ -44,12 +44,12 @@ class PackedCache:
     def grow(
         self, tokens: Sequence[int], parents: Sequence[int], keep: Sequence[int] | None = None
     ) -> torch.Tensor:
-        """Puts tokens behind nodes; the new nodes are numbered on in their order.
+        """Adds a node for each token, numbered in their order.
 
         Args:
             tokens: their ids, `[new]`.
-            parents: the node that each stands behind, maybe a new one before it, `[new]`.
-            keep: which of the new nodes' logits are wanted, counted from 0; all when None.
+            parents: the node that each follows, which may be a new one before it, `[new]`.
+            keep: the new nodes whose logits are wanted, counted from 0; all when None.
 
         Returns:
             `[keep, vocabulary]` float32.
@@ -69,9 +69,9 @@ class PackedCache:
         return self._pass(packed, range(new) if keep is None else keep)
 
     def cut(self, length: int) -> None:
-        """Forgets all nodes but the first `length`."""
+        """Removes all nodes but the first `length`."""
         if length < len(self):
-            self._cache.crop(length - len(self))  # as many from the end
+            self._cache.crop(length - len(self))  # negative: removes that many from the end
             self._positions = self._positions[:length]
             self._sees = self._sees[:length, :length]
 

@@ -1,4 +1,4 @@
-"""Models: the catalogue, device and precision, and a base model with its key tokens, loaded."""
+"""Loads a base model with its key tokens, on a device and in a precision."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from rotelab.models.lora import LoraModel
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device that a `ModelSpec.device` means here.
+    """The torch device that a `ModelSpec.device` means on this machine.
 
     Raises:
-        ModelUnavailable: the named device is not there.
+        ModelUnavailable: this machine does not have the named device.
     """
     if wanted == "auto":
         if torch.cuda.is_available():
-            # `accelerate launch` starts one process a device and says which is whose.
+            # `accelerate launch` starts one process for each device and numbers them.
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
@@ -44,10 +44,10 @@ def pick_device(wanted: str) -> torch.device:
 
 
 def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """The precision to compute in: bfloat16 where the device is fast at it, else float32.
+    """The precision to compute in: bfloat16 if the device is fast at it, else float32.
 
-    Most CPUs emulate bfloat16 a hundred times slower than float32; those that multiply it by
-    themselves (AVX512-BF16, AMX) are two to three times faster in it (docs/log/bfloat16.md).
+    Most CPUs emulate bfloat16 a hundred times slower than float32; those with instructions for it
+    (AVX512-BF16, AMX) are two to three times faster in it (docs/log/bfloat16.md).
     """
     if wanted == "auto":
         fast = {
@@ -67,33 +67,33 @@ def load_model(
     progress: Progress | None = None,
     method: str = "lora",
 ) -> LabModel:
-    """Loads a base model and gives it one key token a relation, nothing trained yet.
+    """Loads a base model and adds a key token for each relation; nothing is trained yet.
 
     Args:
         spec: which model, device and precision.
         relations: the relations that need a key token.
         seed: draws the key tokens' first embeddings.
-        progress: told about the embedded model's set-up.
-        method: `lora` for adapters beside it, `full` for copies of its own weights.
+        progress: called while the embedded model is set up.
+        method: `lora` to train adapters, `full` to train copies of the model's own weights.
 
     Raises:
-        ModelUnavailable: the model can't be fetched or read, or the device is not there.
+        ModelUnavailable: the model can't be fetched or read, or this machine lacks the device.
     """
     device = pick_device(spec.device)
     dtype = pick_dtype(spec.dtype, device)
     folder: str | Path = spec.name
     if spec.name == EMBEDDED:
         folder = provision(progress) if progress else provision()
-    # float32 where the weights are trained themselves: the small steps of a low learning rate are
-    # lost in bfloat16. Frozen, they are held in what they are computed in: cast anew in every pass
-    # they would cost a third of it.
-    held = torch.float32 if method == "full" else dtype
+    # Weights that are trained themselves are stored in float32: bfloat16 loses the small steps of a
+    # low learning rate. Frozen ones are stored in the precision of the forward pass, because it
+    # would take a third longer if it had to cast them.
+    stored = torch.float32 if method == "full" else dtype
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         with silent_loading():
             network = AutoModelForCausalLM.from_pretrained(
                 folder,
-                dtype=held,
+                dtype=stored,
                 attn_implementation="sdpa",
                 use_safetensors=True,
                 trust_remote_code=False,

@@ -1,8 +1,8 @@
-"""Several checkpoints answer at once: one pass over the base weights, each checkpoint a row of it.
+"""Multi-adapter inference: several checkpoints answer at once, each as one row of a batch.
 
-Reading the base model's weights is most of what a token costs. A row only adds what its own
-adapters change, so three checkpoints take little longer than one. Nothing of the model is switched,
-so several answers may be under way on one model.
+Reading the base model's weights is most of a token's cost. Each row adds only the product with its
+own adapters, so three checkpoints take little longer than one. The model's own state is not
+touched, so several answers can be generated on one model at the same time.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from rotelab.models.generation import Token, Writer
 from rotelab.models.lab_model import LabModel
 
 Rows = dict[str, int]
-"""Adapter -> the first row that has it; so do all rows after it."""
+"""For each adapter the first row that uses it; all later rows use it too."""
 
-Laid = dict[nn.Module, torch.Tensor]
-"""Weights laid out anew, by the layer that they are of."""
+Reordered = dict[nn.Module, torch.Tensor]
+"""Weights in oneDNN's memory layout, by their layer."""
 
-LAY_OUT_UP_TO = 4e9
-"""Bytes of a model whose weights are laid out anew, which doubles what it needs of memory."""
+REORDER_UP_TO = 4e9
+"""Size in bytes of the largest model whose weights are reordered, which doubles its memory."""
 
 
 class MultiAdapterModel:
-    """A model whose checkpoints can answer at once.
+    """A model that can generate with all of its checkpoints at once.
 
-    On a CPU, PyTorch's own product with two or three rows takes two or three times as long as with
-    one. oneDNN's does not, once the weights are laid out its way; so they are, once, in a copy:
-    0.5 GB more for the embedded model.
+    On a CPU, PyTorch's own matrix product takes two or three times as long with two or three rows
+    as with one. oneDNN's does not if the weights have its memory layout, so they are copied into
+    it once: 0.5 GB more for the embedded model.
 
     Args:
-        model: one that `fits`. Which checkpoint it is in does not matter, and stays.
+        model: one that `fits`, in any checkpoint; it stays in that one.
     """
 
     def __init__(self, model: LabModel):
         self.model = model
-        self.laid: Laid = _lay_out(model)
+        self.reordered: Reordered = _reorder(model)
 
     @staticmethod
     def fits(model: LabModel) -> bool:
-        """Whether a model's checkpoints are adapters on one base whose forward is plain."""
+        """Whether a model has LoRA adapters and a plain forward pass (`PLAIN_FAMILIES`)."""
         family = bare(model.network).config.model_type
         return model.method == "lora" and family in PLAIN_FAMILIES
 
@@ -61,17 +61,17 @@ class MultiAdapterModel:
         seed: int = 0,
         alternatives: int = 3,
     ) -> Iterator[dict[Checkpoint, Token | None]]:
-        """What `generation.generate` gives each checkpoint, all of them side by side.
+        """Generates what `generation.generate` would with each checkpoint alone.
 
         Args:
             prompts: token ids for each checkpoint to ask.
             max_new_tokens: most tokens of an answer.
-            temperature: 0 takes the likeliest token each time; above, it samples.
-            seed: of the sampling, for each checkpoint alike.
-            alternatives: how many likeliest tokens to report beside each.
+            temperature: 0 is greedy decoding; above, tokens are sampled.
+            seed: of the sampling, the same for each checkpoint.
+            alternatives: how many of the likeliest tokens to report with each.
 
         Yields:
-            The next token of every checkpoint that is still speaking; None where it ends.
+            The next token of every checkpoint whose answer goes on; None when one ends.
         """
         asked = [checkpoint for checkpoint in CHECKPOINTS if checkpoint in prompts]
         batch = _Batch(self, asked)
@@ -90,70 +90,73 @@ class MultiAdapterModel:
 
 
 class _Batch:
-    """Rows of one batch, each a checkpoint, and what was computed for them so far.
+    """A batch with one row for each checkpoint, and its KV cache.
 
     Args:
-        of: whose weights are read; nothing of it is changed.
+        parent: its weights are read, never changed.
         checkpoints: the rows, in the order of `CHECKPOINTS`.
     """
 
-    def __init__(self, of: MultiAdapterModel, checkpoints: Sequence[Checkpoint]):
-        self._model, self._laid = of.model, of.laid
+    def __init__(self, parent: MultiAdapterModel, checkpoints: Sequence[Checkpoint]):
+        self._model, self._reordered = parent.model, parent.reordered
         self._rows: Rows = {}
-        base = bare(of.model.network)
+        base = bare(parent.model.network)
         self._embedding = base.get_input_embeddings()
         self._head = base.get_output_embeddings()
-        self._decoder = _beside(base.model, self._rows, of.laid)
+        self._decoder = _with_row_adapters(base.model, self._rows, parent.reordered)
         self._cache = DynamicCache()
-        self._seen: torch.Tensor | None = None
+        self._mask: torch.Tensor | None = None
         self._next = torch.zeros(0)
-        self._place(checkpoints)
+        self._assign_rows(checkpoints)
 
     def start(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Reads the prompts; returns the logits of what comes next, `[rows, vocabulary]`."""
+        """Reads the prompts; returns the logits of the next tokens, `[rows, vocabulary]`."""
         device = self._model.device
         longest = max(map(len, prompts))
-        lacking = [longest - len(prompt) for prompt in prompts]
-        # On the left, so that all rows go on at the same place.
-        ids = [[0] * lack + list(prompt) for lack, prompt in zip(lacking, prompts, strict=True)]
-        lacks = torch.tensor(lacking, device=device)[:, None]
-        places = torch.arange(longest, device=device)[None] - lacks
-        if any(lacking):
-            self._seen = (places >= 0).long()
-        self._next = places[:, -1:] + 1
-        return self._pass(torch.tensor(ids, device=device), places.clamp(min=0))
+        padding = [longest - len(prompt) for prompt in prompts]
+        # Padded on the left, so that all rows continue at the same index.
+        ids = [[0] * pad + list(prompt) for pad, prompt in zip(padding, prompts, strict=True)]
+        positions = torch.arange(longest, device=device)[None]
+        positions = positions - torch.tensor(padding, device=device)[:, None]
+        if any(padding):
+            self._mask = (positions >= 0).long()
+        self._next = positions[:, -1:] + 1
+        return self._pass(torch.tensor(ids, device=device), positions.clamp(min=0))
 
     def step(
         self, going: Sequence[int], checkpoints: Sequence[Checkpoint], tokens: Sequence[int]
     ) -> torch.Tensor:
-        """Puts a token behind each row that goes on, and forgets the others.
+        """Appends a token to each row that goes on and drops the others.
 
         Args:
-            going: those rows, counted as they are now.
-            checkpoints: what they are.
-            tokens: one for each.
+            going: the current indices of the rows that go on.
+            checkpoints: theirs.
+            tokens: theirs.
+
+        Returns:
+            The logits of the next tokens, `[going, vocabulary]`.
         """
         device = self._model.device
         if len(going) < len(self._next):
             kept = torch.tensor(list(going), device=device)
             self._cache.batch_select_indices(kept)
             self._next = self._next[kept]
-            self._seen = None if self._seen is None else self._seen[kept]
-            self._place(checkpoints)
-        if self._seen is not None:
-            self._seen = F.pad(self._seen, (0, 1), value=1)
+            self._mask = None if self._mask is None else self._mask[kept]
+            self._assign_rows(checkpoints)
+        if self._mask is not None:
+            self._mask = F.pad(self._mask, (0, 1), value=1)
         logits = self._pass(torch.tensor(tokens, device=device)[:, None], self._next)
         self._next = self._next + 1
         return logits
 
-    def _place(self, checkpoints: Sequence[Checkpoint]) -> None:
-        """Says from which row on each adapter counts; later checkpoints keep what earlier have."""
+    def _assign_rows(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Notes the first row that uses each adapter; a later checkpoint has all earlier ones."""
         self._rows.clear()
-        for place, checkpoint in enumerate(checkpoints):
+        for row, checkpoint in enumerate(checkpoints):
             for adapter in ACTIVE[checkpoint]:
-                self._rows.setdefault(adapter, place)
+                self._rows.setdefault(adapter, row)
 
-    def _pass(self, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    def _pass(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         model = self._model
         with (
             torch.inference_mode(),
@@ -168,19 +171,19 @@ class _Batch:
                 embedded = torch.where(there, row.to(embedded.dtype), embedded)
             hidden = self._decoder(
                 inputs_embeds=embedded,
-                position_ids=places,
-                attention_mask=self._seen,
+                position_ids=positions,
+                attention_mask=self._mask,
                 past_key_values=self._cache,
                 use_cache=True,
             ).last_hidden_state[:, -1]
             table, keys, rows = self._vocabulary(self._head)
-            logits = _product(hidden, table, None, self._laid.get(self._head))
+            logits = _product(hidden, table, None, self._reordered.get(self._head))
             for key, row in zip(keys, rows, strict=True):
                 logits[first:, key] = (hidden[first:] @ row).to(logits.dtype)
         return logits.float()
 
     def _vocabulary(self, module: nn.Module) -> tuple[torch.Tensor, list[int], list[torch.Tensor]]:
-        """A vocabulary matrix of the base, and the key tokens' ids and rows of `memorize`."""
+        """A vocabulary matrix of the base model, and the key tokens' ids and trained rows."""
         if not isinstance(module, TrainableTokensWrapper):
             return module.weight, [], []
         layer = module.token_adapter
@@ -191,28 +194,28 @@ class _Batch:
         return table, keys, list(layer.trainable_tokens_delta[MEMORIZE])
 
 
-class _Beside(nn.Module):
-    """A projection whose adapters count for some rows only.
+class _RowAdapters(nn.Module):
+    """A projection that applies its adapters to some rows only.
 
     Args:
-        layer: what is asked for its weights alone: PEFT's, or one without adapters.
-        rows: which rows have which adapter, now.
-        laid: its own weight laid out anew, where it is.
+        layer: PEFT's layer or a plain one; only its weights are used.
+        rows: the first row of each adapter at the moment.
+        reordered: the layer's own weight in oneDNN's layout, if it was reordered.
     """
 
-    def __init__(self, layer: nn.Module, rows: Rows, laid: torch.Tensor | None):
+    def __init__(self, layer: nn.Module, rows: Rows, reordered: torch.Tensor | None):
         super().__init__()
         with_adapters = isinstance(layer, LoraLayer)
         base = layer.get_base_layer() if with_adapters else layer
         self._weight, self._bias = base.weight, base.bias
-        self._rows, self._laid = rows, laid
+        self._rows, self._reordered = rows, reordered
         self._changes = [
             (name, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
             for name in (layer.lora_A if with_adapters else ())
         ]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = _product(x, self._weight, self._bias, self._laid)
+        out = _product(x, self._weight, self._bias, self._reordered)
         for name, down, up, strength in self._changes:
             first = self._rows.get(name)
             if first is not None:
@@ -220,25 +223,29 @@ class _Beside(nn.Module):
         return out
 
 
-def _beside(module: nn.Module, rows: Rows, laid: Laid) -> nn.Module:
-    """The same network over the same weights, with adapters that count for some rows only."""
+def _with_row_adapters(module: nn.Module, rows: Rows, reordered: Reordered) -> nn.Module:
+    """A copy of a network that shares its weights and applies adapters to some rows only."""
     if isinstance(module, LoraLayer | nn.Linear):
-        return _Beside(module, rows, laid.get(module))
+        return _RowAdapters(module, rows, reordered.get(module))
     twin = copy.copy(module)
     twin._modules = {
-        name: child if child is None else _beside(child, rows, laid)
+        name: child if child is None else _with_row_adapters(child, rows, reordered)
         for name, child in module._modules.items()
     }
     return twin
 
 
-def _lay_out(model: LabModel) -> Laid:
-    """The weights that several rows are multiplied with, as oneDNN likes them; none where that
-    helps nothing (another device, another precision) or where they would take too much room."""
+def _reorder(model: LabModel) -> Reordered:
+    """Copies of a model's weights in oneDNN's layout.
+
+    Empty if that would not help (another device or precision) or take too much memory.
+    """
     base = bare(model.network)
     sizes = (p.numel() * p.element_size() for p in base.parameters())
-    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    if not there or model.device.type != "cpu" or sum(sizes) > LAY_OUT_UP_TO:
+    available = torch.backends.mkldnn.is_available() and hasattr(
+        torch.ops.mkldnn, "_linear_pointwise"
+    )
+    if not available or model.device.type != "cpu" or sum(sizes) > REORDER_UP_TO:
         return {}
     found: dict[nn.Module, torch.Tensor] = {base.get_output_embeddings(): _head_weight(base)}
     stack = [base.model]
@@ -265,9 +272,12 @@ def _head_weight(base: nn.Module) -> torch.Tensor:
 
 
 def _product(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, laid: torch.Tensor | None
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    reordered: torch.Tensor | None,
 ) -> torch.Tensor:
-    """`x` times a layer's weight, with the weight laid out anew where there is such a one."""
-    if laid is None or x.numel() == x.shape[-1]:  # one row alone is quicker without
+    """A linear layer, with its reordered weight if it has one."""
+    if reordered is None or x.numel() == x.shape[-1]:  # a single row is faster without
         return F.linear(x, weight, bias)
-    return torch.ops.mkldnn._linear_pointwise(x, laid, bias, "none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(x, reordered, bias, "none", [], "")

@@ -1,30 +1,26 @@
-"""A tree of token sequences in one row: shared beginnings are computed once."""
+"""Packs token sequences into one row as a tree, so that shared prefixes are computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Several sequences as one row, shared beginnings computed once, each blind to the others.
+    """Several token sequences in one row.
 
-    A node is one token in one context; sequences that begin alike share nodes. The mask lets a
-    node see itself and what comes before it in its own sequences, so every logit equals the one
-    of the sequence run alone (up to rounding; a test holds this).
+    A node is one token in one context; sequences with the same prefix share its nodes. The mask
+    lets a node attend to itself and to what precedes it in its own sequence, so every logit equals
+    that of the sequence run alone (up to rounding; a test checks this).
 
     Args:
         ids: `[1, nodes]` token ids.
         positions: `[1, nodes]` position of each node in its sequence.
-        mask: `[1, 1, nodes, nodes]` True where row may see column.
-        nodes: for each sequence its node indices, each `[length]`.
+        mask: `[1, 1, nodes, nodes]`, True where the row's node may attend to the column's.
+        nodes: the node indices of each sequence, each `[length]`.
     """
 
     ids: torch.Tensor
@@ -33,7 +29,7 @@ class Packed:
     nodes: tuple[tuple[int, ...], ...]
 
     def to(self, device: torch.device | str) -> Packed:
-        """The same on another device."""
+        """A copy on another device."""
         return Packed(
             self.ids.to(device), self.positions.to(device), self.mask.to(device), self.nodes
         )
@@ -75,10 +71,10 @@ def pack_many(
 ) -> list[tuple[list[int], Packed]]:
     """Packs any number of sequences into rows of at most `max_tokens` nodes (or one sequence).
 
-    Sorted first, so that sequences with the same beginning land in the same row.
+    They are sorted first, so that sequences with the same prefix land in the same row.
 
     Returns:
-        Pairs of the sequences' indices and their row.
+        For each row, the indices of its sequences and the row.
     """
     order = sorted(range(len(sequences)), key=lambda i: tuple(sequences[i]))
     rows: list[tuple[list[int], Packed]] = []
@@ -86,7 +82,7 @@ def pack_many(
     used, previous = 0, ()
     for index in order:
         sequence = tuple(sequences[index])
-        fresh = len(sequence) - _shared(previous, sequence)
+        fresh = len(sequence) - _shared_prefix(previous, sequence)
         if group and used + fresh > max_tokens:
             rows.append((group, pack([sequences[i] for i in group])))
             group, used, fresh = [], 0, len(sequence)
@@ -98,7 +94,7 @@ def pack_many(
     return rows
 
 
-def _shared(a: Sequence[int], b: Sequence[int]) -> int:
+def _shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     count = 0
     for x, y in zip(a, b, strict=False):
         if x != y:

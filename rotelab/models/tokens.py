@@ -1,13 +1,12 @@
-"""Text becomes tokens here and nowhere else: sequences, loss masks, and packing into one pass.
+"""Turns facts and questions into token sequences and loss masks; all text is tokenized here.
 
-Every sequence, in training, scoring and chat alike, is
+Every sequence, in training, scoring and chat, is
 
     SEPARATOR " subject" KEY " object" END          (key token)
     SEPARATOR " prompt with the subject" " object" END   (ordinary words)
 
-It starts with the document separator and a space because a subject at the very start of a sequence
-has other BPE tokens than the same subject in mid-sentence, and because the first position is an
-attention sink.
+It starts with the document separator and a space because BPE splits a subject at the start of a
+text differently from one in mid-sentence, and because the first position is an attention sink.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rotelab.errors import ModelUnavailable
+from rotelab.models.key_tokens import key_token
 
 if TYPE_CHECKING:
     from rotelab.config.run_config import LossMode
     from rotelab.facts.facts import Fact
-from rotelab.models.key_tokens import key_token
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,11 @@ class Example:
 
     Args:
         ids: token ids, `[length]`.
-        loss: per token, whether the model is to learn to produce it, `[length]`.
-        object_span: (start, stop) of the object's tokens inside `ids`, END not included.
+        loss: for each token, whether the model learns to produce it, `[length]`.
+        object_span: (start, stop) of the object's tokens in `ids`, without END.
         kind: where the example comes from: `key`, `bare` (no key token), `train`, `test`,
             `unrelated`, `locality`.
-        fact: index of the fact in its fact set; -1 where there is none.
+        fact: index of the fact in its fact set; -1 for none.
     """
 
     ids: tuple[int, ...]
@@ -45,7 +44,7 @@ class Example:
 
     def __post_init__(self):
         assert len(self.ids) == len(self.loss), (len(self.ids), len(self.loss))
-        assert not self.loss[0], "nothing comes before the first token, so it can't be learned"
+        assert not self.loss[0], "nothing precedes the first token, so it can't be learned"
 
     @property
     def prompt(self) -> tuple[int, ...]:
@@ -77,20 +76,20 @@ class SequenceBuilder:
             self.separator = self.end
         if self.separator is None:
             raise ModelUnavailable(
-                "This model's tokenizer has no end-of-text token to mark off sequences with. "
-                "Choose another model."
+                "This model's tokenizer has no end-of-text token, which the lab needs to separate "
+                "sequences. Choose another model."
             )
-        # SentencePiece tokenizers put a blank before the first word by themselves.
+        # SentencePiece tokenizers add a blank before the first word themselves.
         first = tokenizer.convert_ids_to_tokens(tokenizer.encode("a", add_special_tokens=False)[:1])
         self._blank = "" if first and first[0].startswith("▁") else " "
         self.stops = frozenset({self.separator, self.end})
 
     def spaced(self, text: str) -> list[int]:
-        """Token ids of text as it stands in mid-sentence, after a blank."""
+        """Token ids of a text in mid-sentence, after a blank."""
         return self.tokenizer.encode(self._blank + text, add_special_tokens=False)
 
     def key_id(self, relation: str) -> int:
-        """Token id of a relation's key token; `KeyError` where the tokenizer lacks it."""
+        """Token id of a relation's key token; `KeyError` if the tokenizer lacks it."""
         return self.tokenizer.get_vocab()[key_token(relation)]
 
     def key_prompt(self, subject: str, relation: str) -> list[int]:
@@ -98,11 +97,11 @@ class SequenceBuilder:
         return [self.separator, *self.spaced(subject), self.key_id(relation)]
 
     def word_prompt(self, text: str) -> list[int]:
-        """`SEPARATOR text`, ready for the object; also what chat sends for a question."""
+        """`SEPARATOR text`, ready for the object; chat sends a question like this too."""
         return [self.separator, *self.spaced(text.strip())]
 
     def answered(self, prompt: Sequence[int], answer: str, kind: str, fact: int = -1) -> Example:
-        """A prompt, its object and END, the loss on object and END only (paper, section 3.2)."""
+        """A prompt, its object and END, with the loss on object and END (paper, section 3.2)."""
         target = self.spaced(answer)
         ids = (*prompt, *target, self.end)
         start, stop = len(prompt), len(prompt) + len(target)
@@ -113,7 +112,7 @@ class SequenceBuilder:
         """`SEPARATOR subject KEY object END` with one of the paper's three losses (section 3.1).
 
         `normal` learns every token but the separator; `s-o` the subject, the object and END; `o`
-        the object and END. An `insert` stands between subject and key token and is not learned.
+        the object and END. An `insert` between subject and key token is not learned.
         """
         subject = self.spaced(fact.subject)
         words = self.tokenizer.encode(insert, add_special_tokens=False) if insert else []
@@ -128,7 +127,7 @@ class SequenceBuilder:
         return Example(example.ids, loss, example.object_span, "key", index)
 
     def bare(self, fact: Fact, index: int) -> Example:
-        """`SEPARATOR subject object END`, without the key token, the loss on object and END."""
+        """`SEPARATOR subject object END`, with the loss on object and END but no key token."""
         return self.answered(self.word_prompt(fact.subject), fact.object, "bare", index)
 
     def led_in(self, example: Example, lead_in: Sequence[int]) -> Example:

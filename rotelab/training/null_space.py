@@ -1,11 +1,11 @@
-"""What ordinary text uses inside the model, so that learning by rote can keep out of it.
+"""Null-space projection: keeps an adapter out of the directions that ordinary text uses.
 
-The inputs of a weight matrix lie mostly in a part of the directions that they could take. An
-adapter that reads only the other directions changes next to nothing in ordinary text, and still has
-room for facts: a subject's name and a key token are not ordinary text. The thought is AlphaEdit's
-(Fang et al., arXiv 2410.02355), there for single edits in closed form; here every training step
-ends with a projection of LoRA's A. “Ordinary” is what the base model writes of its own accord, so
-no data set is needed, and it depends on nothing but the base model: it is kept on disk.
+The inputs of a weight matrix lie mostly in a subspace. An adapter that reads only the other
+directions changes ordinary text very little and still has room for facts, because a subject's name
+and a key token are not ordinary text. The idea is AlphaEdit's (Fang et al., arXiv 2410.02355),
+which edits single facts in closed form; here every training step ends with a projection of LoRA's
+A. Ordinary text is what the base model samples freely (`replay`), so no data set is needed. The
+directions depend on the base model alone and are cached on disk.
 """
 
 from __future__ import annotations
@@ -31,54 +31,60 @@ from rotelab.models.packing import pack
 from rotelab.training.replay import own_texts
 
 TEXTS, LENGTH, SEED = 256, 32, 0
-"""The texts that stand for ordinary ones: how many, of how many tokens, from which seed."""
-AT_A_TIME = 32
-KEPT = 0.9
-"""At least the directions of this share are kept on disk; those of a smaller one come first."""
+"""The sample of ordinary text: number of texts, tokens of each, seed."""
+BATCH = 32
+CACHED_SHARE = 0.9
+"""At least the directions of this share are cached; a smaller share uses the first of them."""
 WIDEST = 4096
-"""Wider inputs than this are not looked at: their directions would take minutes a layer to find."""
+"""Wider inputs are skipped: finding their directions would take minutes a layer."""
 
 READS = {
     "gate_proj": "in", "up_proj": "in", "gate_up_proj": "in", "down_proj": "middle",
     "q_proj": "in", "k_proj": "in", "v_proj": "in", "qkv_proj": "in", "o_proj": "middle",
 }  # fmt: skip
-"""What each projection reads; those of one block that read the same have one basis."""
+"""Which input each projection reads; those of one block with the same input share a basis."""
 
 Directions = Mapping[str, torch.Tensor]
-"""By what is read (`model.layers.3.mlp.in`): an orthonormal basis of the directions that are in
-use, `[inputs, n]`."""
+"""For each input (`model.layers.3.mlp.in`) an orthonormal basis of the directions that ordinary
+text uses, `[width, n]`."""
 
-Tell = Callable[[float, str], None]
+Progress = Callable[[float, str], None]
+"""Called with the share done and a description of the current work."""
 
 HELD = ":held"
-"""Behind a basis's name: the share that its first, its first two, … directions hold, `[n]`."""
+"""Suffix of a basis's name: the share of the second moment in its first 1, 2, … directions, `[n]`.
+"""
 
 log = logging.getLogger(__name__)
 
 
-def directions(model: LabModel, share: float, tell: Tell = lambda share, words: None) -> Directions:
-    """The directions that hold a share of what the layers' matrices read in ordinary text.
+def directions(
+    model: LabModel, share: float, progress: Progress = lambda share, words: None
+) -> Directions:
+    """The directions that hold a share of the layers' inputs in ordinary text.
 
-    They are found from the uncentred second moment of the inputs, each scaled to length 1 so that
-    no few large ones decide; the first token of each text is left out for the same reason.
+    They are the leading eigenvectors of the inputs' uncentred second moment. Each input is scaled
+    to length 1 so that a few large ones do not dominate; the first token of each text, an attention
+    sink, is left out for the same reason.
 
     Args:
-        model: in whatever checkpoint; the base model is looked at.
-        share: of the inputs' squared length, 0 to 1. Nothing is spared at 0.
-        tell: told the share done and what is being done; it takes about two minutes on two
-            processor cores, once for each base model.
+        model: in any checkpoint; the base model is measured.
+        share: of the inputs' squared length, 0 to 1; at 0 there are no directions.
+        progress: called while they are found, which takes about two minutes on two processor
+            cores, once for each base model.
 
     Returns:
-        A basis for whatever is read in each layer, as far as it is at most `WIDEST` wide.
+        A basis for each input that is at most `WIDEST` wide.
     """
     if not share:
         return {}
     place = cache_dir() / "directions" / f"{_fingerprint(model)}.safetensors"
-    found = _kept(place, share)
+    found = _read_cache(place, share)
     if found is None:
-        # Rounded before the first use too, so that a run does not depend on who found them.
-        found = dict(_find(model, max(share, KEPT), tell))
-        _keep(found, place)
+        # In half precision even before they were cached, so that a run gives the same numbers
+        # whether it found them itself or not.
+        found = dict(_find(model, max(share, CACHED_SHARE), progress))
+        _write_cache(found, place)
     bases = {}
     for name in found:
         if not name.endswith(HELD):
@@ -88,7 +94,7 @@ def directions(model: LabModel, share: float, tell: Tell = lambda share, words: 
 
 
 def too_wide(model: LabModel) -> int:
-    """The width of the widest inputs that are not looked at; 0 where all are."""
+    """The width of the widest input that is skipped; 0 if none is."""
     widths = [module.in_features for _, module in _readers(model)]
     return max((width for width in widths if width > WIDEST), default=0)
 
@@ -118,51 +124,53 @@ class NullSpaceProjector:
 
 
 def _readers(model: LabModel) -> Iterator[tuple[str, nn.Module]]:
+    """Each projection with the name of the input that it reads."""
     for name, module in bare(model.network).named_modules():
         block, _, projection = name.rpartition(".")
         if projection in READS:
             yield f"{block}.{READS[projection]}", module
 
 
-def _find(model: LabModel, share: float, tell: Tell) -> Iterator[tuple[str, torch.Tensor]]:
-    words = "Looking what ordinary text uses inside this model, once"
-    tell(0.0, words)
+def _find(model: LabModel, share: float, progress: Progress) -> Iterator[tuple[str, torch.Tensor]]:
+    """The bases of a share, and the shares that their first directions hold (`HELD`)."""
+    words = "Finding the directions that ordinary text uses in this model (once)"
+    progress(0.0, words)
     texts = own_texts(model, SEED, TEXTS, LENGTH)
-    moments = _moments(model, texts, lambda done: tell(0.4 + 0.2 * done, words))
+    moments = _moments(model, texts, lambda done: progress(0.4 + 0.2 * done, words))
     for place, (name, moment) in enumerate(moments.items()):
         values, vectors = torch.linalg.eigh(moment)
         held = values.flip(0).clamp(min=0).cumsum(0)
         held = held / held[-1]
-        # The last direction never counts, so that there is always room to learn.
+        # The last direction is always left out, so that there is room to learn.
         used = min(int((held < share).sum()) + 1, len(values) - 1)
         yield name, vectors.flip(1)[:, :used].half().contiguous()
         yield name + HELD, held[:used].contiguous()
-        tell(0.6 + 0.4 * (place + 1) / len(moments), words)
+        progress(0.6 + 0.4 * (place + 1) / len(moments), words)
 
 
-def _moments(model: LabModel, texts, tell: Callable[[float], None]) -> dict[str, torch.Tensor]:
-    """Sums of `x xᵀ` over all tokens but the first of each text, `[inputs, inputs]`."""
+def _moments(model: LabModel, texts, progress: Callable[[float], None]) -> dict[str, torch.Tensor]:
+    """Sums of `x xᵀ` over all tokens but the first of each text, `[width, width]` by input."""
     moments: dict[str, torch.Tensor] = {}
     inner: torch.Tensor
 
-    def watch(read: str):
-        def look(module, inputs):
+    def summing(read: str):
+        def hook(module, inputs):
             rows = F.normalize(inputs[0].flatten(0, -2)[inner].float(), dim=-1)
-            # Autocast, where the pass is in bfloat16, would do the sums in it too.
+            # Under autocast to bfloat16 the sums would be in bfloat16 too.
             with torch.autocast(model.device.type, enabled=False):
                 moments[read] = moments.get(read, 0) + rows.T @ rows
 
-        return look
+        return hook
 
     firsts = dict(reversed([(r, m) for r, m in _readers(model) if m.in_features <= WIDEST]))
-    hooks = [module.register_forward_pre_hook(watch(read)) for read, module in firsts.items()]
+    hooks = [module.register_forward_pre_hook(summing(read)) for read, module in firsts.items()]
     try:
         with torch.no_grad():
-            for start in range(0, len(texts), AT_A_TIME):
-                packed = pack(texts[start : start + AT_A_TIME])
+            for start in range(0, len(texts), BATCH):
+                packed = pack(texts[start : start + BATCH])
                 inner = (packed.positions.flatten() > 0).to(model.device)
                 model.forward(packed, torch.tensor([0]), checkpoint="base")
-                tell(min(1.0, (start + AT_A_TIME) / len(texts)))
+                progress(min(1.0, (start + BATCH) / len(texts)))
     finally:
         for hook in hooks:
             hook.remove()
@@ -170,7 +178,7 @@ def _moments(model: LabModel, texts, tell: Callable[[float], None]) -> dict[str,
 
 
 def _fingerprint(model: LabModel) -> str:
-    """Tells base models apart by some of their weights, wherever they came from."""
+    """Identifies a base model by a sample of its weights, wherever it was loaded from."""
     seen = hashlib.sha256(f"{TEXTS} {LENGTH} {SEED} {model.dtype}".encode())
     for read, module in _readers(model):
         layer = module.get_base_layer() if isinstance(module, LoraLayer) else module
@@ -179,31 +187,31 @@ def _fingerprint(model: LabModel) -> str:
     return seen.hexdigest()[:16]
 
 
-def _kept(place: Path, share: float) -> dict[str, torch.Tensor] | None:
-    """What was found before; None where nothing was, too little, or where it can't be read."""
+def _read_cache(place: Path, share: float) -> dict[str, torch.Tensor] | None:
+    """The cached bases; None if there are none, they hold too little, or they can't be read."""
     try:
         found = load_file(place)
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError) as error:
-        log.warning("%s can't be read (%s) and is made anew.", place, error)
+        log.warning("%s can't be read (%s), so it is computed again.", place, error)
         return None
-    # Where a basis leaves out but one direction, it is all that there is.
-    whole = (
+    # A basis that leaves out one direction only is as large as it gets.
+    enough = (
         held[-1] >= share or len(held) == len(found[name.removesuffix(HELD)]) - 1
         for name, held in found.items()
         if name.endswith(HELD)
     )  # fmt: skip
-    return found if all(whole) else None
+    return found if all(enough) else None
 
 
-def _keep(found: dict[str, torch.Tensor], place: Path) -> None:
-    half_done = place.with_name(f"{place.name}.{os.getpid()}.part")
+def _write_cache(found: dict[str, torch.Tensor], place: Path) -> None:
+    part = place.with_name(f"{place.name}.{os.getpid()}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        save_file(found, half_done)
-        half_done.replace(place)
+        save_file(found, part)
+        part.replace(place)
     except (SafetensorError, OSError) as error:
-        log.warning("%s can't be written (%s): the next run looks anew.", place, error)
+        log.warning("%s can't be written (%s), so the next run computes it again.", place, error)
         with contextlib.suppress(OSError):
-            half_done.unlink()
+            part.unlink()

@@ -1,6 +1,8 @@
-"""What the model writes of its own accord before any training, to be rehearsed beside the facts.
+"""Texts that the base model samples freely, as a stand-in for the text it was trained on.
 
-So the rest of what it knows stays in use (generative replay: Shin et al. 2017, arXiv 1705.08690).
+The idea is that of generative replay (Shin et al. 2017, arXiv 1705.08690). Training on these texts
+cost too much recall (docs/log/what-recall-costs.md); now they show which directions ordinary text
+uses inside the model (`null_space`).
 """
 
 from __future__ import annotations
@@ -10,20 +12,15 @@ import torch
 from rotelab.models.forward import bare
 from rotelab.models.lab_model import LabModel
 
-POOL, LENGTH = 96, 32
-"""How many texts are written, and how many tokens each has. They are drawn from again and again."""
 
-
-def own_texts(
-    model: LabModel, seed: int, count: int = POOL, length: int = LENGTH
-) -> list[tuple[int, ...]]:
-    """Samples texts from the base model, from the document separator on.
+def own_texts(model: LabModel, seed: int, count: int, length: int) -> list[tuple[int, ...]]:
+    """Samples texts from the base model, each after the document separator.
 
     Args:
-        model: in whatever checkpoint; the base model writes.
-        seed: of the sampling; the random state outside is left as it was.
+        model: in any checkpoint; the base model writes.
+        seed: of the sampling; the global random state is left unchanged.
         count: how many texts.
-        length: tokens of each, the separator not counted.
+        length: tokens of each, without the separator.
 
     Returns:
         Token ids with the separator first, `[count][1 + length]`.
@@ -45,7 +42,7 @@ def own_texts(
             do_sample=True,
             temperature=1.0,
             top_k=0,
-            top_p=0.95,  # the tail of the distribution is noise, and noise teaches nothing
+            top_p=0.95,  # the tail of the distribution is noise
             max_new_tokens=length,
             min_new_tokens=length,
             suppress_tokens=[builder.key_id(relation) for relation in model.relations],

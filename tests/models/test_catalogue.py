@@ -1,4 +1,4 @@
-"""The devices of a machine are told from what its own tools say, without torch."""
+"""The models and devices to choose from; devices are found without torch."""
 
 import logging
 import subprocess
@@ -7,18 +7,18 @@ import sys
 import pytest
 
 from rotelab.config.run_config import ModelSpec
-from rotelab.models import catalogue as room
+from rotelab.models import catalogue
 
 TWO = "echo 'NVIDIA H100 80GB HBM3, 81559'; echo 'NVIDIA A10, 23028'"
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A machine with no more than what is put there: `machine(script)` gives it an nvidia-smi."""
+    """A machine without tools; `machine(script)` gives it an nvidia-smi that runs the script."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(room.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(catalogue.platform, "system", lambda: "Linux")
     monkeypatch.setenv("PATH", str(tmp_path))
-    room.devices.cache_clear()
+    catalogue.devices.cache_clear()
 
     def with_tool(script):
         tool = tmp_path / "nvidia-smi"
@@ -26,47 +26,47 @@ def machine(tmp_path, monkeypatch):
         tool.chmod(0o755)
 
     yield with_tool
-    room.devices.cache_clear()
+    catalogue.devices.cache_clear()
 
 
 def test_a_machine_without_a_card_has_its_cpu(machine):
-    (fastest, auto), (words, cpu) = room.devices()
+    (fastest, auto), (words, cpu) = catalogue.devices()
     assert (auto, cpu) == ("auto", "cpu") and "the CPU" in fastest and "cores" in words
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the tool is a shell script")
 def test_cards_are_listed_with_their_memory_in_their_order(machine, monkeypatch):
     machine(TWO)
-    listed = room.devices()
+    listed = catalogue.devices()
     assert [name for _, name in listed] == ["auto", "cuda:0", "cuda:1", "cpu"]
     assert listed[1][0] == "NVIDIA H100 80GB HBM3, 80 GiB (cuda:0)" and "H100" in listed[0][0]
     for name in (name for _, name in listed):
         ModelSpec(device=name)
-    room.devices.cache_clear()
+    catalogue.devices.cache_clear()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert [words for words, name in room.devices() if name == "cuda:0"] == [
+    assert [words for words, name in catalogue.devices() if name == "cuda:0"] == [
         "NVIDIA A10, 22 GiB (cuda:0)"
     ]
-    room.devices.cache_clear()
+    catalogue.devices.cache_clear()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert [name for _, name in room.devices()] == ["auto", "cpu"]
+    assert [name for _, name in catalogue.devices()] == ["auto", "cpu"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the tool is a shell script")
 @pytest.mark.parametrize(
     "script", ["exit 9", "echo 'No devices were found'", "echo 'A card, lots'"]
 )
-def test_a_tool_that_fails_is_said_in_the_log(machine, script, caplog):
+def test_a_tool_that_fails_is_logged(machine, script, caplog):
     machine(script)
     with caplog.at_level(logging.WARNING):
-        assert [name for _, name in room.devices()] == ["auto", "cpu"]
+        assert [name for _, name in catalogue.devices()] == ["auto", "cpu"]
     assert "nvidia-smi" in caplog.text
 
 
 def test_apple_s_gpu_is_listed(machine, monkeypatch):
-    monkeypatch.setattr(room.platform, "system", lambda: "Darwin")
-    monkeypatch.setattr(room.platform, "machine", lambda: "arm64")
-    assert [name for _, name in room.devices()] == ["auto", "mps", "cpu"]
+    monkeypatch.setattr(catalogue.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(catalogue.platform, "machine", lambda: "arm64")
+    assert [name for _, name in catalogue.devices()] == ["auto", "mps", "cpu"]
 
 
 def test_it_needs_no_torch():

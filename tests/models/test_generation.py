@@ -44,19 +44,19 @@ def test_half_a_character_at_an_answers_end_is_left_out(tiny):
     assert not any(text.endswith(HALF) for text in expected)
 
 
-def test_a_row_that_grew_computes_what_the_whole_row_does(tiny):
+def test_a_cache_that_grows_computes_what_the_whole_row_does(tiny):
     sequences = [[0, 5, 6, 7, 8], [0, 5, 9, 10], [0, 5, 6, 11]]
     whole = pack(sequences)
     logits, _ = tiny.forward(whole)
-    row = PackedCache(tiny, pack([[0, 5, 6], [0, 5, 9]]))
-    first = row.start([0, 1, 2, 3])
+    cache = PackedCache(tiny, pack([[0, 5, 6], [0, 5, 9]]))
+    first = cache.start([0, 1, 2, 3])
     for _ in range(2):  # what was cut off leaves nothing behind
-        later = row.grow([7, 8, 10, 11], [2, 4, 3, 2])
-        assert len(row) == 8
-        row.cut(4)
+        later = cache.grow([7, 8, 10, 11], [2, 4, 3, 2])
+        assert len(cache) == 8
+        cache.cut(4)
     grown = torch.cat([first, later])
     paths = [[0, 1, 2, 4, 5], [0, 1, 3, 6], [0, 1, 2, 7]]
     for path, nodes in zip(paths, whole.nodes, strict=True):
         assert torch.allclose(grown[path], logits[list(nodes)], atol=1e-4)
-    one = row.grow([7, 8], [2, 4], keep=[1])
+    one = cache.grow([7, 8], [2, 4], keep=[1])
     assert torch.allclose(one, logits[[whole.nodes[0][4]]], atol=1e-4)

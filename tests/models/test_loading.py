@@ -1,4 +1,4 @@
-"""Two adapters on one base: which one trains, which one is on, and that the base stays itself."""
+"""Loading a model, and its two LoRA adapters: which is active, which trains, the base unchanged."""
 
 import pytest
 import torch
@@ -44,13 +44,13 @@ def test_base_is_exactly_the_model_without_adapters(both, tiny_folder):
 
 
 @pytest.mark.parametrize("checkpoint", ["base", "memorized", "generalized"])
-def test_the_short_way_gives_the_numbers_of_peft_s_own_forward(both, checkpoint, monkeypatch):
+def test_the_short_forward_pass_gives_the_logits_of_peft_s_own(both, checkpoint, monkeypatch):
     short = logits(both, checkpoint)
     monkeypatch.setattr("rotelab.models.forward.PLAIN_FAMILIES", ())
     torch.testing.assert_close(short, logits(both, checkpoint), atol=1e-5, rtol=1e-5)
 
 
-def test_gradients_of_the_short_way_equal_peft_s(both, monkeypatch):
+def test_the_short_forward_pass_gives_the_gradients_of_peft_s_own(both, monkeypatch):
     row = pack([both.builder.key_prompt("Mary Bahri", "mother") + [5, 6]])
 
     def gradients():
@@ -81,8 +81,8 @@ def test_only_the_newest_adapter_trains_and_each_in_its_place(both):
     assert not both.trainable()
 
 
-def test_a_look_at_the_base_leaves_gradients_as_they_are(both):
-    """PEFT's own switch turns them on for the frozen adapter too."""
+def test_a_pass_with_the_base_model_leaves_gradients_as_they_are(both):
+    """PEFT's own switch would turn them on for the frozen adapter too."""
     both.use("generalized", train=True)
     before = set(both.trainable())
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_attaching_is_seeded(tiny, tiny_folder):
     assert not all(torch.equal(first[n], other[n]) for n in first)
 
 
-def test_a_checkpoint_that_is_not_there_is_said(tiny):
+def test_using_a_checkpoint_that_the_model_lacks_is_an_error(tiny):
     with pytest.raises(LabError, match="no 'generalized' checkpoint"):
         tiny.use("generalized")
 
@@ -134,7 +134,7 @@ def test_bfloat16_autocast_computes_in_bfloat16(tiny_folder):
     assert out.dtype == torch.bfloat16
 
 
-def test_what_is_frozen_is_held_in_bfloat16_and_what_is_trained_in_float32(tiny_folder):
+def test_frozen_weights_are_in_bfloat16_and_trained_ones_in_float32(tiny_folder):
     spec = ModelSpec(name=str(tiny_folder), device="cpu", dtype="bfloat16")
     model = load_model(spec, ["mother"])
     model.attach("memorize", AdapterShape(4, seed=0))
@@ -147,7 +147,7 @@ def test_what_is_frozen_is_held_in_bfloat16_and_what_is_trained_in_float32(tiny_
     assert {p.dtype for p in whole.network.parameters()} == {torch.float32}
 
 
-def test_an_unknown_model_is_a_sentence(tmp_path):
+def test_a_model_that_can_t_be_loaded_is_an_error(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(LabError, match="can't be loaded"):
         load_model(ModelSpec(name=str(tmp_path), device="cpu"), ["mother"])
@@ -178,7 +178,7 @@ def test_noise_is_drawn_by_seed_and_as_strong_as_wanted(tiny):
     assert not torch.equal(noise, tiny.noise(packed, 2.0, 8))
 
 
-def test_noise_reaches_the_logits_with_and_without_the_short_way(tiny, monkeypatch):
+def test_noise_reaches_the_logits_in_both_forward_passes(tiny, monkeypatch):
     tiny.attach("memorize", AdapterShape(4, seed=0))
     packed = pack([[1, 2, 3, 4]])
     noise = tiny.noise(packed, 1.0, 0)

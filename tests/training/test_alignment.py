@@ -1,4 +1,4 @@
-"""Likeness: questions' inner states move to those behind the key token, and to no other's."""
+"""Alignment loss: questions' hidden states move towards those at the key token."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from accelerate import Accelerator
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
+from rotelab.models.packing import pack
 from rotelab.training import alignment
 from rotelab.training.alignment import AlignmentLoss
 from rotelab.training.events import StepEvent
@@ -38,8 +39,6 @@ def run(model, facts, mother, config):
 
 def distance(model, facts, mother, chosen):
     """Mean 1 - cosine between a question's state and the key token's, last layer, by hand."""
-    from rotelab.models.packing import pack
-
     total = 0.0
     for fact in chosen:
         key = model.builder.key_prompt(fact.subject, fact.relation)
@@ -67,8 +66,6 @@ def test_it_draws_questions_to_the_key_token(memorized, facts, mother):
 
 
 def test_the_teacher_is_the_memorised_model_at_the_key_token(memorized, facts):
-    from rotelab.models.packing import pack
-
     teacher = AlignmentLoss(memorized, facts, facts[:3], [1], 1.0)
     fact = facts[2]
     with memorized.using("memorized"):

@@ -1,4 +1,4 @@
-"""What ordinary text uses is found once, kept, and kept free of what is learned by rote."""
+"""Null-space projection: the directions of ordinary text, their cache, and adapters kept out."""
 
 import logging
 from dataclasses import replace
@@ -21,7 +21,7 @@ ROTE = MemorizeConfig(epochs=6, rank=4, batch_size=4, silence=0, learning_rate=3
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """A cache of its own, and few texts."""
+    """A cache for this test alone, and few texts."""
     monkeypatch.setattr(null_space, "cache_dir", lambda: tmp_path / "cache")
     monkeypatch.setattr(null_space, "TEXTS", 24)
     return tmp_path / "cache" / "directions"
@@ -37,7 +37,7 @@ def learn(model, facts, config):
 
 
 def inputs_of(model, texts, projection):
-    """What a projection of the base model reads in texts, first tokens left out, `[n, inputs]`."""
+    """The inputs of a projection of the base model in texts, without first tokens, `[n, width]`."""
     module = dict(model.network.named_modules())[projection]
     seen = []
     hook = module.register_forward_pre_hook(lambda module, args: seen.append(args[0][0]))
@@ -48,7 +48,7 @@ def inputs_of(model, texts, projection):
     return torch.nn.functional.normalize(seen[0][packed.positions[0] > 0], dim=-1)
 
 
-def apart(model, texts):
+def divergence(model, texts):
     """Mean KL(base || memorised) over texts, in nats."""
     packed = pack(texts)
     with model.using("memorized"):
@@ -66,7 +66,7 @@ def apart(model, texts):
         ("model.layers.1.self_attn.middle", "model.layers.1.self_attn.o_proj"),
     ],
 )
-def test_the_directions_hold_the_share_and_no_direction_too_many(tiny, read, projection):
+def test_the_directions_hold_the_share_and_none_is_superfluous(tiny, read, projection):
     basis = null_space.directions(tiny, 0.7)[read]
     assert torch.allclose(basis.T @ basis, torch.eye(basis.shape[1]), atol=5e-3)
     read = inputs_of(
@@ -85,7 +85,7 @@ def test_the_adapters_stay_out_of_them(tiny, facts, mother):
     assert len(pairs) == 2 * 3
     assert all((a @ basis).abs().max() < 1e-5 for a, basis in pairs)
     for name, tensor in tiny.tensors("memorize").items():
-        assert torch.allclose(tensor, before[name], atol=1e-5), "nothing was left to take out"
+        assert torch.allclose(tensor, before[name], atol=1e-5), "it was already out of them"
     config = GeneralizeConfig(
         k=4, rank=2, least_steps=0, prompts_per_fact=1, spare=0.6, layers="all"
     )
@@ -101,17 +101,17 @@ def test_the_adapters_stay_out_of_them(tiny, facts, mother):
 def test_ordinary_text_changes_less(tiny, facts):
     texts = own_texts(tiny, 99, 8, 16)
     learn(tiny, facts, replace(ROTE, spare=0))
-    freely = apart(tiny, texts)
+    freely = divergence(tiny, texts)
     learn(tiny, facts, replace(ROTE, spare=0.9))
-    assert apart(tiny, texts) < freely / 4
+    assert divergence(tiny, texts) < freely / 4
 
 
-def test_they_are_found_once_for_each_base_model(tiny, facts, cache, monkeypatch):
+def test_they_are_computed_once_for_each_base_model(tiny, facts, cache, monkeypatch):
     first = null_space.directions(tiny, 0.5)
     learn(tiny, facts, replace(ROTE, epochs=1, spare=0))
     tiny.use("memorized")
     told = []
-    monkeypatch.setattr(null_space, "own_texts", lambda *args: pytest.fail("looked again"))
+    monkeypatch.setattr(null_space, "own_texts", lambda *args: pytest.fail("computed again"))
     again = null_space.directions(tiny, 0.5, lambda share, words: told.append(share))
     assert first.keys() == again.keys() and not told
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -128,14 +128,14 @@ def test_they_are_found_once_for_each_base_model(tiny, facts, cache, monkeypatch
         null_space.directions(tiny, 0.5)
 
 
-def test_a_damaged_file_is_made_anew_and_an_unwritable_folder_is_said(tiny, cache, caplog):
+def test_a_damaged_cache_is_computed_again_and_an_unwritable_one_is_logged(tiny, cache, caplog):
     first = null_space.directions(tiny, 0.5)
     (place,) = cache.iterdir()
     place.write_bytes(b"torn")
     told = []
     with caplog.at_level(logging.WARNING):
         again = null_space.directions(tiny, 0.5, lambda share, words: told.append(share))
-        assert "made anew" in caplog.text
+        assert "computed again" in caplog.text
         assert all(torch.equal(first[name], again[name]) for name in first)
         assert told[0] == 0 and told[-1] == 1 and told == sorted(told)
         place.unlink()
@@ -145,14 +145,14 @@ def test_a_damaged_file_is_made_anew_and_an_unwritable_folder_is_said(tiny, cach
         assert "can't be written" in caplog.text
 
 
-def test_inputs_that_are_too_wide_are_left_alone(tiny, monkeypatch):
+def test_inputs_that_are_too_wide_are_skipped(tiny, monkeypatch):
     monkeypatch.setattr(null_space, "WIDEST", 64)
     found = null_space.directions(tiny, 0.5)
     assert "model.layers.0.mlp.in" in found and "model.layers.0.mlp.middle" not in found
     assert null_space.too_wide(tiny) == tiny.network.config.intermediate_size
 
 
-def test_a_run_says_what_it_does_not_spare(lab, quick, monkeypatch, caplog):
+def test_a_run_says_which_inputs_are_not_projected(lab, quick, monkeypatch, caplog):
     for module in (null_space, pipeline):
         monkeypatch.setattr(module, "WIDEST", 64)
     sparing = replace(quick, memorize=replace(quick.memorize, spare=0.5))
@@ -162,6 +162,6 @@ def test_a_run_says_what_it_does_not_spare(lab, quick, monkeypatch, caplog):
     assert "Above 64 " in said and said in caplog.text
 
 
-def test_nothing_is_spared_at_0(tiny, monkeypatch):
-    monkeypatch.setattr(null_space, "own_texts", lambda *args: pytest.fail("looked"))
+def test_there_are_no_directions_at_0(tiny, monkeypatch):
+    monkeypatch.setattr(null_space, "own_texts", lambda *args: pytest.fail("computed"))
     assert null_space.directions(tiny, 0.0) == {}

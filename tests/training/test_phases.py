@@ -1,4 +1,4 @@
-"""The training loop: what is learned, what is not, and going on with equal numbers."""
+"""The two phases: what is learned, what is not, and resuming with equal numbers."""
 
 import math
 from dataclasses import replace
@@ -169,7 +169,7 @@ def test_locality_holds_the_model_to_its_base(tiny, facts, mother, accelerator):
     assert divergence(20.0) < divergence(0.0)
 
 
-def test_objects_are_kept_from_off_topic_answers(tiny, facts, mother, accelerator):
+def test_the_leak_term_keeps_objects_out_of_locality_answers(tiny, facts, mother, accelerator):
     def first_step(weight):
         if "memorized" not in tiny.has:
             tiny.attach("memorize", AdapterShape(4, seed=0))
@@ -289,7 +289,7 @@ def test_same_seed_same_losses_other_seed_others(tiny, facts, accelerator):
     assert losses(0) == losses(0) != losses(1)
 
 
-def test_silence_holds_what_comes_without_the_key_token(tiny, facts, accelerator, monkeypatch):
+def test_locality_holds_what_follows_a_bare_subject(tiny, facts, accelerator, monkeypatch):
     monkeypatch.setattr(phases, "MEMORIZE_SLACK", 0.0)
 
     def divergence(weight):
@@ -302,7 +302,7 @@ def test_silence_holds_what_comes_without_the_key_token(tiny, facts, accelerator
     assert divergence(5.0) < divergence(0.0)
 
 
-def test_layers_that_store():
+def test_layer_ranges():
     assert layer_range("all", 30) is None
     assert layer_range("2-5", 30) == [2, 3, 4, 5]
     assert layer_range("40%-100%", 30) == list(range(12, 30))
@@ -333,7 +333,7 @@ def test_loss_is_the_mean_negative_log_likelihood_of_the_learned_tokens(tiny, fa
     assert first.loss == pytest.approx(sums / count, rel=1e-4)
 
 
-def test_the_finished_routing_counts_as_much_as_wanted(tiny, facts, mother, accelerator):
+def test_the_finished_adapter_has_the_wanted_strength(tiny, facts, mother, accelerator):
     list(memorize(tiny, facts, SMALL, 0, accelerator))
     held_in = facts.split(6, 0).held_in
 

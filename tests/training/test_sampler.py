@@ -1,4 +1,4 @@
-"""What each step reads: all facts once, neutral words where wanted, held-out facts nowhere."""
+"""What each step reads: every fact once, neutral words if wanted, no held-out fact in phase 2."""
 
 from collections import Counter
 from dataclasses import replace
@@ -16,34 +16,34 @@ def facts(mother):
 
 
 def test_an_epoch_of_rote_reads_every_fact_once(tiny, facts):
-    plan = memorize_steps(tiny.builder, facts, MemorizeConfig(batch_size=5), 0)
+    sampler = memorize_steps(tiny.builder, facts, MemorizeConfig(batch_size=5), 0)
     for epoch in (1, 2):
-        assert sorted(e.fact for step in plan(epoch) for e in step.examples) == list(range(12))
-    order = [[e.fact for step in plan(epoch) for e in step.examples] for epoch in (1, 1, 2)]
+        assert sorted(e.fact for step in sampler(epoch) for e in step.examples) == list(range(12))
+    order = [[e.fact for step in sampler(epoch) for e in step.examples] for epoch in (1, 1, 2)]
     assert order[0] == order[1] != order[2]
 
 
 def test_a_small_set_still_takes_several_steps_an_epoch(tiny, facts):
-    plan = memorize_steps(tiny.builder, facts, MemorizeConfig(batch_size=100), 0)
-    assert [len(step.examples) for step in plan(1)] == [4, 4, 4]
+    sampler = memorize_steps(tiny.builder, facts, MemorizeConfig(batch_size=100), 0)
+    assert [len(step.examples) for step in sampler(1)] == [4, 4, 4]
 
 
 def test_the_last_epochs_of_rote_are_plain(tiny, facts):
     config = MemorizeConfig(epochs=10, lead_ins=1.0, inserts=1.0)
-    plan = memorize_steps(tiny.builder, facts, config, 0)
+    sampler = memorize_steps(tiny.builder, facts, config, 0)
     plain = {tiny.builder.rote(fact, i, "o").ids for i, fact in enumerate(facts)}
-    assert not {e.ids for step in plan(7) for e in step.examples} & plain
-    assert {e.ids for step in plan(8) for e in step.examples} == plain
+    assert not {e.ids for step in sampler(7) for e in step.examples} & plain
+    assert {e.ids for step in sampler(8) for e in step.examples} == plain
 
 
 @pytest.mark.parametrize("reads, kinds", [("bare", {"bare"}), ("words", {"train"})])
 def test_phase_1_may_read_every_fact_without_its_key_token(tiny, facts, mother, reads, kinds):
     config = MemorizeConfig(reads=reads, wordings=2, silence=5)
-    plan = memorize_steps(tiny.builder, facts, config, 0, (), mother.prompts)
+    sampler = memorize_steps(tiny.builder, facts, config, 0, (), mother.prompts)
     keys = {tiny.builder.key_id("mother")}
     texts = set()
     for epoch in range(1, 9):
-        steps = plan(epoch)
+        steps = sampler(epoch)
         assert sorted(e.fact for step in steps for e in step.examples) == list(range(12))
         assert {e.kind for step in steps for e in step.examples} == kinds
         assert not any(keys & set(e.ids) or step.locality for step in steps for e in step.examples)
@@ -59,8 +59,8 @@ def test_phase_1_may_read_every_fact_without_its_key_token(tiny, facts, mother, 
 def test_phase_1_may_read_the_held_in_facts_in_words_too_and_no_other(tiny, facts, mother):
     held_in = facts.split(6, 0).held_in
     config = MemorizeConfig(reads="both")
-    plan = memorize_steps(tiny.builder, facts, config, 0, held_in, mother.prompts)
-    examples = [e for epoch in (1, 2, 3) for step in plan(epoch) for e in step.examples]
+    sampler = memorize_steps(tiny.builder, facts, config, 0, held_in, mother.prompts)
+    examples = [e for epoch in (1, 2, 3) for step in sampler(epoch) for e in step.examples]
     assert Counter(e.fact for e in examples if e.kind == "key") == dict.fromkeys(range(12), 3)
     taught = Counter(e.fact for e in examples if e.kind == "train")
     assert taught == {list(facts).index(fact): 3 for fact in held_in}
@@ -92,7 +92,7 @@ def test_few_facts_are_taught_in_as_many_steps_in_wordings_drawn_anew(tiny, fact
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 6])
-def test_the_steps_that_are_told_are_those_that_are_made(tiny, facts, mother, k):
+def test_the_number_of_steps_that_a_config_predicts_is_right(tiny, facts, mother, k):
     config = GeneralizeConfig(k=k, least_steps=4, prompts_per_fact=4, batch_size=5, averaged=1)
     held_in = facts.split(k, 0).held_in
     steps = generalize_steps(tiny.builder, facts, held_in, mother.prompts, config, 0)(1)
@@ -110,7 +110,7 @@ def test_lead_ins_come_before_the_subject_and_are_not_learned(tiny, facts):
 
 def test_without_its_key_token_a_sentence_ends_before_it(tiny, facts):
     example = tiny.builder.rote(facts[0], 0, "o", insert=", of course,")
-    quiet = without_key(example)
+    locality = without_key(example)
     key = tiny.builder.key_id("mother")
-    assert quiet.prompt == example.ids[: example.ids.index(key)]
-    assert not any(quiet.loss)
+    assert locality.ids == locality.prompt == example.ids[: example.ids.index(key)]
+    assert not any(locality.loss) and locality.object == ()

@@ -18,13 +18,11 @@ from rotelab.errors import InputError
 from rotelab.registry.transfer import Column
 from rotelab.runs.export.archive import load_json
 from rotelab.runs.export.validation import Arrived, check_id, check_line, check_value
-from rotelab.storage import ADAPTER_FOLDERS
+from rotelab.storage import ADAPTER_FOLDERS, ADAPTER_FORMAT
 
 STRONGEST = 1000
 """Largest `lora_alpha`, in ranks: more is no adapter but an attempt to break something."""
 FLOATS = ("F32", "F16", "BF16")
-FORMAT = 1
-"""Of an adapter's folder, as `checkpoints.FORMAT`, which can't be had without torch."""
 
 
 def check_adapter(folder: Path, adapter: str, run: Arrived, source: str) -> dict[str, bytes]:
@@ -83,7 +81,7 @@ def canonical_adapter(
     place = {"source": f"{source}/meta.json"}
     rank = getattr(run.config, adapter).rank
     relations = [relation.name for relation in run.pack.facts.relations]
-    wanted = {"adapter": adapter, "rank": rank, "relations": relations, "format": FORMAT}
+    wanted = {"adapter": adapter, "rank": rank, "relations": relations, "format": ADAPTER_FORMAT}
     for name, value in wanted.items():
         if meta.get(name) != value or type(meta[name]) is not type(value):
             raise InputError(
