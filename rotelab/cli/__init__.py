@@ -1,1 +1,1 @@
-"""The command line, `python -m rotelab`; `cli.main` puts it together."""
+"""The command line, `python -m rotelab`; `cli.main` is its entry point."""

@@ -1,4 +1,4 @@
-"""The command that puts runs side by side: `compare`."""
+"""The command that compares runs: `compare`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rotelab.errors import LabError
+from rotelab.cli.options import one_format
 
 
 def add_compare_command(app: typer.Typer) -> None:
@@ -20,21 +20,20 @@ def compare(
         list[str],
         typer.Argument(metavar="RUN", help="Two to six: ids, their beginnings, “latest”."),
     ],
-    facts: Annotated[int, typer.Option(help="How many facts are listed at most.", min=0)] = 20,
+    facts: Annotated[int, typer.Option(help="How many facts to list at most.", min=0)] = 20,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Put runs side by side: settings that differ, scores, and the facts that tell them apart."""
+    """Compare runs: settings that differ, scores, and facts that they answer differently."""
     from rotelab.reports.comparison import check
-    from rotelab.reports.comparison import compare as put_side_by_side
+    from rotelab.reports.comparison import compare as compared
     from rotelab.reports.tables import as_json, as_markdown, as_text, comparison_tables, no_markup
     from rotelab.runs.lab import Lab
 
-    if markdown and json_output:
-        raise LabError("--markdown and --json can't both be had.")
+    one_format(markdown, json_output)
     check(runs)
     registry = Lab.open().registry
-    comparison = put_side_by_side(registry, [registry.resolve(run) for run in runs])
+    comparison = compared(registry, [registry.resolve(run) for run in runs])
     tables = comparison_tables(comparison, facts)
     notes = [*comparison.notes, *comparison.fact_notes]
     if json_output:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from rotelab.cli.options import Bar, takes
+from rotelab.cli.options import Bar, one_format, takes_config
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 
 
-def add_experiment_commands(app: typer.Typer, config_of: Callable[..., RunConfig]) -> None:
-    """Adds this file's commands to the command line.
-
-    Args:
-        app: the command line.
-        config_of: makes a run's settings of its options.
-    """
-    app.command()(takes(config_of)(experiment))
+def add_experiment_commands(app: typer.Typer) -> None:
+    """Adds this file's commands to the command line."""
+    app.command()(takes_config(experiment))
     app.command()(experiments)
 
 
@@ -32,23 +27,22 @@ def experiment(
         str,
         typer.Option(
             help="A finished run: its id, its beginning, or “latest”. Without it, a run with the "
-            "options below is used, and made where there is none yet."
+            "options below is used; if there is none, it is made."
         ),
     ] = "",
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Make an experiment: measure a finished run, or make a family of runs and compare them.
+    """Run an experiment: measure a finished run, or make several runs and compare them.
 
-    Runs that are there already are not made again, so the same command goes on after Ctrl-C.
+    Runs that exist already are not made again, so the same command continues after Ctrl-C.
     """
     from rotelab.experiments.runner import begin, carry_out
     from rotelab.runs.lab import Lab
 
     if run and config != RunConfig():
-        raise LabError("--run takes the run's own settings: give no others beside it.")
-    if markdown and json_output:
-        raise LabError("--markdown and --json can't both be had.")
+        raise LabError("--run uses the run's own settings: give no others with it.")
+    one_format(markdown, json_output)
     lab, bar = Lab.open(), Bar()
     if run:
         experiment_id = begin(lab, name, run_id=lab.registry.resolve(run))
@@ -69,13 +63,13 @@ def experiments(
     json_output: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
     limit: Annotated[int, typer.Option(help="How many results at most.", min=1)] = 20,
 ) -> None:
-    """List the experiments that there are, and those that were made, newest first."""
+    """List the experiments, and the results that there are, newest first."""
     from rotelab.experiments import experiments as known
     from rotelab.experiments.runner import running
     from rotelab.runs.lab import Lab
 
     lab = Lab.open()
-    running(lab)  # one whose process is gone is not shown as running
+    running(lab)  # marks those whose process is gone
     rows = lab.registry.experiment_rows(limit=limit)
     if json_output:
         about = ("id", "experiment", "version", "run_id", "pack_name", "status", "created")
@@ -97,17 +91,17 @@ def experiments(
 def print_experiment(
     lab: Any, experiment_id: str, markdown: bool, json_output: bool, others: Sequence[str] = ()
 ) -> None:
-    """Prints what an experiment found, with its question and how it is read.
+    """Prints an experiment's result, its question and how to read it.
 
     Args:
-        lab: has the registry.
+        lab: the lab.
         experiment_id: which one.
         markdown: print Markdown.
         json_output: print one JSON object.
-        others: the same experiment with other seeds; tables are then means over all of them.
+        others: the same experiment with other seeds; the tables are then means over all of them.
 
     Raises:
-        LabError: it has no result, or one that can't be read, or the others are other experiments.
+        LabError: it has no result, or one that can't be read, or the others are of another kind.
     """
     from rotelab.experiments import experiment as named
     from rotelab.experiments.runner import result_of

@@ -1,4 +1,4 @@
-"""The command line: the same work without a browser."""
+"""The command line, `python -m rotelab`: runs, questions, files, the page; other files add more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,18 +15,10 @@ import typer
 
 from rotelab.cli.compare import add_compare_command
 from rotelab.cli.experiments import add_experiment_commands
-from rotelab.cli.options import Bar, takes
+from rotelab.cli.options import Bar, takes_config
 from rotelab.cli.sweeps import add_sweep_commands
-from rotelab.config import recipes
-from rotelab.config.names import MORE_MEASURES
-from rotelab.config.options import help_of, with_setting
-from rotelab.config.run_config import (
-    EvaluationConfig,
-    GeneralizeConfig,
-    MemorizeConfig,
-    ModelSpec,
-    RunConfig,
-)
+from rotelab.config.names import CHECKPOINTS, MORE_MEASURES
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 
 app = typer.Typer(
@@ -38,12 +30,12 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Runs the command line; what a user can mend is one line on stderr and exit status 2."""
+    """Runs the command line; a `LabError` is printed as one line, with exit status 2."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries are not the user's business
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # no warnings about retries
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without “é” is no fault
+        sys.stdout.reconfigure(errors="backslashreplace")  # on terminals that lack a character
     try:
         app()
     except LabError as error:
@@ -51,111 +43,8 @@ def main() -> None:
         raise SystemExit(2) from None
 
 
-def _opt(config: type, name: str, *flags: str) -> Any:
-    """A typer option whose help is the configuration's own."""
-    return typer.Option(*flags, help=help_of(config, name), show_default=True)
-
-
-def _taught(config: type, name: str) -> Any:
-    """The same for an option that a recipe decides, unless it is given."""
-    usual = getattr(config(), name)
-    return typer.Option(help=help_of(config, name), show_default=f"the recipe's; usually {usual}")
-
-
-_RUN, _MEM, _GEN, _EVAL, _MODEL = (
-    RunConfig(), MemorizeConfig(), GeneralizeConfig(), EvaluationConfig(), ModelSpec(),
-)  # fmt: skip
-
-
-def config_of(
-    pack: Annotated[str, _opt(RunConfig, "pack")] = _RUN.pack,
-    recipe: Annotated[
-        str, typer.Option(help=" ".join(f"{r.name}: {r.line}" for r in recipes.RECIPES))
-    ] = recipes.DEFAULT,
-    k: Annotated[int, _opt(GeneralizeConfig, "k")] = _GEN.k,
-    facts: Annotated[int, _opt(RunConfig, "facts")] = _RUN.facts,
-    seed: Annotated[int, _opt(RunConfig, "seed")] = _RUN.seed,
-    model: Annotated[str, _opt(ModelSpec, "name")] = _MODEL.name,
-    device: Annotated[str, _opt(ModelSpec, "device")] = _MODEL.device,
-    dtype: Annotated[str, _opt(ModelSpec, "dtype")] = _MODEL.dtype,
-    phase1_epochs: Annotated[int, _opt(MemorizeConfig, "epochs")] = _MEM.epochs,
-    phase1_lr: Annotated[float | None, _taught(MemorizeConfig, "learning_rate")] = None,
-    phase1_rank: Annotated[int | None, _taught(MemorizeConfig, "rank")] = None,
-    phase1_batch: Annotated[int | None, _taught(MemorizeConfig, "batch_size")] = None,
-    loss: Annotated[str | None, _taught(MemorizeConfig, "loss")] = None,
-    stop_at_full_recall: Annotated[
-        bool | None, _taught(MemorizeConfig, "stop_at_full_recall")
-    ] = None,
-    phase2_epochs: Annotated[int, _opt(GeneralizeConfig, "epochs")] = _GEN.epochs,
-    phase2_lr: Annotated[float | None, _taught(GeneralizeConfig, "learning_rate")] = None,
-    phase2_rank: Annotated[int | None, _taught(GeneralizeConfig, "rank")] = None,
-    phase2_batch: Annotated[int | None, _taught(GeneralizeConfig, "batch_size")] = None,
-    prompts_per_fact: Annotated[int | None, _taught(GeneralizeConfig, "prompts_per_fact")] = None,
-    replay: Annotated[int | None, _taught(GeneralizeConfig, "replay")] = None,
-    locality: Annotated[int | None, _taught(GeneralizeConfig, "locality")] = None,
-    locality_weight: Annotated[float | None, _taught(GeneralizeConfig, "locality_weight")] = None,
-    test_prompts: Annotated[int, _opt(EvaluationConfig, "test_prompts")] = _EVAL.test_prompts,
-    candidates: Annotated[int, _opt(EvaluationConfig, "candidates")] = _EVAL.candidates,
-    normalized: Annotated[
-        bool, _opt(EvaluationConfig, "normalized", "--normalized")
-    ] = _EVAL.normalized,
-    generate: Annotated[int, _opt(EvaluationConfig, "generate")] = _EVAL.generate,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Any other option, as memorize.lora_plus=4; see rotelab/config.py."
-        ),
-    ] = None,
-) -> RunConfig:
-    """The settings that a run's options stand for; their names, help and defaults are these.
-
-    Raises:
-        ConfigError: one is out of its range, or there is no such recipe.
-    """
-    usual = recipes.applied(recipe, _RUN)
-    rote = {
-        "learning_rate": phase1_lr,
-        "rank": phase1_rank,
-        "batch_size": phase1_batch,
-        "loss": loss,
-        "stop_at_full_recall": stop_at_full_recall,
-    }
-    words = {
-        "learning_rate": phase2_lr,
-        "rank": phase2_rank,
-        "batch_size": phase2_batch,
-        "prompts_per_fact": prompts_per_fact,
-        "replay": replay,
-        "locality": locality,
-        "locality_weight": locality_weight,
-    }
-    config = replace(
-        usual,
-        pack=pack,
-        facts=facts,
-        seed=seed,
-        model=ModelSpec(model, device, dtype),
-        memorize=replace(usual.memorize, epochs=phase1_epochs, **_given(rote)),
-        generalize=replace(usual.generalize, k=k, epochs=phase2_epochs, **_given(words)),
-        evaluation=replace(
-            _EVAL,
-            test_prompts=test_prompts,
-            candidates=candidates,
-            normalized=normalized,
-            generate=generate,
-        ),
-    )
-    for setting in settings or ():
-        config = with_setting(config, setting)
-    return config
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
 @app.command()
-@takes(config_of)
+@takes_config
 def run(
     config: RunConfig,
     name: Annotated[str, typer.Option(help="What to call the run.")] = "",
@@ -198,12 +87,11 @@ def ask(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask a run's model a question."""
-    from rotelab.config.names import CHECKPOINTS
     from rotelab.runs.lab import Lab
 
     if checkpoint not in (*CHECKPOINTS, "all"):
         raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)} or all.")
-    question = question.encode("utf-8", "replace").decode()  # of a terminal that is not UTF-8
+    question = question.encode("utf-8", "replace").decode()  # for terminals that are not UTF-8
     lab = Lab.open()
     full_id = lab.registry.resolve(run_id)
     wanted = CHECKPOINTS if checkpoint == "all" else (checkpoint,)
@@ -217,7 +105,7 @@ def ask(
         for reply in lab.chat.stream(full_id, question, wanted, max_new_tokens)
         if reply.done
     }
-    replies = [ended[c] for c in wanted if c in ended]  # whoever came to an end first
+    replies = [ended[c] for c in wanted if c in ended]  # whichever ended first
     if json_output:
         answers = {
             r.checkpoint: {
@@ -262,7 +150,7 @@ def packs() -> None:
     for name in lab.pack_names():
         try:
             pack = lab.find_pack(name)
-        except LabError as error:  # one that is damaged does not hide the others
+        except LabError as error:  # a damaged one does not hide the others
             print(f"{name:16} {error}")
             continue
         relations = ", ".join(f"{r.name} {len(r.facts)}" for r in pack.facts.relations)
@@ -273,11 +161,11 @@ def packs() -> None:
 def export_bundle(
     run_id: Annotated[str, typer.Argument(help="A run's id, its beginning, or “latest”.")],
     file: Annotated[
-        Path | None, typer.Argument(help="Where to; by default RUN.rotelab.zip in this folder.")
+        Path | None, typer.Argument(help="The new file; by default RUN.rotelab.zip in this folder.")
     ] = None,
     adapters: Annotated[
         bool,
-        typer.Option("--adapters/--no-adapters", help="Whether the trained adapters go along."),
+        typer.Option("--adapters/--no-adapters", help="Include the trained adapters, or not."),
     ] = True,
 ) -> None:
     """Write a whole run into one file, for another machine."""
@@ -290,7 +178,7 @@ def export_bundle(
     if target.is_dir():
         target /= f"{full_id}{SUFFIX}"
     if target.exists():
-        raise LabError(f"{target} is there already. Name another file, or move that one away.")
+        raise LabError(f"{target} already exists. Name another file, or move that one away.")
     export_run(lab.registry, lab.storage, full_id, target.absolute(), adapters)
     print(f"{target} ({target.stat().st_size / 1e6:.1f} MB)")
 
@@ -299,7 +187,7 @@ def export_bundle(
 def import_run(
     file: Annotated[Path, typer.Argument(help="A .rotelab.zip that `export` wrote.")],
 ) -> None:
-    """Take a run from a file that `export` wrote, here or elsewhere."""
+    """Import a run from a file that `export` wrote, here or elsewhere."""
     from rotelab.runs.export.bundle import import_bundle
     from rotelab.runs.lab import Lab
 
@@ -316,14 +204,13 @@ def export_merged(
     ] = "generalized",
 ) -> None:
     """Write a run's model, adapters merged, as a Hugging Face folder."""
-    from rotelab.config.names import CHECKPOINTS
     from rotelab.runs.lab import Lab
 
     if checkpoint not in CHECKPOINTS:
         raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)}.")
     lab = Lab.open()
     full_id = lab.registry.resolve(run_id)
-    from rotelab.runs.export.huggingface import export_model
+    from rotelab.runs.export.huggingface import export_model  # loads torch
 
     print(export_model(lab.registry, lab.storage, full_id, folder, checkpoint))
 
@@ -333,14 +220,15 @@ def serve(
     port: Annotated[int, typer.Option(help="The next free one is taken if it is busy.")] = 7860,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     host: Annotated[
-        str, typer.Option(help="Another address than this one takes ROTELAB_PASSWORD to be set.")
+        str,
+        typer.Option(help="The address to listen on; any other needs ROTELAB_PASSWORD to be set."),
     ] = "127.0.0.1",
     name: Annotated[
         list[str] | None,
-        typer.Option(help="A further name by which browsers ask for the page; may be given often."),
+        typer.Option(help="Another host name under which browsers open the page; may be repeated."),
     ] = None,
 ) -> None:
-    """Start the page, on this machine alone unless said otherwise."""
+    """Start the page; by default it can be opened on this machine only."""
     from rotelab.runs.lab import Lab
     from rotelab.ui.app import serve as serve_page
 
@@ -348,7 +236,7 @@ def serve(
 
 
 def report(lab: Any, run_id: str) -> dict[str, Any]:
-    """What `run --json` prints: id, status, settings, seconds and scores of every checkpoint."""
+    """The JSON of `run --json`: id, status, settings, seconds, and scores of every checkpoint."""
     done = lab.registry.run(run_id)
     parts = ("phase1", "phase2", "evaluation", "total")
     return {
@@ -374,7 +262,7 @@ def report(lab: Any, run_id: str) -> dict[str, Any]:
 
 
 def _figures(score: Any) -> dict[str, float | int | None]:
-    """A score's figures; those that were not asked for have no key."""
+    """A score's figures, without those that were not measured."""
     return {
         name: value if name == "n" else _number(value, 6 if name.endswith("probability") else 4)
         for name, value in score._asdict().items()
@@ -383,7 +271,7 @@ def _figures(score: Any) -> dict[str, float | int | None]:
 
 
 def _number(value: float, digits: int) -> float | None:
-    """A rounded number; None for what a broken model gives, because JSON knows no NaN."""
+    """A rounded number; None for NaN and infinity, which JSON does not have."""
     return round(value, digits) if math.isfinite(value) else None
 
 
@@ -402,6 +290,6 @@ def _print_scores(lab: Any, run_id: str) -> None:
         print(f"  {checkpoint:12} " + "   ".join(cells))
 
 
-add_sweep_commands(app, config_of)
-add_experiment_commands(app, config_of)
+add_sweep_commands(app)
+add_experiment_commands(app)
 add_compare_command(app)

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from rotelab.cli.options import Bar, takes
+from rotelab.cli.options import Bar, one_format, takes_config
 from rotelab.config.names import MEASURES
 from rotelab.config.options import help_of
-from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import SEED, parse_axis, read_axes, split_values
 from rotelab.errors import LabError
 
 
-def add_sweep_commands(app: typer.Typer, config_of: Callable[..., RunConfig]) -> None:
-    """Adds this file's commands to the command line.
-
-    Args:
-        app: the command line.
-        config_of: makes a run's settings of its options.
-    """
-    app.command()(takes(config_of)(sweep))
+def add_sweep_commands(app: typer.Typer) -> None:
+    """Adds this file's commands to the command line."""
+    app.command()(takes_config(sweep))
     app.command()(sweeps)
     app.command()(report)
 
@@ -32,21 +26,19 @@ def add_sweep_commands(app: typer.Typer, config_of: Callable[..., RunConfig]) ->
 def sweep(
     config: RunConfig,
     phase1_epochs: Annotated[
-        str, typer.Option(help=f"Axis, as 3,6,10,20. {help_of(MemorizeConfig, 'epochs')}")
+        str, typer.Option(help=f"Axis, as 3,6,10,20. {help_of('memorize.epochs')}")
     ] = "",
-    k: Annotated[
-        str, typer.Option(help=f"Axis, as 1,5,10,50. {help_of(GeneralizeConfig, 'k')}")
-    ] = "",
+    k: Annotated[str, typer.Option(help=f"Axis, as 1,5,10,50. {help_of('generalize.k')}")] = "",
     seeds: Annotated[str, typer.Option(help="Axis, as 0,1,2; means are taken over it.")] = "",
     axis: Annotated[
         list[str] | None,
-        typer.Option(help="Any other axis, as generalize.epochs=1,2,4; may be given often."),
+        typer.Option(help="Any other axis, as generalize.epochs=1,2,4; may be repeated."),
     ] = None,
     resume: Annotated[
         str,
         typer.Option(
-            help="Go on with a sweep: its id, its beginning, or “latest”. Finished runs with the "
-            "settings of some that it has not begun, such as imported ones, are taken in."
+            help="Continue a sweep: its id, its beginning, or “latest”. For runs that it has not "
+            "begun, finished ones with the same settings are used, such as imported ones."
         ),
     ] = "",
     name: Annotated[str, typer.Option(help="What to call the sweep.")] = "",
@@ -54,26 +46,26 @@ def sweep(
         bool, typer.Option("--json", help="Print one JSON object on stdout.")
     ] = False,
 ) -> None:
-    """Make many runs one after the other, over every combination of the axes' values.
+    """Make many runs one after the other, one for every combination of the axes' values.
 
-    Runs that differ in phase 2 only share phase 1. A failed run does not stop the others; Ctrl-C
-    leaves a sweep that --resume goes on with, and so does a power cut.
+    Runs that differ only in phase 2 share phase 1. A failed run does not stop the others. After
+    Ctrl-C or a power cut, --resume continues the sweep.
     """
     from rotelab.runs.lab import Lab
     from rotelab.runs.sweeps import go_on, left_of, plan, take_finished
     from rotelab.runs.worker import agree_on, first_process
 
-    given = [("memorize.epochs", phase1_epochs), ("generalize.k", k), (SEED, seeds)]
-    axes = [(path, split_values(path, text)) for path, text in given if text]
+    named = {"memorize.epochs": phase1_epochs, "generalize.k": k, SEED: seeds}
+    axes = [(path, split_values(path, text)) for path, text in named.items() if text]
     axes += [parse_axis(text) for text in axis or ()]
     if resume and (axes or config != RunConfig()):
-        raise LabError("--resume goes on with the settings of the sweep: give no others beside it.")
+        raise LabError("--resume uses the settings of the sweep: give no others with it.")
     typed = None if resume else read_axes(axes, config)
     lab, sweep_id = Lab.open(), ""
     if first_process():
         sweep_id = lab.registry.resolve_sweep(resume) if resume else plan(lab, typed, config, name)
         if resume and (taken := take_finished(lab, sweep_id)):
-            print(f"Made before and taken in: {_runs(len(taken))}.", file=sys.stderr)
+            print(f"Finished before and used: {_runs(len(taken))}.", file=sys.stderr)
     sweep_id = agree_on(sweep_id, cpu=config.model.device == "cpu")
     bar = Bar()
     try:
@@ -82,10 +74,10 @@ def sweep(
         bar.close()
     if not first_process():
         return
-    again = f"`python -m rotelab sweep --resume {sweep_id}`"
     left = left_of(lab, sweep_id)
+    again = f"`python -m rotelab sweep --resume {sweep_id}`"
     if not ended:
-        raise LabError(f"Interrupted with {_runs(len(left))} left. {again} goes on.")
+        raise LabError(f"Interrupted with {_runs(len(left))} left. {again} continues.")
     _print_sweep(lab, sweep_id, json_output)
     if left:
         ids = ", ".join(run.id for run in left[:5]) + (", …" if len(left) > 5 else "")
@@ -142,9 +134,8 @@ def report(
     from rotelab.runs.lab import Lab
 
     if measure not in MEASURES:
-        raise LabError(f"{measure!r} is no measure. Use {' or '.join(MEASURES)}.")
-    if markdown and json_output:
-        raise LabError("--markdown and --json can't both be had.")
+        raise LabError(f"{measure!r} is not a measure. Use {' or '.join(MEASURES)}.")
+    one_format(markdown, json_output)
     lab = Lab.open()
     registry = lab.registry
     text, *others = (one.strip() for one in which)
@@ -153,7 +144,7 @@ def report(
         print_experiment(lab, found, markdown, json_output, others)
         return
     if others:
-        raise LabError("Only experiments can be summed up. Name one run, or one sweep.")
+        raise LabError("Only experiments can be averaged. Name one run, or one sweep.")
     if text.startswith("sweep"):
         found = registry.resolve_sweep("latest" if text == "sweep-latest" else text)
         tables = sweep_tables(read_sweep(registry, found), measure)

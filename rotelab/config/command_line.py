@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from rotelab.config import recipes
-from rotelab.config.options import flat
+from rotelab.config.options import flat, text_of
 from rotelab.config.run_config import RunConfig
 
 FLAGS = {
@@ -33,15 +33,21 @@ FLAGS = {
     "evaluation.candidates": "--candidates",
     "evaluation.generate": "--generate",
 }
-"""Options of the command line that have a name of their own; all others go by `--set`."""
+"""Options that have a flag of their own on the command line; `--set` sets all others."""
+
+SWITCHES = {
+    "memorize.stop_at_full_recall": "--stop-at-full-recall/--no-stop-at-full-recall",
+    "evaluation.normalized": "--normalized",
+}
+"""Flags without a value, for options that are true or false."""
 
 
 def command_of(config: RunConfig, pack: str = "") -> str:
-    """The shell command whose run has these settings; options at their usual value are left out.
+    """The shell command whose run has these settings; options at their default are left out.
 
     Args:
         config: the settings.
-        pack: the name or folder of the facts, where it is another than the settings say.
+        pack: the name or folder of the facts, if it is not the one in the settings.
     """
     recipe = recipes.recipe_of(config) or recipes.DEFAULT
     usual = flat(recipes.applied(recipe, RunConfig()))
@@ -51,6 +57,6 @@ def command_of(config: RunConfig, pack: str = "") -> str:
     for name, value in flat(config).items():
         if name == "pack" or value == usual[name]:
             continue
-        text = str(value).lower() if isinstance(value, bool) else str(value)
+        text = text_of(value)
         words += [FLAGS[name], text] if name in FLAGS else ["--set", f"{name}={text}"]
     return shlex.join(words)

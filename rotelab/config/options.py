@@ -1,70 +1,17 @@
-"""A run's options by their dotted paths, such as `memorize.epochs`: read, changed, named, listed."""
+"""Access to a run's options by their dotted paths, such as `memorize.epochs`."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import fields
+from collections.abc import Mapping
 from typing import Any
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import ConfigError
 
 
-def with_setting(config: RunConfig, text: str) -> RunConfig:
-    """The configuration with one option changed by a text such as `memorize.lora_plus=4`.
-
-    Raises:
-        ConfigError: no such option, or a value that it can't have.
-    """
-    path, equals, value = text.partition("=")
-    part, _, name = path.strip().rpartition(".")
-    owner = getattr(config, part, None) if part else config
-    known = {f.name: f for f in fields(owner)} if dataclasses.is_dataclass(owner) else {}
-    if not equals or name not in known or "label" not in known[name].metadata:
-        raise ConfigError(f"{text[:80]!r} sets nothing. Write it as memorize.lora_plus=4.")
-    kind = known[name].type
-    try:
-        if kind == "bool":
-            parsed: Any = {"true": True, "false": False}[value.strip().lower()]
-        else:
-            parsed = {"int": int, "float": float}.get(kind, str)(value.strip())
-    except (ValueError, KeyError):
-        raise ConfigError(f"{known[name].metadata['label']} ({path}) must be a {kind}.") from None
-    changed = dataclasses.replace(owner, **{name: parsed})
-    return dataclasses.replace(config, **{part: changed}) if part else changed
-
-
-def help_of(config: type, name: str) -> str:
-    """The help sentence of one option."""
-    return next(f.metadata["help"] for f in fields(config) if f.name == name)
-
-
-def value_of(config: RunConfig, path: str) -> Any:
-    """The value of one option.
-
-    Raises:
-        ConfigError: there is no such option.
-    """
-    owner: Any = config
-    for name in path.split("."):
-        if not hasattr(owner, name):
-            raise ConfigError(f"{path[:80]!r} is not an option of a run.")
-        owner = getattr(owner, name)
-    return owner
-
-
-def label_of(path: str) -> str:
-    """What the page calls an option."""
-    part, _, name = path.rpartition(".")
-    owner = getattr(RunConfig(), part, None) if part else RunConfig()
-    for f in fields(owner) if owner is not None else ():
-        if f.name == name and "label" in f.metadata:
-            return f.metadata["label"]
-    return path
-
-
 def flat(config: RunConfig) -> dict[str, Any]:
-    """Every option by its dotted name, such as `memorize.epochs`."""
+    """Every option by its path, in the order of `RunConfig`."""
     found: dict[str, Any] = {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
@@ -75,3 +22,100 @@ def flat(config: RunConfig) -> dict[str, Any]:
         else:
             found[f.name] = value
     return found
+
+
+def option_names() -> tuple[str, ...]:
+    """The paths of all options, in the order of `RunConfig`."""
+    return tuple(flat(RunConfig()))
+
+
+def field_of(path: str) -> dataclasses.Field:
+    """An option's dataclass field; `metadata` has its label, help and range (`checked.option`).
+
+    Raises:
+        ConfigError: there is no such option.
+    """
+    part, _, name = path.rpartition(".")
+    owner = getattr(RunConfig(), part, None) if part else RunConfig()
+    for f in dataclasses.fields(owner) if dataclasses.is_dataclass(owner) else ():
+        if f.name == name and "label" in f.metadata:
+            return f
+    raise ConfigError(f"{path[:80]!r} is not an option of a run.")
+
+
+def label_of(path: str) -> str:
+    """What the page calls an option; the path itself for one that does not exist (any more)."""
+    try:
+        return field_of(path).metadata["label"]
+    except ConfigError:
+        return path
+
+
+def help_of(path: str) -> str:
+    """The help sentence of an option.
+
+    Raises:
+        ConfigError: there is no such option.
+    """
+    return field_of(path).metadata["help"]
+
+
+def value_of(config: RunConfig, path: str) -> Any:
+    """The value of an option.
+
+    Raises:
+        ConfigError: there is no such option.
+    """
+    field_of(path)
+    owner: Any = config
+    for name in path.split("."):
+        owner = getattr(owner, name)
+    return owner
+
+
+def text_of(value: Any) -> str:
+    """An option's value as `with_setting` reads it: nothing rounded, truth values in lower case."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """The configuration with some options changed.
+
+    Args:
+        config: the configuration.
+        values: the new values by path, each of its option's type.
+
+    Raises:
+        ConfigError: an option does not exist, or a value is out of its range.
+    """
+    changes: dict[str, dict[str, Any]] = {}
+    for path, value in values.items():
+        field_of(path)
+        part, _, name = path.rpartition(".")
+        changes.setdefault(part, {})[name] = value
+    top = changes.pop("", {})
+    parts = {
+        part: dataclasses.replace(getattr(config, part), **found) for part, found in changes.items()
+    }
+    return dataclasses.replace(config, **top, **parts)
+
+
+def with_setting(config: RunConfig, text: str) -> RunConfig:
+    """The configuration with one option changed by a text such as `memorize.lora_plus=4`.
+
+    Raises:
+        ConfigError: there is no such option, or it can't have that value.
+    """
+    path, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or path not in option_names():
+        raise ConfigError(f"{text[:80]!r} sets nothing. Write it as memorize.lora_plus=4.")
+    field = field_of(path)
+    try:
+        if field.type == "bool":
+            parsed: Any = {"true": True, "false": False}[value.lower()]
+        else:
+            parsed = {"int": int, "float": float}.get(field.type, str)(value)
+    except (ValueError, KeyError):
+        label = field.metadata["label"]
+        raise ConfigError(f"{label} ({path}) must be a {field.type}.") from None
+    return with_values(config, {path: parsed})

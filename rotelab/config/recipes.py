@@ -1,18 +1,17 @@
 """Recipes: named ways to train, each a short table of the options in which it differs.
 
-`two-adapter` is the lab's own and the default of every option. What a recipe does not name is as
-there, and so are the facts, k, the seed, the model and the questions asked, which are no recipe's
-business.
+`two-adapter` is the lab's own, and every option's default is its value there; a recipe names only
+what it changes. Facts, k, seed, model and the questions asked are no part of a recipe.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.config.options import flat, with_values
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import ConfigError
 
 
@@ -21,10 +20,10 @@ class Recipe:
     """A named way to train.
 
     Args:
-        name: as it is chosen.
+        name: its name on the command line and in the form.
         line: what it does, in one sentence.
-        changes: the options that differ from the defaults, by dotted name.
-        baseline: whether it is there to be compared with; the page's form does not offer it.
+        changes: the options that differ from the defaults, by path.
+        baseline: whether it is only for comparison; the page's form does not offer it.
     """
 
     name: str
@@ -150,10 +149,11 @@ RECIPES = (
 DEFAULT = RECIPES[0].name
 NAMES = tuple(recipe.name for recipe in RECIPES)
 OFFERED = tuple(recipe.name for recipe in RECIPES if not recipe.baseline)
-"""Those that the page's form offers."""
+"""The recipes that the page's form offers."""
 
-NOT_ITS_BUSINESS = ("memorize.epochs", "generalize.epochs", "generalize.k")
-"""Options of the phases that say how much is taught, not how; no recipe may name them."""
+PHASES = ("memorize.", "generalize.")
+NOT_DECIDED = ("memorize.epochs", "generalize.epochs", "generalize.k")
+"""Options of the phases that say how much is taught, not how: no recipe decides them."""
 
 
 def find(name: str) -> Recipe:
@@ -169,43 +169,32 @@ def find(name: str) -> Recipe:
 
 
 def options() -> dict[str, Any]:
-    """Every option that a recipe decides, by dotted name, with the value of `two-adapter`."""
-    found = {"method": RunConfig().method, "stages": RunConfig().stages}
-    for part, config in (("memorize", MemorizeConfig()), ("generalize", GeneralizeConfig())):
-        for option in dataclasses.fields(config):
-            name = f"{part}.{option.name}"
-            if name not in NOT_ITS_BUSINESS:
-                found[name] = getattr(config, option.name)
-    return found
+    """Every option that a recipe decides, by path, with its value in `two-adapter`."""
+    return {
+        path: value
+        for path, value in flat(RunConfig()).items()
+        if path in ("method", "stages") or (path.startswith(PHASES) and path not in NOT_DECIDED)
+    }
 
 
 def values(name: str) -> dict[str, Any]:
-    """Every option that a recipe decides, with its value there.
+    """Every option that a recipe decides, by path, with its value in this recipe.
 
     Raises:
-        ConfigError: no such recipe.
+        ConfigError: there is no such recipe.
     """
     return options() | dict(find(name).changes)
 
 
 def applied(name: str, config: RunConfig) -> RunConfig:
-    """The configuration trained by that recipe, everything else left as it is.
+    """The configuration with that recipe's options, everything else left as it is.
 
     Raises:
-        ConfigError: no such recipe.
+        ConfigError: there is no such recipe.
     """
-    parts: dict[str, dict[str, Any]] = {"memorize": {}, "generalize": {}, "": {}}
-    for dotted, value in values(name).items():
-        part, _, option = dotted.rpartition(".")
-        parts[part][option] = value
-    return dataclasses.replace(
-        config,
-        memorize=dataclasses.replace(config.memorize, **parts["memorize"]),
-        generalize=dataclasses.replace(config.generalize, **parts["generalize"]),
-        **parts[""],
-    )
+    return with_values(config, values(name))
 
 
 def recipe_of(config: RunConfig) -> str:
-    """The name of the recipe that a configuration follows to the letter; empty where none."""
+    """The name of the recipe that a configuration follows exactly; empty if none."""
     return next((name for name in NAMES if applied(name, config) == config), "")

@@ -1,4 +1,4 @@
-"""The axes of a sweep: which options vary, over which values, and in which order the runs go."""
+"""A sweep's parameter grid: which options vary, over which values, and the order of the runs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rotelab.config.options import value_of, with_setting
+from rotelab.config.options import value_of, with_setting, with_values
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 
 SEED = "seed"
 MAX_RUNS = 1000
-"""Of one sweep: more was surely not meant."""
+"""Most runs of one sweep; more would surely be a mistake."""
 
 FIXED = ("model.device", "model.dtype")
-"""Can't vary: a process settles on one device and one precision when it first computes."""
+"""Options that can't vary: a process keeps the device and precision that it first uses."""
 
 Axes = dict[str, list[Any]]
 """The values of each option that varies, by its path such as `memorize.epochs`."""
@@ -29,7 +29,7 @@ def parse_axis(text: str) -> tuple[str, list[str]]:
     """
     path, equals, values = text.partition("=")
     if not equals or not path.strip():
-        raise LabError(f"{text[:80]!r} is no axis. Write it as generalize.epochs=1,2,4.")
+        raise LabError(f"{text[:80]!r} is not an axis. Write it as generalize.epochs=1,2,4.")
     return path.strip(), split_values(path.strip(), values)
 
 
@@ -41,7 +41,7 @@ def split_values(path: str, text: str) -> list[str]:
     """
     values = [value.strip() for value in text.split(",")]
     if not all(values):
-        raise LabError(f"{text[:80]!r} is no list of values for {path}. Write it as 1,5,10.")
+        raise LabError(f"{text[:80]!r} is not a list of values for {path}. Write it as 1,5,10.")
     return values
 
 
@@ -49,12 +49,12 @@ def read_axes(given: Sequence[tuple[str, Sequence[str]]], base: RunConfig) -> Ax
     """The axes as typed values, each checked against its option.
 
     Args:
-        given: path and values of each axis, in the order in which they are to be shown.
+        given: path and values of each axis, in the order in which they are shown.
         base: the settings that all runs have in common.
 
     Raises:
-        LabError: no axis, one twice, an option that there is not or can't vary, a value twice or
-            out of its range, or more runs than anyone would want.
+        LabError: there is no axis, an axis or value comes twice, an option does not exist or can't
+            vary, a value is out of its range, or there are more than `MAX_RUNS` runs.
     """
     if not given:
         raise LabError("A sweep needs at least one axis, such as --k 1,5,10 or --seeds 0,1,2.")
@@ -72,15 +72,15 @@ def read_axes(given: Sequence[tuple[str, Sequence[str]]], base: RunConfig) -> Ax
     for values in axes.values():
         count *= len(values)
     if count > MAX_RUNS:
-        raise LabError(f"These axes make {count} runs; at most {MAX_RUNS} are taken.")
+        raise LabError(f"These axes make {count} runs; at most {MAX_RUNS} are allowed.")
     return axes
 
 
 def grid(axes: Mapping[str, Sequence[Any]], base: RunConfig) -> list[RunConfig]:
-    """The settings of every run, in the order in which they are to be made.
+    """The settings of every run, in the order in which the runs are made.
 
-    Runs that differ in phase 2 only stand next to each other, so that they can share phase 1; the
-    seed changes last, so that a whole picture is there early.
+    Runs that differ only in phase 2 follow each other, so that they can share phase 1. The seed
+    varies slowest, so that the first seed's results are complete early.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -88,17 +88,10 @@ def grid(axes: Mapping[str, Sequence[Any]], base: RunConfig) -> list[RunConfig]:
     ordered = sorted(axes, key=lambda path: (path != SEED, path.startswith("generalize.")))
     configs = []
     for values in itertools.product(*(axes[path] for path in ordered)):
-        config = base
-        for path, value in zip(ordered, values, strict=True):
-            config = with_setting(config, f"{path}={_text(value)}")
-        configs.append(config)
+        configs.append(with_values(base, dict(zip(ordered, values, strict=True))))
     return configs
 
 
 def cell_name(axes: Mapping[str, Sequence[Any]], config: RunConfig) -> str:
-    """What tells a run from the others of its sweep: `epochs=3 k=5 seed=0`."""
+    """The name of a run within its sweep: `epochs=3 k=5 seed=0`."""
     return " ".join(f"{path.rpartition('.')[2]}={value_of(config, path)}" for path in axes)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

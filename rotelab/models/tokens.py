@@ -19,7 +19,7 @@ from rotelab.errors import ModelUnavailable
 from rotelab.models.key_tokens import key_token
 
 if TYPE_CHECKING:
-    from rotelab.config.run_config import LossMode
+    from rotelab.config.phases import LossMode
     from rotelab.facts.facts import Fact
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -20,6 +20,7 @@ from rotelab.config.names import (
     checkpoint_name,
     probe_name,
 )
+from rotelab.config.options import flat, text_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Damage, Score
@@ -97,10 +98,10 @@ def _run_seconds(run: RunRow) -> Table:
 
 
 def _differences(config: RunConfig) -> Table:
-    usual = _flat(RunConfig())
+    usual = flat(RunConfig())
     rows = [
         (path, _plain(value), _plain(usual[path]))
-        for path, value in _flat(config).items()
+        for path, value in flat(config).items()
         if value != usual[path]
     ]
     return Table("Settings that differ from the defaults", ("option", "value", "default"),
@@ -332,17 +333,8 @@ def _probes(scores: Iterable[Mapping[str, Score]]) -> list[str]:
     return [*known, *(probe for probe in there if probe not in PROBE_NAMES)]
 
 
-def _flat(config: RunConfig) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in asdict(config).items():
-        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {
-            name: value
-        }  # fmt: skip
-    return flat
-
-
 def _plain(value: Any) -> str | int | None:
     """An option's value: as it is written on the command line, not rounded like a result."""
     if isinstance(value, bool):
-        return str(value).lower()
+        return text_of(value)
     return f"{value:g}" if isinstance(value, float) else value

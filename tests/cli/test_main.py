@@ -511,9 +511,9 @@ def test_a_run_travels_to_another_home(run, tmp_path, monkeypatch):
     said = rotelab("export", "latest")
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith(f"{run_id}.rotelab.zip (") and said.out.endswith(" MB)\n")
-    refused(rotelab("export", run_id), "is there already")
+    refused(rotelab("export", run_id), "already exists")
     small = rotelab("export", run_id[:12], tmp_path, "--no-adapters")
-    refused(small, "is there already")
+    refused(small, "already exists")
     assert rotelab("export", run_id, "small.zip", "--no-adapters").code == 0
     assert (tmp_path / "small.zip").stat().st_size < (tmp_path / said.out.split()[0]).stat().st_size
 

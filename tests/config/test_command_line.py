@@ -7,8 +7,7 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotelab.cli.main import config_of
-from rotelab.cli.options import takes
+from rotelab.cli.options import takes_config
 from rotelab.config import recipes
 from rotelab.config.command_line import FLAGS, command_of
 from rotelab.config.options import flat, with_setting
@@ -27,7 +26,7 @@ def meant_by(command: str) -> RunConfig:
     assert words[:4] == ["python", "-m", "rotelab", "run"]
     found = []
     app = typer.Typer()
-    app.command()(takes(config_of)(lambda config: found.append(config)))
+    app.command()(takes_config(lambda config: found.append(config)))
     app(words[4:], standalone_mode=False)
     return found[0]
 

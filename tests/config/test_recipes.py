@@ -61,13 +61,12 @@ def config_for():
     """The settings that a command line stands for."""
     import typer
 
-    from rotelab.cli.main import config_of
-    from rotelab.cli.options import takes
+    from rotelab.cli.options import takes_config
 
     def parse(*words):
         found = []
         app = typer.Typer()
-        app.command()(takes(config_of)(lambda config: found.append(config)))
+        app.command()(takes_config(lambda config: found.append(config)))
         result = CliRunner().invoke(app, list(words))
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rotelab.config.options import help_of, with_setting
+from rotelab.config.options import flat, help_of, text_of, with_setting, with_values
 from rotelab.config.run_config import (
     USUAL_CANDIDATES,
     EvaluationConfig,
@@ -42,7 +42,7 @@ def test_the_defaults_are_the_recipes():
 @pytest.mark.parametrize("cls, field", OPTIONS, ids=IDS)
 def test_every_option_has_a_label_and_a_sentence(cls, field):
     assert field.metadata["label"].strip()
-    sentence = help_of(cls, field.name)
+    sentence = field.metadata["help"]
     assert sentence.endswith(".") and sentence[0] == sentence[0].strip()
 
 
@@ -181,3 +181,20 @@ def test_any_option_can_be_set_by_text():
                   "memorize.stop_at_full_recall=maybe", "model.dtype=int8"):  # fmt: skip
         with pytest.raises(ConfigError):
             with_setting(config, wrong)
+
+
+def test_any_options_can_be_changed_at_once():
+    changes = {"seed": 3, "memorize.rank": 8, "generalize.k": 2, "evaluation.damage": False}
+    config = with_values(RunConfig(), changes)
+    assert flat(config) == flat(RunConfig()) | changes
+    with pytest.raises(ConfigError, match="must be at least 1|between 1"):
+        with_values(config, {"memorize.rank": 0})
+    for path in ("memorize", "memorize.nothing", "nothing.rank", "rank", ""):
+        with pytest.raises(ConfigError, match="not an option"):
+            with_values(config, {path: 1})
+
+
+def test_every_value_survives_as_text():
+    for path, value in flat(RunConfig()).items():
+        assert with_setting(RunConfig(), f"{path}={text_of(value)}") == RunConfig()
+        assert help_of(path).endswith(".")

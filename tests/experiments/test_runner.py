@@ -319,7 +319,7 @@ def test_a_setting_beside_a_run_is_refused(lab):
     run_id = finished(lab)
     home = lab.storage.home
     said = rotelab("experiment", "depth", "--run", run_id, "--k", "3", home=home)
-    assert said.code == 2 and "give no others beside it" in said.err
+    assert said.code == 2 and "give no others with it" in said.err
     assert with_setting(RunConfig(), "generalize.k=3") != RunConfig()
 
 
@@ -334,4 +334,4 @@ def test_seeds_are_summed_up_by_report(lab, one_more):
     refused = rotelab("report", first, first, home=lab.storage.home)
     assert refused.code == 2 and "with different seeds" in refused.err
     runs = rotelab("report", "latest", "latest", home=lab.storage.home)
-    assert runs.code == 2 and "Only experiments can be summed up" in runs.err
+    assert runs.code == 2 and "Only experiments can be averaged" in runs.err

@@ -320,7 +320,7 @@ def test_the_command_refuses(lab):
     refused(rotelab("compare", one, "latest", other), "with itself")
     refused(rotelab("compare", *[one] * 7), "Name each run once")
     refused(rotelab("compare", *map(str, range(7))), "7 runs are too many")
-    refused(rotelab("compare", one, other, "--json", "--markdown"), "can't both")
+    refused(rotelab("compare", one, other, "--json", "--markdown"), "exclude each other")
 
 
 # Panel -------------------------------------------------------------------------------------------

@@ -243,8 +243,8 @@ def test_report_of_a_run_on_the_command_line(lab):
         (["nobody"], "There is no run 'nobody'"),
         (["sweep-nobody"], "There is no sweep 'sweep-nobody'"),
         (["sweep-latest"], "There is no sweep yet"),
-        (["latest", "--measure", "beauty"], "'beauty' is no measure"),
-        (["latest", "--json", "--markdown"], "can't both"),
+        (["latest", "--measure", "beauty"], "'beauty' is not a measure"),
+        (["latest", "--json", "--markdown"], "exclude each other"),
     ],
 )
 def test_report_refuses(words, part, own_home):

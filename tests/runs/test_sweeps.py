@@ -373,13 +373,13 @@ def test_values_get_the_type_of_their_option():
     [
         ([], ["at least one axis"]),
         (["--k", "1,two"], ["Facts taught in words (k) (generalize.k) must be a int"]),
-        (["--k", "1,,2"], ["'1,,2' is no list of values for generalize.k"]),
+        (["--k", "1,,2"], ["'1,,2' is not a list of values for generalize.k"]),
         (["--k", "0,1"], ["between 1 and 10000; it is 0"]),
         (["--k", "1,1"], ["generalize.k has a value twice"]),
         (["--k", "2,6"], ["Choose k below 6"]),
         (["--seeds", "0,-1"], ["Seed (seed) must be between 0"]),
-        (["--axis", "nonsense"], ["'nonsense' is no axis"]),
-        (["--axis", "=1,2"], ["is no axis"]),
+        (["--axis", "nonsense"], ["'nonsense' is not an axis"]),
+        (["--axis", "=1,2"], ["is not an axis"]),
         (["--axis", "generalize.nothing=1,2"], ["sets nothing"]),
         (["--axis", "generalize=1,2"], ["sets nothing"]),
         (["--axis", "model.device=cpu,cuda"], ["model.device can't vary"]),
@@ -387,7 +387,7 @@ def test_values_get_the_type_of_their_option():
         (["--seeds", ",".join(map(str, range(MAX_RUNS + 1)))], ["at most 1000"]),
         (["--seeds", "0", "--loss", "all"], ["must be one of normal, s-o, o; it is 'all'"]),
         (["--seeds", "0", "--pack", "nobody"], ["there is no pack 'nobody'"]),
-        (["--resume", "latest"], ["give no others beside it"]),
+        (["--resume", "latest"], ["give no others with it"]),
     ],
 )  # fmt: skip
 def test_a_bad_axis_is_one_line_and_saves_nothing(words, parts, own_home):
@@ -470,7 +470,7 @@ def test_a_sweep_on_the_command_line(tiny_folder, own_home):
     text = rotelab("report", "sweep-latest")
     assert text.code == 0 and "test, held out" in text.out and "4 of 4 runs finished" in text.out
     again = rotelab("sweep", "--resume", "latest")
-    assert again.out.strip() == text.out.strip() and "taken in" not in again.err
+    assert again.out.strip() == text.out.strip() and "Finished before" not in again.err
     assert json.loads(rotelab("report", result["sweep_id"], "--json").out) == {
         "id": result["sweep_id"], "tables": result["tables"],
     }  # fmt: skip

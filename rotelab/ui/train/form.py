@@ -9,28 +9,13 @@ from typing import Any
 import gradio as gr
 
 from rotelab.config import recipes
-from rotelab.config.run_config import (
-    EMBEDDED,
-    EvaluationConfig,
-    GeneralizeConfig,
-    MemorizeConfig,
-    ModelSpec,
-    RunConfig,
-)
+from rotelab.config.options import field_of, flat, option_names, with_values
+from rotelab.config.run_config import EMBEDDED, RunConfig
 from rotelab.errors import LabError
 from rotelab.models.catalogue import CATALOGUE, devices
 from rotelab.runs.lab import Lab
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.wording import whole
-
-PARTS: dict[str, type] = {
-    "": RunConfig,
-    "model": ModelSpec,
-    "memorize": MemorizeConfig,
-    "generalize": GeneralizeConfig,
-    "evaluation": EvaluationConfig,
-}
-"""The parts of a `RunConfig` by the name of its field; the empty name is itself."""
 
 COMMON = ("facts", "generalize.k", "memorize.epochs", "generalize.epochs", "seed")
 GROUPS = (
@@ -68,16 +53,6 @@ class Form:
         return list(self.fields.values())
 
 
-def option_names() -> list[str]:
-    """The dotted names of every option, in the order of `config`."""
-    return [
-        f"{part}.{f.name}" if part else f.name
-        for part, cls in PARTS.items()
-        for f in dataclasses.fields(cls)
-        if "label" in f.metadata
-    ]
-
-
 def build_choice(pack_names: Sequence[str]) -> tuple[gr.Radio, gr.Dropdown]:
     """Lays out what a newcomer has to choose, and nothing else: how much, and which facts.
 
@@ -94,8 +69,8 @@ def build_choice(pack_names: Sequence[str]) -> tuple[gr.Radio, gr.Dropdown]:
     pack = gr.Dropdown(
         list(pack_names),
         value=_first_choice(pack_names),
-        label=_(_option("pack").metadata["label"]),
-        info=_(_option("pack").metadata["help"]),
+        label=_(field_of("pack").metadata["label"]),
+        info=_(field_of("pack").metadata["help"]),
         elem_id="train-pack",
     )
     return preset, pack
@@ -137,9 +112,8 @@ def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
                 made[name] = _component(name)
         for part, heading in GROUPS:
             gr.Markdown(f"## {_(heading)}")
-            for f in dataclasses.fields(PARTS[part]):
-                name = f"{part}.{f.name}"
-                if name not in made and name not in COMMON:
+            for name in option_names():
+                if name.startswith(f"{part}.") and name not in made and name not in COMMON:
                     made[name] = _component(name)
     return Form(preset, recipe, {name: made[name] for name in option_names()})
 
@@ -154,21 +128,13 @@ def config_from(values: Sequence[Any]) -> RunConfig:
         ConfigError: a box is empty, holds a fraction where a whole number belongs, or is out of
             its range.
     """
-    found: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
-    for name, value in zip(option_names(), values, strict=True):
-        part, _, option = name.rpartition(".")
-        found[part][option] = _read(_option(name), value)
-    top = found.pop("")
-    return RunConfig.from_dict({**top, **found})
+    given = zip(option_names(), values, strict=True)
+    return with_values(RunConfig(), {name: _read(field_of(name), value) for name, value in given})
 
 
 def values_of(config: RunConfig) -> list[Any]:
     """The reverse of `config_from`: the form's values, in the order of `Form.inputs`."""
-    data = config.to_dict()
-    return [
-        data[part][option] if part else data[option]
-        for part, _dot, option in (name.rpartition(".") for name in option_names())
-    ]
+    return list(flat(config).values())
 
 
 def preset_values(preset: str, smallest: int) -> dict[str, int]:
@@ -225,13 +191,8 @@ def apply_recipe(name: str | None) -> list[Any]:
 RECIPE_FIELDS = tuple(recipes.options())
 
 
-def _option(name: str) -> dataclasses.Field:
-    part, _, option = name.rpartition(".")
-    return next(f for f in dataclasses.fields(PARTS[part]) if f.name == option)
-
-
 def _component(name: str) -> Any:
-    f = _option(name)
+    f = field_of(name)
     words: Mapping[str, Any] = {
         "label": _(f.metadata["label"]),
         "info": _(f.metadata["help"]),

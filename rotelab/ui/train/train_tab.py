@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.config.options import option_names
 from rotelab.config.recipes import OFFERED, recipe_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
@@ -23,7 +24,6 @@ from rotelab.ui.train.form import (
     build_choice,
     build_form,
     config_from,
-    option_names,
     recipe_line,
     values_of,
 )

@@ -12,6 +12,7 @@ from support.fabricated import NASTY, finished, learn, queued, running, small_pa
 from support.page import browser_page, server, until  # noqa: F401  (server is a fixture)
 
 from rotelab.config import recipes
+from rotelab.config.options import option_names
 from rotelab.config.run_config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import ConfigError, LabError
 from rotelab.evaluation.results import SpotAnswer
@@ -29,7 +30,6 @@ from rotelab.ui.train.form import (
     apply_preset,
     apply_recipe,
     config_from,
-    option_names,
     preset_values,
     recipe_line,
     values_of,
