@@ -45,12 +45,12 @@ def known(facts: FactSet) -> dict[Fact, int]:
         for wording in wordings:
             text = wording.render(fact.subject)
             example = build.answered(build.word_prompt(text), fact.object, "test", i)
-            asked.append(Question(wording.text, i, text, example))
+            asked.append(Question(wording.text, i, fact, text, example))
     right, of_wording = Counter(), Counter()
     with model.using("base"):
         for some in evaluate(model, asked, EvaluationConfig()):
             for found in some:
-                right[found.fact] += found.correct
+                right[found.fact_index] += found.correct
                 of_wording[found.probe] += found.correct
     for wording in wordings:
         print(f"{of_wording[wording.text] / len(facts):6.2f}  {wording.text}")
