@@ -28,8 +28,9 @@ LOCAL = frozenset({
 })  # fmt: skip
 """Columns that mean something in this registry only. Foreign keys are not exported either."""
 
-PRIVATE = frozenset({"chat_answers"})
-"""Tables of a run that are never exported: what people typed belongs to them, not to the run."""
+PRIVATE = frozenset({"chat_answers", "experiments"})
+"""Tables of a run that are never exported: what people typed belongs to them, not to the run, and
+an experiment names other runs, which stay here."""
 
 AS_JSON = {"tags": list, "seconds": dict, "warnings": list, "versions": dict, "config": dict}
 """Columns of a run that hold JSON, and the type of its value."""

@@ -56,6 +56,8 @@ TABLES = ("metrics", "fact_recall", "scores", "predictions", "similarities")
 """The tables that every bundle has; those of later migrations may come besides."""
 ADAPTER_FILES = ("meta.json", "adapter_config.json", "adapter_model.safetensors")
 FIGURES = ("curves", "scores", "similarities")
+NOT_READ = ("tables/experiments.jsonl",)
+"""Members that older versions wrote and no version could import; they are skipped."""
 CHANGEABLE = ("name", "note", "tags")
 """What a person may change of a run without making it another."""
 
@@ -246,7 +248,7 @@ def _import(registry: Registry, storage: Storage, file: Path, work: Path) -> Imp
 
 def _allowed(tables: list[str]) -> Callable[[str], bool]:
     """The names that a member may have: a fixed list, so none is a path to anywhere else."""
-    names = {"facts.csv", "prompts.csv", "run.json", *tables}
+    names = {"facts.csv", "prompts.csv", "run.json", *tables, *NOT_READ}
     names |= {f"adapters/{a}/{name}" for a in ADAPTER_FOLDERS.values() for name in ADAPTER_FILES}
     names |= {f"representations/{checkpoint}.safetensors" for checkpoint in CHECKPOINTS}
     names |= {f"figures/{name}.json" for name in FIGURES}

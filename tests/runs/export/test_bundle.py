@@ -270,6 +270,20 @@ def test_a_parent_is_kept_where_it_is_known(other, tmp_path):
     assert third.registry.run(child).parent_id == parent
 
 
+def test_a_run_with_an_experiment_on_it_travels_without_it(other, tmp_path):
+    here = lab_at(tmp_path / "here")
+    run_id = finished(here)
+    run = here.registry.run(run_id)
+    here.registry.create_experiment("damage", 1, run.config, "mother", [("", run_id)], run_id)
+    file = export(here, run_id, tmp_path / "asked.rotelab.zip", adapters=False)
+    assert "tables/experiments.jsonl" not in members_of(file)
+    # Older versions wrote such a member, and could not import it again.
+    members = {**members_of(file), "tables/experiments.jsonl": b'["experiment"]\n["damage"]\n'}
+    file.write_bytes(zipped(members))
+    assert take(other, file).new
+    assert other.registry.experiment_rows() == []
+
+
 def test_columns_and_tables_to_come_travel_too(taught, tmp_path):
     def later(lab):
         with lab.registry.write() as db:
