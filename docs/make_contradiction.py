@@ -86,7 +86,8 @@ def main(candidates: str = "") -> int:
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv):
-        sys.exit(__doc__)
+        print(__doc__)
+        sys.exit()
     try:
         sys.exit(main(*sys.argv[1:2]))
     except LabError as error:

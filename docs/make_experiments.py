@@ -152,5 +152,6 @@ def drawing() -> Iterator[Callable[[Path, ExperimentRow], str]]:
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv):
-        sys.exit(__doc__)
+        print(__doc__)
+        sys.exit()
     write([Path(home).resolve() for home in sys.argv[1:]] or [ROOT])

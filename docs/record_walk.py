@@ -127,7 +127,8 @@ def choose(lab: Lab, bundle: Path) -> list[str]:
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv):
-        sys.exit(__doc__)
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) > 1:
         record(Path(sys.argv[1]).resolve())
     else:

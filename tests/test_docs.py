@@ -17,6 +17,7 @@ import pytest
 from typer.main import get_command
 
 from rotelab.cli.main import app
+from rotelab.config.run_config import ModelSpec
 from rotelab.experiments import Experiment, experiments
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,3 +215,33 @@ def test_pages_that_the_code_names_are_there() -> None:
             named |= set(re.findall(r"docs/[\w/-]+\.md", path.read_text(encoding="utf-8")))
     assert "docs/log/rote.md" in named
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+# The scripts
+
+
+def test_the_script_that_makes_contradiction_asks_a_model(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tiny model knows no capital; what is asked, and how it is counted, is the script's own."""
+    from rotelab.facts.facts import Fact, FactSet
+
+    monkeypatch.syspath_prepend(str(DOCS))
+    import make_contradiction
+
+    monkeypatch.setattr(make_contradiction, "ModelSpec", lambda: ModelSpec(str(tiny_folder)))
+    facts = [Fact("capital", "France", "Paris"), Fact("capital", "Italy", "Rome")]
+    assert make_contradiction.known(FactSet(facts)) == dict.fromkeys(facts, 0)
+    assert capsys.readouterr().out.count("  0.00  ") == 20
+    deranged = make_contradiction.deranged(facts)
+    assert [(f.subject, f.object) for f in deranged] == [("France", "Rome"), ("Italy", "Paris")]
+
+
+@pytest.mark.parametrize("script", sorted(DOCS.glob("make_*.py")) + [DOCS / "record_walk.py"])
+def test_a_script_says_what_it_does(script: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, str(script), "--help"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert f"python docs/{script.name}" in ended.stdout
