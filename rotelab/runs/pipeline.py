@@ -1,10 +1,9 @@
-"""One run from its row in the registry to its end: phases, saving, evaluation, recording.
+"""Carries out one run: phases, saving, evaluation, recording.
 
     base evaluation -> memorize -> save, evaluate -> generalize -> save, evaluate -> finished
 
-Every part that is already done, by this run or by another of its sweep (`sharing`), is skipped, and
-an unfinished phase goes on from its last saved epoch, so resuming a run is calling `run_experiment`
-again.
+Parts that are done already, by this run or by another of its sweep (`reuse`), are skipped, and an
+unfinished phase continues from its last saved epoch: to resume a run, call `run_pipeline` again.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from contextlib import contextmanager
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from rotelab.config.names import ADAPTER_OF, Checkpoint
+from rotelab.config.names import ADAPTER_OF, CHECKPOINTS, GENERALIZE, MEMORIZE, Checkpoint
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import RunStopped
 from rotelab.evaluation import forgetting, probes, representations, spot_checks
@@ -28,10 +27,9 @@ from rotelab.facts.packs import Pack
 from rotelab.models.adapter_files import load_adapter, save_adapter
 from rotelab.models.lab_model import LabModel
 from rotelab.models.loading import load_model, pick_device
-from rotelab.models.packing import pack_many
 from rotelab.registry import FactRecall, Registry
 from rotelab.runs import internals, reuse
-from rotelab.runs.progress import TRAIN_COST, Recorder
+from rotelab.runs.progress import Recorder, typical_seconds
 from rotelab.storage import Storage, adapter_folder, finish_writing, state_folder
 from rotelab.training.events import EpochEvent, StepEvent
 from rotelab.training.null_space import WIDEST, directions, too_wide
@@ -55,13 +53,13 @@ TOO_WIDE = (
 log = logging.getLogger(__name__)
 
 
-def run_experiment(
+def run_pipeline(
     registry: Registry,
     storage: Storage,
     run_id: str,
     watch: Callable[[float, str], None] = lambda share, message: None,
 ) -> None:
-    """Takes a run, which must be this process's own, to its end or as far as it is let.
+    """Carries out a run that this process has claimed, to its end or until it is stopped.
 
     Args:
         registry: has the run's row.
@@ -70,14 +68,16 @@ def run_experiment(
         watch: told the share done and what is being done.
 
     Raises:
-        RunStopped: a stop was asked for; everything up to the last saved epoch is kept.
-        LabError: the user can mend it.
+        RunStopped: a stop was requested; everything up to the last saved epoch is kept.
+        LabError: something the user can mend.
     """
     run = registry.run(run_id)
     RunPipeline(registry, storage, run_id, run.config, run.pack, watch).run()
 
 
 class RunPipeline:
+    """The parts of one run, in their order; arguments as `run_pipeline`."""
+
     def __init__(self, registry, storage, run_id, config: RunConfig, pack: Pack, watch):
         self.registry: Registry = registry
         self.storage: Storage = storage
@@ -89,9 +89,9 @@ class RunPipeline:
         self.accelerator: Accelerator
 
     def run(self) -> None:
-        """Every part in its order."""
+        """Carries out every part that is left."""
         device = pick_device(self.config.model.device)
-        # The model's own passes choose their precision, so that every pass has the same.
+        # The model chooses the precision of its passes itself, so that all have the same.
         self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
         self.recorder.silent = not self.accelerator.is_main_process
         with self._timed("total"):
@@ -127,10 +127,10 @@ class RunPipeline:
         self._done = {c for c in ADAPTER_OF if self._saved(c)}
         self._evaluated = set(self.registry.scores(self.run_id))
         self.accelerator.wait_for_everyone()
-        self.recorder.total = self._cost()
+        self._plan_costs()
 
     def _take_over(self) -> None:
-        """What another run of the same sweep has done already is not done again."""
+        """Takes over what another run of the same sweep has done already."""
         asked = [(q.probe, q.fact_index, q.text) for q in self.asked]
         views = [(v.relation, v.role, v.fact, v.text) for v in self.views]
         taken = reuse.take_over(self.registry, self.storage, self.run_id, asked, views)
@@ -178,7 +178,7 @@ class RunPipeline:
         )
 
     def _find_directions(self, share: float) -> None:
-        """Looked for here, where it can be said; the phase then finds them in the cache."""
+        """Fills the cache with the directions that the phase will need, telling how far it is."""
         if self.config.method == "lora":
             with self.accelerator.main_process_first():
                 directions(self.model, share, self._provisioning)
@@ -199,7 +199,7 @@ class RunPipeline:
         clock = SavingClock(SAVE_SHARE, SAVE_EVERY_S)
         phase = self.config.memorize if adapter == "memorize" else self.config.generalize
         asking = spot_checks.SpotClock(self.config.evaluation.spot_checks, phase.rounds)
-        # What was answered after the state that training goes on from is answered again.
+        # Questions answered after the state that training resumes from are asked again.
         done = resume.step if resume else 0
         if self.accelerator.is_main_process:
             self.registry.drop_spot_answers(self.run_id, adapter, after=done)
@@ -230,9 +230,9 @@ class RunPipeline:
             remove_state(folder)
 
     def _evaluate(self, checkpoint: Checkpoint) -> None:
-        """Asks everything, and looks at the hidden states, unless that was done before.
+        """Asks every question, and looks at the hidden states, unless that is done already.
 
-        The first process does it alone where several train; the others wait at the next step.
+        Where several processes train, the first one does it; the others wait at the next step.
         """
         if not self.accelerator.is_main_process:
             return
@@ -268,7 +268,7 @@ class RunPipeline:
         epochs = self.config.memorize if event.phase == "memorize" else self.config.generalize
         self.recorder.say(
             f"{words}: {_where(epochs, event.epoch)}",
-            cost=event.tokens * TRAIN_COST,
+            cost=self._phase_cost[event.phase] / event.steps,
             phase=event.phase,
             epoch=event.epoch,
             epochs=epochs.rounds,
@@ -334,7 +334,7 @@ class RunPipeline:
     # Small things --------------------------------------------------------------------------------
 
     def _must_stop(self, event: StepEvent | EpochEvent) -> bool:
-        """Whether a stop was asked for. Several processes agree on it at the end of an epoch."""
+        """Whether a stop was requested. Several processes agree on it at the end of an epoch."""
         if self.accelerator.num_processes == 1:
             return self.recorder.stop
         if isinstance(event, StepEvent):
@@ -359,31 +359,25 @@ class RunPipeline:
             if self.accelerator.is_main_process:
                 self.registry.add_seconds(self.run_id, part, time.monotonic() - started)
 
-    def _cost(self) -> float:
-        """What is left of the run costs, in scored tokens; for the progress bar."""
-        ids = [question.example.ids for question in self.asked]
-        packed = pack_many(ids, self.config.evaluation.batch_tokens)
-        more = probes.reading_cost(self.asked, self.config.evaluation) * len(self.asked)
-        self._evaluation_cost = sum(row.ids.shape[1] for _, row in packed) + more
-        rote = sum(len(self.model.builder.rote(f, 0).ids) for f in self.facts)
-        words, key = 21.0, rote / len(self.facts)
-        one, two = self.config.memorize, self.config.generalize
-        read = words * len(self.facts) if one.reads == "words" else rote
-        phase1 = (read + words * len(self.split.held_in) * (one.reads == "both")) * one.epochs
-        steps = two.steps(len(self.split.held_in)) * (self.config.stages == "two")
-        each = (two.batch_size + two.locality) * words + two.replay * key
-        phase2 = steps * each
-        left = 3 - len(self._evaluated)
-        phases = phase1 * ("memorized" not in self._done) + phase2 * (
-            "generalized" not in self._done
-        )
-        return max(1.0, left * self._evaluation_cost + TRAIN_COST * phases)
+    def _plan_costs(self) -> None:
+        """Costs of the parts, and of all that is left, for the progress bar."""
+        tokenizer = self.model.tokenizer
+
+        def length(text: str) -> float:
+            return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+        parts = typical_seconds(self.config, self.pack, length)
+        self._phase_cost = {MEMORIZE: parts["phase1"], GENERALIZE: parts["phase2"]}
+        self._evaluation_cost = parts["evaluation"] / len(CHECKPOINTS)
+        to_ask = len(set(CHECKPOINTS) - self._evaluated)
+        to_learn = sum(self._phase_cost[ADAPTER_OF[c]] for c in ADAPTER_OF if c not in self._done)
+        self.recorder.total = max(1.0, to_ask * self._evaluation_cost + to_learn)
 
 
 def _where(phase: MemorizeConfig | GeneralizeConfig, epoch: int) -> str:
-    """Which round that is, in words: `round 3 of 20`, or `adapter 1 of 2` where some are averaged.
+    """The round in words: `round 3 of 20`, or `adapter 1 of 2` where several are averaged.
 
-    Whoever looks on is told, because the model seems to forget where the next adapter begins.
+    The reader is told, because the model seems to forget where the next adapter begins.
     """
     several = phase.averaged if isinstance(phase, GeneralizeConfig) else 1
     if several == 1:

@@ -1,4 +1,4 @@
-"""How far a run is, and how long one will take."""
+"""A run's progress, and how long a run takes: one cost model for both."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rotelab import registry as rows
+from rotelab.config.names import CHECKPOINTS
 from rotelab.config.run_config import EMBEDDED, RunConfig
 from rotelab.errors import LOCKED, LONG_WAIT_S, LabError
 from rotelab.facts.packs import Pack
@@ -18,19 +19,17 @@ if TYPE_CHECKING:
     from rotelab.training.events import EpochEvent, StepEvent
 
 RECORD_EVERY_S = 0.7
-"""Metrics are collected and written this often, so the page sees them within a second."""
-
-TRAIN_COST = 2.1
-"""Cost of training on a token, in units of scoring one; for the time estimate only (measured)."""
+"""How often metrics are written, in seconds: so the page sees them within a second."""
 
 
 class Recorder:
-    """Tells the registry how far a run is, and learns from it whether to stop.
+    """Writes a run's progress and metrics to the registry, and learns from it whether to stop.
+
+    `total` is the cost of all that is left to do, in the unit of `say` (`typical_seconds`).
 
     Args:
-        registry: where things are written down.
+        registry: takes progress and metrics.
         run_id: the run.
-        total: cost of the whole run, in scored tokens.
         watch: also told the share done and what is being done, for a progress bar.
     """
 
@@ -44,7 +43,8 @@ class Recorder:
         self._metrics: list[rows.Metric] = []
 
     def say(self, message: str, *, cost: float = 0.0, force: bool = False, **progress: Any) -> None:
-        """Notes that `cost` units of work were done and, now and then, writes it all down.
+        """Notes that `cost` units of work are done; writes everything down every `RECORD_EVERY_S`
+        seconds, or at once where `force` is set.
 
         Raises:
             LabError: the registry can't be written.
@@ -68,34 +68,36 @@ class Recorder:
         self.watch(share, message)
 
     def metric(self, event: StepEvent | EpochEvent, name: str, value: float) -> None:
-        """Collects one number; it is written with the next `say`."""
+        """Collects one number; `say` writes it."""
         metric = rows.Metric(event.phase, event.step, name, value, event.epoch)
         self._metrics.append(metric)
 
 
 PARTS = ("phase1", "phase2", "evaluation")
-
+"""The parts of a run whose length depends on how many tokens they read."""
 
 TYPICAL = {"phase1": 115.0, "phase2": 239.0, "evaluation": 591.0}
 """Tokens (as `tokens_to_read` counts them) a second of the embedded model on two CPU cores, where
-nothing has been measured yet: a default run on `mother` (docs/log/first-defaults.md)."""
-
+nothing has been measured yet: a default run on `mother` (EXPERIMENTS.md). Their ratios tell how
+long the parts of any run take compared with one another."""
 
 TYPICAL_SETUP_S = 12.0
 
-
 CHARACTERS_PER_TOKEN = 3.2
 
-
 MEASURED_RUNS = 3
+"""The newest runs that an estimate is based on."""
+
+Length = Callable[[str], float]
+"""How many tokens a text has."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A guess at a run's length.
+    """An estimate of how long a run takes.
 
     Args:
-        seconds: whole run; None where there is nothing to go by.
+        seconds: the whole run; None where nothing is known about the model.
         measured: whether it comes from runs with this model on this machine.
     """
 
@@ -104,7 +106,7 @@ class Estimate:
 
 
 def estimate(lab: Lab, config: RunConfig, pack: Pack) -> Estimate:
-    """Guesses how long a run takes, from the newest finished runs with the same model and device.
+    """Estimates how long a run takes, from the newest finished runs with its model and device.
 
     Raises:
         LabError: the registry can't be read.
@@ -116,44 +118,62 @@ def estimate(lab: Lab, config: RunConfig, pack: Pack) -> Estimate:
         return Estimate(seconds + setup, True)
     if config.model.name != EMBEDDED:
         return Estimate(None, False)
-    return Estimate(TYPICAL_SETUP_S + sum(work[p] / TYPICAL[p] for p in PARTS), False)
+    return Estimate(TYPICAL_SETUP_S + sum(typical_seconds(config, pack).values()), False)
 
 
-def tokens_to_read(config: RunConfig, pack: Pack) -> dict[str, float]:
-    """About how many tokens each part of a run reads, without a tokenizer at hand."""
+def by_characters(text: str) -> float:
+    """About how many tokens a text has, where no tokenizer is loaded."""
+    return len(text) / CHARACTERS_PER_TOKEN
+
+
+def tokens_to_read(
+    config: RunConfig, pack: Pack, length: Length = by_characters
+) -> dict[str, float]:
+    """About how many tokens each of `PARTS` reads in a whole run.
+
+    Args:
+        config: the run's settings.
+        pack: the facts and prompts it learns.
+        length: counts a text's tokens: the model's tokenizer where one is loaded.
+    """
     facts = pack.facts
     count, relations = len(facts), len(facts.relations)
-    fact = 3 + sum(len(f.subject) + len(f.object) for f in facts) / count / CHARACTERS_PER_TOKEN
-    texts = [t.text for t in pack.prompts]
-    sentence = fact + sum(map(len, texts)) / max(1, len(texts)) / CHARACTERS_PER_TOKEN
+    name = sum(length(f.object) for f in facts) / count
+    fact = 3 + sum(length(f.subject) for f in facts) / count + name
+    sentence = fact + sum(length(t.text) for t in pack.prompts) / max(1, len(pack.prompts))
     words, asked = config.generalize, config.evaluation
     taught = min(words.k * relations, count)
-    steps = words.steps(taught)
     # A locality sentence is read twice: by the base model and by the one in training.
     step = words.batch_size * sentence + words.replay * fact + words.locality * sentence * 1.5
-    held_out = count - taught
     questions = asked.train_prompts * count
-    questions += held_out * (asked.test_prompts + asked.unrelated_prompts)
+    questions += (count - taught) * (asked.test_prompts + asked.unrelated_prompts)
     # A multiple choice reads prompt and object; a normalised one all candidates but their ends.
-    name = sum(len(f.object) for f in facts) / count / CHARACTERS_PER_TOKEN
     more = float(asked.generate) + (asked.choices * max(0.0, name - 1) if asked.normalized else 0)
     reads = config.memorize.reads
     read = count * sentence if reads == "words" else count * fact
     read += taught * sentence if reads == "both" else 0
     return {
         "phase1": config.memorize.epochs * read,
-        "phase2": steps * step if config.stages == "two" else 0.0,
-        "evaluation": 3 * (questions * (sentence + more) + count * (fact + more)),
+        "phase2": words.steps(taught) * step if config.stages == "two" else 0.0,
+        "evaluation": len(CHECKPOINTS) * (questions * (sentence + more) + count * (fact + more)),
     }
 
 
+def typical_seconds(
+    config: RunConfig, pack: Pack, length: Length = by_characters
+) -> dict[str, float]:
+    """How long each of `PARTS` takes the embedded model on two CPU cores, about; arguments as
+    `tokens_to_read`."""
+    return {p: n / TYPICAL[p] for p, n in tokens_to_read(config, pack, length).items()}
+
+
 def _measured(lab: Lab, config: RunConfig) -> tuple[dict[str, float], float]:
-    """Tokens a second for each part, and seconds to get ready, over the newest finished runs."""
+    """Tokens a second for each part, and seconds of setup, over the newest finished runs."""
     read = dict.fromkeys(PARTS, 0.0)
     took = dict.fromkeys(PARTS, 0.0)
     setups = []
     newest = lab.registry.runs(limit=30, status="finished", archived=None)
-    # What was made elsewhere, as the recorded walk was, says nothing about this machine.
+    # A run made elsewhere, such as the recorded demo, says nothing about this machine.
     wanted = (config.model.name, config.model.device)
     same = [r for r in newest if not r.imported and (r.model, r.device) == wanted]
     for summary in same[:MEASURED_RUNS]:
@@ -163,7 +183,7 @@ def _measured(lab: Lab, config: RunConfig) -> tuple[dict[str, float], float]:
             seconds = run.seconds.get(part)
             # A run that may end phase 1 early has not read what its settings say.
             early = part == "phase1" and run.config.memorize.stop_at_full_recall
-            # What another run of its sweep did for it took it no time.
+            # A part taken over from another run of its sweep took no time.
             shared = part != "phase2" and run.shared_phase1_from is not None
             if isinstance(seconds, int | float) and seconds > 0 and not (early or shared):
                 read[part] += work[part]

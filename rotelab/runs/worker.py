@@ -45,18 +45,18 @@ def work(
         watch: told the share done and what is being done.
     """
     if not first_process():
-        from rotelab.runs.pipeline import run_experiment
+        from rotelab.runs.pipeline import run_pipeline
 
-        run_experiment(registry, storage, run_id)
+        run_pipeline(registry, storage, run_id)
         return
     reserve = Reserve(storage.run_folder(run_id))
     status: Status = "finished"
     sentence = ""
     try:
         reserve.take()
-        from rotelab.runs.pipeline import run_experiment
+        from rotelab.runs.pipeline import run_pipeline
 
-        run_experiment(registry, storage, run_id, watch)
+        run_pipeline(registry, storage, run_id, watch)
     except RunStopped:
         status = "stopped"
     except LabError as error:

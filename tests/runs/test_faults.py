@@ -106,7 +106,7 @@ def test_a_status_that_fails_is_written_with_what_was_set_aside(lab, quick, monk
         assert room.stat().st_size == worker.RESERVE
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pipeline, "run_experiment", runs_full)
+    monkeypatch.setattr(pipeline, "run_pipeline", runs_full)
     real = lab.registry.set_status
 
     def needs_room(*args):

@@ -14,7 +14,7 @@ from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpe
 from rotelab.errors import RunStopped
 from rotelab.evaluation.probes import PROBES
 from rotelab.runs import pipeline, processes, progress, worker
-from rotelab.runs.pipeline import run_experiment
+from rotelab.runs.pipeline import run_pipeline
 from rotelab.runs.processes import until
 from rotelab.storage import adapter_folder, state_folder, states_file
 
@@ -129,7 +129,7 @@ def test_stop_raises_run_stopped(lab, quick):
     run_id = start(lab, quick)
     lab.registry.request_stop(run_id)
     with pytest.raises(RunStopped):
-        run_experiment(lab.registry, lab.storage, run_id)
+        run_pipeline(lab.registry, lab.storage, run_id)
 
 
 def test_a_user_error_fails_the_run_with_its_sentence(lab, quick, tmp_path):
