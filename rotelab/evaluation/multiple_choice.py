@@ -3,28 +3,22 @@
 The gold object is chosen when its sum is larger than that of every other candidate; a tie is
 wrong. The sum runs over the object's own tokens, END not among them, as everywhere in scoring.
 
-A verdict needs little of that. One pass over prompt and gold gives gold's sum and the first token's
-log-probability of all candidates. Log-probabilities only ever make a sum smaller, so a candidate
-whose first tokens already sum to less than all of gold's can't win and is not looked at further;
-and one candidate that reaches gold's sum ends the question. `choose` therefore follows the best
-few first. `distribution` looks at all, because a normalised probability needs every sum.
+The choice alone needs little of that. One pass over prompt and gold gives gold's sum and the first
+token's log-probability of every candidate. Each further token can only lower a sum, so a candidate
+whose first tokens already sum to less than gold's total can't win and is dropped; and one candidate
+that reaches gold's sum settles the question. `choose` therefore follows the best few candidates
+first. `distribution` computes all, because a normalised probability needs every sum.
 """
 
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 
-from rotelab.errors import ConfigError
-from rotelab.evaluation.answer_match import normalize
 from rotelab.evaluation.loglikelihood import Scored
-from rotelab.facts.facts import Fact, FactSet, Relation
-from rotelab.facts.synthetic import invent_objects
 from rotelab.models.kv_cache import PackedCache
 from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack, pack_many
@@ -37,15 +31,15 @@ TIE = 1e-3
 from one batch to another (measured, 135M), so equal sums could come out either way round."""
 
 WIDTH = 2
-"""How many candidates of a question are followed to their end at first; then twice as many."""
+"""How many candidates of a question are followed at first; twice as many in each further pass."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What came of one question.
+    """The outcome of one question.
 
     Args:
-        scored: the gold object's tokens, as `scoring.score` gives them.
+        scored: the gold object's tokens, as `loglikelihood.score` gives them.
         first: whether gold is ranked first, ties wrong.
     """
 
@@ -58,7 +52,7 @@ class Distribution:
     """Every candidate's sum after one prompt.
 
     Args:
-        scored: the gold object's tokens, as `scoring.score` gives them.
+        scored: the gold object's tokens, as `loglikelihood.score` gives them.
         totals: summed log-probability of each candidate, `[candidates]`, nats.
         gold: where the gold object stands among them.
     """
@@ -96,7 +90,7 @@ def choose(
     batch_tokens: int,
     width: int = WIDTH,
 ) -> Iterator[list[tuple[int, Choice]]]:
-    """Whether each example's object is ranked first; no more is computed than the verdict needs.
+    """Whether each example's object ranks first; computes no more than that needs.
 
     Args:
         model: switched to the checkpoint to ask.
@@ -107,7 +101,7 @@ def choose(
         width: how many candidates of a question are followed in its first pass.
 
     Yields:
-        One list for each row of questions: the examples' indices and what came of them.
+        One list for each packed row: the examples' indices and their outcomes.
     """
     tries = _Tries()
     sequences = [example.ids[: example.object_span[1]] for example in examples]
@@ -140,9 +134,9 @@ def distribution(
     candidates: Sequence[Sequence[Tokens]],
     batch_tokens: int,
 ) -> Iterator[list[tuple[int, Distribution]]]:
-    """Every candidate's sum after every prompt, the prompt and shared beginnings computed once.
+    """Every candidate's sum after every prompt; prompts and shared beginnings are computed once.
 
-    Args and yields as `choose`.
+    Arguments and yields as `choose`.
     """
     tries = _Tries()
     group: list[int] = []
@@ -163,8 +157,8 @@ def rank(
 ) -> tuple[Scored, int]:
     """How many other candidates reach the gold object's sum, as `Distribution.rank` counts them.
 
-    Only candidates that still can reach it are followed, so the surer the model is of gold, the
-    sooner it is known.
+    Only candidates that can still reach it are followed, so the surer the model is of gold, the
+    faster it is.
 
     Returns:
         The gold object's tokens, and its rank, 0 the best.
@@ -205,7 +199,7 @@ class _Tries:
         self._made: dict[int, tuple[Sequence[Tokens], _Trie]] = {}
 
     def of(self, candidates: Sequence[Tokens]) -> _Trie:
-        # The list is kept beside its tree: only a list that lives keeps its identity to itself.
+        # The list is kept beside its tree: an id is unique only while its object lives.
         if id(candidates) not in self._made:
             self._made[id(candidates)] = candidates, _Trie(candidates)
         return self._made[id(candidates)][1]
@@ -231,13 +225,13 @@ class _Race:
         self._tied = same > 1
 
     def scored(self) -> Scored:
-        """Gold's tokens, as `scoring.score` gives them."""
+        """Gold's tokens, as `loglikelihood.score` gives them."""
         steps = [self.sums[self.gold[:depth]] for depth in range(len(self.gold) + 1)]
         chances = tuple(after - before for before, after in zip(steps, steps[1:], strict=False))
         return Scored(chances, tuple(self.greedy))
 
     def is_open(self) -> bool:
-        """Drops candidates that can't win any more; False when the question is decided."""
+        """Drops candidates that can no longer win; False when the question is decided."""
         bar = self.sums[self.gold] - TIE
         self.alive = []
         if self._tied:
@@ -250,8 +244,8 @@ class _Race:
         return not self.first
 
     def _reaching(self, bar: float) -> Iterator[tuple[Tokens, float, bool]]:
-        """The other candidates whose sums, as far as known, reach the bar; and whether that is all
-        of the candidate."""
+        """The other candidates whose sums, as far as known, reach the bar: each with its sum and
+        whether that is the sum of all its tokens."""
         for candidate in self.trie.candidates:
             if candidate == self.gold:
                 continue
@@ -259,17 +253,17 @@ class _Race:
             while candidate[:depth] not in self.sums:
                 depth -= 1
             reached = self.sums[candidate[:depth]]
-            if not reached < bar:  # what is no number at all must not count as beaten
+            if not reached < bar:  # NaN must not count as beaten
                 yield candidate, reached, depth == len(candidate)
 
 
 class _Ranking(_Race):
-    """One question whose gold object is to be ranked."""
+    """One question whose gold object is ranked among all candidates."""
 
     rank = 0
 
     def is_open(self) -> bool:
-        """Counts the candidates that reach gold; False when none is left that may."""
+        """Counts the candidates that reach gold's sum; False when no other still can."""
         found = list(self._reaching(self.sums[self.gold] - TIE))
         self.rank = sum(whole for *_, whole in found)
         self.alive = [(reached, candidate) for candidate, reached, whole in found if not whole]
@@ -305,11 +299,11 @@ def _settle(row: PackedCache, races: Sequence[_Race], batch_tokens: int, width: 
 
 
 def _read(logits: torch.Tensor, places: Sequence[tuple[int, _Race, Tokens]]) -> None:
-    """Sums up what follows the beginnings that were computed.
+    """Adds the log-probabilities of the tokens that follow the computed prefixes.
 
     Args:
         logits: `[lines, vocabulary]`.
-        places: which line is which beginning of whose candidates, shorter ones first.
+        places: which line belongs to which prefix of whose candidates, shorter prefixes first.
     """
     found = []
     for line, race, prefix in places:
@@ -327,9 +321,9 @@ def _distribute(
     group: Sequence[int],
     batch_tokens: int,
 ) -> list[tuple[int, Distribution]]:
-    """The sums of some questions' candidates, all in as few rows as will hold them."""
+    """The sums of some questions' candidates, packed into as few rows as will hold them."""
     pairs = [(index, tuple(candidate)) for index in group for candidate in candidates[index]]
-    # A candidate's last token is only predicted, never read; but what comes after gold is wanted.
+    # A candidate's last token is predicted, never read; only gold needs what comes after it.
     ids = [
         (*examples[i].prompt, *(tokens if tokens == examples[i].object else tokens[:-1]))
         for i, tokens in pairs
@@ -361,86 +355,3 @@ def _distribute(
         sums = tuple(totals[index, tuple(candidate)] for candidate in candidates[index])
         found.append((index, Distribution(scored[index], sums, gold)))
     return found
-
-
-DRAWS_PER_CANDIDATE = 50
-"""So many invented names are looked at for each candidate that is wanted, before giving up."""
-
-
-def candidate_sets(facts: FactSet, n: int, seed: int) -> list[tuple[str, ...]]:
-    """The candidates of every fact's object, that object among them.
-
-    Args:
-        facts: the facts; the objects of each relation are each other's candidates.
-        n: how many candidates a fact has, at least 2.
-        seed: draws them where a relation has more objects than are wanted, and the invented ones.
-
-    Returns:
-        `[facts]` sets of n texts each, no two alike. Facts that have the same set share the tuple.
-
-    Raises:
-        ConfigError: not enough names can be invented beside a relation's objects.
-    """
-    sets = {}
-    for relation in facts.relations:
-        sets.update(_of_relation(relation, n, seed))
-    return [sets[fact] for fact in facts]
-
-
-def _of_relation(relation: Relation, n: int, seed: int) -> Iterator[tuple[Fact, tuple[str, ...]]]:
-    objects = list(dict.fromkeys(fact.object for fact in relation.facts))
-    shared = _Apart(objects)
-    if len(shared.names) == len(objects) <= n:
-        names = _filled(relation, shared, _invented(relation, objects, n, seed), n)
-        yield from ((fact, names) for fact in relation.facts)
-        return
-    invented: list[str] = []
-    for number, fact in enumerate(relation.facts):
-        random.Random(f"candidates {seed} {relation.name} {number}").shuffle(objects)
-        chosen = _Apart([fact.object])
-        chosen.add(objects, n)
-        if len(chosen.names) < n and not invented:
-            invented = list(_invented(relation, sorted(objects), n, seed))
-        yield fact, _filled(relation, chosen, invented, n)
-
-
-def _invented(relation: Relation, objects: list[str], n: int, seed: int) -> Iterator[str]:
-    """Invented objects that are none of the relation's names, its subjects among them: a subject
-    would rank high as a candidate just because it stands in the question."""
-    taken = {normalize(name) for fact in relation.facts for name in (fact.subject, fact.object)}
-    for name in islice(invent_objects(relation.name, objects, seed), n * DRAWS_PER_CANDIDATE):
-        if normalize(name) not in taken:
-            yield name
-
-
-def _filled(relation: Relation, chosen: _Apart, invented: Iterable[str], n: int) -> tuple[str, ...]:
-    chosen.add(invented, n)
-    if len(chosen.names) < n:
-        raise ConfigError(
-            f"only {len(chosen.names)} candidates can be found for the {relation.name} "
-            f"{chosen.names[0]!r}, none a part of another; {n} were asked for. Ask for fewer."
-        )
-    return tuple(chosen.names)
-
-
-class _Apart:
-    """Names of which none is a part of another.
-
-    Args:
-        names: to start with; those that clash with an earlier one are left out.
-    """
-
-    def __init__(self, names: Iterable[str]):
-        self.names: list[str] = []
-        self._plain: list[str] = []
-        self.add(names)
-
-    def add(self, names: Iterable[str], most: int | None = None) -> None:
-        """Takes in the names that fit, in their order, until there are `most` in all."""
-        for name in names:
-            if len(self.names) == most:
-                return
-            plain = normalize(name)
-            if not any(plain in other or other in plain for other in self._plain):
-                self.names.append(name)
-                self._plain.append(plain)

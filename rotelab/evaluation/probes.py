@@ -1,4 +1,4 @@
-"""Probes and metrics: what the model answers at a checkpoint, to every fact, in every wording.
+"""Probes and their metrics: every fact asked at a checkpoint, in every kind of wording.
 
 | probe | what is asked |
 | --- | --- |
@@ -16,12 +16,12 @@
 | choice accuracy | share where the object is ranked first among its candidates, ties wrong |
 | normalised probability | mean probability of the object, its candidates' summing to 1 |
 
-(Paper, section 3.3.) Strictly, a prediction is right when greedy decoding brings out the object's
-tokens at once and the next token does not go on with the same word. No decoding is needed to know
-that: greedy decoding gives exactly these tokens if and only if each is the most likely one after
-the tokens before it (induction over the tokens; a test compares it with real decoding). Whether an
-object is in an answer is read from the text, both normalised alike (`readings`). What is strictly
-right contains the object too. Candidates: see `candidates`; ranking: see `choice`.
+(Paper, section 3.3.) Strictly, a prediction is right when greedy decoding gives the object's tokens
+at once and the next token does not continue the same word. Scoring alone shows that: greedy
+decoding gives exactly these tokens if and only if each is the most likely one after the tokens
+before it (by induction; a test compares it with real decoding). Whether a free answer contains the
+object is decided on the text, both normalised alike (`answer_match`); a strictly right answer
+contains it too.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from typing import Any
 
 from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation.answer_match import contains
+from rotelab.evaluation.candidates import candidate_sets
 from rotelab.evaluation.loglikelihood import Scored, score
-from rotelab.evaluation.multiple_choice import candidate_sets, choose, distribution
+from rotelab.evaluation.multiple_choice import choose, distribution
 from rotelab.evaluation.results import Prediction, Score
 from rotelab.facts.facts import Fact, FactSet, Split
 from rotelab.facts.prompts import PromptSet
@@ -82,13 +83,13 @@ def questions(
     config: EvaluationConfig,
     seed: int,
 ) -> list[Question]:
-    """Everything that is asked after each phase, the same at every checkpoint.
+    """All questions of a run, the same at every checkpoint.
 
-    Every fact of a split is asked; where a relation has more wordings than wanted, each fact gets
+    Every fact of a split is asked; where a relation has more wordings than needed, each fact gets
     its own draw of them, by `seed`.
 
     Raises:
-        ConfigError: not so many candidates can be found as are wanted.
+        ConfigError: there are too few candidates.
     """
     builder = model.builder
     index = {fact: i for i, fact in enumerate(facts)}
@@ -137,19 +138,10 @@ def evaluate(
         yield found
 
 
-def reading_cost(asked: Sequence[Question], config: EvaluationConfig) -> float:
-    """How many tokens are read for each question beside prompt and object, about, on average."""
-    extra = float(config.generate)
-    if config.normalized and asked:
-        ends = sum(len(t) - 1 for question in asked for t in question.candidates)
-        extra += ends / len(asked)
-    return extra
-
-
 def _scores(
     model: LabModel, asked: Sequence[Question], config: EvaluationConfig
 ) -> Iterator[list[tuple[int, Scored, dict[str, Any]]]]:
-    """The score of each question's object, and what its candidates add to the prediction."""
+    """The score of each question's object, and the fields that its candidates add."""
     examples = [question.example for question in asked]
     candidates = [question.candidates for question in asked]
     batch = config.batch_tokens
@@ -173,7 +165,7 @@ def _let_answer(
     found: Sequence[Prediction],
     config: EvaluationConfig,
 ) -> list[Prediction]:
-    """Adds the contains reading; a strictly right answer needs no decoding to be known."""
+    """Adds whether a free answer contains the object; strictly right answers need no decoding."""
     read = [replace(p, contains=True) if p.correct else p for p in found]
     open_ = [place for place, p in enumerate(found) if not p.correct]
     prompts = [asked[place].example.prompt for place in open_]
@@ -238,7 +230,7 @@ def _predict(
 
 
 def ends_word(model: LabModel, token: int) -> bool:
-    """Whether a token that follows a name leaves the name whole (a blank or a mark, no letter)."""
+    """Whether a token that follows a name leaves the name whole: a space or a mark, no letter."""
     text = model.tokenizer.convert_ids_to_tokens(token)
     shown = model.tokenizer.convert_tokens_to_string([text])
     return not shown[:1].isalnum() if not text.startswith("▁") else True

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotelab.errors import ConfigError
-from rotelab.evaluation import multiple_choice
+from rotelab.evaluation import candidates
 from rotelab.evaluation.answer_match import normalize
-from rotelab.evaluation.multiple_choice import candidate_sets
+from rotelab.evaluation.candidates import candidate_sets
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.facts.synthetic import RELATIONS, invent, invent_objects
@@ -76,9 +76,8 @@ def test_whatever_the_objects_the_sets_are_whole(objects, n, seed):
 
 
 def test_a_shortage_is_a_sentence(monkeypatch):
-    monkeypatch.setattr(
-        multiple_choice, "DRAWS_PER_CANDIDATE", 1
-    )  # else nearly a hundred are found
+    # Otherwise nearly a hundred are found.
+    monkeypatch.setattr(candidates, "DRAWS_PER_CANDIDATE", 1)
     with pytest.raises(ConfigError, match=r"candidates can be found for the boss 'a'.* 100 were"):
         candidate_sets(facts_of("a"), 100, 0)
 
