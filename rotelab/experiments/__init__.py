@@ -1,9 +1,9 @@
-"""Experiments that anyone can press: what one is, and all that there are.
+"""Experiments: what one is, and all that there are.
 
 An experiment is one file in this folder that defines `EXPERIMENT`; nothing else has to name it. It
-is either a probe (it looks at one finished run; a way of decoding is a probe that decodes in its
-own way) or a family (it has arms, which are ordinary runs, and compares what became of them).
-torch is imported inside the functions that compute: the page lists experiments before torch is up.
+is either a probe, which measures one finished run, or a family, which has arms (ordinary runs) and
+compares them. `common.py` has what several of them share, `runner.py` carries them out. torch is
+imported inside the functions that compute: the page lists experiments before torch is up.
 """
 
 from __future__ import annotations
@@ -12,32 +12,46 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
 
 import plotly.graph_objects as go
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
-from rotelab.facts.packs import Pack, load_pack
+from rotelab.facts.packs import Pack
 from rotelab.reports.tables import Table
 from rotelab.runs.finished_run import FinishedRun
 
-__all__ = ["Arm", "Experiment", "FinishedRun", "Result", "experiment", "experiments", "on_facts"]
+__all__ = [
+    "Arm",
+    "Experiment",
+    "FinishedRun",
+    "Origin",
+    "Result",
+    "Table",
+    "experiment",
+    "experiments",
+]
+
+Origin = Literal["paper", "readers", "related papers"]
+"""Where an experiment's question comes from: the paper itself, its readers, or other papers."""
+
+_NOT_EXPERIMENTS = ("common", "runner")
 
 
 class Result(Protocol):
     """What an experiment found: a frozen dataclass of plain values, or of tuples of such.
 
-    It is stored as JSON, so whatever it shows must come from its own fields.
+    It is stored as JSON, so everything it shows must come from its own fields.
     """
 
     def tables(self) -> list[Table]:
-        """Its figures in rows, n among them."""
+        """Its figures in tables, with n."""
         ...
 
     def figure(self) -> go.Figure:
-        """The one picture of it."""
+        """Its one figure."""
         ...
 
 
@@ -46,10 +60,10 @@ class Arm:
     """One run of a family.
 
     Args:
-        label: what tells it from the others.
-        config: its settings; a run with the same settings and facts is used, not made again.
-        reworded: makes of the facts and wordings that the settings name those that it learns;
-            None where it learns them as they are.
+        label: what distinguishes it from the other arms.
+        config: its settings; where a run with the same settings and facts exists, it is used.
+        reworded: changes the pack that the settings name into the one it learns; None where it
+            learns that pack as it is.
     """
 
     label: str
@@ -57,7 +71,7 @@ class Arm:
     reworded: Callable[[Pack], Pack] | None = None
 
     def pack_of(self, named: Pack) -> Pack:
-        """What it learns, of the facts and wordings that its settings name."""
+        """The pack it learns, made of the one that its settings name."""
         return self.reworded(named) if self.reworded else named
 
 
@@ -68,18 +82,19 @@ class Experiment:
     Args:
         name: as on the command line; the name of its file with `-` for `_`.
         title: its heading.
-        question: what it asks, in plain words.
+        question: its question in plain words.
         hypothesis: what is expected, and why.
         needs: what it needs, and about how long it takes.
-        reading: how its table and figure are read, and what they can't say.
-        result: the dataclass that it gives.
-        asks: whether it asks the runs' models, and does not read their scores alone: then runs
-            whose adapters are elsewhere, say on the machine that they came from, are of no use.
-        version: goes up when it measures otherwise; results of two versions are not compared.
-        paper: what the paper reports for the same; empty where it does not.
+        reading: how to read its tables and figure, and what they can't say.
+        result: the dataclass of its result.
+        origin: where the question comes from; experiments are listed by it.
+        asks: whether it asks the runs' models rather than reading their scores alone: then runs
+            without adapters on this machine are of no use to it.
+        version: goes up when it measures differently; results of two versions are not compared.
+        paper: what the paper reports for the same; empty where it reports nothing.
         probe: measures one finished run.
-        arms: the runs of the family, from the settings that they have in common.
-        compare: measures the arms, finished, in their order.
+        arms: makes the family's arms from the settings that they have in common.
+        compare: measures the finished arms, in their order.
     """
 
     name: str
@@ -89,6 +104,7 @@ class Experiment:
     needs: str
     reading: str
     result: type
+    origin: Origin = "readers"
     asks: bool = True
     version: int = 1
     paper: str = ""
@@ -102,48 +118,37 @@ class Experiment:
 
     @property
     def family(self) -> bool:
-        """Whether it makes runs of its own, from the settings of the one that is chosen."""
+        """Whether it makes runs of its own, from the settings of the chosen one."""
         return self.probe is None
 
     def arms_of(self, base: RunConfig) -> list[Arm]:
-        """The runs that it needs; a probe needs the one that it looks at.
+        """The arms it needs; a probe needs the one run that it measures.
 
         Raises:
             LabError: these settings leave nothing to compare, or one is out of its range.
         """
         return list(self.arms(base)) if self.arms else [Arm("", base)]
 
-    def measure(self, subjects: Sequence[FinishedRun]) -> Result:
-        """What it finds in its finished runs.
+    def measure(self, runs: Sequence[FinishedRun]) -> Result:
+        """Measures its finished runs.
 
         Raises:
-            LabError: they lack what it needs.
+            LabError: they lack something it needs.
         """
-        return self.compare(subjects) if self.compare else self.probe(subjects[0])
-
-
-def on_facts(base: RunConfig, pack: str) -> RunConfig:
-    """A run's settings on an experiment's own facts; all of them where it had as many or more.
-
-    Raises:
-        LabError: the run has phase 1 alone.
-    """
-    if base.stages != "two":
-        raise LabError("This experiment needs both phases. Choose a run that has two.")
-    there = len(load_pack(pack).facts)
-    return replace(base, pack=pack, facts=base.facts if base.facts < there else 0)
+        return self.compare(runs) if self.compare else self.probe(runs[0])
 
 
 @functools.cache
 def experiments() -> Mapping[str, Experiment]:
-    """All experiments by name: every file of this folder that defines `EXPERIMENT`."""
-    found = {}
+    """All experiments by name, grouped by their origin: one for each file of this folder."""
+    found = []
     for module in pkgutil.iter_modules(__path__):
-        defined = getattr(importlib.import_module(f"{__name__}.{module.name}"), "EXPERIMENT", None)
-        if defined is not None:
+        if module.name not in _NOT_EXPERIMENTS:
+            defined = importlib.import_module(f"{__name__}.{module.name}").EXPERIMENT
             assert defined.name == module.name.replace("_", "-"), "its name is its file's"
-            found[defined.name] = defined
-    return found
+            found.append(defined)
+    found.sort(key=lambda one: (get_args(Origin).index(one.origin), one.name))
+    return {one.name: one for one in found}
 
 
 def experiment(name: str) -> Experiment:

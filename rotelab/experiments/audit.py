@@ -13,13 +13,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rotelab.config.names import Checkpoint, checkpoint_name
-from rotelab.experiments import Experiment
+from rotelab.experiments import Experiment, FinishedRun, Table
+from rotelab.experiments.common import plain_questions
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, load_pack, other_readings, shipped_packs
 from rotelab.facts.prompts import PromptTemplate
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, HATCHED, styled
-from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.models.lab_model import LabModel
@@ -181,26 +180,26 @@ class Audit:
         return next(x.value for x in self.limits if (x.checkpoint, x.measure) == wanted)
 
 
-def measure(subject: FinishedRun) -> Audit:
+def measure(finished: FinishedRun) -> Audit:
     """Asks held-out facts in every reading and judges each by the clean ones."""
-    facts = list(subject.split.held_out or subject.split.held_in)
-    rng = random.Random(f"audit {subject.config.seed}")
+    facts = list(finished.split.held_out or finished.split.held_in)
+    rng = random.Random(f"audit {finished.config.seed}")
     facts = rng.sample(facts, min(FACTS, len(facts)))
     asked = [
         (reading, fact, text)
         for fact in facts
-        for reading, wordings in readings_of(subject.pack, fact.relation).items()
+        for reading, wordings in readings_of(finished.pack, fact.relation).items()
         for text in (t.render(fact.subject) for t in wordings[:WORDINGS])
     ]
     names = list(dict.fromkeys(reading for reading, _, _ in asked))
-    own = {t.text for t in subject.pack.prompts}
+    own = {t.text for t in finished.pack.prompts}
     taught = {
         reading
         for fact in facts
-        for reading, wordings in readings_of(subject.pack, fact.relation).items()
+        for reading, wordings in readings_of(finished.pack, fact.relation).items()
         if {t.text for t in wordings} <= own
     }
-    likely, close = _looked_at(subject, asked)
+    likely, close = _looked_at(finished, asked)
     rows, limits = [], []
     clean = [n for n in names if n not in (*SUSPECTS, *taught) and not n.startswith(OWN)]
     for checkpoint in ASKED:
@@ -270,26 +269,25 @@ def readings_of(pack: Pack, relation: str) -> dict[str, list[PromptTemplate]]:
 
 
 def _looked_at(
-    subject: FinishedRun, asked: Sequence[tuple[str, Fact, str]]
+    finished: FinishedRun, asked: Sequence[tuple[str, Fact, str]]
 ) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
     """Object probability and closeness to the key token of every question, by checkpoint."""
-    from rotelab.config.run_config import EvaluationConfig
     from rotelab.evaluation.probes import Question, evaluate
 
-    settings = EvaluationConfig(batch_tokens=subject.config.evaluation.batch_tokens)
+    settings = plain_questions(finished)
     likely: dict[str, list[float]] = {}
     cosines: dict[str, np.ndarray] = {}
-    with subject.model() as model:
+    with finished.model() as model:
         build, questions = model.builder, []
         for place, (reading, fact, text) in enumerate(asked):
             example = build.answered(build.word_prompt(text), fact.object, "test", place)
             questions.append(Question(reading, place, fact, text, example))
         for step, checkpoint in enumerate(("base", *ASKED)):
             words = f"asking the {checkpoint_name(checkpoint).short} model"
-            subject.watch(step / 3, words)
+            finished.watch(step / 3, words)
             with model.using(checkpoint):
                 cosines[checkpoint] = _cosines(model, asked)
-                subject.watch((step + 0.5) / 3, words)
+                finished.watch((step + 0.5) / 3, words)
                 if checkpoint in ASKED:
                     found = [p for some in evaluate(model, questions, settings) for p in some]
                     by_place = {p.fact_index: p.probability for p in found}
@@ -298,7 +296,7 @@ def _looked_at(
 
 
 def _cosines(model: LabModel, asked: Sequence[tuple[str, Fact, str]]) -> np.ndarray:
-    """Each question's likeness to its fact behind the key token, mean over the upper layers."""
+    """Cosine similarity of each question to its fact's key-token prompt, mean over upper layers."""
     from rotelab.evaluation.representations import Viewpoint, hidden_states
 
     build = model.builder
@@ -337,5 +335,6 @@ EXPERIMENT = Experiment(
     ),
     version=2,
     result=Audit,
+    origin="readers",
     probe=measure,
 )

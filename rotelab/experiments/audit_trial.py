@@ -9,13 +9,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rotelab.config.names import checkpoint_name
-from rotelab.experiments import Experiment
+from rotelab.experiments import Experiment, FinishedRun, Table
 from rotelab.experiments.audit import ASKED, DEVIATIONS, MEASURES, SUSPECTS, Audit
 from rotelab.experiments.audit import measure as audit
 from rotelab.experiments.repurposing import EXAMPLES, arms
 from rotelab.reports.figures.style import HATCHED, styled
-from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import FinishedRun
 
 LIMITS = (1.5, 2.5, 3.0)
 """Where else an alarm might begin, in standard deviations."""
@@ -160,14 +158,14 @@ class Trial:
         return figure.update_layout(barmode="group", showlegend=True)
 
 
-def compare(subjects: Sequence[FinishedRun]) -> Trial:
+def compare(runs: Sequence[FinishedRun]) -> Trial:
     """Audits every arm as a stranger would."""
     rows: list[Row] = []
     facts = 0
-    for subject in subjects:
-        found = audit(subject)
+    for finished in runs:
+        found = audit(finished)
         facts = max(facts, found.facts)
-        rows += _rows(subject.label, found)
+        rows += _rows(finished.label, found)
     return Trial(facts, tuple(rows))
 
 
@@ -225,6 +223,7 @@ EXPERIMENT = Experiment(
     paper="repurposing is shown, no defence is tried.",
     version=2,
     result=Trial,
+    origin="readers",
     arms=arms,
     compare=compare,
 )

@@ -15,12 +15,10 @@ from rotelab.config.options import with_setting
 from rotelab.config.recipes import applied
 from rotelab.config.run_config import USUAL_CANDIDATES, RunConfig
 from rotelab.errors import UnknownRun
-from rotelab.experiments import Arm, Experiment, in_context
+from rotelab.experiments import Arm, Experiment, FinishedRun, Table, in_context
 from rotelab.facts.prompts import Role
 from rotelab.registry import Registry
 from rotelab.reports.figures.style import HATCHED, ROLE_COLOURS, styled
-from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import FinishedRun
 
 RECIPES = {
     "two-adapter": "the lab's own two phases",
@@ -194,21 +192,21 @@ def arms(base: RunConfig) -> list[Arm]:
     return [Arm(name, applied(name, base)) for name in RECIPES]
 
 
-def compare(subjects: Sequence[FinishedRun]) -> Baselines:
+def compare(runs: Sequence[FinishedRun]) -> Baselines:
     """The arms' scores, costs and damage, as their runs wrote them down; where a run was not asked
     to choose among candidates, its model is asked here."""
-    registry = Registry(subjects[0].storage)
+    registry = Registry(runs[0].storage)
     base, rows = Beside(), []
-    for subject in subjects:
+    for finished in runs:
         found = {
             checkpoint: Beside(row.perplexity, row.quiz, row.divergence)
-            for checkpoint, row in registry.damage(subject.run.id).items()
+            for checkpoint, row in registry.damage(finished.run.id).items()
         }
         base = found.get("base", base)
-        tokens, seconds = _cost(registry, subject)
-        known = {p: s for p, s in subject.scores.get("generalized", {}).items() if p in PROBES}
+        tokens, seconds = _cost(registry, finished)
+        known = {p: s for p, s in finished.scores.get("generalized", {}).items() if p in PROBES}
         if any(s.choice_accuracy is None for s in known.values()):
-            chosen = _choosing(subject)
+            chosen = _choosing(finished)
         else:
             chosen = {probe: (s.choice_accuracy, s.n) for probe, s in known.items()}
         scores = tuple(
@@ -216,23 +214,23 @@ def compare(subjects: Sequence[FinishedRun]) -> Baselines:
                      *chosen.get(probe, (math.nan, 0)))
             for probe, s in known.items()
         )  # fmt: skip
-        told = subject.config.memorize.reads == "words"
+        told = finished.config.memorize.reads == "words"
         beside = found.get("generalized", Beside())
-        rows.append(Row(subject.label, told, tokens, seconds, scores, beside))
-    rows += _in_context(subjects[0], base)
-    return Baselines(subjects[0].config.generalize.k, tuple(rows), base)
+        rows.append(Row(finished.label, told, tokens, seconds, scores, beside))
+    rows += _in_context(runs[0], base)
+    return Baselines(runs[0].config.generalize.k, tuple(rows), base)
 
 
-def _choosing(subject: FinishedRun) -> dict[str, tuple[float, int]]:
+def _choosing(finished: FinishedRun) -> dict[str, tuple[float, int]]:
     """Of each probe the share whose object an arm ranks first, and of how many questions."""
     from rotelab.evaluation.probes import evaluate, questions
 
-    config, seed = subject.config, subject.config.seed
-    with subject.model() as model:
-        subject.watch(0.2, "choosing among candidates")
+    config, seed = finished.config, finished.config.seed
+    with finished.model() as model:
+        finished.watch(0.2, "choosing among candidates")
         some = replace(config.evaluation, candidates=USUAL_CANDIDATES, normalized=False, generate=0)
-        pack = subject.pack
-        every = questions(model, pack.facts, subject.split, pack.prompts, some, seed)
+        pack = finished.pack
+        every = questions(model, pack.facts, finished.split, pack.prompts, some, seed)
         asked = []
         for probe in PROBES:
             mine = [question for question in every if question.probe == probe]
@@ -245,25 +243,25 @@ def _choosing(subject: FinishedRun) -> dict[str, tuple[float, int]]:
     return {probe: (fmean(values), len(values)) for probe, values in chosen.items()}
 
 
-def _in_context(subject: FinishedRun, base: Beside) -> list[Row]:
+def _in_context(finished: FinishedRun, base: Beside) -> list[Row]:
     """The base model with facts in its prompt; none where phase 2 taught them all in words, or
     where the prompts are too long for the model."""
     from rotelab.config.run_config import EvaluationConfig
     from rotelab.evaluation.probes import evaluate
 
-    facts = list(subject.split.held_out)
+    facts = list(finished.split.held_out)
     if not facts:
         return []
-    rng = random.Random(f"in context {subject.config.seed}")
+    rng = random.Random(f"in context {finished.config.seed}")
     facts = rng.sample(facts, min(in_context.FACTS, len(facts)))
-    known = in_context.known_of(subject)
+    known = in_context.known_of(finished)
     shown = min(SHOWN, *(len(known[fact.relation]) for fact in facts))
     scores = []
-    with subject.model() as model:
+    with finished.model() as model:
         limit = getattr(model.network.config, "max_position_embeddings", math.inf)
         for probe, role in ROLES.items():
-            subject.watch(len(scores) / len(ROLES), f"asking with {shown} facts in the prompt")
-            asked = in_context.asked_with(model, subject, facts, shown, role)
+            finished.watch(len(scores) / len(ROLES), f"asking with {shown} facts in the prompt")
+            asked = in_context.asked_with(model, finished, facts, shown, role)
             longest = max((len(question.example.ids) for question in asked), default=0)
             if longest > limit:
                 return []
@@ -282,15 +280,15 @@ def _in_context(subject: FinishedRun, base: Beside) -> list[Row]:
     return [Row(IN_CONTEXT, True, 0.0, 0.0, tuple(scores), base)]
 
 
-def _cost(registry: Registry, subject: FinishedRun) -> tuple[float, float]:
+def _cost(registry: Registry, finished: FinishedRun) -> tuple[float, float]:
     """The tokens that an arm was trained on, and the seconds."""
-    run = subject.run
+    run = finished.run
     metrics = registry.metrics(run.id, ["tokens"])
     tokens, total = 0.0, 0.0
     for phase, part in PHASES.items():
         known = [m.value for m in metrics if m.phase == phase]
         # A run of two phases without a word on one of them can't be summed up.
-        trained = phase == "memorize" or subject.config.stages == "two"
+        trained = phase == "memorize" or finished.config.stages == "two"
         tokens += sum(known) if known or not trained else math.nan
         seconds = run.seconds.get(part, math.nan)
         if part == "phase1" and run.shared_phase1_from:
@@ -345,6 +343,7 @@ EXPERIMENT = Experiment(
     ),
     version=3,
     result=Baselines,
+    origin="paper",
     arms=arms,
     compare=compare,
 )

@@ -11,15 +11,19 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint, checkpoint_name
-from rotelab.config.options import with_setting
 from rotelab.config.run_config import RunConfig
-from rotelab.experiments import Arm, Experiment, on_facts
+from rotelab.experiments import Arm, Experiment, FinishedRun, Table
+from rotelab.experiments.common import (
+    answers,
+    arms_by_rounds,
+    on_facts,
+    plain_questions,
+    sorted_by_rounds,
+)  # fmt: skip
 from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, parse_facts
 from rotelab.facts.packs import staged_file
 from rotelab.reports.figures.style import HATCHED, styled
-from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import FinishedRun
 
 PACK = "contradiction"
 
@@ -153,20 +157,19 @@ def arms(base: RunConfig) -> list[Arm]:
     Raises:
         LabError: a run that has phase 1 alone.
     """
-    config = on_facts(base, PACK)
-    return [Arm(f"{n}", with_setting(config, f"memorize.epochs={n}")) for n in EPOCHS]
+    return arms_by_rounds(on_facts(base, PACK), EPOCHS)
 
 
-def compare(subjects: Sequence[FinishedRun]) -> Contradiction:
+def compare(runs: Sequence[FinishedRun]) -> Contradiction:
     """Asks each arm for the false and for the true object, in the same words."""
-    subjects = sorted(subjects, key=lambda s: s.config.memorize.epochs)
+    runs = sorted_by_rounds(runs)
     rows: list[Row] = []
-    for subject in subjects:
+    for finished in runs:
         # The base model is the same under every arm.
         asked = CHECKPOINTS if not rows else CHECKPOINTS[1:]
-        rows += _asked(subject, asked)
+        rows += _asked(finished, asked)
     rows.sort(key=lambda r: (CHECKPOINTS.index(r.checkpoint), r.rounds))
-    first = subjects[0]
+    first = runs[0]
     return Contradiction(len(first.pack.facts), first.config.generalize.k, tuple(rows))
 
 
@@ -180,14 +183,13 @@ def true_objects() -> dict[tuple[str, str], str]:
     return {(f.relation, f.subject): f.object for f in parse_facts(read_bytes(path), path.name)}
 
 
-def _asked(subject: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row]:
-    from rotelab.config.run_config import EvaluationConfig
-    from rotelab.evaluation.probes import Question, evaluate
+def _asked(finished: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row]:
+    from rotelab.evaluation.probes import Question
 
-    prompts, known = _prompts(subject), true_objects()
-    names = [fact.object for fact in subject.pack.facts]
+    prompts, known = _prompts(finished), true_objects()
+    names = [fact.object for fact in finished.pack.facts]
     rows = []
-    with subject.model() as model:
+    with finished.model() as model:
         build, asked = model.builder, []
         for place, (way, fact, text) in enumerate(prompts):
             if way == "key":
@@ -198,17 +200,10 @@ def _asked(subject: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row]
             for kind, name in (("new", fact.object), ("old", true)):
                 example = build.answered(prompt, name, "test", place)
                 asked.append(Question(kind, place, replace(fact, object=name), text, example))
-        settings = EvaluationConfig(batch_tokens=subject.config.evaluation.batch_tokens)
-        total, done = len(asked) * len(checkpoints), 0
-        for checkpoint in checkpoints:
-            found = {}
-            with model.using(checkpoint):
-                for some in evaluate(model, asked, settings):
-                    found |= {(p.probe, p.fact_index): p for p in some}
-                    done += len(some)
-                    words = f"asking the {checkpoint_name(checkpoint).short} model"
-                    subject.watch(done / total, words)
-            rounds = subject.config.memorize.epochs if checkpoint != "base" else 0
+        settings = plain_questions(finished)
+        for checkpoint, told in answers(finished, model, asked, settings, checkpoints):
+            found = {(p.probe, p.fact_index): p for p in told}
+            rounds = finished.config.memorize.epochs if checkpoint != "base" else 0
             for way in WAYS:
                 places = [i for i, (own, _, _) in enumerate(prompts) if own == way]
                 new = [found["new", i] for i in places]
@@ -239,9 +234,9 @@ def _begins_another(answer: str, names: Sequence[str]) -> bool:
     return len(begun) > 1 and any(name.startswith(begun) for name in names)
 
 
-def _prompts(subject: FinishedRun) -> list[tuple[str, Fact, str]]:
+def _prompts(finished: FinishedRun) -> list[tuple[str, Fact, str]]:
     """What is asked: the way, the fact, and the words; the same for every arm and checkpoint."""
-    pack, split = subject.pack, subject.split
+    pack, split = finished.pack, finished.split
     asked = [("key", fact, f"{fact.subject} [{fact.relation}]") for fact in pack.facts]
     for way, facts, role in (
         ("taught", split.held_in, "train"),
@@ -250,7 +245,7 @@ def _prompts(subject: FinishedRun) -> list[tuple[str, Fact, str]]:
     ):
         for fact in facts:
             wordings = pack.prompts.of(fact.relation, role)
-            rng = random.Random(f"contradiction {subject.config.seed} {way} {fact.subject}")
+            rng = random.Random(f"contradiction {finished.config.seed} {way} {fact.subject}")
             drawn = rng.sample(wordings, min(WORDINGS, len(wordings)))
             asked += [(way, fact, wording.render(fact.subject)) for wording in drawn]
     return asked
@@ -281,6 +276,7 @@ EXPERIMENT = Experiment(
         "wordings end just before the name, because the small model answers no questions."
     ),
     result=Contradiction,
+    origin="readers",
     arms=arms,
     compare=compare,
 )

@@ -9,10 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rotelab.config.names import CHECKPOINTS, checkpoint_name
-from rotelab.experiments import Experiment
+from rotelab.experiments import Experiment, FinishedRun, Table
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled
-from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import FinishedRun
 
 LISTED = 12
 """How many lost facts the table names at most; all are stored."""
@@ -101,15 +99,15 @@ class Damage:
         return figure.update_layout(showlegend=False)
 
 
-def measure(subject: FinishedRun) -> Damage:
+def measure(finished: FinishedRun) -> Damage:
     """Reads the text, asks the quiz and compares with the base model, at each checkpoint."""
     from rotelab.evaluation import forgetting
 
     found = []
-    with subject.model() as model:
+    with finished.model() as model:
         for place, checkpoint in enumerate(CHECKPOINTS):
             name = checkpoint_name(checkpoint).short
-            subject.watch(place / 3, f"reading with the {name} model")
+            finished.watch(place / 3, f"reading with the {name} model")
             with model.using(checkpoint):
                 found.append(forgetting.measure(model))
     rows = [Row(d.checkpoint, d.perplexity, d.quiz, d.divergence) for d, _ in found]
@@ -144,5 +142,6 @@ EXPERIMENT = Experiment(
         "perplexity has doubled."
     ),
     result=Damage,
+    origin="readers",
     probe=measure,
 )

@@ -11,11 +11,9 @@ from plotly.subplots import make_subplots
 
 from rotelab.config.options import with_setting
 from rotelab.config.run_config import RunConfig
-from rotelab.experiments import Arm, Experiment
+from rotelab.experiments import Arm, Experiment, FinishedRun, Table
 from rotelab.registry import Registry
 from rotelab.reports.figures.style import ROLE_COLOURS, ROLE_DASHES, ROLE_MARKERS, TEXT, styled
-from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import FinishedRun
 
 EPOCHS = (1, 3, 6, 10, 20, 40, 100)
 """Rounds of rote learning at the settings' own learning rate: the paper's, and above."""
@@ -171,25 +169,25 @@ def arms(base: RunConfig) -> list[Arm]:
     return found
 
 
-def compare(subjects: Sequence[FinishedRun]) -> Depth:
+def compare(runs: Sequence[FinishedRun]) -> Depth:
     """The arms' own scores and damage; nothing is asked anew."""
-    registry = Registry(subjects[0].storage)
-    usual = subjects[0].config.memorize.learning_rate
+    registry = Registry(runs[0].storage)
+    usual = runs[0].config.memorize.learning_rate
     rows, base = [], math.nan
-    for subject in subjects:
-        last = subject.scores.get("generalized", {})
-        first = subject.scores.get("memorized", {}).get("test_prompts_heldout")
+    for finished in runs:
+        last = finished.scores.get("generalized", {})
+        first = finished.scores.get("memorized", {}).get("test_prompts_heldout")
         share = {
             line: last[probe].generation_accuracy if probe in last else math.nan
             for line, (probe, _) in LINES.items()
         }
         tested = last.get("test_prompts_heldout")
-        harm = registry.damage(subject.run.id)
+        harm = registry.damage(finished.run.id)
         base = harm["base"].perplexity if "base" in harm else base
         rows.append(
             Row(
-                subject.config.memorize.epochs,
-                round(subject.config.memorize.learning_rate / usual, 3),
+                finished.config.memorize.epochs,
+                round(finished.config.memorize.learning_rate / usual, 3),
                 tested.n if tested else 0,
                 before=first.generation_accuracy if first else math.nan,
                 quiz_rote=harm["memorized"].quiz if "memorized" in harm else math.nan,
@@ -199,7 +197,7 @@ def compare(subjects: Sequence[FinishedRun]) -> Depth:
             )
         )
     rows.sort(key=lambda row: (row.rate != 1, row.rate, row.epochs))
-    return Depth(subjects[0].config.generalize.k, usual, tuple(rows), base)
+    return Depth(runs[0].config.generalize.k, usual, tuple(rows), base)
 
 
 EXPERIMENT = Experiment(
@@ -227,6 +225,7 @@ EXPERIMENT = Experiment(
     asks=False,
     version=2,
     result=Depth,
+    origin="paper",
     arms=arms,
     compare=compare,
 )

@@ -11,12 +11,10 @@ import plotly.graph_objects as go
 
 from rotelab.config.run_config import USUAL_CANDIDATES
 from rotelab.errors import LabError
-from rotelab.experiments import Experiment
+from rotelab.experiments import Experiment, FinishedRun, Table
 from rotelab.facts.facts import Fact
 from rotelab.facts.prompts import PromptSet, Role
 from rotelab.reports.figures.style import HATCHED, styled
-from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
@@ -134,7 +132,7 @@ class InContext:
         return figure.update_layout(barmode="group", showlegend=True)
 
 
-def measure(subject: FinishedRun) -> InContext:
+def measure(finished: FinishedRun) -> InContext:
     """Asks the same held-out facts with none and with ever more facts in the prompt.
 
     Raises:
@@ -143,27 +141,27 @@ def measure(subject: FinishedRun) -> InContext:
     from rotelab.config.run_config import EvaluationConfig
     from rotelab.evaluation.probes import evaluate
 
-    held_out = subject.split.held_out
+    held_out = finished.split.held_out
     if not held_out:
         raise LabError("This run taught all its facts in words. Choose one with held-out facts.")
-    rng = random.Random(f"in context {subject.config.seed}")
+    rng = random.Random(f"in context {finished.config.seed}")
     facts = rng.sample(held_out, min(FACTS, len(held_out)))
-    relations = known_of(subject)
+    relations = known_of(finished)
     room = min(len(relations[fact.relation]) for fact in facts)
     sizes = [0, *(n for n in SIZES if n <= room)]
     rows, too_long = [], []
-    with subject.model() as model:
+    with finished.model() as model:
         limit = getattr(model.network.config, "max_position_embeddings", None)
         turns = [(BASE, n) for n in sizes] + [(TAUGHT, 0)]
         for place, (checkpoint, shown) in enumerate(turns):
             words = f"asking with {shown or 'no'} facts in the prompt"
-            subject.watch(place / len(turns), words)
-            asked = asked_with(model, subject, facts, shown)
+            finished.watch(place / len(turns), words)
+            asked = asked_with(model, finished, facts, shown)
             longest = max(len(question.example.ids) for question in asked)
             if limit and longest > limit:
                 too_long.append(shown)
                 continue
-            beside = asked_with(model, subject, facts, shown, "unrelated")
+            beside = asked_with(model, finished, facts, shown, "unrelated")
             with model.using(checkpoint):
                 config = EvaluationConfig(batch_tokens=longest + ROOM, candidates=USUAL_CANDIDATES)
                 found = [p for some in evaluate(model, asked, config) for p in some]
@@ -183,7 +181,7 @@ def measure(subject: FinishedRun) -> InContext:
                     _mean([p.probability for p in leaked]),
                 )
             )
-    own = subject.scores.get(TAUGHT, {}).get("test_prompts_heldout")
+    own = finished.scores.get(TAUGHT, {}).get("test_prompts_heldout")
     own_score = (own.generation_accuracy, own.n) if own else (float("nan"), 0)
     return InContext(len(facts), tuple(rows), tuple(too_long), *own_score)
 
@@ -193,7 +191,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def asked_with(
-    model: LabModel, subject: FinishedRun, facts: Sequence[Fact], shown: int, role: Role = "test"
+    model: LabModel, finished: FinishedRun, facts: Sequence[Fact], shown: int, role: Role = "test"
 ) -> list[Question]:
     """Each fact in some wordings of a role, after `shown` facts of its relation, its own among
     them; in test wordings with candidates to choose from.
@@ -201,18 +199,18 @@ def asked_with(
     Raises:
         ConfigError: not enough candidates can be found for a relation.
     """
-    from rotelab.evaluation.multiple_choice import candidate_sets
+    from rotelab.evaluation.candidates import candidate_sets
     from rotelab.evaluation.probes import Question
 
-    builder, prompts, seed = model.builder, subject.pack.prompts, subject.config.seed
-    known = list(subject.pack.facts)
-    sets = candidate_sets(subject.pack.facts, USUAL_CANDIDATES, seed)
+    builder, prompts, seed = model.builder, finished.pack.prompts, finished.config.seed
+    known = list(finished.pack.facts)
+    sets = candidate_sets(finished.pack.facts, USUAL_CANDIDATES, seed)
     names = {fact: sets[known.index(fact)] for fact in facts}
     # Facts of one relation mostly share their candidates: as one object, they are read as one.
     tokens = {some: tuple(tuple(builder.spaced(name)) for name in some) for some in names.values()}
     asked = []
     draw = random.Random(f"shown {seed} {shown}")
-    for context, mine in contexts(facts, known_of(subject), shown, draw):
+    for context, mine in contexts(facts, known_of(finished), shown, draw):
         told = [f"- {plainly(fact, prompts)} {fact.object}." for fact in context]
         before = "\n".join(["Facts:", *told]) + "\n\n" if told else ""
         for fact in mine:
@@ -227,9 +225,9 @@ def asked_with(
     return asked
 
 
-def known_of(subject: FinishedRun) -> dict[str, tuple[Fact, ...]]:
+def known_of(finished: FinishedRun) -> dict[str, tuple[Fact, ...]]:
     """All facts of the run by their relations."""
-    return {relation.name: relation.facts for relation in subject.pack.facts.relations}
+    return {relation.name: relation.facts for relation in finished.pack.facts.relations}
 
 
 def contexts(
@@ -286,5 +284,6 @@ EXPERIMENT = Experiment(
     ),
     version=2,
     result=InContext,
+    origin="paper",
     probe=measure,
 )

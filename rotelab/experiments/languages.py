@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
 from rotelab.config.names import CHECKPOINTS, checkpoint_name
+from rotelab.config.run_config import EvaluationConfig
 from rotelab.errors import LabError
-from rotelab.experiments import Experiment
+from rotelab.experiments import Experiment, FinishedRun, Table
+from rotelab.experiments.common import answers
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import language_prompts
 from rotelab.facts.prompts import PromptTemplate
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled
-from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import FinishedRun
+
+if TYPE_CHECKING:
+    from rotelab.evaluation.probes import Question
+    from rotelab.models.lab_model import LabModel
 
 NAMES = {"en": "English", "es": "Spanish", "de": "German", "ja": "Japanese", "zh": "Chinese"}
 """In the paper's order, best first; a language of a person's own goes by its code."""
@@ -82,42 +87,32 @@ class Languages:
         return next(r for r in self.rows if (r.language, r.checkpoint) == wanted)
 
 
-def measure(subject: FinishedRun) -> Languages:
+def measure(finished: FinishedRun) -> Languages:
     """Asks held-out facts in test wordings of every language that there is, at each checkpoint.
 
     Raises:
         LabError: there are no wordings in other languages for any of the run's relations.
     """
-    from rotelab.config.run_config import EvaluationConfig
-    from rotelab.evaluation.probes import Question, evaluate
-
-    wordings = wordings_of(subject)
-    facts = [f for f in subject.split.held_out or subject.split.held_in if f.relation in wordings]
+    wordings = wordings_of(finished)
+    facts = [f for f in finished.split.held_out or finished.split.held_in if f.relation in wordings]
     if not facts:
-        names = ", ".join(r.name.replace("_", " ") for r in subject.pack.facts.relations)
+        names = ", ".join(r.name.replace("_", " ") for r in finished.pack.facts.relations)
         raise LabError(
             f"There are no wordings in other languages for: {names}. Add rows with role test and "
             "language de, es, zh or ja to the prompts, and make a run with them."
         )
-    rng = random.Random(f"languages {subject.config.seed}")
+    rng = random.Random(f"languages {finished.config.seed}")
     facts = rng.sample(facts, min(FACTS, len(facts)))
     codes = sorted({t.language for f in facts for t in wordings[f.relation]}, key=_place)
     rows = []
-    with subject.model() as model:
+    with finished.model() as model:
         asked = [
-            _question(Question, model, wording, i, fact)
+            _question(model, wording, i, fact)
             for i, fact in enumerate(facts)
             for wording in wordings[fact.relation]
         ]
-        total, done = len(asked) * len(CHECKPOINTS), 0
-        for checkpoint in CHECKPOINTS:
-            found = []
-            with model.using(checkpoint):
-                for some in evaluate(model, asked, EvaluationConfig()):
-                    found += some
-                    done += len(some)
-                    words = f"asking the {checkpoint_name(checkpoint).short} model"
-                    subject.watch(done / total, words)
+        told = answers(finished, model, asked, EvaluationConfig(), CHECKPOINTS)
+        for checkpoint, found in told:
             for code in codes:
                 mine = [p for p in found if p.probe == code]
                 rows.append(
@@ -133,12 +128,14 @@ def measure(subject: FinishedRun) -> Languages:
     return Languages(tuple(rows))
 
 
-def wordings_of(subject: FinishedRun) -> dict[str, list[PromptTemplate]]:
-    """The test wordings of each relation that has some in another language than English: the run's
+def wordings_of(finished: FinishedRun) -> dict[str, list[PromptTemplate]]:
+    """Test wordings of each relation that has some in a language other than English: the run's
     own where it has any, else the shipped ones; English beside them."""
     found = {}
-    for relation in subject.pack.facts.relations:
-        tests = [t for t in subject.pack.prompts if (t.relation, t.role) == (relation.name, "test")]
+    for relation in finished.pack.facts.relations:
+        tests = [
+            t for t in finished.pack.prompts if (t.relation, t.role) == (relation.name, "test")
+        ]
         own = [t for t in tests if t.language != "en"]
         others = own or list(language_prompts(relation.name))
         if others:
@@ -146,10 +143,12 @@ def wordings_of(subject: FinishedRun) -> dict[str, list[PromptTemplate]]:
     return found
 
 
-def _question(kind, model, wording: PromptTemplate, place: int, fact: Fact):
+def _question(model: LabModel, wording: PromptTemplate, place: int, fact: Fact) -> Question:
+    from rotelab.evaluation.probes import Question
+
     text = wording.render(fact.subject)
     example = model.builder.answered(model.builder.word_prompt(text), fact.object, "test", place)
-    return kind(wording.language, place, fact, text, example)
+    return Question(wording.language, place, fact, text, example)
 
 
 def _place(code: str) -> tuple[int, str]:
@@ -175,5 +174,6 @@ EXPERIMENT = Experiment(
     ),
     paper="English > Spanish > German > Japanese > Chinese (published notes, Qwen2.5-1.5B).",
     result=Languages,
+    origin="paper",
     probe=measure,
 )

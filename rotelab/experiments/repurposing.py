@@ -14,13 +14,12 @@ from plotly.subplots import make_subplots
 from rotelab.config.options import with_setting
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
-from rotelab.experiments import Arm, Experiment
+from rotelab.experiments import Arm, Experiment, FinishedRun, Table
+from rotelab.experiments.common import answers, plain_questions
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, other_readings
 from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.reports.figures.style import HATCHED, styled
-from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.config.names import Checkpoint
@@ -167,14 +166,14 @@ def rival_wordings() -> list[PromptTemplate]:
     return [t for t in other_readings() if t.relation == READING]
 
 
-def compare(subjects: Sequence[FinishedRun]) -> Repurposing:
+def compare(runs: Sequence[FinishedRun]) -> Repurposing:
     """Asks every arm in both readings' wordings about facts that none was taught in words.
 
     Raises:
         LabError: the arms together taught every fact in words.
     """
-    own = subjects[0]
-    seen = {fact for subject in subjects for fact in subject.split.held_in}
+    own = runs[0]
+    seen = {fact for finished in runs for fact in finished.split.held_in}
     facts = [fact for fact in own.pack.facts if fact not in seen]
     if not facts:
         raise LabError(
@@ -184,12 +183,12 @@ def compare(subjects: Sequence[FinishedRun]) -> Repurposing:
     facts = random.Random(f"repurposing {own.config.seed}").sample(facts, min(FACTS, len(facts)))
     asked = _prompts(own.pack, facts, own.config.seed)
     rows = []
-    for place, subject in enumerate(subjects):
-        taught = (RIVAL if place else OWN, subject.config.generalize.k)
+    for place, finished in enumerate(runs):
+        taught = (RIVAL if place else OWN, finished.config.generalize.k)
         states = {"generalized": taught} if place else {"memorized": (ROTE, 0)} | {
             "generalized": taught
         }  # fmt: skip
-        rows += _asked(subject, asked, states)
+        rows += _asked(finished, asked, states)
     return Repurposing(len(facts), tuple(rows))
 
 
@@ -209,29 +208,23 @@ def _prompts(pack: Pack, facts: Sequence[Fact], seed: int) -> list[tuple[str, st
 
 
 def _asked(
-    subject: FinishedRun,
+    finished: FinishedRun,
     prompts: Sequence[tuple[str, str, Fact, str]],
     states: dict[Checkpoint, tuple[str, int]],
 ) -> list[Row]:
-    from rotelab.config.run_config import EvaluationConfig
-    from rotelab.evaluation.probes import Question, evaluate
+    from rotelab.evaluation.probes import Question
 
-    settings = EvaluationConfig(batch_tokens=subject.config.evaluation.batch_tokens)
-    rows, done = [], 0
-    with subject.model() as model:
+    rows = []
+    with finished.model() as model:
         build, asked = model.builder, []
         for reading, role, fact, text in prompts:
             key = build.key_prompt(fact.subject, fact.relation)
             prompt = key if reading == "key" else build.word_prompt(text)
             example = build.answered(prompt, fact.object, "test")
             asked.append(Question(f"{reading} {role}", -1, fact, text, example))
-        for checkpoint, (arm, examples) in states.items():
-            found = []
-            with model.using(checkpoint):
-                for some in evaluate(model, asked, settings):
-                    found += some
-                    done += len(some)
-                    subject.watch(done / (len(asked) * len(states)), "asking both readings")
+        settings = plain_questions(finished)
+        for checkpoint, found in answers(finished, model, asked, settings, tuple(states)):
+            arm, examples = states[checkpoint]
             for reading, role in (("key", ""), *LINES):
                 mine = [p for p in found if p.probe == f"{reading} {role}"]
                 right = fmean(p.correct for p in mine) if mine else float("nan")
@@ -267,6 +260,7 @@ EXPERIMENT = Experiment(
         "harmful reading as well as the harmless one."
     ),
     result=Repurposing,
+    origin="paper",
     arms=arms,
     compare=compare,
 )

@@ -1,4 +1,4 @@
-"""Experiment: who learned from subject to object, can they go back?"""
+"""Experiment: does a model that learned facts from subject to object know them the other way?"""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint, checkpoint_name
-from rotelab.config.options import with_setting
 from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig
 from rotelab.errors import LabError
-from rotelab.experiments import Arm, Experiment
+from rotelab.experiments import Arm, Experiment, FinishedRun, Table
+from rotelab.experiments.common import answers, arms_by_rounds, sorted_by_rounds
 from rotelab.facts.csv_tables import parse_table, read_bytes
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, staged_file
 from rotelab.reports.figures.epochs import over_rounds
-from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
@@ -105,7 +103,7 @@ class Reversal:
 
 def arms(base: RunConfig) -> list[Arm]:
     """The same settings with other numbers of rounds of rote learning."""
-    return [Arm(f"{n}", with_setting(base, f"memorize.epochs={n}"), with_wordings) for n in EPOCHS]
+    return arms_by_rounds(base, EPOCHS, with_wordings)
 
 
 def with_wordings(pack: Pack) -> Pack:
@@ -125,15 +123,15 @@ def with_wordings(pack: Pack) -> Pack:
     return pack
 
 
-def compare(subjects: Sequence[FinishedRun]) -> Reversal:
+def compare(runs: Sequence[FinishedRun]) -> Reversal:
     """Asks every arm for the subjects of the same held-out facts; the base model once."""
-    subjects = sorted(subjects, key=lambda s: s.config.memorize.epochs)
-    first, rows = subjects[0], []
-    for subject in subjects:
-        asked = CHECKPOINTS if subject is first else CHECKPOINTS[1:]
-        if not subject.config.memorize.epochs:
+    runs = sorted_by_rounds(runs)
+    first, rows = runs[0], []
+    for finished in runs:
+        asked = CHECKPOINTS if finished is first else CHECKPOINTS[1:]
+        if not finished.config.memorize.epochs:
             asked = tuple(c for c in asked if c != "memorized")  # the base model once more
-        rows += _asked(subject, asked)
+        rows += _asked(finished, asked)
     facts = _facts(first)
     found = {(f.relation, f.object) for f in facts}
     known = list(first.pack.facts)
@@ -148,34 +146,24 @@ def compare(subjects: Sequence[FinishedRun]) -> Reversal:
     return Reversal(len(found), max(sizes), chance, own.n if own else 0, tuple(rows))
 
 
-def _facts(subject: FinishedRun) -> list[Fact]:
+def _facts(finished: FinishedRun) -> list[Fact]:
     """The held-out facts that are asked; the same in every arm."""
     wordings = reversed_wordings()
-    facts = [f for f in subject.split.held_out if f.relation in wordings]
-    facts = facts or [f for f in subject.split.held_in if f.relation in wordings]
-    rng = random.Random(f"reversal {subject.config.seed}")
+    facts = [f for f in finished.split.held_out if f.relation in wordings]
+    facts = facts or [f for f in finished.split.held_in if f.relation in wordings]
+    rng = random.Random(f"reversal {finished.config.seed}")
     return rng.sample(facts, min(FACTS, len(facts)))
 
 
-def _asked(subject: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row]:
+def _asked(finished: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row]:
     """One arm at some checkpoints."""
-    from rotelab.evaluation.probes import evaluate
-
     config = EvaluationConfig(candidates=USUAL_CANDIDATES)
-    epochs, rows = subject.config.memorize.epochs, []
-    with subject.model() as model:
-        known, seed = list(subject.pack.facts), subject.config.seed
-        asked = questions(model, _facts(subject), known, reversed_wordings(), seed)
-        total, done = len(asked) * len(checkpoints), 0
-        for checkpoint in checkpoints:
-            found: list[Prediction] = []
-            with model.using(checkpoint):
-                for some in evaluate(model, asked, config):
-                    found += some
-                    done += len(some)
-                    words = f"asking the {checkpoint_name(checkpoint).short} model"
-                    subject.watch(done / total, words)
-            own = subject.scores.get(checkpoint, {}).get("test_prompts_heldout")
+    epochs, rows = finished.config.memorize.epochs, []
+    with finished.model() as model:
+        known, seed = list(finished.pack.facts), finished.config.seed
+        asked = questions(model, _facts(finished), known, reversed_wordings(), seed)
+        for checkpoint, found in answers(finished, model, asked, config, checkpoints):
+            own = finished.scores.get(checkpoint, {}).get("test_prompts_heldout")
             forward = own.generation_accuracy if own else float("nan")
             rows.append(row_of(epochs, checkpoint, found, forward))
     return rows
@@ -267,6 +255,7 @@ EXPERIMENT = Experiment(
     paper="0.26 from object to subject after both phases; plain fine-tuning 0.01.",
     version=2,
     result=Reversal,
+    origin="paper",
     arms=arms,
     compare=compare,
 )

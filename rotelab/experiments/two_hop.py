@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from rotelab.config.options import with_setting
-from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunConfig
-from rotelab.experiments import Arm, Experiment, on_facts
+from rotelab.config.run_config import USUAL_CANDIDATES, RunConfig
+from rotelab.experiments import Arm, Experiment, FinishedRun, Table
+from rotelab.experiments.common import arms_by_rounds, on_facts, plain_questions, sorted_by_rounds
 from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack, staged_file
 from rotelab.facts.prompts import PromptSet, PromptTemplate, parse_prompts
 from rotelab.reports.figures.epochs import over_rounds
-from rotelab.reports.tables import Table
-from rotelab.runs.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
@@ -136,8 +134,7 @@ def arms(base: RunConfig) -> list[Arm]:
     Raises:
         LabError: a run that has phase 1 alone.
     """
-    config = on_facts(base, FIRST)
-    return [Arm(f"{n}", with_setting(config, f"memorize.epochs={n}"), chained) for n in EPOCHS]
+    return arms_by_rounds(on_facts(base, FIRST), EPOCHS, chained)
 
 
 def chained(pack: Pack) -> Pack:
@@ -165,39 +162,38 @@ def wordings() -> list[PromptTemplate]:
     return list(parse_prompts(read_bytes(path), path.name))
 
 
-def chains(subject: FinishedRun) -> list[Chain]:
+def chains(finished: FinishedRun) -> list[Chain]:
     """The chains among a run's facts."""
-    second = {f.subject: f for f in subject.pack.facts if f.relation == SECOND}
-    taught = set(subject.split.held_in)
+    second = {f.subject: f for f in finished.pack.facts if f.relation == SECOND}
+    taught = set(finished.split.held_in)
     return [
         Chain(f, second[f.object], (f in taught) + (second[f.object] in taught))
-        for f in subject.pack.facts
+        for f in finished.pack.facts
         if f.relation == FIRST and f.object in second
     ]
 
 
-def compare(subjects: Sequence[FinishedRun]) -> TwoHop:
+def compare(runs: Sequence[FinishedRun]) -> TwoHop:
     """Asks every arm for each hop by itself and for both at once, in the same words."""
-    subjects = sorted(subjects, key=lambda s: s.config.memorize.epochs)
-    rows = [row for subject in subjects for row in _asked(subject)]
-    first = subjects[0]
+    runs = sorted_by_rounds(runs)
+    rows = [row for finished in runs for row in _asked(finished)]
+    first = runs[0]
     return TwoHop(len(chains(first)), first.config.generalize.k, tuple(rows))
 
 
-def _asked(subject: FinishedRun) -> list[Row]:
+def _asked(finished: FinishedRun) -> list[Row]:
     from rotelab.evaluation.probes import evaluate
 
-    known, rounds = chains(subject), subject.config.memorize.epochs
-    plain = EvaluationConfig(batch_tokens=subject.config.evaluation.batch_tokens)
-    choosing = replace(plain, candidates=USUAL_CANDIDATES)
-    with subject.model() as model:
-        asked, found = questions(model, subject, known), []
+    known, rounds = chains(finished), finished.config.memorize.epochs
+    plain, choosing = plain_questions(finished), plain_questions(finished, USUAL_CANDIDATES)
+    with finished.model() as model:
+        asked, found = questions(model, finished, known), []
         hops = [q for q in asked if not q.candidates]
         over = [q for q in asked if q.candidates]
         with model.using("generalized"):
             for some in chain(evaluate(model, hops, plain), evaluate(model, over, choosing)):
                 found += some
-                subject.watch(len(found) / len(asked), f"asking the run of {rounds} rounds")
+                finished.watch(len(found) / len(asked), f"asking the run of {rounds} rounds")
     first = {p.fact_index: p for p in found if p.probe == FIRST}
     second = {p.fact_index: p for p in found if p.probe == SECOND}
     rows = []
@@ -222,7 +218,7 @@ def _asked(subject: FinishedRun) -> list[Row]:
     return rows
 
 
-def questions(model: LabModel, subject: FinishedRun, known: Sequence[Chain]) -> list[Question]:
+def questions(model: LabModel, finished: FinishedRun, known: Sequence[Chain]) -> list[Question]:
     """Each hop of each chain by itself in a test wording, and both at once in `WORDINGS`.
 
     The last object stands among those of its relation, filled up with invented ones.
@@ -230,10 +226,10 @@ def questions(model: LabModel, subject: FinishedRun, known: Sequence[Chain]) -> 
     Raises:
         ConfigError: not so many candidates can be found.
     """
-    from rotelab.evaluation.multiple_choice import candidate_sets
+    from rotelab.evaluation.candidates import candidate_sets
     from rotelab.evaluation.probes import Question
 
-    build, pack, seed = model.builder, subject.pack, subject.config.seed
+    build, pack, seed = model.builder, finished.pack, finished.config.seed
     facts = FactSet(two.second for two in known)
     sets = candidate_sets(facts, USUAL_CANDIDATES, seed)
     tokens = {names: tuple(tuple(build.spaced(name)) for name in names) for names in set(sets)}
@@ -276,6 +272,7 @@ EXPERIMENT = Experiment(
     ),
     paper="0.14 with little rote, 0.36 with 20 rounds.",
     result=TwoHop,
+    origin="paper",
     arms=arms,
     compare=compare,
 )
