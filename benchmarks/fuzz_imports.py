@@ -36,10 +36,7 @@ from rotelab.facts.facts import COLUMNS, FactSet  # noqa: E402
 from rotelab.facts.packs import Pack, load_pack  # noqa: E402
 from rotelab.facts.prompts import parse_prompts  # noqa: E402
 from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
-from rotelab.runs.lab import (
-    Lab,
-    delete,
-)
+from rotelab.runs.lab import Lab  # noqa: E402
 from rotelab.storage import Storage  # noqa: E402
 from rotelab.ui.facts.draft import Draft, fact_rows, import_file  # noqa: E402
 from rotelab.ui.facts.html import example_lines, note, saved_note  # noqa: E402
@@ -127,7 +124,7 @@ class Fuzz:
         assert run.pack.facts.split(run.config.generalize.k, run.config.seed)
         out = export_run(lab.registry, lab.storage, run.id, self.file.with_suffix(".out"))
         assert not import_bundle(lab.registry, lab.storage, out).new, "changed on the way"
-        delete(lab, run.id)
+        lab.delete(run.id)
 
     def _refusal(self, case: Table | BundleCase, error: LabError) -> None:
         said = str(error)

@@ -1,4 +1,5 @@
-"""The lab as the page and the command line see it: registry, jobs and chat over one home folder."""
+"""The lab as the page and the command line see it: one home folder with its runs, and what a person
+does with a run: start it again, rename it, export it, delete it."""
 
 from __future__ import annotations
 
@@ -17,16 +18,22 @@ from rotelab.runs.export.bundle import SUFFIX, export_run
 from rotelab.runs.jobs import Jobs
 from rotelab.storage import ADAPTER_FOLDERS, Storage, adapter_folder
 
+MAX_NAME, MAX_NOTE = 80, 2000
+"""Most characters of a run's name and note."""
+
+MAX_TAGS, MAX_TAG = 10, 40
+"""Most tags of a run, and most characters of one."""
+
 
 @dataclass(frozen=True)
 class Lab:
-    """What tabs and commands are given.
+    """One home folder, opened.
 
     Args:
-        storage: where things lie.
-        registry: what happened.
-        jobs: what is happening.
-        chat: whom to ask.
+        storage: knows where files are.
+        registry: knows the runs and their measurements.
+        jobs: starts and stops runs.
+        chat: asks their models.
     """
 
     storage: Storage
@@ -36,7 +43,7 @@ class Lab:
 
     @classmethod
     def open(cls, storage: Storage | None = None) -> Lab:
-        """Opens the lab of a home folder and marks runs whose process died meanwhile.
+        """Opens the lab of a home folder, and ends runs whose process has died.
 
         Raises:
             LabError: the home folder or its registry can't be used.
@@ -48,7 +55,7 @@ class Lab:
         return cls(storage, registry, jobs, Chat(registry, storage))
 
     def pack_names(self) -> list[str]:
-        """Names that `find_pack` knows: the shipped packs, then the saved fact sets."""
+        """The names that `find_pack` knows: shipped packs first, then saved fact sets."""
         saved = [row.name for row in self.registry.fact_sets()]
         return [*shipped_packs(), *(name for name in saved if name not in shipped_packs())]
 
@@ -84,52 +91,127 @@ class Lab:
             )
         return pack
 
+    # Files of a run -------------------------------------------------------------------------------
 
-def adapter_places(lab: Lab, run_id: str) -> list[Path]:
-    """The folders of the adapters that this run has saved."""
-    folders = [adapter_folder(lab.storage, run_id, name) for name in ADAPTER_FOLDERS]
-    return [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
+    def adapter_folders(self, run_id: str) -> list[Path]:
+        """The folders of the adapters that a run has saved."""
+        folders = [adapter_folder(self.storage, run_id, name) for name in ADAPTER_FOLDERS]
+        return [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
 
+    def chat_file(self, run_id: str) -> Path:
+        """Where a run's chat history is exported to."""
+        return self._export(run_id, "-chat.csv")
 
-MAX_NAME = 80
+    def adapters_file(self, run_id: str) -> Path:
+        """Where the zip of a run's adapters is written."""
+        return self._export(run_id, "-adapters.zip")
 
+    def bundle_file(self, run_id: str) -> Path:
+        """Where a run's bundle is written."""
+        return self._export(run_id, SUFFIX)
 
-MAX_NOTE = 2000
+    def _export(self, run_id: str, ending: str) -> Path:
+        self.storage.run_folder(run_id)  # refuses what is no run's id
+        return self.storage.exports / f"{run_id}{ending}"
 
+    def bytes_of(self, run_id: str) -> int:
+        """How many bytes deleting the run's folder frees."""
+        total = 0
+        for path in self.storage.run_folder(run_id).rglob("*"):
+            try:
+                stat = path.lstat()
+            except OSError:
+                continue  # deleted while we counted
+            # A file that another run of the same sweep shares stays where it is.
+            total += stat.st_size if not path.is_dir() and stat.st_nlink == 1 else 0
+        return total
 
-MAX_TAGS = 10
+    # Actions on a run -----------------------------------------------------------------------------
 
+    def run_again(self, run_id: str) -> str:
+        """Starts a new run with the same settings and the same frozen facts; returns its id.
 
-MAX_TAG = 40
+        Raises:
+            LabError: its settings or facts are damaged, or no process can be started.
+        """
+        run = self.registry.run(run_id)
+        name = f"{run.name} (again)"[:MAX_NAME] if run.name else ""
+        return self.jobs.enqueue(run.config, run.pack, parent_id=run.id, name=name)
 
+    def rename(self, run_id: str, name: str, note: str, tags: str) -> None:
+        """Gives a run a name, a note and tags, which are written with commas between them.
 
-def run_again(lab: Lab, run_id: str) -> str:
-    """Starts a new run with the same settings and the same frozen facts; returns its id.
+        Raises:
+            LabError: there is no such run, a text is too long, or `read_tags` refuses the tags.
+        """
+        name, note = (name or "").strip(), (note or "").strip()
+        for what, text, most in (("name", name, MAX_NAME), ("note", note, MAX_NOTE)):
+            if len(text) > most:
+                raise LabError(f"The {what} has {len(text)} characters; at most {most} are taken.")
+        given = read_tags(tags)
+        self.registry.update_run(run_id, name=" ".join(name.split()), note=note, tags=given)
 
-    Raises:
-        LabError: its settings or facts are damaged, or no process can be started.
-    """
-    run = lab.registry.run(run_id)
-    name = f"{run.name} (again)"[:MAX_NAME] if run.name else ""
-    return lab.jobs.enqueue(run.config, run.pack, parent_id=run.id, name=name)
+    def delete(self, run_id: str) -> None:
+        """Deletes a run: its rows first, then its folder and its exports.
 
+        Raises:
+            LabError: it is live, or its files can't be deleted.
+        """
+        folder = self.storage.run_folder(run_id)
+        if self.jobs.live_processes(run_id):
+            raise LabError(f"Run {run_id} still has a process at work. Stop it first.")
+        self.registry.delete_run(run_id)
+        for file in (self.adapters_file, self.bundle_file, self.chat_file):
+            file(run_id).unlink(missing_ok=True)
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise LabError(
+                f"The run is gone from the list, but its files are not: {error.strerror}. "
+                f"Delete the folder {folder} by hand."
+            ) from error
 
-def rename(lab: Lab, run_id: str, name: str, note: str, tags: str) -> None:
-    """Gives a run a name, a note and tags, which are written with commas between them.
+    def zip_adapters(self, run_id: str) -> Path:
+        """Packs a run's adapters into one zip in the export folder.
 
-    Raises:
-        LabError: there is no such run, a text is too long, or `read_tags` refuses the tags.
-    """
-    name, note = (name or "").strip(), (note or "").strip()
-    for what, text, most in (("name", name, MAX_NAME), ("note", note, MAX_NOTE)):
-        if len(text) > most:
-            raise LabError(f"The {what} has {len(text)} characters; at most {most} are taken.")
-    given = read_tags(tags)
-    lab.registry.update_run(run_id, name=" ".join(name.split()), note=note, tags=given)
+        Raises:
+            LabError: it has none yet, or the zip can't be written.
+        """
+        self.registry.run(run_id)
+        folders = self.adapter_folders(run_id)
+        if not folders:
+            raise LabError("This run has saved no adapters yet: they come at the end of phase 1.")
+        target = self.adapters_file(run_id)
+        part = target.with_suffix(f".{os.getpid()}.part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Not compressed: weights do not get smaller, and the reader waits.
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+                for folder in folders:
+                    for path in sorted(folder.rglob("*")):
+                        if path.is_file() and not path.is_symlink():
+                            inside = f"{run_id}/{folder.name}/{path.relative_to(folder)}"
+                            archive.write(path, inside)
+            os.replace(part, target)
+        except OSError as error:
+            raise LabError(f"The zip can't be written: {error.strerror or error}.") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return target
+
+    def export_bundle(self, run_id: str, adapters: bool) -> Path:
+        """Writes a whole run into one file in the export folder.
+
+        Raises:
+            LabError: it has not ended, is damaged, or the file can't be written.
+        """
+        target = self.bundle_file(run_id)
+        return export_run(self.registry, self.storage, run_id, target, adapters)
 
 
 def read_tags(text: str) -> list[str]:
-    """The tags of a text such as `talk, baseline`; one that comes again is dropped.
+    """The tags in a text such as `talk, baseline`; repeated ones are dropped.
 
     Raises:
         LabError: too many, or one of them is too long or not printable.
@@ -150,103 +232,3 @@ def read_tags(text: str) -> list[str]:
     if len(found) > MAX_TAGS:
         raise LabError(f"There are {len(found)} tags; at most {MAX_TAGS} are taken.")
     return list(found.values())
-
-
-def delete(lab: Lab, run_id: str) -> None:
-    """Deletes a run, its rows first, then its folder and its exports.
-
-    Raises:
-        LabError: it is live, or its files can't be deleted.
-    """
-    folder = lab.storage.run_folder(run_id)
-    if lab.jobs.live_processes(run_id):
-        raise LabError(f"Run {run_id} still has a process at work. Stop it first.")
-    lab.registry.delete_run(run_id)
-    zip_path(lab, run_id).unlink(missing_ok=True)
-    bundle_path(lab, run_id).unlink(missing_ok=True)
-    chat_path(lab, run_id).unlink(missing_ok=True)
-    try:
-        if folder.exists():
-            shutil.rmtree(folder)
-    except OSError as error:
-        raise LabError(
-            f"The run is gone from the list, but its files are not: {error.strerror}. "
-            f"Delete the folder {folder} by hand."
-        ) from error
-
-
-def bytes_of(lab: Lab, run_id: str) -> int:
-    """What deleting the run's folder frees, in bytes."""
-    folder = lab.storage.run_folder(run_id)
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            stat = path.lstat()
-            # What another run of the same sweep has too stays where it is.
-            total += stat.st_size if not path.is_dir() and stat.st_nlink == 1 else 0
-        except OSError:
-            continue  # it went away while we counted
-    return total
-
-
-def size_words(count: int) -> str:
-    """A number of bytes for a person."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
-
-
-def chat_path(lab: Lab, run_id: str) -> Path:
-    """Where a run's chat history is written to be fetched."""
-    return lab.storage.exports / f"{run_id}-chat.csv"
-
-
-def zip_path(lab: Lab, run_id: str) -> Path:
-    """Where the zip of a run's adapters is made."""
-    lab.storage.run_folder(run_id)  # refuses what is no run's id
-    return lab.storage.exports / f"{run_id}-adapters.zip"
-
-
-def zip_adapters(lab: Lab, run_id: str) -> Path:
-    """Packs a run's adapters into one zip in the export folder.
-
-    Raises:
-        LabError: it has none yet, or the zip can't be written.
-    """
-    lab.registry.run(run_id)
-    places = adapter_places(lab, run_id)
-    if not places:
-        raise LabError("This run has saved no adapters yet: they come at the end of phase 1.")
-    target = zip_path(lab, run_id)
-    part = target.with_suffix(f".{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Not compressed: weights do not get smaller, and the audience waits.
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            for folder in places:
-                for path in sorted(folder.rglob("*")):
-                    if path.is_file() and not path.is_symlink():
-                        inside = f"{run_id}/{folder.name}/{path.relative_to(folder)}"
-                        archive.write(path, inside)
-        os.replace(part, target)
-    except OSError as error:
-        raise LabError(f"The zip can't be written: {error.strerror or error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return target
-
-
-def bundle_path(lab: Lab, run_id: str) -> Path:
-    """Where a run's bundle is made."""
-    lab.storage.run_folder(run_id)  # refuses what is no run's id
-    return lab.storage.exports / f"{run_id}{SUFFIX}"
-
-
-def make_bundle(lab: Lab, run_id: str, adapters: bool) -> Path:
-    """Writes a whole run into one file in the export folder.
-
-    Raises:
-        LabError: it has not ended, is damaged, or the file can't be written.
-    """
-    return export_run(lab.registry, lab.storage, run_id, bundle_path(lab, run_id), adapters)

@@ -231,6 +231,14 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def size_words(count: int) -> str:
+    """A number of bytes for a person."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
 def roughly(seconds: float | None) -> str:
     """What is left or guessed, as exactly as it can be known: “50 s”, “4 min”, “1 h 10 min”.
 

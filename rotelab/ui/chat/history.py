@@ -9,7 +9,7 @@ import gradio as gr
 from rotelab.errors import LabError
 from rotelab.facts.csv_tables import write_table
 from rotelab.registry import ChatAnswer
-from rotelab.runs.lab import Lab, chat_path
+from rotelab.runs.lab import Lab
 from rotelab.ui.answer_cards import MAX_HISTORY, history_html
 from rotelab.ui.i18n import _, ngettext
 
@@ -40,7 +40,7 @@ def export_history(lab: Lab, run_id: str | None) -> Any:
     history = lab.registry.chat_history(run_id) if run_id else []
     if not run_id or not history:
         raise LabError(_("This run was not asked anything yet, so there is nothing to export."))
-    path = chat_path(lab, run_id)
+    path = lab.chat_file(run_id)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The mark at the beginning tells spreadsheets that it is UTF-8.

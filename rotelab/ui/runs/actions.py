@@ -9,8 +9,8 @@ import gradio as gr
 
 from rotelab.errors import LabError
 from rotelab.runs.export.bundle import import_bundle
-from rotelab.runs.lab import Lab, bytes_of, delete, rename, run_again, size_words
-from rotelab.ui.components import QUIET, bound, escape, run_choices
+from rotelab.runs.lab import Lab
+from rotelab.ui.components import QUIET, bound, escape, run_choices, size_words
 from rotelab.ui.i18n import _, ngettext
 from rotelab.ui.runs.detail import RunDetail, fill_detail
 from rotelab.ui.runs.table import RunTable, choose
@@ -22,7 +22,7 @@ def again(lab: Lab, run_id: str | None) -> list[Any]:
     Raises:
         LabError: no run is chosen, its settings are damaged, or no process can be started.
     """
-    new = run_again(lab, _chosen(run_id))
+    new = lab.run_again(_chosen(run_id))
     gr.Info(
         _("A new run with the same settings is in the queue. The Train tab shows its progress.")
     )
@@ -56,7 +56,7 @@ def ask_delete(lab: Lab, run_id: str | None) -> list[Any]:
         "Delete this run for good? This removes its {n} answers, its curves and its adapters, and "
         "frees {size} on disk. The facts stay."
     )
-    size = size_words(bytes_of(lab, run.id))
+    size = size_words(lab.bytes_of(run.id))
     return [gr.Group(visible=True), words.format(n=answers, size=size)]
 
 
@@ -66,7 +66,7 @@ def delete_chosen(lab: Lab, run_id: str | None) -> list[Any]:
     Raises:
         LabError: it is running, or its files can't be deleted.
     """
-    delete(lab, _chosen(run_id))
+    lab.delete(_chosen(run_id))
     return [gr.Dropdown(choices=run_choices(lab), value=None), gr.Group(visible=False)]
 
 
@@ -76,7 +76,7 @@ def save_words(lab: Lab, run_id: str | None, name: str, note: str, tags: str) ->
     Raises:
         LabError: no run is chosen, or a text is too long.
     """
-    rename(lab, _chosen(run_id), name, note, tags)
+    lab.rename(_chosen(run_id), name, note, tags)
     gr.Info(_("Saved."))
     return fill_detail(lab, run_id)
 

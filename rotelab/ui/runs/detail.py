@@ -13,8 +13,8 @@ from rotelab.errors import LabError, UnknownRun
 from rotelab.registry import RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
 from rotelab.runs.export.validation import ENDED
-from rotelab.runs.lab import Lab, adapter_places, make_bundle, size_words, zip_adapters
-from rotelab.ui.components import QUIET, bound, page_within
+from rotelab.runs.lab import Lab
+from rotelab.ui.components import QUIET, bound, page_within, size_words
 from rotelab.ui.figure_tools import build_plot
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.runs.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
@@ -162,7 +162,7 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
             gr.DownloadButton(visible=False), "",
         ]  # fmt: skip
     scores = lab.registry.scores(run.id)
-    places = adapter_places(lab, run.id)
+    places = lab.adapter_folders(run.id)
     return [
         head_html(run, scores, _ahead(lab, run)),
         *_buttons(run),
@@ -236,7 +236,7 @@ def make_zip(lab: Lab, run_id: str | None) -> Any:
     Raises:
         LabError: there are none yet, or the disk is full.
     """
-    path = zip_adapters(lab, run_id or "")
+    path = lab.zip_adapters(run_id or "")
     words = _("Download adapters.zip ({size})").format(size=size_words(path.stat().st_size))
     return gr.DownloadButton(words, value=str(path), visible=True)
 
@@ -247,7 +247,7 @@ def bundle(lab: Lab, run_id: str | None, adapters: bool) -> Any:
     Raises:
         LabError: it has not ended, is damaged, or the disk is full.
     """
-    path = make_bundle(lab, run_id or "", bool(adapters))
+    path = lab.export_bundle(run_id or "", bool(adapters))
     words = _("Download the run ({size})").format(size=size_words(path.stat().st_size))
     return gr.DownloadButton(words, value=str(path), visible=True)
 

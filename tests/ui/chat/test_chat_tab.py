@@ -128,7 +128,7 @@ def test_what_was_asked_can_be_exported(lab, home):
     registry.add_chat(run_id, "Who?", [ChatAnswer("base", "")], "conversation", 0.7)
     button = history.export_history(lab, run_id)
     assert "2 questions" in button.label or "2 questions" in button.value
-    table = history.chat_path(lab, run_id).read_text(encoding="utf-8-sig")
+    table = lab.chat_file(run_id).read_text(encoding="utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(table)))
     assert [row["turn"] for row in rows] == ["1", "2"]
     assert rows[0]["question"] == "'=1+1", "no formula to a spreadsheet"

@@ -9,7 +9,7 @@ from support.fabricated import NASTY, finished, queued
 from support.taught import taught_run
 
 from rotelab.errors import LabError
-from rotelab.runs.lab import Lab, bundle_path, delete, make_bundle
+from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.runs import actions
 from rotelab.ui.runs.detail import RunDetail, bundle, fill_detail
@@ -36,11 +36,11 @@ def view(lab, run_id):
 def test_a_run_is_exported_and_imported(lab, other, tiny_folder, said):
     run_id = taught_run(lab, tiny_folder, NASTY)
     button = bundle(lab, run_id, True)
-    path = bundle_path(lab, run_id)
+    path = lab.bundle_file(run_id)
     assert path.parent == lab.storage.exports and path.is_file()
     assert button.visible and button.label.startswith("Download the run (")
-    small = make_bundle(lab, run_id, False).stat().st_size
-    assert small < make_bundle(lab, run_id, True).stat().st_size
+    small = lab.export_bundle(run_id, False).stat().st_size
+    assert small < lab.export_bundle(run_id, True).stat().st_size
     chooser = actions.import_run(other, str(path))
     assert chooser.value == run_id and said == [f"Imported run {run_id}."]
     shown = view(other, run_id)
@@ -63,7 +63,7 @@ def test_what_has_not_ended_has_no_export(lab):
 def test_an_imported_run_that_failed_is_not_resumed_here(lab, other):
     run_id = finished(lab, status="failed")
     assert view(lab, run_id).resume.visible
-    actions.import_run(other, str(make_bundle(lab, run_id, False)))
+    actions.import_run(other, str(lab.export_bundle(run_id, False)))
     assert not view(other, run_id).resume.visible and view(other, run_id).delete.visible
 
 
@@ -82,7 +82,7 @@ def test_what_came_from_elsewhere_is_shown_as_text(lab, other):
     run_id = finished(lab, NASTY)
     lab.registry.update_run(run_id, note=NASTY, tags=[NASTY], versions={"x": NASTY}, error=NASTY)
     lab.registry.add_warning(run_id, NASTY)
-    actions.import_run(other, str(make_bundle(lab, run_id, False)))
+    actions.import_run(other, str(lab.export_bundle(run_id, False)))
     run = other.registry.run(run_id)
     assert run.note == NASTY
     for html in (head_html(run, other.registry.scores(run_id)), settings_html(run)):
@@ -91,6 +91,6 @@ def test_what_came_from_elsewhere_is_shown_as_text(lab, other):
 
 def test_deleting_a_run_takes_its_export_along(lab):
     run_id = finished(lab)
-    path = make_bundle(lab, run_id, False)
-    delete(lab, run_id)
+    path = lab.export_bundle(run_id, False)
+    lab.delete(run_id)
     assert not path.exists()

@@ -14,8 +14,9 @@ from support.page import browser_page, served, until
 from rotelab.config.names import PROBE_NAMES
 from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation.results import Score
-from rotelab.runs.lab import Lab, bytes_of, delete, rename, run_again, size_words, zip_adapters
+from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
+from rotelab.ui.components import size_words
 from rotelab.ui.runs import actions, runs_tab, table
 from rotelab.ui.runs.detail import (
     ALL,
@@ -200,17 +201,17 @@ def test_pages_of_answers(lab):
 def test_run_again_takes_the_same_settings_and_facts(lab, monkeypatch):
     monkeypatch.setattr(lab.jobs, "start_next", lambda: None)
     first = lab.registry.run(finished(lab, "Morning", seed=4))
-    second = lab.registry.run(run_again(lab, first.id))
+    second = lab.registry.run(lab.run_again(first.id))
     assert second.config == first.config and second.content_hash == first.content_hash
     assert (second.parent_id, second.name) == (first.id, "Morning (again)")
 
 
 def test_delete_asks_first_and_says_what_it_frees(lab):
     run_id, other = finished(lab), finished(lab)
-    zip_adapters(lab, run_id)
+    lab.zip_adapters(run_id)
     group, words = actions.ask_delete(lab, run_id)
-    assert group.visible and "360 answers" in words and size_words(bytes_of(lab, run_id)) in words
-    assert bytes_of(lab, run_id) > 4000 and lab.registry.run(run_id)
+    assert group.visible and "360 answers" in words and size_words(lab.bytes_of(run_id)) in words
+    assert lab.bytes_of(run_id) > 4000 and lab.registry.run(run_id)
     actions.delete_chosen(lab, run_id)
     with pytest.raises(UnknownRun):
         lab.registry.run(run_id)
@@ -226,7 +227,7 @@ def test_a_run_at_work_is_not_deleted(lab, make):
         actions.ask_delete(lab, run_id)
     if make is running:
         with pytest.raises(LabError, match="Stop it first"):
-            delete(lab, run_id)
+            lab.delete(run_id)
     assert lab.registry.run(run_id)
 
 
@@ -235,17 +236,17 @@ def test_delete_never_leaves_its_folder(lab):
     outside.write_text("x")
     for name in ("..", "../..", "/tmp", ""):
         with pytest.raises(LabError):
-            delete(lab, name)
+            lab.delete(name)
     assert outside.exists()
 
 
 def test_names_and_notes(lab):
     run_id = finished(lab)
-    rename(lab, run_id, "  two\nwords ", " a note ", "")
+    lab.rename(run_id, "  two\nwords ", " a note ", "")
     run = lab.registry.run(run_id)
     assert (run.name, run.note) == ("two words", "a note")
     with pytest.raises(LabError, match="81 characters"):
-        rename(lab, run_id, "x" * 81, "", "")
+        lab.rename(run_id, "x" * 81, "", "")
 
 
 def test_tags_are_saved_shown_and_found(lab, monkeypatch):
@@ -259,7 +260,7 @@ def test_tags_are_saved_shown_and_found(lab, monkeypatch):
     for words, found in (("Été", [run_id]), ("alk", [run_id]), ("0%", [run_id]), ("[", []),
                          ('", "', []), ("o", [other, run_id])):  # fmt: skip
         assert [r["Id"] for r in listed(lab, search=words)[0]] == found, words
-    rename(lab, run_id, "one", "", "")
+    lab.rename(run_id, "one", "", "")
     assert lab.registry.run(run_id).tags == () and "Tags" not in view(lab, run_id)["head"]
     assert listed(lab, search="talk")[0] == []
 
@@ -277,22 +278,22 @@ def test_tags_are_saved_shown_and_found(lab, monkeypatch):
 def test_tags_that_are_refused(lab, tags, said):
     run_id = queued(lab, "kept")
     with pytest.raises(LabError, match=said):
-        rename(lab, run_id, "new", "", tags)
+        lab.rename(run_id, "new", "", tags)
     run = lab.registry.run(run_id)
     assert (run.name, run.tags) == ("kept", ())  # nothing is saved of it
-    rename(lab, run_id, "new", "", ",".join(["x" * 40, *map(str, range(9)), "X" * 40]))
+    lab.rename(run_id, "new", "", ",".join(["x" * 40, *map(str, range(9)), "X" * 40]))
     assert len(lab.registry.run(run_id).tags) == 10
 
 
 def test_the_zip_holds_the_adapters_and_lies_among_the_exports(lab):
     run_id = finished(lab)
-    path = zip_adapters(lab, run_id)
+    path = lab.zip_adapters(run_id)
     assert path.parent == lab.storage.exports
     with zipfile.ZipFile(path) as archive:
         assert f"{run_id}/memorize/adapter_model.safetensors" in archive.namelist()
         assert len(archive.namelist()) == 4
     with pytest.raises(LabError, match="no adapters yet"):
-        zip_adapters(lab, queued(lab))
+        lab.zip_adapters(queued(lab))
 
 
 def test_without_a_choice_it_says_so(lab):
