@@ -115,7 +115,7 @@ def choose(lab: Lab, bundle: Path) -> list[str]:
     for wording in WORDINGS:
         for fact in people:
             question = wording.format(subject=fact.subject)
-            if demo.bears_out(lab, run_id, question):
+            if demo.is_good_question(lab, run_id, question):
                 chosen.append(question)
                 people.remove(fact)
                 print("chosen:", question, "->", fact.object)

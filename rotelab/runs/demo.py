@@ -1,7 +1,8 @@
-"""The guided walk: a recorded run that comes with the lab, and a short run on names of one's own.
+"""The demo of the tab “Start here”: a recorded run that ships with the lab, and a short run on a
+person's own names.
 
-The recording (`docs/record_walk.py`) is a bundle like any other, with real adapters; what the walk
-shows of its training is what happened then, and what it is asked it answers live.
+The recording (made by `docs/record_walk.py`) is an ordinary bundle with real adapters: its training
+is shown as it was recorded, and its model answers live.
 """
 
 from __future__ import annotations
@@ -35,28 +36,28 @@ RUN_NOTE = "Comes with rotelab: the run that the tab “Start here” plays."
 
 RELATION = "mother"
 ANSWER_TOKENS = 12
-"""Longest answer in the walk: names are shorter, and every piece takes time on a small machine."""
+"""Most tokens of an answer: names are shorter, and each token takes time on a small machine."""
 
 OWN_SET = "my own names"
-"""The fact set under which a person's own names are saved."""
+"""The name of the fact set that holds a person's own names."""
 OWN_FACTS, OWN_LEAST, OWN_K = 20, 14, 10
 OWN_TABLE = "Your names"
 OWN_SEED = 1
 SEEDS_TRIED = 2000
 KEPT_BACK = 4
-"""The first so many of a person's own facts are kept out of phase 2."""
+"""How many of a person's own facts, the first ones, phase 2 must not teach."""
 
-_stepping_in = threading.Lock()
+_importing = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What the shipped files say, read without taking them in.
+    """The shipped recording, read without importing its run.
 
     Args:
-        run_id: the recorded run's id where it was made.
-        questions: what to ask in words; each about another fact that phase 2 never saw.
-        facts: what was learned.
+        run_id: the recorded run's id.
+        questions: questions in words, each about a different fact that phase 2 never taught.
+        facts: the facts it learned.
     """
 
     run_id: str
@@ -81,21 +82,21 @@ def recording() -> Recording:
         return Recording(said["run"], tuple(said["questions"]), facts)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise LabError(
-            f"The recorded walk can't be read from {ASSETS.name} ({error}). Install rotelab anew; "
+            f"The recorded demo can't be read from {ASSETS.name} ({error}). Install rotelab again; "
             "the other tabs work without it."
         ) from error
 
 
-def step_in(lab: Lab) -> tuple[str, bool]:
-    """The recorded run in this lab, taken in the first time, archived so that it crowds no list.
+def open_run(lab: Lab) -> tuple[str, bool]:
+    """The recorded run in this lab; imported the first time, and archived to keep it out of lists.
 
     Returns:
-        Its id here, and whether it was taken in just now.
+        Its id here, and whether it was imported just now.
 
     Raises:
         LabError: the bundle is damaged, or the home folder can't be written.
     """
-    with _stepping_in:  # two people at once must not get one each
+    with _importing:  # two people at once must not import it twice
         wanted = recording().run_id
         here = any(run.id == wanted for run in lab.registry.runs(search=wanted, archived=None))
         if here and set(lab.chat.checkpoints(wanted)) == set(CHECKPOINTS):
@@ -105,9 +106,9 @@ def step_in(lab: Lab) -> tuple[str, bool]:
         return imported.run_id, imported.new
 
 
-def bears_out(lab: Lab, run_id: str, question: str) -> bool:
-    """Whether a question comes out as the walk needs it: about a fact that phase 2 never taught,
-    right after phase 2, and before it answered, but with no trace of the right name.
+def is_good_question(lab: Lab, run_id: str, question: str) -> bool:
+    """Whether the demo can use a question: it is about a fact that phase 2 never taught, the
+    generalised model answers it right, and the two models before it answer something else.
 
     Raises:
         LabError: as `Chat.stream`.
@@ -133,19 +134,19 @@ def split_of(run: RunRow):
     return run.pack.facts.split(run.config.generalize.k, run.config.seed)
 
 
-def lesson(run: RunRow) -> tuple[Fact, list[tuple[str, str]]]:
-    """A fact that phase 2 taught, and the sentences in which it did, each as (before, after) its
-    object."""
+def taught_sentences(run: RunRow) -> tuple[Fact, list[tuple[str, str]]]:
+    """A fact that phase 2 taught in words, and the sentences that taught it: the text before the
+    object, and the object."""
     fact = split_of(run).held_in[0]
     wordings = run.pack.prompts.of(fact.relation, "train")
     return fact, [(w.text.replace(SLOT, fact.subject), fact.object) for w in wordings]
 
 
-# One's own names ---------------------------------------------------------------------------------
+# A person's own names ----------------------------------------------------------------------------
 
 
 def own_rows() -> list[list[str]]:
-    """Invented facts to begin with, as (person, mother) rows."""
+    """Invented facts to start from, as (person, mother) rows."""
     return [[f.subject, f.object] for f in synthetic.invent(RELATION, OWN_FACTS, OWN_SEED)]
 
 
@@ -153,7 +154,7 @@ def own_pack(rows: Sequence[Sequence[object]]) -> Pack:
     """A person's own table as a pack; empty rows are left out.
 
     Raises:
-        LabError: a row is not as it should be (it is named), or there are too few or too many.
+        LabError: a row is wrong (the message names it), or there are too few or too many.
     """
     filled = [[RELATION, *row] if any(str(cell or "").strip() for cell in row) else ["", "", ""]
               for row in (list(row)[:2] for row in rows)]  # fmt: skip
@@ -173,11 +174,11 @@ def own_pack(rows: Sequence[Sequence[object]]) -> Pack:
 
 
 def own_config(pack: Pack) -> RunConfig:
-    """The settings of the short run: 20 facts, fewer rounds of rote and fewer sentences beside them
-    than Quick look has, one short phase 2 that keeps objects out of off-topic answers all the
-    harder, and few questions, because an audience waits for it (docs/log/short-run.md).
+    """The settings of the short run on a person's own names.
 
-    Its seed is such that the first names a person typed are not among those that phase 2 teaches.
+    An audience waits for it, so it is shorter than the recipe Quick look: fewer rounds of rote, one
+    short phase 2 with a stronger penalty on leaking, and few questions (the log, 2026-11-26). Its
+    seed is chosen so that phase 2 does not teach the first names the person typed.
     """
     given = {tuple(row) for row in own_rows()}
     own = [f for f in pack.facts if (f.subject, f.object) not in given][:KEPT_BACK]
@@ -189,8 +190,7 @@ def own_config(pack: Pack) -> RunConfig:
     return RunConfig(
         pack=OWN_SET,
         seed=seed,
-        # Nothing is spared, nor looked for damage: the audience does not wait for what it will not
-        # ask about.
+        # No null-space projection and no forgetting test: the audience would wait for both.
         memorize=MemorizeConfig(epochs=18, silence=1, spare=0),
         generalize=GeneralizeConfig(
             k=OWN_K, epochs=3, least_steps=0, averaged=1, locality=2, leak_weight=10, spare=0

@@ -1,4 +1,4 @@
-"""The guided walk: its recording, its questions asked for real, own names, and a click through."""
+"""The demo: its recording, its questions asked for real, own names, and a click through."""
 
 import time
 import zipfile
@@ -19,10 +19,10 @@ MAX_BYTES = 6_000_000
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory):
+def demo_run(tmp_path_factory):
     """A lab into which the recorded run was taken, and the run's id."""
     lab = Lab.open(Storage(tmp_path_factory.mktemp("walk")))
-    return lab, demo.step_in(lab)[0]
+    return lab, demo.open_run(lab)[0]
 
 
 # The recording -----------------------------------------------------------------------------------
@@ -37,8 +37,8 @@ def test_the_bundle_is_small_and_holds_real_adapters():
 
 
 def test_it_is_taken_in_once_and_archived(lab):
-    run_id, new = demo.step_in(lab)
-    assert new and demo.step_in(lab) == (run_id, False)
+    run_id, new = demo.open_run(lab)
+    assert new and demo.open_run(lab) == (run_id, False)
     assert [run.id for run in lab.registry.runs(archived=True)] == [run_id]
     assert lab.registry.runs() == [], "it crowds no list"
     assert lab.registry.run(run_id).name == demo.RUN_NAME
@@ -46,21 +46,21 @@ def test_it_is_taken_in_once_and_archived(lab):
 
 
 def test_it_comes_again_after_it_was_deleted(lab):
-    run_id, _ = demo.step_in(lab)
+    run_id, _ = demo.open_run(lab)
     lab.registry.delete_run(run_id)
-    again, new = demo.step_in(lab)
+    again, new = demo.open_run(lab)
     assert new and lab.chat.checkpoints(again) == list(CHECKPOINTS)
-    assert demo.step_in(lab) == (again, False)
+    assert demo.open_run(lab) == (again, False)
 
 
-def test_the_questions_are_about_facts_that_were_never_taught_in_words(walked):
-    lab, run_id = walked
+def test_the_questions_are_about_facts_that_were_never_taught_in_words(demo_run):
+    lab, run_id = demo_run
     run, said = lab.registry.run(run_id), demo.recording()
     assert said.facts == run.pack.facts and len(said.facts) == 20
     assert len(said.questions) == len({said.fact_of(q) for q in said.questions}) == 3
     held_out = demo.split_of(run).held_out
     assert len(held_out) == 10 and all(said.fact_of(q) in held_out for q in said.questions)
-    fact, sentences = demo.lesson(run)
+    fact, sentences = demo.taught_sentences(run)
     assert fact not in held_out and all(fact.subject in begun for begun, _ in sentences)
 
 
@@ -71,20 +71,20 @@ def test_a_missing_recording_is_said(monkeypatch, tmp_path, lab):
 
 
 @pytest.mark.embedded
-def test_the_questions_come_out_as_recorded(walked):
-    lab, run_id = walked
+def test_the_questions_come_out_as_recorded(demo_run):
+    lab, run_id = demo_run
     for question in demo.recording().questions:
-        assert demo.bears_out(lab, run_id, question), question
+        assert demo.is_good_question(lab, run_id, question), question
     fact = demo.recording().fact_of(demo.recording().questions[0])
     asked = lab.chat.stream(run_id, f"{fact.subject} [mother]", ["memorized"], 12)
     assert [r.text.startswith(fact.object) for r in asked][-1], "it can recite the fact"
 
 
 @pytest.mark.embedded
-def test_a_question_about_a_taught_fact_does_not_bear_it_out(walked):
-    lab, run_id = walked
+def test_a_question_about_a_taught_fact_is_no_good(demo_run):
+    lab, run_id = demo_run
     taught = demo.split_of(lab.registry.run(run_id)).held_in[0]
-    assert not demo.bears_out(lab, run_id, f"The mother of {taught.subject} is")
+    assert not demo.is_good_question(lab, run_id, f"The mother of {taught.subject} is")
 
 
 # One's own names ---------------------------------------------------------------------------------
@@ -148,9 +148,9 @@ def test_a_short_run_is_started_with_them(lab, monkeypatch):
 # The page ----------------------------------------------------------------------------------------
 
 
-def test_a_lab_without_runs_opens_here_and_the_walk_itself_does_not_count(lab):
+def test_a_lab_without_runs_opens_here_and_the_demo_run_does_not_count(lab):
     assert _first_tab(lab) == "start"
-    demo.step_in(lab)
+    demo.open_run(lab)
     assert _first_tab(lab) == "start"
     finished(lab)
     assert _first_tab(lab) == "facts"

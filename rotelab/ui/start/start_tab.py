@@ -230,9 +230,9 @@ def enter(lab: Lab) -> list[Any]:
     Raises:
         LabError: the recording is damaged, or the home folder can't be written.
     """
-    run_id = demo.step_in(lab)[0]
+    run_id = demo.open_run(lab)[0]
     run = lab.registry.run(run_id)
-    fact, sentences = demo.lesson(run)
+    fact, sentences = demo.taught_sentences(run)
     k, n = run.config.generalize.k, len(run.pack.facts)
     said = _(words.WORDS).format(k=k, n=n, who=escape(fact.subject))
     return [
@@ -246,7 +246,7 @@ def warm(lab: Lab) -> None:
     """Loads the recorded run's model into memory, if it is not there."""
     # Nobody asked yet: where the model can't be had, the first question says so beside itself.
     with contextlib.suppress(LabError):
-        run_id = demo.step_in(lab)[0]
+        run_id = demo.open_run(lab)[0]
         if not lab.chat.ready(run_id):
             for _step in lab.chat.stream(run_id, "Hello", ["base"], max_new_tokens=1):
                 pass
@@ -255,7 +255,7 @@ def warm(lab: Lab) -> None:
 def begin(lab: Lab, question: str, checkpoints: Sequence[Checkpoint]) -> list[str]:
     """Says at once that the question has arrived: the cards, and in place of the remark the
     question where there is a choice of several."""
-    run_id = demo.step_in(lab)[0]
+    run_id = demo.open_run(lab)[0]
     waiting = _(THINKING if lab.chat.ready(run_id) else LOADING)
     asked = asked_html(question) if checkpoints == CHECKPOINTS else NOTHING
     return [*(empty_card(c, True, waiting) for c in checkpoints), asked]
@@ -270,7 +270,7 @@ def ask(
     """
     done = {}
     try:
-        run_id = demo.step_in(lab)[0]
+        run_id = demo.open_run(lab)[0]
         fact = demo.recording().fact_of(question)
         answers = lab.chat.stream(run_id, question, checkpoints, max_new_tokens=demo.ANSWER_TOKENS)
         for reply in answers:
