@@ -1,6 +1,7 @@
-"""What learning does to all the rest that the model can: plain prose, real facts, everyday words.
+"""Forgetting: what training does to everything else the model knows.
 
-Measured on texts of the lab's own (`assets/damage`), which no training reads.
+Measured on the lab's own texts (`assets/damage`), which no training reads: perplexity on plain
+prose, a quiz of real facts, and the divergence from the base model on everyday sentences.
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack_many
 
 TOLERATED_LOSS, TOLERATED_RISE = 0.5, 2.0
-"""What a recipe may cost without a warning: so much of the quiz, and so many times the
-perplexity."""
+"""A warning is given from this share of the quiz lost, or this many times the perplexity."""
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "damage"
 
 
@@ -62,7 +62,7 @@ def warning(base: Damage, trained: Damage) -> str:
 
 
 def texts() -> tuple[list[str], list[tuple[str, str]], list[str]]:
-    """The bundled text by paragraphs, the quiz as (prompt, answer), and the neutral prompts."""
+    """The bundled prose by paragraphs, the quiz as (prompt, answer), and the neutral prompts."""
     prose = read_bytes(ASSETS / "prose.txt").decode()
     quiz = csv.DictReader(io.StringIO(read_bytes(ASSETS / "quiz.csv").decode()))
     neutral = read_bytes(ASSETS / "neutral.txt").decode()
@@ -75,12 +75,12 @@ def texts() -> tuple[list[str], list[tuple[str, str]], list[str]]:
 
 
 def perplexity_of(model: LabModel, paragraphs: Sequence[str]) -> tuple[float, int]:
-    """Perplexity of the current checkpoint, each paragraph by itself, and over how many tokens."""
+    """Perplexity of the current checkpoint, each paragraph by itself, and the number of tokens."""
     builder = model.builder
     examples = [builder.answered([builder.separator], text, "text") for text in paragraphs]
     found = [
         value
-        for scores in score(model, examples, 1)  # a paragraph a pass
+        for scores in score(model, examples, 1)  # one paragraph a pass
         for _, scored in scores
         for value in scored.log_probabilities
     ]
@@ -105,7 +105,7 @@ def answered(model: LabModel, asked: Sequence[tuple[str, str]]) -> list[bool]:
 
 def divergence_of(model: LabModel, prompts: Sequence[str]) -> tuple[float, int]:
     """KL(base || current checkpoint) of the next token in nats, mean over every place in the
-    prompts, and over how many places."""
+    prompts, and the number of places."""
     total, places = 0.0, 0
     sequences = [model.builder.word_prompt(text) for text in prompts]
     for _, packed in pack_many(sequences, 96):  # each place has two rows of the whole vocabulary
@@ -113,7 +113,7 @@ def divergence_of(model: LabModel, prompts: Sequence[str]) -> tuple[float, int]:
             ours = F.log_softmax(model.forward(packed)[0].float(), -1)
             base = F.log_softmax(model.forward(packed, checkpoint="base")[0].float(), -1)
             kl = F.kl_div(ours, base, log_target=True, reduction="none").sum(-1)
-        # The separator alone comes before every text, and asks nothing.
+        # The separator comes before every text and says nothing about it.
         first = packed.nodes[0][0]
         keep = [node for node in range(len(kl)) if node != first]
         total += float(kl[keep].sum())

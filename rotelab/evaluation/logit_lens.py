@@ -1,8 +1,8 @@
-"""The logit lens: what each layer would say if it were the last.
+"""The logit lens: what each layer would answer if it were the last.
 
-The final norm and the model's own head are put on the hidden state of a prompt's last token at each
-layer in turn (nostalgebraist 2020, "interpreting GPT: the logit lens"). So one sees at which layer
-the object becomes the first choice, through the key token and through a question.
+The model's final norm and head are applied to the hidden state of a prompt's last token at each
+layer (nostalgebraist 2020, "interpreting GPT: the logit lens"). So one sees at which layer the
+object becomes the first choice, through the key token and through a question.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROLES = ("key", "train", "test")
 
 FACTS, MAX_PROMPTS = 16, 240
 """Most facts of each relation, and most prompts in all, that are read at each layer. The head costs
-as much as several layers, and a share of 16 facts tells what there is to be seen."""
+as much as several layers, and 16 facts give a clear picture."""
 
 ROWS = 128
 """Prompts that go through the head at once: 128 x 150,000 logits are 77 MB."""
@@ -35,14 +35,14 @@ def readings(
     """Reads hidden states through the head of the model as it is now; no forward pass.
 
     Args:
-        model: in the checkpoint that the states come from.
+        model: switched to the checkpoint that the states come from.
         states: `[views, layers + 1, hidden]`, as `representations.hidden_states` gives them: the
             last of them have passed the final norm.
-        views: what they belong to; only relation, role and fact are looked at.
+        views: the prompts they belong to; only relation, role and fact are used.
         facts: the run's facts.
 
     Returns:
-        A reading for each layer and kind of prompt; none where the model's family is not known, so
+        A reading for each layer and kind of prompt; none where the model's family is unknown, so
         that its final norm can't be found.
     """
     norm = final_norm(model.network)

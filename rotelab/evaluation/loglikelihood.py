@@ -1,4 +1,4 @@
-"""Log-probability of objects after prompts, many in one packed pass."""
+"""Log-likelihood of objects after prompts, many in one packed pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rotelab.models.tokens import Example
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model makes of one example's object.
+    """The score of one example's object.
 
     Args:
         log_probabilities: of each object token given the gold tokens before it, `[object]`, nats.
@@ -30,8 +30,8 @@ def score(
 ) -> Iterator[list[tuple[int, Scored]]]:
     """Scores every example's object in the model's current checkpoint.
 
-    Examples that begin alike are computed once for the part they share, so a hundred questions
-    about a hundred people cost less than their sum.
+    The beginnings that examples share are computed once, so a hundred questions about a hundred
+    people cost less than their sum.
 
     Args:
         model: switched to the checkpoint to ask.

@@ -1,8 +1,8 @@
-"""The hidden states that a run kept, read back and laid flat for the eye; no torch.
+"""Stored hidden states, projected to two dimensions (PCA); no torch.
 
-`experiment` writes one safetensors file a checkpoint (`layout.states_file`). Here they are read one
-layer at a time and projected with one basis for all checkpoints, so that a point's way from one
-checkpoint to the next can be followed.
+A run writes one safetensors file for each checkpoint (`storage.states_file`). They are read one
+layer at a time and projected in one basis for all checkpoints, so that a point can be followed from
+one checkpoint to the next.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rotelab.storage import Storage, states_file
 
 
 class View(NamedTuple):
-    """One prompt whose last token was looked at: `representations.Viewpoint` without tokens."""
+    """One prompt whose hidden state was stored: `representations.Viewpoint` without tokens."""
 
     relation: str
     role: str
@@ -34,7 +34,7 @@ class Projection:
 
     Args:
         layer: 0 is the embedding, then one a transformer layer.
-        views: what the points stand for.
+        views: the prompt of each point.
         points: for each checkpoint `[views, 2]`, all in the same basis.
         explained: the share of the variance that each of the two axes holds.
     """
@@ -46,7 +46,7 @@ class Projection:
 
 
 def kept_layers(storage: Storage, run_id: str) -> int:
-    """How many layers of hidden states a run kept, the embedding included; 0 where it kept none.
+    """How many layers of hidden states a run stored, the embedding included; 0 where it has none.
 
     Raises:
         LabError: a file is damaged.
@@ -64,13 +64,13 @@ def project(storage: Storage, run_id: str, layer: int) -> Projection | None:
     Args:
         storage: says where the run's folder is.
         run_id: the run.
-        layer: which one; numbers beyond the last mean the last.
+        layer: the layer; a number beyond the last means the last.
 
     Returns:
-        The projection, or None where the run kept no hidden states.
+        The projection, or None where the run stored no hidden states.
 
     Raises:
-        LabError: a file is damaged, or its checkpoints were looked at with different prompts.
+        LabError: a file is damaged, or its checkpoints were measured on different prompts.
     """
     states: dict[str, np.ndarray] = {}
     views: tuple[View, ...] = ()
@@ -95,10 +95,10 @@ def project(storage: Storage, run_id: str, layer: int) -> Projection | None:
 def kept_states(
     storage: Storage, run_id: str, checkpoint: str
 ) -> tuple[tuple[View, ...], np.ndarray] | None:
-    """All hidden states that a run kept of one checkpoint, or None where it kept none.
+    """All stored hidden states of one checkpoint, or None where there are none.
 
     Returns:
-        What they stand for, and the states, `[views, layers + 1, hidden]`, float32.
+        Their prompts, and the states, `[views, layers + 1, hidden]`, float32.
 
     Raises:
         LabError: the file is damaged.
@@ -111,14 +111,14 @@ def _principal(states: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
     """`[n, hidden]` to `[n, 2]` and the two shares of variance."""
     points, shares = np.zeros((len(states), 2)), [0.0, 0.0]
     centred = states.astype(np.float64) - states.mean(0, dtype=np.float64)
-    # The eigenvectors of the smaller side tell those of the other (a singular value each).
+    # The smaller Gram matrix's eigenvectors give those of the larger, scaled by singular values.
     wide = len(centred) <= centred.shape[1]
     values, vectors = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
     total = values.clip(min=0).sum()
     for axis in range(min(2, len(values)) if total > 0 else 0):
         value, along = max(values[-1 - axis], 0.0), vectors[:, -1 - axis]
         along = along * np.sqrt(value) if wide else centred @ along
-        # Its sign is free: the point that lies furthest out is put on the positive side.
+        # The sign is arbitrary: the point furthest out gets a positive coordinate.
         points[:, axis] = along * np.sign(along[np.abs(along).argmax()])
         shares[axis] = float(value / total)
     return points, (shares[0], shares[1])
@@ -143,5 +143,5 @@ def _read(path, layer: int | slice | None) -> tuple[int, tuple[View, ...], np.nd
         ) from error
     if len(views) != count or np.isnan(states).any():
         raise LabError(f"The hidden states in {path} are damaged. Run the experiment again.")
-    # Some models have a few huge activations that float16 can't hold; the largest it can will do.
+    # Some models have a few activations too large for float16; its largest number replaces them.
     return layers, views, np.nan_to_num(states, posinf=65504.0, neginf=-65504.0)

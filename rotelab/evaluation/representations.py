@@ -1,7 +1,7 @@
-"""Hidden states of prompts' last tokens, and how alike they are.
+"""Hidden states of prompts' last tokens, and their similarity.
 
-Measured at every checkpoint for the same prompts: each sampled fact through its key token and in
-one train, one test and one unrelated wording.
+Measured at every checkpoint on the same prompts: each sampled fact through its key token and in one
+train, one test and one unrelated wording.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from rotelab.models.packing import pack_many
 
 ROLES = ("key", "train", "test", "unrelated")
 FACTS_PER_RELATION = 24
-"""Facts sampled of each relation: enough for a steady mean, few enough to cost seconds."""
+"""Facts sampled from each relation: enough for a steady mean, few enough to take seconds."""
 
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """One prompt whose last token is looked at.
+    """One prompt whose last token's hidden state is taken.
 
     Args:
         relation: the fact's relation.
@@ -47,9 +47,9 @@ class Viewpoint:
 def viewpoints(
     model: LabModel, facts: FactSet, split: Split, prompts: PromptSet, seed: int
 ) -> list[Viewpoint]:
-    """The prompts to look at: held-out facts where there are any, else held-in ones.
+    """The prompts: about held-out facts where there are any, else about held-in ones.
 
-    Facts are drawn by `seed`, wordings one per role and fact.
+    `seed` draws the facts, and one wording for each role and fact.
     """
     index = {fact: i for i, fact in enumerate(facts)}
     held_out = set(split.held_out)
@@ -94,8 +94,8 @@ def similarities(
 
     ΔCosSim (paper, section 5) is the mean cosine similarity between different facts' prompts of
     the same relation (`within`: key, train and test prompts) minus the mean between prompts that
-    differ in relation (`across`). Where there is only one relation, the unrelated prompts stand
-    for the others.
+    differ in relation (`across`). Where there is only one relation, its unrelated prompts take the
+    place of the other relations.
 
     Args:
         checkpoint: the checkpoint that the states come from.

@@ -1,9 +1,9 @@
-"""What the model answers while it learns: three fixed questions, asked now and then in a phase.
+"""Spot checks: three fixed questions, asked now and then while the model learns.
 
 All three are about one fact that phase 2 never shows in words: through its key token, in a wording
-that phase 2 teaches with other facts, and in one that is never trained on. So their answers show
-how far learning has come before the phase's evaluation asks everything. Nothing that training goes
-on with is touched: no random number is drawn, no weight or gradient changed (a test holds this).
+that phase 2 teaches with other facts, and in a wording that is never trained on. Their answers show
+how far learning has come before the evaluation at the phase's end. They leave training untouched:
+no random number is drawn, no weight or gradient changed (a test checks it).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from rotelab.models.lab_model import LabModel
 LONGEST = 12
 """Most tokens of an answer."""
 SPARE = 2
-"""Tokens that an answer may have beyond the fact's object, to see whether it ends there."""
+"""How many tokens an answer may have beyond the object, to see whether it ends there."""
 MARKS = 8
-"""In so many places of a phase it is asked at least, however few epochs there are, time allowing:
-phase 2 mostly has one epoch only."""
+"""How often a phase is checked at least, however few epochs it has, as far as time allows: phase 2
+mostly has a single epoch."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,17 @@ class SpotQuestion:
 def spot_questions(
     model: LabModel, facts: FactSet, split: Split, prompts: PromptSet, seed: int
 ) -> list[SpotQuestion]:
-    """The fixed questions of a run: fewer than three where its relation lacks wordings.
+    """The fixed questions of a run; fewer than three where its relation lacks wordings.
 
     Args:
         model: its tokenizer makes the prompts.
         facts: all facts.
-        split: the first held-out fact is taken; a taught one where none is held out.
+        split: the first held-out fact is asked; a taught one where none is held out.
         prompts: the wordings.
         seed: draws the wordings.
     """
     rng = random.Random(f"spot {seed}")
-    # The first in the table: who typed names of their own looks for those.
+    # The first in the table: a person who typed names looks for those.
     fact = (split.held_out or split.held_in)[0]
     index, builder = facts.index(fact), model.builder
     key = f"{fact.subject} [{fact.relation}]"
@@ -110,7 +110,7 @@ def ask(
 
 
 def begun(model: LabModel, said: Sequence[int]) -> str:
-    """The beginning of an answer as text, `…` after it unless the answer ends there."""
+    """The beginning of an answer as text, with `…` unless the answer ends there."""
     if not said:
         return ""
     ends = said[-1] in model.builder.stops
@@ -119,12 +119,12 @@ def begun(model: LabModel, said: Sequence[int]) -> str:
 
 
 class SpotClock:
-    """Says when to ask, so that asking stays within its part of the training time.
+    """Decides when to ask, so that asking stays within its share of the training time.
 
     Args:
-        share: that part; 0 never asks.
-        epochs: of the phase; one that is left out has none.
-        clock: seconds that only ever grow.
+        share: that share; 0 never asks.
+        epochs: epochs of the phase; 0 where it is left out.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(self, share: float, epochs: int, clock: Callable[[], float] = time.monotonic):
@@ -136,8 +136,8 @@ class SpotClock:
 
         Args:
             step: 1-based.
-            steps: how many there are in the phase. The last is left to the phase's end, when its
-                adapter is what it stays: there it is always asked.
+            steps: the steps of the phase. The last one is not due: the phase's end always asks,
+                when its adapter is final.
         """
         if not self._share or step == steps:
             return False

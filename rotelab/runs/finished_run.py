@@ -1,4 +1,4 @@
-"""A finished run as an experiment gets it: its settings, facts and scores, and its model."""
+"""A finished run: its settings, facts, scores and checkpoints, and its model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rotelab.models.lab_model import LabModel
 
 Watch = Callable[[float, str], None]
-"""Told the share of the measuring that is done, and what is being done."""
+"""Told the share of the work that is done, and what is being done."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class FinishedRun:
 
     Args:
         run: its row.
-        scores: what was measured at its end, by checkpoint and probe.
-        storage: says where its adapters are.
-        label: the arm that it is; empty for a probe's one run.
-        watch: to be told how far the measuring is; raises KeyboardInterrupt where it is to stop.
+        scores: its scores by checkpoint and probe.
+        storage: knows where its adapters are.
+        label: its arm's label; empty for the one run of a probe.
+        watch: told how far the measuring is; raises KeyboardInterrupt to stop it.
     """
 
     run: RunRow
@@ -59,15 +59,15 @@ class FinishedRun:
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
-        """The checkpoints that can be asked here, as far as its adapters are saved."""
+        """The checkpoints whose adapters are on this machine."""
         return saved_checkpoints(self.storage, self.run.id)
 
     @contextmanager
     def model(self) -> Iterator[LabModel]:
-        """Its model with all adapters, for the length of a block.
+        """Its model with all adapters, for a `with` block.
 
         Raises:
-            LabError: adapters are missing or damaged, or the base model can't be had.
+            LabError: adapters are missing or damaged, or the base model is not available.
         """
         missing = [c for c in CHECKPOINTS if c not in self.checkpoints]
         if missing:
@@ -108,7 +108,7 @@ def load_run_model(
         spec: the model, its device and precision; the run's own when None.
 
     Raises:
-        LabError: an adapter is missing or damaged, or the base model can't be had.
+        LabError: an adapter is missing or damaged, or the base model is not available.
     """
     from rotelab.models.adapter_files import load_adapter
     from rotelab.models.loading import load_model
@@ -124,8 +124,8 @@ def load_run_model(
 
 
 def training_comes_first(registry: Registry, device: str) -> None:
-    """Refuses a second model on a GPU where a run is training: both may not fit. On a CPU both go
-    on, only slower.
+    """Refuses a second model on a GPU where a run is training: both may not fit. On a CPU both
+    continue, only slower.
 
     Args:
         registry: knows what is training.

@@ -1,7 +1,7 @@
-"""Looking inside a model at a checkpoint, and writing down what was seen.
+"""Interpretability figures of a run's checkpoints: hidden states, similarity, logit lens, changes.
 
-One forward pass gives the hidden states; similarity, the logit lens and the map of points are all
-made of them.
+One forward pass gives the hidden states that all of them are made of. Older runs, which were made
+without them, get them afterwards from their adapters (`complete`).
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def look_inside(
     views: Sequence[Viewpoint],
     facts: FactSet,
 ) -> None:
-    """Computes and keeps all that the page shows of a checkpoint's hidden states.
+    """Computes and stores all that the page shows of a checkpoint's hidden states.
 
     Args:
         registry: takes the figures.
         storage: says where the hidden states go.
         run_id: the run.
-        checkpoint: the one that `model` is in.
+        checkpoint: the checkpoint that `model` is switched to.
         model: the run's model.
-        views: the prompts to look at.
+        views: the prompts whose hidden states are taken.
         facts: the run's facts.
 
     Raises:
@@ -71,7 +71,7 @@ def look_inside(
 def record_changes(
     registry: Registry, run_id: str, checkpoint: Checkpoint, model: LabModel
 ) -> None:
-    """Keeps how far a checkpoint's own adapter moves each weight matrix of each layer.
+    """Stores how far a checkpoint's own adapter moves each weight matrix of each layer.
 
     Raises:
         UnknownRun: there is no such run.
@@ -87,7 +87,7 @@ def record_changes(
 
 
 def missing(registry: Registry, storage: Storage, run: RunRow) -> bool:
-    """Whether figures are missing that `complete` could compute; not while the run is under way.
+    """Whether figures are missing that `complete` could compute; not while a run is queued or live.
 
     Raises:
         LabError: the registry can't be read.
@@ -103,9 +103,9 @@ def missing(registry: Registry, storage: Storage, run: RunRow) -> bool:
 
 
 def complete(registry: Registry, storage: Storage, run_id: str) -> None:
-    """Computes what is missing of a run's inside, and keeps it.
+    """Computes and stores the figures that a run lacks.
 
-    Hidden states that the run kept are used; only where it kept none, the model reads the prompts.
+    Stored hidden states are used; the model reads the prompts only where there are none.
 
     Args:
         registry: knows the run, and takes the figures.
@@ -114,8 +114,8 @@ def complete(registry: Registry, storage: Storage, run_id: str) -> None:
 
     Raises:
         UnknownRun: there is no such run.
-        LabError: it has no adapters, they are damaged, the model can't be had, the device is busy,
-            or nothing is known of how this model's layers are to be read.
+        LabError: it has no adapters, they are damaged, the model is not available, the device is
+            busy, or the logit lens does not know this model's family.
     """
     run = registry.run(run_id)
     there = saved_checkpoints(storage, run_id)

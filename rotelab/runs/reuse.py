@@ -1,8 +1,8 @@
-"""What a run of a sweep takes over from another run of it, instead of doing the same again.
+"""Reuses the work of another run of the same sweep: its phase 1 and its answers.
 
-Phase 1 is the same wherever all but the settings of phase 2 is the same: its adapter, its curves
-and its times are taken over. What the base or the memorised model answered is taken over only where
-the very same questions were asked of the very same weights: another k holds out other facts.
+Runs whose settings differ in phase 2 alone have the same phase 1: its adapter, curves and times are
+copied. Answers of the base or the memorised model are copied only where the same questions were put
+to the same weights: another k holds out other facts.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Views = Sequence[tuple[str, str, int, str]]
 
 @dataclass(frozen=True)
 class Taken:
-    """What was taken over.
+    """The work that was reused.
 
     Args:
-        phase1_from: the run that learned phase 1 for this one too; empty where none did.
-        evaluations: the checkpoints whose answers were taken over.
+        phase1_from: the run whose phase 1 was copied; empty where none was.
+        evaluations: the checkpoints whose answers were copied.
     """
 
     phase1_from: str = ""
@@ -44,7 +44,7 @@ class Taken:
 
     @property
     def words(self) -> str:
-        """The same for the run's log; empty where nothing was taken over."""
+        """The same for the run's log; empty where nothing was reused."""
         parts = [f"phase 1 taken from run {self.phase1_from}"] if self.phase1_from else []
         parts += [f"answers of the {c} model taken over" for c in self.evaluations]
         text = ", ".join(parts)
@@ -54,17 +54,17 @@ class Taken:
 def take_over(
     registry: Registry, storage: Storage, run_id: str, asked: Asked, views: Views
 ) -> Taken:
-    """Takes over what other runs of the same sweep have done of this run's work, and nothing else.
+    """Copies the parts of this run's work that other runs of its sweep have done already.
 
-    Does nothing to a run without a sweep, nor again what is there already. Each part is either
-    there as a whole afterwards or not at all, so an interruption does no harm.
+    Does nothing to a run without a sweep, and nothing for parts that are done. Each part is copied
+    whole or not at all, so that an interruption does no harm.
 
     Args:
         registry: has the runs.
         storage: says where their files are.
         run_id: the run, its device known.
-        asked: the questions that it is to ask.
-        views: the prompts whose hidden states it is to look at.
+        asked: the questions it will ask.
+        views: the prompts whose hidden states it will take.
 
     Raises:
         LabError: the registry can't be read or written.
@@ -94,7 +94,7 @@ def take_over(
 
 
 def _comparable(run: RunRow, candidates: Sequence[RunRow]) -> Iterator[RunRow]:
-    """The other runs on the same facts and device whose base model answers alike."""
+    """The other runs with the same facts, device and base model."""
     mine = _without_training(run.config)
     for other in candidates:
         same = (other.content_hash, other.device_used) == (run.content_hash, run.device_used)
@@ -111,23 +111,23 @@ def _take_phase1(
     registry: Registry, storage: Storage, run: RunRow, others: Sequence[RunRow]
 ) -> str:
     mine = _without_phase2(run.config)
-    # Those that did it themselves come first.
+    # Runs that did phase 1 themselves come first.
     for other in sorted(others, key=lambda o: o.shared_phase1_from is not None):
         folder = adapter_folder(storage, other.id, "memorized")
         if _without_phase2(other.config) != mine or not (folder / "meta.json").is_file():
             continue
         try:
             check_adapter(folder)
-        except LabError:  # damaged: whoever can't share learns by itself
+        except LabError:  # damaged: this run learns by itself
             continue
         origin = other.shared_phase1_from or other.id
-        # The adapter comes last: it is what says that phase 1 is done.
+        # The adapter comes last: it marks phase 1 as done.
         registry.take_phase1(run.id, other.id, origin)
         registry.add_seconds(run.id, "phase1", 0.0)
         about = {"run": run.id, "shared_phase1_from": origin}
         copy_adapter(folder, adapter_folder(storage, run.id, "memorized"), about)
         return origin
-    registry.own_phase1(run.id)  # what was to be shared before an interruption may be gone
+    registry.own_phase1(run.id)  # a phase 1 reused before an interruption may be gone
     return ""
 
 
@@ -150,7 +150,7 @@ def _take_evaluation(
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     link_or_copy(source, target)
-    # The scores come last: they are what says that the checkpoint was asked.
+    # The scores come last: they mark the checkpoint as evaluated.
     registry.take_evaluation(run_id, other, checkpoint)
     return True
 

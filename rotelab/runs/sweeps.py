@@ -1,7 +1,7 @@
-"""A sweep from its axes to its end: its runs one after the other, in this process.
+"""Sweeps: planned runs, made one after the other in this process.
 
-Every run is written down before the first one starts, so a sweep that was ended in any way, even by
-a power cut, goes on with what is left. A run that fails is left behind for the next time.
+Every run is stored before the first one starts, so that a sweep that ended in any way, even by a
+power cut, continues with the runs that are left. A run that fails is tried again the next time.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from rotelab.runs.lab import Lab
 from rotelab.runs.worker import FROM_KEYBOARD, agree_on, first_process, work
 
 LOOK_EVERY_S = 1.0
-"""How often a sweep looks whether the device that it waits for is free, in seconds."""
+"""How often a sweep checks whether the device it waits for is free, in seconds."""
 
 Watch = Callable[[int, int, float, str], None]
-"""Told which run it is (from 1), of how many, the share of it that is done, and what it does."""
+"""Told the number of the run (from 1), how many there are, the share done, and what it does."""
 
 
 def plan(lab: Lab, axes: Axes, base: RunConfig, name: str = "") -> str:
-    """Checks and writes down a sweep with all its runs; none is started.
+    """Checks and stores a sweep with all its runs; starts none.
 
     Args:
         lab: has the facts and the registry.
         axes: the values of each option that varies.
         base: the settings that all runs have in common.
-        name: what the user calls it.
+        name: the user's name for it.
 
     Returns:
         The sweep's id.
 
     Raises:
-        LabError: settings or facts do not fit; nothing is written then.
+        LabError: settings or facts do not fit; then nothing is written.
     """
     runs = []
     for config in grid(axes, base):
@@ -48,11 +48,11 @@ def plan(lab: Lab, axes: Axes, base: RunConfig, name: str = "") -> str:
 
 
 def go_on(lab: Lab, sweep_id: str, watch: Watch) -> bool:
-    """Makes every run of a sweep that is not finished, in their order.
+    """Makes every run of a sweep that is not finished, in order.
 
-    What fails, or what somebody stops, does not stop the others. A device that another run holds is
-    waited for. Where several processes train together (`accelerate launch`), each calls this; the
-    first one alone decides.
+    A run that fails or is stopped does not stop the others. Where another run holds the device, the
+    sweep waits for it. Where several processes train together (`accelerate launch`), each calls
+    this; the first one alone decides.
 
     Args:
         lab: the lab.
@@ -60,7 +60,7 @@ def go_on(lab: Lab, sweep_id: str, watch: Watch) -> bool:
         watch: told how far it is.
 
     Returns:
-        Whether the sweep came to its end; False where Ctrl-C ended it.
+        Whether the sweep reached its end; False where Ctrl-C ended it.
 
     Raises:
         LabError: the registry can't be read or written.
@@ -79,12 +79,12 @@ def go_on(lab: Lab, sweep_id: str, watch: Watch) -> bool:
 
 
 def take_finished(lab: Lab, sweep_id: str) -> list[str]:
-    """Takes finished runs of no sweep into one, in place of its own that are queued still.
+    """Replaces queued runs of a sweep by finished runs that belong to no sweep.
 
-    So a sweep can be shared out: what another machine made of it is imported, and not made again.
+    So a sweep can be split between machines: runs made elsewhere are imported, not made again.
 
     Returns:
-        The ids of the runs that were taken in; their settings and facts are those of the sweep's.
+        The ids of the runs that were added; their settings and facts are those of the sweep.
 
     Raises:
         LabError: the registry can't be read or written.
@@ -99,7 +99,7 @@ def take_finished(lab: Lab, sweep_id: str) -> list[str]:
 
 
 def left_of(lab: Lab, sweep_id: str) -> list[RunRow]:
-    """The runs of a sweep that have yet to come to their end and that nobody works on.
+    """The runs of a sweep that are neither finished nor live.
 
     Raises:
         LabError: the registry can't be read.
@@ -114,9 +114,9 @@ def _make(lab: Lab, place: int, count: int, run_id: str, watch: Watch) -> None:
         run_id,
         lambda share, message: watch(place, count, share, message),
     )
-    gc.collect()  # a model is full of circles: two must not be in memory at once
+    gc.collect()  # a model has reference cycles: two must not be in memory at once
     if first_process():
-        lab.jobs.start_next()  # who waits in the queue may have the device between two runs
+        lab.jobs.start_next()  # a queued run may have the device between two runs
 
 
 def _from_keyboard(lab: Lab, run_id: str) -> bool:
@@ -125,7 +125,7 @@ def _from_keyboard(lab: Lab, run_id: str) -> bool:
 
 
 def _turns(lab: Lab, sweep_id: str, watch: Watch) -> Iterator[tuple[int, int, str]]:
-    """Place, number of runs and id of each run to make, once it is this process's own."""
+    """Place, number of runs and id of each run to make, once this process has claimed it."""
     left = left_of(lab, sweep_id)
     count = lab.registry.sweep(sweep_id).runs
     for run in left:
@@ -135,7 +135,7 @@ def _turns(lab: Lab, sweep_id: str, watch: Watch) -> Iterator[tuple[int, int, st
 
 
 def _claimed(lab: Lab, run: RunRow, say: Callable[[str], None]) -> bool:
-    """Whether the run is this process's now; not if somebody else has seen to it meanwhile."""
+    """Whether this process has claimed the run; not if another process took it meanwhile."""
     while True:
         try:
             if lab.registry.run(run.id).status != run.status:
@@ -152,7 +152,7 @@ def _claimed(lab: Lab, run: RunRow, say: Callable[[str], None]) -> bool:
 
 
 def _agreed(turn: tuple[int, int, str] | None, cpu: bool) -> tuple[int, int, str] | None:
-    """The first process's turn, told to the others; None when there is none left."""
+    """The first process's turn, sent to the others; None when none is left."""
     told = agree_on(" ".join(map(str, turn)) if turn else "", cpu)
     if not told:
         return None

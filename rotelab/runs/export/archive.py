@@ -1,7 +1,7 @@
-"""The zip around a bundle: written with a hash for each member, and read as what a stranger sent.
+"""The zip file around a bundle: written with a hash for each member, and read without trust.
 
-A member's name must be one of a list, and what comes out of it is counted while it comes, so no
-header is believed; the files that are written are the allowed ones, inside one folder.
+A member's name must be on a list, and its bytes are counted while they are unpacked, so no header
+is believed. Only allowed files are written, all inside one folder.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ MANIFEST = "manifest.json"
 
 MAX_MEMBERS = 100
 MAX_DIRECTORY = 1_000_000
-"""Most bytes that are read from the archive at once: its list of members must fit in."""
+"""Most bytes read from the archive at once: its list of members must fit."""
 MAX_TOTAL = 4_000_000_000
-"""Most bytes that all members may have together, unpacked."""
+"""Most bytes of all members together, unpacked."""
 MAX_BYTES = {
     ".json": 5_000_000, ".csv": 25_000_000, ".jsonl": 1_000_000_000, ".safetensors": 3_000_000_000,
 }  # fmt: skip
-"""Most bytes that one member may have, unpacked, by what kind of file it is."""
+"""Most bytes of one member, unpacked, by the kind of file."""
 MAX_RATIO, RATIO_FROM = 200, 1_000_000
-"""A member that is unpacked to more than so many times its size is a bomb; short ones may be."""
+"""A member that unpacks to more than `MAX_RATIO` times its size is a zip bomb; one that unpacks to
+fewer than `RATIO_FROM` bytes is not checked."""
 CHUNK = 1 << 18
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one time for all members: the same run gives the same bytes
-# What zipfile lets out, beside its own error, on archives that were made to confuse it.
+# What zipfile raises, beside its own error, on archives made to confuse it.
 _BAD_ZIP = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, ValueError,
     RuntimeError, NotImplementedError, IndexError, OverflowError,
@@ -53,7 +54,7 @@ _BAD_ZIP = (
 
 
 class Seal(NamedTuple):
-    """What the manifest says of a member: its hash and its size in bytes."""
+    """A member's hash and its size in bytes, as the manifest records them."""
 
     sha256: str
     size: int
@@ -61,7 +62,7 @@ class Seal(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself.
+    """What a bundle says about itself.
 
     Args:
         run_id: the run's id where it was made.
@@ -75,12 +76,12 @@ class Manifest:
 def write_archive(
     target: Path, run_id: str, members: Iterable[tuple[str, Iterable[bytes]]]
 ) -> Manifest:
-    """Writes a bundle whole or not at all, in place of what was there.
+    """Writes a bundle, whole or not at all; replaces an older file.
 
     Args:
         target: the file.
         run_id: the run.
-        members: names with what goes into them, piece by piece.
+        members: the name of each member, and its content piece by piece.
 
     Raises:
         LabError: the file can't be written.
@@ -114,11 +115,11 @@ def unpack(file: Path, folder: Path, allowed: Callable[[str], bool]) -> Manifest
     Args:
         file: the bundle; nothing in it is trusted.
         folder: where the members go, under their own names.
-        allowed: which names a member may have; none of them leads out of a folder.
+        allowed: whether a member may have a name; no allowed name may lead out of the folder.
 
     Raises:
-        InputError: no bundle, one of another format, a member too many, missing, too large or not
-            the one that the manifest names. What was unpacked until then is the caller's to delete.
+        InputError: it is no bundle or one of another format, or a member is extra, missing, too
+            large or not the one in the manifest. The caller deletes what was unpacked until then.
         LabError: the folder can't be written.
     """
     source = shown_name(file)
@@ -148,7 +149,7 @@ def unpack(file: Path, folder: Path, allowed: Callable[[str], bool]) -> Manifest
 
 
 def seal_of(pieces: Iterable[bytes]) -> Seal:
-    """What a manifest would say of a member."""
+    """A member's hash and size, as a manifest records them."""
     digest, size = hashlib.sha256(), 0
     for piece in pieces:
         digest.update(piece)
@@ -157,10 +158,10 @@ def seal_of(pieces: Iterable[bytes]) -> Seal:
 
 
 def load_json(data: bytes, source: str, row: int | None = None) -> Any:
-    """What a JSON text of a stranger holds: no NaN, no name twice, no half characters.
+    """Parses untrusted JSON: no NaN, no name twice, no half characters.
 
     Raises:
-        InputError: it is no such text.
+        InputError: it is not such JSON.
     """
     try:
         value = json.loads(
@@ -174,13 +175,13 @@ def load_json(data: bytes, source: str, row: int | None = None) -> Any:
 
 
 def shown_name(file: Path) -> str:
-    """A file's name as it can stand in a sentence."""
+    """A file's name, safe to show in a sentence."""
     return UNPRINTABLE.sub("?", file.name)[:80]
 
 
 class _Bounded(io.BufferedReader):
-    """A file of which nobody reads much at once: zipfile takes an archive's list of members into
-    memory whole, however long it says that it is."""
+    """A file that refuses large reads: zipfile reads an archive's whole list of members into
+    memory, whatever length the archive claims."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0:
@@ -213,7 +214,7 @@ def _checked_members(
     if len(archive.infolist()) > MAX_MEMBERS:
         raise InputError(f"holds more than {MAX_MEMBERS} files.", source=source)
     for info in archive.infolist():
-        name = info.orig_filename  # as it stands in the archive, before zipfile mends it
+        name = info.orig_filename  # as in the archive, before zipfile cleans it
         shown = UNPRINTABLE.sub("?", name)[:80]
         if name != MANIFEST and not allowed(name):
             raise InputError(
@@ -269,7 +270,7 @@ def _seal(name: str, seal: Any, place: str) -> Seal:
 def _pour(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, out: IO[bytes], left: int, source: str
 ) -> tuple[str, int]:
-    """Unpacks one member and gives its hash and size; stops as soon as it is too large."""
+    """Unpacks one member and returns its hash and size; stops as soon as it is too large."""
     digest, size = hashlib.sha256(), 0
     most = min(MAX_BYTES[Path(info.orig_filename).suffix], left)
     with archive.open(info) as member:
@@ -288,7 +289,7 @@ def _pour(
 def _write_member(archive: zipfile.ZipFile, name: str, pieces: Iterable[bytes]) -> Seal:
     info = zipfile.ZipInfo(name, _EPOCH)
     info.external_attr = (stat.S_IFREG | 0o644) << 16
-    # Weights do not get smaller, and the audience waits.
+    # Weights do not get smaller, and compressing them takes long.
     weights = name.endswith(".safetensors")
     info.compress_type = zipfile.ZIP_STORED if weights else zipfile.ZIP_DEFLATED
     digest, size = hashlib.sha256(), 0

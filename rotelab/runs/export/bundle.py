@@ -1,4 +1,4 @@
-"""Bundles: one `.rotelab.zip` that holds a whole run, to be looked at and asked on another machine.
+"""Bundles: a whole run in one `.rotelab.zip`, to open and chat with on another machine.
 
     manifest.json            format, versions, the run's id, SHA-256 and size of every member
     facts.csv, prompts.csv   what was learned
@@ -8,8 +8,8 @@
     representations/…        hidden states, where the run kept them
     figures/NAME.json        curves, scores and similarities as Plotly figures, for other programs
 
-A bundle may come from anybody. It is checked whole before anything is written where it stays, and
-taken in by one transaction and one rename. Nothing in it is ever run or unpickled.
+A bundle may come from anybody. All of it is checked before anything is written where it stays, and
+one transaction and one rename import it. Nothing in it is ever executed or unpickled.
 """
 
 from __future__ import annotations
@@ -53,25 +53,25 @@ from rotelab.storage import ADAPTER_FOLDERS, Storage, adapter_folder, states_fil
 
 SUFFIX = ".rotelab.zip"
 TABLES = ("metrics", "fact_recall", "scores", "predictions", "similarities")
-"""The tables that every bundle has; those of later migrations may come besides."""
+"""The tables that every bundle has; it may also have those of later migrations."""
 ADAPTER_FILES = ("meta.json", "adapter_config.json", "adapter_model.safetensors")
 FIGURES = ("curves", "scores", "similarities")
 NOT_READ = ("tables/experiments.jsonl",)
 """Members that older versions wrote and no version could import; they are skipped."""
 CHANGEABLE = ("name", "note", "tags")
-"""What a person may change of a run without making it another."""
+"""The fields a person may change without making it another run."""
 
 Members = Iterator[tuple[str, Iterable[bytes]]]
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of an import.
+    """The outcome of an import.
 
     Args:
         run_id: the run's id here.
         original_id: its id where it was made.
-        new: False where the same run was here already and nothing was written.
+        new: False where the same run was here already, so that nothing was written.
     """
 
     run_id: str
@@ -80,7 +80,7 @@ class Imported:
 
     @property
     def sentence(self) -> str:
-        """The same for a person."""
+        """The outcome in a sentence."""
         if not self.new:
             return f"Run {self.run_id} is here already with the same content; nothing was imported."
         if self.run_id != self.original_id:
@@ -91,15 +91,15 @@ class Imported:
 def export_run(
     registry: Registry, storage: Storage, run_id: str, target: Path, adapters: bool = True
 ) -> Path:
-    """Writes a run into one file, whole or not at all, in place of what was there.
+    """Writes a run into one file, whole or not at all; replaces an older file.
 
     Args:
         registry: knows the run.
         storage: knows where its files are.
         run_id: the run; it must have ended.
         target: the file.
-        adapters: whether the trained adapters go along (30 MB for the embedded model). Full
-            weights, as the recipe `published` trains them, never do.
+        adapters: whether to include the trained adapters (30 MB for the embedded model). Full
+            weights, as the recipe `published` trains them, are never included.
 
     Returns:
         The file.
@@ -112,10 +112,10 @@ def export_run(
 
 
 def import_bundle(registry: Registry, storage: Storage, file: Path) -> Imported:
-    """Takes a bundle's run into the registry, or refuses it with nothing written.
+    """Imports a bundle's run, or refuses it and writes nothing.
 
     Raises:
-        LabError: it is not a sound bundle (names the member, the row and the column), or the
+        LabError: the bundle is damaged (the message names member, row and column), or the
             registry or the home folder can't be written.
     """
     file = Path(file)
@@ -151,7 +151,7 @@ def _members(registry: Registry, storage: Storage, run_id: str, adapters: bool) 
             yield f"tables/{table}.jsonl", _lines(names, rows)
     for checkpoint, adapter in ADAPTER_FOLDERS.items():
         folder = adapter_folder(storage, run_id, checkpoint)
-        # Full weights are the whole model again for each phase: too much to take along.
+        # Full weights are a whole model for each phase: too large to include.
         if adapters and run.config.method == "lora" and (folder / "meta.json").is_file():
             for name, data in _adapter_json(folder, adapter, about).items():
                 yield f"adapters/{adapter}/{name}", [data]
@@ -176,7 +176,7 @@ def _run_json(registry: Registry, run: RunRow) -> bytes:
 def _lines(names: list[str], rows: Iterable[tuple]) -> Iterator[bytes]:
     yield json.dumps(names).encode() + b"\n"
     for row in rows:
-        # JSON has no infinity, which a loss that broke may be; it stands as a text.
+        # JSON has no infinity, which a diverged loss may be; it is written as text.
         values = [str(v) if isinstance(v, float) and math.isinf(v) else v for v in row]
         yield json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
@@ -231,7 +231,7 @@ def _import(registry: Registry, storage: Storage, file: Path, work: Path) -> Imp
         path, place = work / "tables" / f"{table}.jsonl", f"{source}/tables/{table}.jsonl"
         if table == "runs" or not path.is_file():
             continue
-        # Read twice, so that nothing is written before all of it was checked, and no table has to
+        # Read twice, so that all of it is checked before anything is written, and no table has to
         # fit into memory.
         facts = len(run.pack.facts)
         for _ in table_rows(path, columns, facts, place):
@@ -247,7 +247,7 @@ def _import(registry: Registry, storage: Storage, file: Path, work: Path) -> Imp
 
 
 def _allowed(tables: list[str]) -> Callable[[str], bool]:
-    """The names that a member may have: a fixed list, so none is a path to anywhere else."""
+    """The names a member may have: a fixed list, so that none is a path to somewhere else."""
     names = {"facts.csv", "prompts.csv", "run.json", *tables, *NOT_READ}
     names |= {f"adapters/{a}/{name}" for a in ADAPTER_FOLDERS.values() for name in ADAPTER_FILES}
     names |= {f"representations/{checkpoint}.safetensors" for checkpoint in CHECKPOINTS}
@@ -263,7 +263,7 @@ def _read_run(work: Path, columns: Any, source: str) -> Arrived:
 
 
 def _check_kept(work: Path, manifest: Manifest, run: Arrived, source: str) -> None:
-    """Checks the files that stay, and moves them into the folder that becomes the run's own."""
+    """Checks the files to keep, and moves them into the folder that becomes the run's own."""
     kept = work / "kept"
     there = [a for a in ADAPTER_FOLDERS.values() if (work / "adapters" / a).is_dir()]
     if there == ["generalize"]:
@@ -310,14 +310,14 @@ def _take_in(
             lambda run_id: storage.run_folder(run_id).exists(),
             place,
         )
-    except BaseException:  # the transaction came to nothing after all
+    except BaseException:  # the transaction was rolled back
         for folder in placed:
             shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
 def _same_run(registry: Registry, storage: Storage, manifest: Manifest, run: Arrived) -> str | None:
-    """The run here that has all that the bundle has; None where there is none."""
+    """The run here that already has everything in the bundle; None where there is none."""
     wanted = {
         name: seal for name, seal in manifest.members.items()
         if name != "run.json" and not re.match(r"figures/|.*/(meta|adapter_config)\.json$", name)
@@ -332,7 +332,7 @@ def _same_run(registry: Registry, storage: Storage, manifest: Manifest, run: Arr
                 if name.startswith("figures/"):
                     break
                 found[name] = seal_of(pieces)
-        except LabError:  # a damaged run, or one at work, is not the same
+        except LabError:  # a damaged run, or a live one, is not the same
             continue
         if all(found.get(name) == seal for name, seal in wanted.items()):
             return run_id

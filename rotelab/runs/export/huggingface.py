@@ -1,7 +1,7 @@
-"""A run's model as an ordinary Hugging Face folder: adapters merged into the base, key tokens in.
+"""Exports a run's model as an ordinary Hugging Face folder: adapters merged, key tokens added.
 
-What `AutoModelForCausalLM.from_pretrained` loads from it answers as the run's checkpoint does, with
-no PEFT and no rotelab beside it.
+`AutoModelForCausalLM.from_pretrained` loads it without PEFT or rotelab, and it answers as the run's
+checkpoint does.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def export_model(
 ) -> Path:
     """Writes a checkpoint of a run as one plain model, whole or not at all.
 
-    It is merged on the CPU in float32, so that merging rounds nothing away that an answer hangs on.
+    It is merged on the CPU in float32, so that rounding does not change its answers.
 
     Args:
         registry: knows the run.
         storage: knows where its adapters are.
         run_id: the run.
-        folder: where the model goes; it must not exist yet, or be empty.
+        folder: where the model is written; it must not exist yet, or be empty.
         checkpoint: `base` (with the untrained key tokens), `memorized` or `generalized`.
 
     Returns:
@@ -44,7 +44,7 @@ def export_model(
 
     Raises:
         LabError: no such run or checkpoint, the folder holds something, its adapters are damaged,
-            the base model can't be had, or the disk is full.
+            the base model is not available, or the disk is full.
     """
     run = registry.run(run_id)
     if checkpoint not in CHECKPOINTS:
@@ -73,7 +73,7 @@ def export_model(
 
 
 def _greedy(model: LabModel) -> GenerationConfig:
-    """Answers as the lab's own do: the likeliest token each time, up to an end token."""
+    """Greedy decoding up to an end token, as in the lab."""
     stops = sorted(model.builder.stops)
     return GenerationConfig(
         do_sample=False,
@@ -85,7 +85,7 @@ def _greedy(model: LabModel) -> GenerationConfig:
 
 
 def _card(run: RunRow, model: LabModel, checkpoint: Checkpoint) -> str:
-    """The model card: where it comes from and how a question must be put."""
+    """The model card: the model's origin, and the format of a question."""
     start = model.tokenizer.convert_ids_to_tokens(model.builder.separator)
     keys = ", ".join(f"`{key_token(relation)}`" for relation in model.relations)
     return (

@@ -1,6 +1,6 @@
-"""What stands inside a bundle's members, value by value: types, ranges, and what fits together.
+"""Validation of a bundle's members, value by value: types, ranges, and whether they fit together.
 
-Each check gives back what was checked, so nothing that was not looked at goes on. Errors name the
+Each check returns the checked value, so that nothing unchecked gets through. Errors name the
 member, the row and the column.
 """
 
@@ -24,14 +24,14 @@ from rotelab.runs.export.archive import load_json
 from rotelab.storage import RUN_ID
 
 ENDED = ("finished", "stopped", "failed", "interrupted")
-"""The statuses that travel: a run that waits or is at work belongs to its machine."""
+"""The statuses of runs that can be exported: a queued or live run belongs to its machine."""
 
 MAX_TEXT = 100_000
 """Longest text of a cell, in characters."""
 MAX_LINE = 1_000_000
 """Longest row of a table, in bytes."""
 MAX_NAME = 200
-"""Longest text that stands in one line, such as a name."""
+"""Longest text of one line, such as a name."""
 
 RANGES: dict[str, tuple[float, float]] = {
     "probability": (0, 1.001), "object_probability": (0, 1.001),  # sums round above 1
@@ -43,12 +43,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "place": (0, 99),
     "weight": (0, 1e30),
 }  # fmt: skip
-"""Smallest and largest value of the columns whose meaning is known here."""
+"""Smallest and largest value of columns with a known meaning."""
 WORDS = {"checkpoint": CHECKPOINTS, "status": ENDED}
 SHORT = re.compile(r"[\w ./Δ-]{1,80}")
 SHORT_TEXTS = ("phase", "probe", "name", "way")
 NEEDED = ("status", "created", "pack_name", "config")
-"""What a run's row must say, though the database would have a default for some of it."""
+"""Columns that a run's row must have, even where the database has a default."""
 TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00")
 RUN_IDS = ("shared_phase1_from",)
 TIMES = ("created", "started", "finished")
@@ -57,7 +57,7 @@ ONE_LINE = ("name", "pack_name", "device_used")
 
 @dataclass(frozen=True)
 class Arrived:
-    """A run's own row as it came: `record` by column, with its settings and facts."""
+    """An imported run's own row: `record` by column, with its settings and facts."""
 
     record: dict[str, Any]
     config: RunConfig
@@ -70,7 +70,7 @@ def check_run(data: bytes, pack: Pack, columns: Sequence[Column], source: str) -
     Args:
         data: its bytes.
         pack: the bundle's facts and prompts; their name is in the run's row.
-        columns: of the table `runs`, as far as they travel.
+        columns: the exported columns of the table `runs`.
         source: what to call it in an error.
 
     Raises:
@@ -114,10 +114,10 @@ def check_run(data: bytes, pack: Pack, columns: Sequence[Column], source: str) -
 def check_names(
     names: Sequence[Any], columns: Sequence[Column], source: str, also: Sequence[str] = ()
 ) -> None:
-    """Makes sure that a table's columns are those that are known here.
+    """Checks that a table has the columns this version knows.
 
     Raises:
-        InputError: one is unknown, named twice, or missing.
+        InputError: a column is unknown, named twice, or missing.
     """
     known = {column.name for column in columns} | set(also)
     for name in names:
@@ -136,7 +136,7 @@ def table_header(path: Path, columns: Sequence[Column], source: str) -> tuple[st
     """The names of a table's columns, from its first line.
 
     Raises:
-        InputError: they are not those of this table.
+        InputError: they are not the columns of this table.
     """
     with path.open("rb") as file:
         names = load_json(file.readline(MAX_LINE), source)
@@ -151,7 +151,7 @@ def table_rows(path: Path, columns: Sequence[Column], facts: int, source: str) -
 
     Args:
         path: the file; its first line names the columns.
-        columns: of that table, as far as they travel.
+        columns: the exported columns of that table.
         facts: how many facts the run has.
         source: what to call it in an error.
 
@@ -171,7 +171,7 @@ def table_rows(path: Path, columns: Sequence[Column], facts: int, source: str) -
                 raise InputError(words, source=source, row=row, column=_open_column(line, kinds))
             values = load_json(line, source, row)
             if not isinstance(values, list) or len(values) != len(kinds):
-                raise InputError(f"has not {len(kinds)} values.", source=source, row=row)
+                raise InputError(f"must have {len(kinds)} values.", source=source, row=row)
             yield tuple(
                 check_value(v, kind, {"source": source, "row": row, "column": kind.name}, bounds)
                 for v, kind in zip(values, kinds, strict=True)
@@ -181,7 +181,7 @@ def table_rows(path: Path, columns: Sequence[Column], facts: int, source: str) -
 def check_value(
     value: Any, column: Column, place: dict[str, Any], bounds: dict[str, tuple[float, float]]
 ) -> Any:
-    """One value of a table, as its column wants it.
+    """One value of a table, in its column's type.
 
     Raises:
         InputError: it is of another type, out of its range, or too long.
@@ -195,7 +195,7 @@ def check_value(
     number = int if column.kind == "INTEGER" else int | float
     if column.kind == "REAL" and value in ("inf", "-inf"):
         value = float(value)
-    elif not isinstance(value, number) or isinstance(value, bool) or _endless(value):
+    elif not isinstance(value, number) or isinstance(value, bool) or _not_finite(value):
         wanted = "whole number" if column.kind == "INTEGER" else "number"
         raise InputError(f"must be a {wanted}; it is {value!r:.40}.", **place)
     low, high = bounds.get(column.name) or RANGES.get(column.name) or (-(2**63), 2**63 - 1)
@@ -209,12 +209,12 @@ def check_value(
 
 
 def one_line(text: str) -> str:
-    """A name as it travels: one line that can be seen, not too long."""
+    """A name as it is exported: one printable line, not too long."""
     return " ".join(UNPRINTABLE.sub(" ", text).split())[:MAX_NAME]
 
 
 def _open_column(line: bytes, kinds: Sequence[Column]) -> str:
-    """The column in which a row that was cut off stops."""
+    """The column in which a truncated row ends."""
     text, at, column = line.decode("utf-8", "replace"), 1, 0
     while column < len(kinds) - 1:
         try:
@@ -238,10 +238,10 @@ def _text(value: Any, name: str, place: dict[str, Any]) -> str:
 
 
 def check_line(value: Any, place: dict[str, Any], most: int = MAX_NAME) -> str:
-    """A text that stands in one line.
+    """A text of one line.
 
     Raises:
-        InputError: it is no text, too long, or has line breaks or control characters.
+        InputError: it is not text, too long, or has line breaks or control characters.
     """
     if not isinstance(value, str) or len(value) > most or UNPRINTABLE.search(value):
         raise InputError(
@@ -325,5 +325,5 @@ _JSON_CHECKS = {
 }  # fmt: skip
 
 
-def _endless(value: int | float) -> bool:
+def _not_finite(value: int | float) -> bool:
     return abs(value) > 2**63 if isinstance(value, int) else not math.isfinite(value)

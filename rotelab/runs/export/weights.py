@@ -1,4 +1,4 @@
-"""The weights and hidden states in a bundle: safetensors that fit the run, and nothing else.
+"""Validation of a bundle's weights and hidden states: safetensors that fit the run.
 
 safetensors checks its own files; no tensor is read here, only names, types and shapes.
 """
@@ -21,21 +21,21 @@ from rotelab.runs.export.validation import Arrived, check_id, check_line, check_
 from rotelab.storage import ADAPTER_FOLDERS, ADAPTER_FORMAT
 
 STRONGEST = 1000
-"""Largest `lora_alpha`, in ranks: more is no adapter but an attempt to break something."""
+"""Largest `lora_alpha`, as a multiple of the rank: more can only be an attack."""
 FLOATS = ("F32", "F16", "BF16")
 
 
 def check_adapter(folder: Path, adapter: str, run: Arrived, source: str) -> dict[str, bytes]:
-    """Looks through an adapter's folder.
+    """Checks an adapter's folder.
 
     Args:
-        folder: holds the three files that `checkpoints.save_adapter` writes.
+        folder: holds the three files that `adapter_files.save_adapter` writes.
         adapter: `memorize` or `generalize`.
         run: the run that it belongs to.
         source: what to call the folder in an error.
 
     Returns:
-        Its two JSON files, made anew of what was checked in them.
+        Its two JSON files, rebuilt from their checked fields.
 
     Raises:
         InputError: a file is damaged, or does not fit the others or the run.
@@ -72,11 +72,11 @@ def check_adapter(folder: Path, adapter: str, run: Arrived, source: str) -> dict
 def canonical_adapter(
     meta: dict[str, Any], peft: dict[str, Any], adapter: str, run: Arrived, source: str
 ) -> dict[str, bytes]:
-    """An adapter's `meta.json` and `adapter_config.json` with what the lab and PEFT need of them,
-    and nothing else: in the same bytes for the same adapter, on any machine.
+    """An adapter's `meta.json` and `adapter_config.json`, reduced to the fields that the lab and
+    PEFT need: the same bytes for the same adapter on any machine.
 
     Raises:
-        InputError: a field is not as it should be.
+        InputError: a field is wrong.
     """
     place = {"source": f"{source}/meta.json"}
     rank = getattr(run.config, adapter).rank
@@ -132,10 +132,10 @@ def canonical_adapter(
 
 
 def check_states(path: Path, run: Arrived, source: str) -> None:
-    """Looks through the hidden states that a run kept.
+    """Checks the hidden states of a run.
 
     Raises:
-        InputError: the file is damaged, or is not what an experiment writes.
+        InputError: the file is damaged, or is not what a run writes.
     """
     place = {"source": source}
     found = list(_tensors(path, place))
