@@ -18,6 +18,8 @@ from rotelab.config.names import CHECKPOINTS
 from rotelab.errors import LabError
 from rotelab.storage import Storage, states_file
 
+DAMAGED = "The hidden states in {path} are damaged. Run it again."
+
 
 class View(NamedTuple):
     """One prompt whose hidden state was stored: `representations.Viewpoint` without tokens."""
@@ -82,7 +84,7 @@ def project(storage: Storage, run_id: str, layer: int) -> Projection | None:
         if views and seen != views:
             raise LabError(
                 "The checkpoints of this run were looked at with different prompts, so they can't "
-                "be compared. Run the experiment again."
+                "be compared. Run it again."
             )
         views, layer = seen, min(max(layer, 0), layers - 1)
     if not states:
@@ -138,10 +140,8 @@ def _read(path, layer: int | slice | None) -> tuple[int, tuple[View, ...], np.nd
             if layer is not None:
                 states = tensor[:, layer].astype(np.float32)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise LabError(
-            f"The hidden states in {path} are damaged. Run the experiment again."
-        ) from error
+        raise LabError(DAMAGED.format(path=path)) from error
     if len(views) != count or np.isnan(states).any():
-        raise LabError(f"The hidden states in {path} are damaged. Run the experiment again.")
+        raise LabError(DAMAGED.format(path=path))
     # Some models have a few activations too large for float16; its largest number replaces them.
     return layers, views, np.nan_to_num(states, posinf=65504.0, neginf=-65504.0)

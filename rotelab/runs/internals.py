@@ -157,6 +157,6 @@ def _check_fit(model: LabModel, states, facts: list[int], known: int) -> None:
     wanted = (config.num_hidden_layers + 1, config.hidden_size)
     if states.shape[1:] != wanted or not all(0 <= fact < known for fact in facts):
         raise LabError(
-            "The hidden states that this run kept belong to another model or to other facts. Run "
-            "the experiment again."
+            "The hidden states that this run stored belong to another model or to other facts. "
+            "Run it again."
         )
