@@ -152,16 +152,16 @@ def computed(storage: Storage, run: RunRow) -> float:
     from rotelab.evaluation import logit_lens, representations
 
     began = time.monotonic()
-    subject = FinishedRun(run, {}, storage)
-    with subject.model() as model:
+    finished = FinishedRun(run, {}, storage)
+    with finished.model() as model:
         views = representations.viewpoints(
-            model, subject.pack.facts, subject.split, subject.pack.prompts, run.config.seed
+            model, finished.pack.facts, finished.split, finished.pack.prompts, run.config.seed
         )
-        for checkpoint in subject.checkpoints:
+        for checkpoint in finished.checkpoints:
             with model.using(checkpoint):
                 states = representations.hidden_states(model, views)
                 representations.similarities(checkpoint, states, views)
-                logit_lens.readings(model, states, views, subject.pack.facts)
+                logit_lens.readings(model, states, views, finished.pack.facts)
     return time.monotonic() - began
 
 

@@ -9,7 +9,7 @@ is ranked among its candidates, by three programs that are given the same tokens
 | --- | --- |
 | naive | one forward pass of prompt + candidate for each candidate, batch of one |
 | padded | one forward pass for each fact, all its candidates in one padded batch |
-| ours | `rotelab.evaluation.multiple_choice`: `choose` for the verdict alone, `distribution` for every sum |
+| ours | `evaluation.multiple_choice`: `choose` for the choice alone, `distribution` for every sum |
 
 The two plain ones are spared what plain code would often pay: adapters are merged into the weights,
 and logits are computed only where the candidate's tokens are predicted. The base model is where

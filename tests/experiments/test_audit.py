@@ -68,9 +68,9 @@ def test_it_measures_what_each_reading_draws_out(taught):
     ]  # fmt: skip
     assert len(found.figure().data) == 4 and len(found.figure().layout.shapes) == 4
     # One question's cosine by hand, and the base model's, against which it is a gain.
-    subject = FinishedRun(lab.registry.run(run_id), {}, lab.storage)
-    fact = subject.split.held_out[0]
-    with subject.model() as model, model.using("generalized"):
+    finished = FinishedRun(lab.registry.run(run_id), {}, lab.storage)
+    fact = finished.split.held_out[0]
+    with finished.model() as model, model.using("generalized"):
         import torch
 
         from rotelab.models.packing import pack

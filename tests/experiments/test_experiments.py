@@ -108,9 +108,9 @@ def test_baselines_are_runs_whose_cost_scores_and_damage_are_told(lab, quick, mo
 
     real_one = baselines._in_context
     monkeypatch.setattr(probes, "evaluate", half_right)
-    subject = FinishedRun(first, lab.registry.scores(first.id), lab.storage)
+    finished = FinishedRun(first, lab.registry.scores(first.id), lab.storage)
     monkeypatch.setattr(baselines, "_in_context", lambda *_: [])
-    (told,) = baselines.compare([subject]).rows
+    (told,) = baselines.compare([finished]).rows
     assert seen == {("generalized", 100, 100)}
     asked = lab.registry.predictions(first.id, "generalized", limit=-1)
     for s in told.scores:
@@ -164,11 +164,11 @@ def test_the_base_model_reads_what_the_taught_one_remembers(taught, monkeypatch)
     assert found.own_n == 0 and len(found.tables()[0].rows) == 3, "it has no score of its own"
     assert len(found.figure().data) == 2
     run = lab.registry.run(run_id)
-    subject = FinishedRun(run, {}, lab.storage)
-    with subject.model() as model:
-        facts = list(subject.split.held_out)
-        bare = in_context.asked_with(model, subject, facts, 0)
-        told = in_context.asked_with(model, subject, facts, 1)
+    finished = FinishedRun(run, {}, lab.storage)
+    with finished.model() as model:
+        facts = list(finished.split.held_out)
+        bare = in_context.asked_with(model, finished, facts, 0)
+        told = in_context.asked_with(model, finished, facts, 1)
     for before, after in zip(bare, told, strict=True):
         fact = after.fact
         assert after.text.endswith("\n\n" + before.text) and fact.object not in before.text

@@ -79,7 +79,7 @@ def test_what_can_not_be_measured_is_refused_or_ends_as_a_sentence(lab, one_more
     carry_out(lab, lost)
     row = lab.registry.experiment_row(lost)
     assert row.status == "failed" and "adapter" in row.error and result_of(row) is None
-    broken = replace(experiment("head-count"), probe=lambda subject: 1 / 0)
+    broken = replace(experiment("head-count"), probe=lambda finished: 1 / 0)
     monkeypatch.setattr(runner, "experiment", lambda name: broken)
     fault = begin(lab, "head-count", done)
     carry_out(lab, fault)

@@ -68,9 +68,9 @@ def test_how_many_hops_were_taught_is_told_from_the_split(lab, quick):
     config = two_hop.arms(replace(quick, facts=6, generalize=replace(quick.generalize, k=3)))[1]
     pack = config.pack_of(lab.facts_for(config.config))
     run = lab.registry.run(lab.registry.create_run(config.config, pack))
-    subject = two_hop.FinishedRun(run, {}, lab.storage)
-    known = two_hop.chains(subject)
-    held_in = set(subject.split.held_in)
+    finished = two_hop.FinishedRun(run, {}, lab.storage)
+    known = two_hop.chains(finished)
+    held_in = set(finished.split.held_in)
     assert sum(chain.taught for chain in known) == len(held_in) == 6
     assert all(c.taught == (c.first in held_in) + (c.second in held_in) for c in known)
     assert all(c.first.object == c.second.subject for c in known)

@@ -11,8 +11,7 @@ TINY = '''
 """Experiment: how many facts a run has."""
 from dataclasses import dataclass
 import plotly.graph_objects as go
-from rotelab.experiments import Experiment
-from rotelab.reports.tables import Table
+from rotelab.experiments import Experiment, Table
 
 @dataclass(frozen=True)
 class Count:
@@ -23,9 +22,9 @@ class Count:
     def figure(self):
         return go.Figure(go.Bar(y=[self.facts]))
 
-def measure(subject):
-    subject.watch(0.5, "counting")
-    return Count(len(subject.pack.facts), (0.5, float("nan")))
+def measure(finished):
+    finished.watch(0.5, "counting")
+    return Count(len(finished.pack.facts), (0.5, float("nan")))
 
 EXPERIMENT = Experiment(
     name="head-count", title="Head count", question="How many?", hypothesis="Some.",
