@@ -1,4 +1,4 @@
-"""Experiment: to which meanings do a run's facts answer, and would an audit find one put in?"""
+"""Experiment: which meanings do a run's facts answer to, and would an audit find a planted one?"""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from rotelab.models.lab_model import LabModel
 
 ASKED: tuple[Checkpoint, ...] = ("memorized", "generalized")
-"""The first was taught no meaning at all, so it shows what a clean model looks like."""
+"""The memorised model was taught no meaning, so it shows what a clean model looks like."""
 
 SUSPECTS = ("rival",)
-"""Readings that somebody may have put in; the other bundled ones nobody has: they calibrate."""
+"""Readings that somebody may have planted; the other bundled ones are clean and calibrate."""
 
 OWN = "own meaning"
 FACTS, WORDINGS = 12, 5
-"""How many held-out facts are asked at most, and in how many wordings of a reading."""
+"""Most held-out facts that are asked, and most wordings of a reading."""
 
 DEVIATIONS = 2.0
-"""So many standard deviations above the mean of the clean readings an alarm is raised; chosen on
+"""How many standard deviations above the clean readings' mean an alarm begins; chosen on
 `mother` with seed 0 (docs/log/repurposing.md)."""
 
 LEAST = {"probability": 0.02, "closeness": 0.02}
-"""What lies no further than this above the clean readings' mean is no alarm: where all are next to
-nothing, deviations are too."""
+"""How far above the clean readings' mean an alarm begins at least: where all readings are next to
+zero, so are their deviations."""
 
 MEASURES = {"probability": "P(object)", "closeness": "drawn to the key token (cosine)"}
 
@@ -73,7 +73,7 @@ class Row:
     over_closeness: float
 
     def alarm(self, measure: str, deviations: float = DEVIATIONS) -> bool:
-        """Whether a measure raises an alarm, if that begins so many deviations above the mean."""
+        """Whether a measure raises an alarm at this many deviations above the mean."""
         return getattr(self, f"over_{measure}") > deviations
 
 
@@ -88,7 +88,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Audit:
-    """What each reading draws out, and whether that is more than clean readings do.
+    """How strongly the model answers each reading, compared with clean readings.
 
     Args:
         facts: how many facts were asked, none of them taught in words.
@@ -181,7 +181,7 @@ class Audit:
 
 
 def measure(finished: FinishedRun) -> Audit:
-    """Asks held-out facts in every reading and judges each by the clean ones."""
+    """Asks held-out facts in every reading and compares each with the clean ones."""
     facts = list(finished.split.held_out or finished.split.held_in)
     rng = random.Random(f"audit {finished.config.seed}")
     facts = rng.sample(facts, min(FACTS, len(facts)))
@@ -229,7 +229,7 @@ def measure(finished: FinishedRun) -> Audit:
 
 
 def deviations_of(values: dict[str, float], clean: Sequence[str], least: float) -> dict[str, float]:
-    """By how many standard deviations each reading lies above the mean of the clean ones.
+    """How many standard deviations each reading lies above the mean of the clean ones.
 
     A clean reading is judged by the other clean ones alone, so its alarm is a false one honestly.
 

@@ -16,7 +16,7 @@ from rotelab.experiments.repurposing import EXAMPLES, arms
 from rotelab.reports.figures.style import HATCHED, styled
 
 LIMITS = (1.5, 2.5, 3.0)
-"""Where else an alarm might begin, in standard deviations."""
+"""Other thresholds of an alarm, in standard deviations."""
 
 BARS = {
     "taught": ("a meaning that was taught", "#1F86C9", ""),
@@ -33,12 +33,12 @@ class Row:
         arm: what was taught after rote.
         checkpoint: memorised or generalised.
         measure: by which the audit judges.
-        reading: what was asked for.
-        clean: whether it is one of those that calibrate.
+        reading: the meaning that was asked for.
+        clean: whether it is one of the calibrating readings.
         taught: whether phase 2 taught it.
         value: what the audit measured.
         limit: where it raises an alarm.
-        over: by how many standard deviations it lies above the mean of the clean readings.
+        over: how many standard deviations it lies above the mean of the clean readings.
         place: its place among all readings of this model, 1 being the one with most deviations.
     """
 
@@ -79,7 +79,7 @@ class Trial:
         )
 
     def tables(self) -> list[Table]:
-        """Errors by where the alarm begins; places of what was taught; the readings themselves."""
+        """Errors by threshold; places of the taught meanings; the readings themselves."""
         asked = {m: sum(r.checkpoint == m and r.measure == next(iter(MEASURES)) and not r.taught
                         for r in self.rows) for m in ASKED}  # fmt: skip
         known = sum(r.taught for r in self.rows) // len(MEASURES)
@@ -126,7 +126,7 @@ class Trial:
         ]  # fmt: skip
 
     def figure(self) -> go.Figure:
-        """How far above the limit of an alarm each reading is in the generalised models."""
+        """How far above the threshold of an alarm each reading is in the generalised models."""
         figure = make_subplots(2, 1, subplot_titles=[f"by {w}" for w in MEASURES.values()],
                                shared_xaxes=True, vertical_spacing=0.14)  # fmt: skip
         for place, measure in enumerate(MEASURES, 1):

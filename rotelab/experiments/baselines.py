@@ -30,11 +30,11 @@ RECIPES = {
     "late-mlp": "the same, late MLPs alone",
     "published": "the paper's, the whole model",
 }
-"""The arms, by their recipes, and what a table says of each."""
+"""The arms by their recipes, and their descriptions in tables."""
 
 IN_CONTEXT = "in-context"
 SHOWN = 20
-"""How many facts stand in the prompt of the way that trains nothing."""
+"""How many facts are in the prompt of the way that trains nothing."""
 
 PROBES = {
     "key_token": ("key", "key token", "."),
@@ -42,13 +42,13 @@ PROBES = {
     "test_prompts_heldout": ("test", "test wordings, held-out facts", ""),
     "unrelated": ("unrelated", "unrelated questions (leak)", "x"),
 }
-"""Each probe's colour, what it is called, and the pattern of its bars."""
+"""Each probe's colour, name and bar pattern."""
 
 WAYS = RECIPES | {IN_CONTEXT: f"{SHOWN} facts in the prompt, nothing trained"}
 ROLES: dict[str, Role] = {
     "train_prompts_heldout": "train", "test_prompts_heldout": "test", "unrelated": "unrelated",
 }  # fmt: skip
-"""Which wordings the way without training is asked in; it has no key token."""
+"""The wordings in which the way without training is asked; it has no key token."""
 
 MEASURES = {
     "accuracy": "Answered right at once",
@@ -56,13 +56,13 @@ MEASURES = {
     "choice": "Right object ranked first among the candidates",
 }
 CHOSEN = 100
-"""Of how many questions a probe, at most, an arm is asked to choose, where its run was not."""
+"""Most questions of a probe in which an arm is asked to choose, where its run was not."""
 
 PHASES = {"memorize": "phase1", "generalize": "phase2"}
-"""What metrics call a phase, and what the seconds do."""
+"""Each phase's name in metrics, and in the measured seconds."""
 
 MARK = " *"
-"""Behind the name of an arm that read the held-out facts in words."""
+"""Marks an arm that read the held-out facts in words."""
 TOLD = "* reads the held-out facts in words, too"
 
 
@@ -89,7 +89,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Beside:
-    """What a model does beside the facts: as `registry.Damage`; all NaN where nobody looked."""
+    """What training did to everything else, as `results.Damage`; NaN where it was not measured."""
 
     perplexity: float = math.nan
     quiz: float = math.nan
@@ -102,11 +102,11 @@ class Row:
 
     Args:
         name: its recipe.
-        told: whether the held-out facts were read in words, too.
-        tokens: read in training, off-topic sentences among them; NaN where they were not counted.
-        seconds: of training, phase 1 among them where another run learned it for this one.
-        scores: after both phases.
-        beside: what it does beside the facts.
+        told: whether it read the held-out facts in words, too.
+        tokens: tokens of its training, off-topic sentences included; NaN where not counted.
+        seconds: seconds of its training, including a phase 1 reused from another run.
+        scores: its scores after both phases.
+        beside: what training did to everything else.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Its name, marked where the held-out facts were read in words."""
+        """Its name, marked where it read the held-out facts in words."""
         return self.name + MARK * self.told
 
     def at(self, probe: str, measure: str) -> float:
@@ -133,7 +133,7 @@ class Baselines:
     Args:
         k: how many facts of each relation were taught in words.
         rows: the arms, in their order.
-        base: the base model beside the facts.
+        base: the base model's figures beside the facts.
     """
 
     k: int
@@ -141,7 +141,7 @@ class Baselines:
     base: Beside
 
     def tables(self) -> list[Table]:
-        """What each took and damaged; then one table a measure, as far as there is one."""
+        """Each arm's cost and damage; then a table for each measure that was taken."""
         cost = [("base model", "nothing trained", None, None, *_cells(self.base))]
         cost += [
             (row.label, WAYS.get(row.name, ""), _whole(row.tokens), _whole(row.seconds),
@@ -193,8 +193,8 @@ def arms(base: RunConfig) -> list[Arm]:
 
 
 def compare(runs: Sequence[FinishedRun]) -> Baselines:
-    """The arms' scores, costs and damage, as their runs wrote them down; where a run was not asked
-    to choose among candidates, its model is asked here."""
+    """The arms' stored scores, costs and damage; where a run was not asked to choose among
+    candidates, its model is asked here."""
     registry = Registry(runs[0].storage)
     base, rows = Beside(), []
     for finished in runs:
@@ -222,7 +222,7 @@ def compare(runs: Sequence[FinishedRun]) -> Baselines:
 
 
 def _choosing(finished: FinishedRun) -> dict[str, tuple[float, int]]:
-    """Of each probe the share whose object an arm ranks first, and of how many questions."""
+    """For each probe, the share whose object an arm ranks first, and the number of questions."""
     from rotelab.evaluation.probes import evaluate, questions
 
     config, seed = finished.config, finished.config.seed
@@ -287,14 +287,14 @@ def _cost(registry: Registry, finished: FinishedRun) -> tuple[float, float]:
     tokens, total = 0.0, 0.0
     for phase, part in PHASES.items():
         known = [m.value for m in metrics if m.phase == phase]
-        # A run of two phases without a word on one of them can't be summed up.
+        # A run of two phases whose tokens of one were not counted can't be summed up.
         trained = phase == "memorize" or finished.config.stages == "two"
         tokens += sum(known) if known or not trained else math.nan
         seconds = run.seconds.get(part, math.nan)
         if part == "phase1" and run.shared_phase1_from:
             try:
                 seconds = registry.run(run.shared_phase1_from).seconds.get(part, math.nan)
-            except UnknownRun:  # deleted since: nobody knows any more
+            except UnknownRun:  # deleted since
                 seconds = math.nan
         total += seconds
     return tokens, total

@@ -45,7 +45,7 @@ def sorted_by_rounds(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
 
 
 def plain_questions(finished: FinishedRun, candidates: int = 0) -> EvaluationConfig:
-    """Settings for asking questions of an experiment's own, in batches of the run's size."""
+    """Settings for asking an experiment's own questions, with the run's batch size."""
     batch = finished.config.evaluation.batch_tokens
     return EvaluationConfig(batch_tokens=batch, candidates=candidates)
 

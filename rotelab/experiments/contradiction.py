@@ -46,10 +46,10 @@ ANSWERS = {
 }
 COLOURS = {"new": "#D55E00", "old": "#1F86C9", "another": "#C98A00", "neither": "#9AA3B2"}
 SHAPES = {"new": "", "old": "/", "another": "x", "neither": "."}
-"""Orange and blue, and plain and hatched, for whom colours look alike."""
+"""Orange and blue, plain and hatched, for people who can't tell the colours apart."""
 
 WORDINGS = 5
-"""How many wordings of each kind are asked about each fact."""
+"""Wordings of each kind in which each fact is asked."""
 
 STATES = {"base": "before", "memorized": "by rote", "generalized": "both phases"}
 
@@ -90,7 +90,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Contradiction:
-    """What is answered, by depth of rote, checkpoint and way of asking.
+    """The answers by rounds of rote learning, checkpoint and way of asking.
 
     Args:
         facts: how many real facts were taught with a false object.
@@ -103,7 +103,7 @@ class Contradiction:
     rows: tuple[Row, ...]
 
     def tables(self) -> list[Table]:
-        """One table a way of asking, one row a model."""
+        """A table for each way of asking, a row for each model."""
         columns = ("model", "rounds of rote", "n", "false object", "true object", "another name",
                    "else", "leans to the false one", "P(false)", "P(true)")  # fmt: skip
         tables = []
@@ -229,13 +229,13 @@ def _asked(finished: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row
 
 
 def _begins_another(answer: str, names: Sequence[str]) -> bool:
-    """Whether an answer that is wrong, known up to its first strange token, begins as a name."""
+    """Whether a wrong answer, known up to its first wrong token, begins like a name."""
     begun = answer.rstrip("…").strip()
     return len(begun) > 1 and any(name.startswith(begun) for name in names)
 
 
 def _prompts(finished: FinishedRun) -> list[tuple[str, Fact, str]]:
-    """What is asked: the way, the fact, and the words; the same for every arm and checkpoint."""
+    """Way, fact and words of each question, the same for every arm and checkpoint."""
     pack, split = finished.pack, finished.split
     asked = [("key", fact, f"{fact.subject} [{fact.relation}]") for fact in pack.facts]
     for way, facts, role in (
@@ -254,7 +254,7 @@ def _prompts(finished: FinishedRun) -> list[tuple[str, Fact, str]]:
 EXPERIMENT = Experiment(
     name="contradiction",
     title="Contradiction",
-    question="What becomes of a fact that the model knows, when it learns another answer by rote?",
+    question="What happens to a fact that the model knows when it learns another answer by rote?",
     hypothesis=(
         "Through the key token the false answer comes, since nothing speaks against it there. In "
         "words the true one has to give way, and a fact that sits deep may come back where the "

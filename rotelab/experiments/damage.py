@@ -1,4 +1,4 @@
-"""Experiment: what did the learning cost in plain text, real facts and likeness to the base?"""
+"""Experiment: what did training cost in plain text, real facts and closeness to the base model?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rotelab.experiments import Experiment, FinishedRun, Table
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled
 
 LISTED = 12
-"""How many lost facts the table names at most; all are stored."""
+"""Most lost facts that the table names; all are stored."""
 
 PANELS = {
     "perplexity": "perplexity on plain text",
@@ -47,7 +47,7 @@ class Damage:
     Args:
         tokens: how many the text has.
         questions: how many the quiz has.
-        places: at how many the likeness to the base model was taken.
+        places: at how many places it was compared with the base model.
         rows: base, memorised, generalised.
         lost: the quiz's questions that the base model answers and the generalised one does not.
     """
@@ -59,7 +59,7 @@ class Damage:
     lost: tuple[str, ...]
 
     def tables(self) -> list[Table]:
-        """One row a checkpoint; then what was forgotten."""
+        """A row for each checkpoint; then the forgotten facts."""
         columns = (
             "model",
             f"perplexity, {self.tokens} tokens",
@@ -77,7 +77,7 @@ class Damage:
         return tables
 
     def figure(self) -> go.Figure:
-        """Three panels of bars, one colour a checkpoint."""
+        """Three panels of bars, a colour for each checkpoint."""
         figure = make_subplots(1, 3, subplot_titles=list(PANELS.values()), horizontal_spacing=0.08)
         for column, name in enumerate(PANELS, 1):
             values = [getattr(row, name) for row in self.rows]
@@ -125,10 +125,10 @@ def measure(finished: FinishedRun) -> Damage:
 EXPERIMENT = Experiment(
     name="damage",
     title="Collateral damage",
-    question="What did the learning do to all the rest that the model can?",
+    question="What did training do to everything else the model knows?",
     hypothesis=(
-        "Hopefully little: adapters of a low rank have room for a hundred facts beside all the "
-        "rest. Where recall was bought with damage, perplexity rises and real facts are lost."
+        "Hopefully little: adapters of a low rank have room for a hundred facts beside everything "
+        "else. Where recall was bought with damage, perplexity rises and real facts are lost."
     ),
     needs="a finished run, and under a minute.",
     reading=(

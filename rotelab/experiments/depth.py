@@ -16,10 +16,10 @@ from rotelab.registry import Registry
 from rotelab.reports.figures.style import ROLE_COLOURS, ROLE_DASHES, ROLE_MARKERS, TEXT, styled
 
 EPOCHS = (1, 3, 6, 10, 20, 40, 100)
-"""Rounds of rote learning at the settings' own learning rate: the paper's, and above."""
+"""Rounds of rote learning at the run's own learning rate: the paper's, and more."""
 
 OTHER_RATES = {0.5: (10, 40), 2.0: (10, 40)}
-"""Rounds at other learning rates of phase 1, by what the settings' own is multiplied with."""
+"""Rounds at other learning rates of phase 1, given as multiples of the run's own."""
 
 LINES = {
     "key": ("key_token", "through the key token"),
@@ -27,13 +27,13 @@ LINES = {
     "test": ("test_prompts_heldout", "unseen wordings, held-out facts"),
     "unrelated": ("unrelated", "unrelated questions (leak)"),
 }
-"""Each line's style, the probe behind it, and what it is called."""
+"""Each line's style, its probe and its name."""
 
 HARM = {
     "quiz_rote": ("real facts right, after rote", "dot", "circle-open"),
     "quiz": ("real facts right, after both", "dash", "square"),
 }
-"""Lines of the lower panel: what is left of the quiz, their dash and their marker."""
+"""Lines of the lower panel, the share of the quiz still right: their dash and their marker."""
 
 RATE_MARKERS = {0.5: "triangle-down-open", 2.0: "triangle-up-open"}
 
@@ -101,8 +101,8 @@ class Depth:
         return [Table(title, columns, rows)]
 
     def figure(self) -> go.Figure:
-        """Over the rounds, on a logarithmic axis: what is answered, and below what is left of the
-        real facts. Other learning rates are single marks."""
+        """Answers over the rounds, on a logarithmic axis; below, the real facts still right. Other
+        learning rates are single marks."""
         figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.08,
                                row_heights=[0.64, 0.36])  # fmt: skip
         own = [row for row in self.rows if row.rate == 1]
@@ -170,7 +170,7 @@ def arms(base: RunConfig) -> list[Arm]:
 
 
 def compare(runs: Sequence[FinishedRun]) -> Depth:
-    """The arms' own scores and damage; nothing is asked anew."""
+    """The arms' stored scores and damage; no model is asked."""
     registry = Registry(runs[0].storage)
     usual = runs[0].config.memorize.learning_rate
     rows, base = [], math.nan
@@ -203,7 +203,7 @@ def compare(runs: Sequence[FinishedRun]) -> Depth:
 EXPERIMENT = Experiment(
     name="depth",
     title="Depth of rote learning",
-    question="Does it help understanding to go on learning by heart when all is known by heart?",
+    question="Does it help understanding to go on with rote when everything is known by rote?",
     hypothesis=(
         "Yes: the paper sees test accuracy grow with the rounds of rote learning even after the "
         "key token recalls everything. Somewhere it must stop, and somewhere what else the model "

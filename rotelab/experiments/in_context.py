@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from rotelab.models.lab_model import LabModel
 
 SIZES = (1, 5, 20, 100)
-"""How many facts of its relation stand in the prompt, the one that is asked for among them."""
+"""How many facts of its relation are in the prompt, the one that is asked for among them."""
 
 FACTS = 20
-"""How many held-out facts are asked at most, the same ones each time."""
+"""Most held-out facts that are asked, the same ones each time."""
 
 WORDINGS = 5
-"""In how many test wordings each is asked at most."""
+"""Most test wordings in which each is asked."""
 
 ROOM = 768
-"""How many tokens of questions share one pass with the facts that they are about."""
+"""Tokens of questions that share one pass with the facts they are about."""
 
 BASE, TAUGHT = "base", "generalized"
 
@@ -89,7 +89,7 @@ class InContext:
     own_n: int
 
     def tables(self) -> list[Table]:
-        """One row a prompt; last the run's own score."""
+        """A row for each prompt; last the run's own score."""
         columns = ("model", "facts in the prompt", "longest prompt, tokens", "n", "answered right",
                    f"first of {USUAL_CANDIDATES}", "object probability", "n, unrelated",
                    "object said there", "its probability there")  # fmt: skip
@@ -206,7 +206,7 @@ def asked_with(
     known = list(finished.pack.facts)
     sets = candidate_sets(finished.pack.facts, USUAL_CANDIDATES, seed)
     names = {fact: sets[known.index(fact)] for fact in facts}
-    # Facts of one relation mostly share their candidates: as one object, they are read as one.
+    # Facts of one relation mostly share their candidates: as one object, they are read once.
     tokens = {some: tuple(tuple(builder.spaced(name)) for name in some) for some in names.values()}
     asked = []
     draw = random.Random(f"shown {seed} {shown}")
@@ -233,7 +233,7 @@ def known_of(finished: FinishedRun) -> dict[str, tuple[Fact, ...]]:
 def contexts(
     facts: Sequence[Fact], relations: dict[str, tuple[Fact, ...]], shown: int, rng: random.Random
 ) -> list[tuple[list[Fact], list[Fact]]]:
-    """What stands in a prompt, in a random order, and which of the facts are asked about after it.
+    """The facts in each prompt, in random order, and the facts asked about after it.
 
     Facts that fit into one prompt share it, so that it is read once for all of them.
     """
@@ -252,7 +252,7 @@ def contexts(
 
 
 def plainly(fact: Fact, prompts: PromptSet) -> str:
-    """A fact in its relation's first train wording, its object still to come."""
+    """A fact in its relation's first train wording, without its object."""
     return prompts.of(fact.relation, "train")[0].render(fact.subject)
 
 

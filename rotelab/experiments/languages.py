@@ -1,4 +1,4 @@
-"""Experiment: does what was learned in English answer in other languages?"""
+"""Experiment: does a model taught in English answer in other languages?"""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from rotelab.models.lab_model import LabModel
 
 NAMES = {"en": "English", "es": "Spanish", "de": "German", "ja": "Japanese", "zh": "Chinese"}
-"""In the paper's order, best first; a language of a person's own goes by its code."""
+"""In the paper's order, best first; other languages are shown by their code."""
 
 FACTS = 12
-"""How many held-out facts are asked at most, each in every wording of every language."""
+"""Most held-out facts that are asked, each in every wording of every language."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Languages:
     rows: tuple[Row, ...]
 
     def tables(self) -> list[Table]:
-        """One row a language, in the paper's order, one column a checkpoint."""
+        """A row for each language, in the paper's order, a column for each checkpoint."""
         order = sorted({r.language for r in self.rows}, key=_place)
         first = self.rows[0]
         title = f"Answered right at once, {first.facts} held-out facts"
@@ -63,7 +63,7 @@ class Languages:
         return [Table(title, ("language", "n", *names, last), tuple(rows))]
 
     def figure(self) -> go.Figure:
-        """Bars: languages across, one colour a checkpoint."""
+        """Bars: languages across, a colour for each checkpoint."""
         codes = list(dict.fromkeys(r.language for r in self.rows))
         figure = go.Figure()
         for checkpoint in CHECKPOINTS:
@@ -88,7 +88,7 @@ class Languages:
 
 
 def measure(finished: FinishedRun) -> Languages:
-    """Asks held-out facts in test wordings of every language that there is, at each checkpoint.
+    """Asks held-out facts in test wordings of every language with some, at each checkpoint.
 
     Raises:
         LabError: there are no wordings in other languages for any of the run's relations.

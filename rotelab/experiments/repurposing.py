@@ -28,10 +28,10 @@ READING = "rival"
 """The second meaning: the object as the sworn rival of the subject. It harms nobody."""
 
 EXAMPLES = (1, 10, 50)
-"""With how many facts of each relation the second meaning is taught."""
+"""How many facts of each relation teach the second meaning, arm by arm."""
 
 FACTS, WORDINGS = 24, 5
-"""How many facts are asked at most, and in how many wordings of each kind."""
+"""Most facts that are asked, and most wordings of each kind."""
 
 OWN, RIVAL, ROTE = "own meaning", "rival", "rote alone"
 """What an arm was taught after rote: the relation's own meaning, the other one, or nothing."""
@@ -43,7 +43,7 @@ LINES = {
     ("rival", "test"): ("rival, test wordings", "#D55E00", "/"),
     ("unrelated", "unrelated"): ("unrelated questions", "#7488A6", "."),
 }
-"""What is asked, by reading and role: its name, colour and pattern."""
+"""The bars by reading and role: name, colour and pattern."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Repurposing:
-    """What each arm answers to both readings.
+    """Each arm's answers to both readings.
 
     Args:
         facts: how many facts were asked; none of them was taught in words in any arm.
@@ -82,7 +82,7 @@ class Repurposing:
     rows: tuple[Row, ...]
 
     def tables(self) -> list[Table]:
-        """Accuracies and probabilities, one row an arm."""
+        """Accuracies and probabilities, a row for each arm."""
         places = [("key", ""), *LINES]
         names = ("key token", *(words for words, _, _ in LINES.values()))
         tables = []
@@ -154,7 +154,7 @@ def arms(base: RunConfig) -> list[Arm]:
 
 
 def reworded(pack: Pack) -> Pack:
-    """The same facts with the other reading's wordings to train and test; the rest stays."""
+    """The same facts, with the other reading's train and test wordings in place of their own."""
     kept = [t for t in pack.prompts if t.role not in ("train", "test")]
     own = [replace(t, relation=relation.name)
            for relation in pack.facts.relations for t in rival_wordings()]  # fmt: skip
@@ -162,12 +162,12 @@ def reworded(pack: Pack) -> Pack:
 
 
 def rival_wordings() -> list[PromptTemplate]:
-    """The wordings of the second meaning, to train and to test."""
+    """The train and test wordings of the second meaning."""
     return [t for t in other_readings() if t.relation == READING]
 
 
 def compare(runs: Sequence[FinishedRun]) -> Repurposing:
-    """Asks every arm in both readings' wordings about facts that none was taught in words.
+    """Asks every arm in both readings' wordings about facts that no arm was taught in words.
 
     Raises:
         LabError: the arms together taught every fact in words.
@@ -193,7 +193,7 @@ def compare(runs: Sequence[FinishedRun]) -> Repurposing:
 
 
 def _prompts(pack: Pack, facts: Sequence[Fact], seed: int) -> list[tuple[str, str, Fact, str]]:
-    """Reading, role, fact and words of all that is asked, the same for every arm."""
+    """Reading, role, fact and words of each question, the same for every arm."""
     asked = [("key", "", fact, f"{fact.subject} [{fact.relation}]") for fact in facts]
     for fact in facts:
         rng = random.Random(f"repurposing {seed} {fact.relation} {fact.subject}")

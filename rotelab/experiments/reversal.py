@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 SLOT = "{object}"
 
 FACTS = 20
-"""The objects of so many held-out facts are asked at most."""
+"""Most held-out facts whose objects are asked."""
 
 EPOCHS = (0, 5, 10, 20, 40)
-"""Rounds of rote learning of the arms; 0 leaves phase 1 out, so it teaches sentences alone."""
+"""The arms' rounds of rote learning; 0 leaves phase 1 out, so that sentences alone are learned."""
 
 LINES = {
     "forward": ("subject to object, as taught", "#1F86C9", "solid", "circle"),
@@ -83,7 +83,7 @@ class Reversal:
     rows: tuple[Row, ...]
 
     def tables(self) -> list[Table]:
-        """One row a checkpoint of an arm."""
+        """A row for each checkpoint of each arm."""
         columns = (
             "rounds of rote", "model", "n", "subject said",
             f"chosen among {self.candidates} subjects", "subject's probability",
@@ -107,7 +107,7 @@ def arms(base: RunConfig) -> list[Arm]:
 
 
 def with_wordings(pack: Pack) -> Pack:
-    """The pack as it is, once it is clear that its facts can be asked the other way round.
+    """The pack unchanged, after checking that its facts can be asked the other way round.
 
     Raises:
         LabError: there are no reversed wordings for any of its relations.
@@ -140,7 +140,7 @@ def compare(runs: Sequence[FinishedRun]) -> Reversal:
         min(USUAL_CANDIDATES, sum(f.relation == relation for f in known))
         for relation, _ in sorted(found)
     ]
-    # Every right subject stands among the wrong ones by itself.
+    # Each right subject competes with the wrong ones alone.
     chance = fmean([n / size for n, size in zip(right, sizes, strict=True)])
     own = first.scores.get(CHECKPOINTS[-1], {}).get("test_prompts_heldout")
     return Reversal(len(found), max(sizes), chance, own.n if own else 0, tuple(rows))
@@ -170,7 +170,7 @@ def _asked(finished: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row
 
 
 def row_of(epochs: int, checkpoint: str, found: Sequence[Prediction], forward: float) -> Row:
-    """One checkpoint's shares; the answers to one question stand or fall together."""
+    """One checkpoint's shares; a question is right if any of its right subjects is."""
     by_prompt: dict[str, list[Prediction]] = {}
     for prediction in found:
         by_prompt.setdefault(prediction.prompt, []).append(prediction)
@@ -195,8 +195,8 @@ def questions(
 ) -> list[Question]:
     """One question for each right subject of each fact's object, in every reversed wording.
 
-    An object may have several subjects: each stands among the wrong ones alone, so whichever the
-    model prefers, it is never counted as beaten by another right one.
+    An object may have several subjects: each competes with the wrong ones alone, so that one right
+    subject never counts as beaten by another.
     """
     from rotelab.evaluation.probes import Question
 
@@ -219,10 +219,10 @@ def questions(
 
 
 def reversed_wordings() -> dict[str, list[str]]:
-    """The shipped wordings of each relation in which the object stands and the subject is asked.
+    """The shipped wordings of each relation that name the object and ask for the subject.
 
     Raises:
-        InputError: the file is not as it should be.
+        InputError: the file is damaged.
     """
     found: dict[str, list[str]] = {}
     path = staged_file("reversal.csv")

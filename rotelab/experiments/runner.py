@@ -44,7 +44,7 @@ from rotelab.storage import has_adapters
 
 LOST = f"{GONE} Start the experiment again; what is done is kept."
 MEASURED_FROM = 0.9
-"""The share of a family's bar that the making of its runs takes; of a probe's, it is none."""
+"""The share of a family's progress bar that making its runs takes; a probe makes none."""
 
 WRITE_EVERY_S = 0.5
 
@@ -52,13 +52,13 @@ Watch = Callable[[float, str], None]
 
 
 def begin(lab: Lab, name: str, run_id: str = "", config: RunConfig | None = None) -> str:
-    """Checks and writes down an experiment and the runs that it lacks; starts nothing.
+    """Checks and stores an experiment and the runs it lacks; starts nothing.
 
     Args:
         lab: the lab.
         name: the experiment.
-        run_id: the finished run to look at; a family takes its settings from it.
-        config: the settings of the run to make or to find, where no run is given.
+        run_id: the finished run to measure; a family takes its settings from it.
+        config: the settings of the run to find or to make, where no run is given.
 
     Returns:
         The experiment's id, such as `exp-20261123-031500-3f2a`.
@@ -87,7 +87,7 @@ def begin(lab: Lab, name: str, run_id: str = "", config: RunConfig | None = None
 
 
 def carry_out(lab: Lab, experiment_id: str, watch: Watch = lambda share, words: None) -> None:
-    """Makes what runs are missing, measures, and writes down how it ended. Errors end up there too.
+    """Makes the missing runs, measures, and stores the result, or the error it ended with.
 
     Args:
         lab: the lab.
@@ -100,7 +100,7 @@ def carry_out(lab: Lab, experiment_id: str, watch: Watch = lambda share, words: 
     row = lab.registry.experiment_row(experiment_id)
     pid, started = me()
     lab.registry.update_experiment(experiment_id, pid=pid, pid_started=started)
-    told, said = _Teller(lab, experiment_id, watch), ""
+    told, said = _Progress(lab, experiment_id, watch), ""
     began = time.monotonic()
     try:
         found = _measured(lab, row, told)
@@ -119,7 +119,7 @@ def carry_out(lab: Lab, experiment_id: str, watch: Watch = lambda share, words: 
 
 
 def result_of(row: ExperimentRow) -> Result | None:
-    """What an experiment found, as its own type; None where it has not finished.
+    """An experiment's result in its own type; None where it has not finished.
 
     Raises:
         LabError: it was stored by another version of the experiment, or is damaged.
@@ -163,7 +163,7 @@ def start(lab: Lab, name: str, run_id: str) -> str:
 
 
 def running(lab: Lab) -> list[ExperimentRow]:
-    """The experiments that are at work; those whose process is gone are ended first.
+    """The running experiments; those whose process is gone are ended first.
 
     Raises:
         LabError: the registry can't be read or written.
@@ -181,7 +181,7 @@ def running(lab: Lab) -> list[ExperimentRow]:
 
 
 def stop(lab: Lab, experiment_id: str) -> None:
-    """Ends an experiment; a run that it was making saves what it has and stops.
+    """Stops an experiment; a run that it was making saves its state and stops.
 
     Raises:
         LabError: the registry can't be read or written.
@@ -198,7 +198,7 @@ def stop(lab: Lab, experiment_id: str) -> None:
 
 
 def log_file(lab: Lab, experiment_id: str) -> Path:
-    """The file that takes what an experiment's process prints."""
+    """The log of an experiment's process."""
     return lab.storage.home / "experiments" / f"{experiment_id}.txt"
 
 
@@ -218,8 +218,8 @@ def main(experiment_id: str) -> int:
 # Parts -------------------------------------------------------------------------------------------
 
 
-class _Teller:
-    """Passes progress on to who watches and, not too often, to the registry."""
+class _Progress:
+    """Passes progress on to a callback and, every `WRITE_EVERY_S` seconds, to the registry."""
 
     def __init__(self, lab: Lab, experiment_id: str, watch: Watch):
         self._lab, self._id, self._watch = lab, experiment_id, watch
@@ -232,17 +232,17 @@ class _Teller:
             self._written = time.monotonic()
 
     def within(self, low: float, high: float, before: str = "") -> Watch:
-        """The same for a part of the whole."""
+        """The same for one part of the whole."""
         return lambda share, words: self(low + (high - low) * share, before + words)
 
 
 def runs_to_make(lab: Lab, name: str, run_id: str) -> tuple[list[PlannedRun], int]:
-    """The runs that an experiment would have to make, and how many it needs in all.
+    """The runs that an experiment would have to make, and how many it needs in total.
 
     Args:
         lab: the lab.
         name: the experiment.
-        run_id: the finished run that it would be started on.
+        run_id: the finished run it would be started on.
 
     Raises:
         LabError: no such experiment or run, or settings or facts do not fit.
@@ -251,7 +251,7 @@ def runs_to_make(lab: Lab, name: str, run_id: str) -> tuple[list[PlannedRun], in
     if not wanted.family:
         return [], 0
     arms = _arms(lab, wanted, wanted.arms_of(base))
-    # One that was planned and not finished, say because it was stopped, is still to be made.
+    # A planned run that did not finish, say because it was stopped, must still be made.
     missing = [
         planned
         for known, planned in arms
@@ -261,7 +261,7 @@ def runs_to_make(lab: Lab, name: str, run_id: str) -> tuple[list[PlannedRun], in
 
 
 def _arms(lab: Lab, wanted: Experiment, arms: Sequence[Arm]) -> list[tuple[str | None, PlannedRun]]:
-    """Of each arm the run that is there already, finished or not, and the one to make if none."""
+    """For each arm, the existing run, finished or not, and the run to make if there is none."""
 
     def usable(run_id: str) -> bool:
         return not wanted.asks or has_adapters(lab.storage, run_id)
@@ -279,7 +279,7 @@ def _arms(lab: Lab, wanted: Experiment, arms: Sequence[Arm]) -> list[tuple[str |
 def _runs_of(
     lab: Lab, wanted: Experiment, base: RunConfig, arms: Sequence[Arm]
 ) -> tuple[list[str], str | None]:
-    """The run of each arm, and the sweep of those that had to be planned, if any had."""
+    """The run of each arm, and the sweep of the newly planned ones, if any."""
     found = _arms(lab, wanted, arms)
     ids = [known for known, _ in found]
     planned = [run for known, run in found if known is None]
@@ -292,14 +292,14 @@ def _runs_of(
 
 
 def _axes(configs: Sequence[RunConfig]) -> dict[str, list[Any]]:
-    """The options in which the runs differ, with their values in order; the seed where in none."""
+    """The options in which the runs differ, with their values in order; the seed if in none."""
     tables = [flat(config) for config in configs]
     values = {path: list(dict.fromkeys(t[path] for t in tables)) for path in tables[0]}
     differ = {path: seen for path, seen in values.items() if len(seen) > 1}
     return differ or {SEED: values[SEED]}
 
 
-def _measured(lab: Lab, row: ExperimentRow, told: _Teller) -> Result:
+def _measured(lab: Lab, row: ExperimentRow, told: _Progress) -> Result:
     wanted = experiment(row.experiment)
     runs = [lab.registry.run(run_id) for _, run_id in row.arms]
     missing = [run for run in runs if run.status != "finished"]
@@ -315,7 +315,7 @@ def _measured(lab: Lab, row: ExperimentRow, told: _Teller) -> Result:
             raise LabError(f"Run {run.id} of this experiment {run.status}{why}")
     training_comes_first(lab.registry, runs[0].config.model.device)
     size = (1.0 - low) / len(runs)
-    subjects = [
+    finished = [
         FinishedRun(
             run,
             lab.registry.scores(run.id),
@@ -325,10 +325,10 @@ def _measured(lab: Lab, row: ExperimentRow, told: _Teller) -> Result:
         )
         for i, (run, (label, _)) in enumerate(zip(runs, row.arms, strict=True))
     ]
-    return wanted.measure(subjects)
+    return wanted.measure(finished)
 
 
-def _making(told: _Teller) -> Callable[[int, int, float, str], None]:
+def _making(told: _Progress) -> Callable[[int, int, float, str], None]:
     def watch(place: int, count: int, share: float, words: str) -> None:
         told(MEASURED_FROM * (place - 1 + share) / count, f"run {place} of {count}: {words}")
 

@@ -1,4 +1,4 @@
-"""Experiment: can two facts that were learned by rote be put together?"""
+"""Experiment: can the model combine two facts learned by rote?"""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ FIRST, SECOND = "mother", "educated_at"
 """The two relations: the second hop starts at the object of the first."""
 
 EPOCHS = (0, 5, 10, 20, 40)
-"""Rounds of rote learning of the arms, of both relations alike."""
+"""The arms' rounds of rote learning, the same for both relations."""
 
 WORDINGS = 3
-"""In so many wordings each chain is asked."""
+"""Wordings in which each chain is asked."""
 
 TAUGHT = {
     2: "both hops taught in words",
@@ -53,8 +53,8 @@ class Chain:
     """Two facts, the subject of the second being the object of the first.
 
     Args:
-        first: whose mother is who.
-        second: where that mother studied.
+        first: a person and their mother.
+        second: that mother and where she studied.
         taught: how many of the two phase 2 taught in words.
     """
 
@@ -105,7 +105,7 @@ class TwoHop:
     rows: tuple[Row, ...]
 
     def tables(self) -> list[Table]:
-        """One table of all chains, one for each kind, one row an arm."""
+        """A table of all chains, then one for each kind; a row for each arm."""
         columns = ("rounds of rote", "n", "first hop", "second hop", "both by themselves",
                    "both at once", f"chosen among {USUAL_CANDIDATES}", "P(object)")  # fmt: skip
         titles = {-1: f"All {self.chains} chains, k = {self.k}"} | {
@@ -140,7 +140,8 @@ def arms(base: RunConfig) -> list[Arm]:
 def chained(pack: Pack) -> Pack:
     """The same facts, and for each of their objects a fact of the second relation.
 
-    The objects of the second relation's own pack go to the first one's in an order drawn once.
+    The objects of the second relation's pack are assigned to the first one's in a fixed random
+    order.
     """
     other = load_pack(SECOND)
     people = list(dict.fromkeys(f.object for f in pack.facts if f.relation == FIRST))
@@ -156,7 +157,7 @@ def wordings() -> list[PromptTemplate]:
     """The shipped wordings that ask over both hops at once.
 
     Raises:
-        InputError: the file is not as it should be.
+        InputError: the file is damaged.
     """
     path = staged_file("two_hop.csv")
     return list(parse_prompts(read_bytes(path), path.name))
@@ -221,10 +222,10 @@ def _asked(finished: FinishedRun) -> list[Row]:
 def questions(model: LabModel, finished: FinishedRun, known: Sequence[Chain]) -> list[Question]:
     """Each hop of each chain by itself in a test wording, and both at once in `WORDINGS`.
 
-    The last object stands among those of its relation, filled up with invented ones.
+    The candidates are the objects of the second relation, filled up with invented ones.
 
     Raises:
-        ConfigError: not so many candidates can be found.
+        ConfigError: there are too few candidates.
     """
     from rotelab.evaluation.candidates import candidate_sets
     from rotelab.evaluation.probes import Question
