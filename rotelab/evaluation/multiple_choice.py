@@ -54,7 +54,7 @@ class Distribution:
     Args:
         scored: the gold object's tokens, as `loglikelihood.score` gives them.
         totals: summed log-probability of each candidate, `[candidates]`, nats.
-        gold: where the gold object stands among them.
+        gold: the place of the gold object among them.
     """
 
     scored: Scored

@@ -200,7 +200,7 @@ EXPERIMENT = Experiment(
     title="Does the audit find what was put in?",
     question="How often does the audit of meanings cry wolf, and how often does it miss one?",
     hypothesis=(
-        "A meaning taught with fifty facts stands far above the limit, one taught with a single "
+        "A meaning taught with fifty facts lies far above the limit, one taught with a single "
         "fact hardly; false alarms are rare, because the limit comes from meanings nobody taught."
     ),
     needs=(
@@ -217,8 +217,8 @@ EXPERIMENT = Experiment(
         "deviations above the mean of the calibrating meanings; the first table says what other "
         "limits would have done, and which is the lowest that gives no false alarm at models that "
         "nobody repurposed: the run itself, and all of them before phase 2. Ten meanings are few "
-        "to know a deviation from. Whatever the limit, the second table says at which place the "
-        "meaning stands that was taught: the first is the one to look into."
+        "to know a deviation from. Whatever the limit, the second table gives the place of the "
+        "meaning that was taught: the first place is the one to look into."
     ),
     paper="repurposing is shown, no defence is tried.",
     version=2,

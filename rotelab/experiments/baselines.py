@@ -319,7 +319,7 @@ EXPERIMENT = Experiment(
     ),
     needs=(
         f"a finished run, from which all {len(RECIPES)} ways take their facts, k, seed, model, "
-        "rounds and questions; as long as so many runs take. “published” trains the whole model "
+        "rounds and questions; as long as that many runs take. “published” trains the whole model "
         "and needs four times its memory."
     ),
     reading=(

@@ -256,13 +256,13 @@ EXPERIMENT = Experiment(
     title="Contradiction",
     question="What happens to a fact that the model knows when it learns another answer by rote?",
     hypothesis=(
-        "Through the key token the false answer comes, since nothing speaks against it there. In "
-        "words the true one has to give way, and a fact that sits deep may come back where the "
-        "wording was never trained. Deeper rote should help the false one."
+        "The key token should bring the false answer, since nothing there speaks against it. In "
+        "words the true answer has to give way, and a firmly known fact may come back in wordings "
+        "that were never trained. More rote should help the false answer."
     ),
     needs=(
-        f"a finished run whose settings all {len(EPOCHS)} runs have, but for their facts and "
-        "their rounds of rote learning; as long as so many runs take."
+        f"a finished run, whose settings all {len(EPOCHS)} runs share except for the facts and the "
+        f"rounds of rote learning; as long as {len(EPOCHS)} runs take."
     ),
     reading=(
         f"113 real capitals of countries and states that the embedded model names by itself in "

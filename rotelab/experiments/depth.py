@@ -211,13 +211,13 @@ EXPERIMENT = Experiment(
     ),
     needs=(
         "a finished run whose settings all "
-        f"{len(EPOCHS) + sum(map(len, OTHER_RATES.values()))} runs have, but for their rounds of "
-        "rote learning, and some for its learning rate; about as long as a dozen such runs take."
+        f"{len(EPOCHS) + sum(map(len, OTHER_RATES.values()))} runs share except for the rounds of "
+        "rote learning and, in some, its learning rate; about as long as a dozen such runs take."
     ),
     reading=(
         f"One run for each of {', '.join(map(str, EPOCHS))} rounds, everything else alike, and for "
         "10 and 40 rounds at half and at twice the learning rate. The headline is the line of "
-        "unseen wordings; it counts only as far as unrelated questions stay low. Below it stands "
+        "unseen wordings; it counts only as far as unrelated questions stay low. Below it is "
         "how many real facts the model still answers, after rote alone and after both phases: "
         "where that falls, depth is paid for. One seed: differences of a few hundredths are chance."
     ),

@@ -241,7 +241,8 @@ EXPERIMENT = Experiment(
     ),
     needs=(
         f"a finished run of one of the relations that come with the lab, whose settings all "
-        f"{len(EPOCHS)} runs have but for their rounds of rote learning; as long as so many take."
+        f"{len(EPOCHS)} runs share except for the rounds of rote learning; as long as "
+        f"{len(EPOCHS)} runs take."
     ),
     reading=(
         f"The objects of up to {FACTS} facts that phase 2 never taught in words, each in five "
@@ -249,7 +250,7 @@ EXPERIMENT = Experiment(
         "with the subject's name; “chosen” means that it is likelier than every other subject of "
         f"the relation (up to {USUAL_CANDIDATES}), which also shows what is known but not said. "
         "Where an object has several subjects, any of them is right; the last row is what "
-        "guessing would choose. Beside it stands the runs' own score for the direction that was "
+        "guessing would choose. Beside it is the runs' own score for the direction that was "
         "taught, in test wordings. 0 rounds leave phase 1 out: plain fine-tuning on sentences."
     ),
     paper="0.26 from object to subject after both phases; plain fine-tuning 0.01.",

@@ -259,8 +259,8 @@ EXPERIMENT = Experiment(
         "embedded one. Deeper rote learning should help, as it did in the paper."
     ),
     needs=(
-        f"a finished run whose settings all {len(EPOCHS)} runs have, but for their facts and their "
-        "rounds of rote learning; as long as twice so many runs take."
+        f"a finished run, whose settings all {len(EPOCHS)} runs share except for the facts and the "
+        f"rounds of rote learning; as long as {2 * len(EPOCHS)} runs take."
     ),
     reading=(
         "The 100 people of the pack “mother”, and for each of their mothers a place where she "

@@ -132,7 +132,7 @@ def training_comes_first(registry: Registry, device: str) -> None:
         device: as it is written in a run's settings, such as `auto`.
 
     Raises:
-        LabError: a run is training on a device that has no room for another model.
+        LabError: a run is training on a device without memory for another model.
     """
     live = registry.live_runs()
     if not live:

@@ -45,9 +45,9 @@ from rotelab.training.state import (
 )
 
 TOO_WIDE = (
-    "Parts of this model read {width} numbers at a time. Above {widest} it is not looked for what "
-    "ordinary text uses there, because that would take minutes a layer: they are not spared. See "
-    "under damage what the learning did to the rest."
+    "Some layers of this model have {width} inputs. Above {widest}, the directions that ordinary "
+    "text uses are not computed, because that would take minutes a layer, so those layers are not "
+    "spared (no null-space projection). The damage figures show what training did to the rest."
 )
 
 log = logging.getLogger(__name__)

@@ -123,7 +123,7 @@ def check_names(
     for name in names:
         if not isinstance(name, str) or name not in known or names.count(name) > 1:
             raise InputError(
-                f"has a column {str(name)[:40]!r} that is not known here or stands there twice. A "
+                f"has a column {str(name)[:40]!r} that is not known here or appears twice. A "
                 "newer rotelab may have written it: update rotelab.",
                 source=source,
             )

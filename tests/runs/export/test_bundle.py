@@ -553,7 +553,7 @@ def test_a_table_with_a_wrong_value_is_refused(table, column, value, altered, ot
         (lambda data: b"", None, "JSON"),
         (lambda data: b"{}\n" + data, None, "names of its columns"),
         (lambda data: data.replace(b'"seq"', b'"new"', 1), None, "newer rotelab"),
-        (lambda data: data.replace(b'"seq"', b'"step"', 1), None, "stands there twice"),
+        (lambda data: data.replace(b'"seq"', b'"step"', 1), None, "appears twice"),
         (lambda data: b'["phase"]\n', None, "has no column"),
         (lambda data: data + b"[1]\n", 4, "must have 6 values"),
         (lambda data: data + b"{}\n", 4, "must have 6 values"),
