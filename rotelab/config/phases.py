@@ -124,6 +124,7 @@ class MemorizeConfig(Checked):
         high=100.0,
     )
     spare: float = _spare(1, 0.9)
+    # No recipe sets it, but it has a command-line flag of its own, so recorded commands may use it.
     stop_at_full_recall: bool = option(
         False,
         "Stop when all is known",

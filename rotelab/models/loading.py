@@ -85,8 +85,8 @@ def load_model(
     if spec.name == EMBEDDED:
         folder = provision(progress) if progress else provision()
     # Weights that are trained themselves are stored in float32: bfloat16 loses the small steps of a
-    # low learning rate. Frozen ones are stored in the precision of the forward pass, because it
-    # would take a third longer if it had to cast them.
+    # low learning rate. Frozen ones are stored in the precision of the forward pass:
+    # casting them would take a third of every pass.
     stored = torch.float32 if method == "full" else dtype
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

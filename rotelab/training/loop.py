@@ -165,11 +165,13 @@ class Loop:
 
     @torch.no_grad()
     def _restore(self, state: TrainState) -> None:
+        # A fused optimizer counts its steps on the device, any other on the CPU.
+        fused = self.optimizer.defaults["fused"]
         for name, parameter in self.parameters.items():
             parameter.copy_(state.tensors[name])
             self.optimizer.state[parameter] = {
                 moment: state.tensors[f"{moment}:{name}"]
-                .to("cpu" if moment == "step" else parameter.device)
+                .to(parameter.device if fused or moment != "step" else "cpu")
                 .clone()
                 for moment in ("step", "exp_avg", "exp_avg_sq")
             }

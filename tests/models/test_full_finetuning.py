@@ -1,5 +1,5 @@
-"""Full fine-tuning: phases are sets of the model's own weights, the base stays itself, and runs of
-it are saved, asked and exported like any other."""
+"""Full fine-tuning: phases train the model's own weights, the base model is unchanged, and runs are
+saved, asked and exported like any other."""
 
 import json
 from dataclasses import replace
@@ -79,7 +79,7 @@ def changed(one, other):
     return {name for name in one if not torch.equal(one[name], other[name])}
 
 
-def test_every_weight_is_trained_and_the_base_comes_back_to_the_bit(full, facts, mother, spec):
+def test_every_weight_is_trained_and_the_base_model_is_restored_exactly(full, facts, mother, spec):
     train(full, facts, mother)
     assert full.has == ("base", "memorized", "generalized")
     base, memorized, generalized = (weights(full, c) for c in full.has)
@@ -98,7 +98,7 @@ def test_phase_2_leaves_the_weights_of_phase_1_as_they_are(full, facts, mother):
     assert not changed(before, weights(full, "memorized"))
 
 
-def test_a_look_at_the_base_in_a_step_leaves_its_gradients_as_they_were(full, facts, mother):
+def test_a_pass_with_the_base_model_within_a_step_leaves_gradients_as_they_are(full, facts, mother):
     train(full, facts, mother)
     row = pack([full.builder.word_prompt("Who gave birth to Mary Bahri?")])
 
@@ -116,7 +116,7 @@ def test_a_look_at_the_base_in_a_step_leaves_its_gradients_as_they_were(full, fa
     assert plain and not changed(plain, peeked)
 
 
-def test_parts_of_layers_train_with_the_key_tokens_rows_and_nothing_else(full, facts, mother):
+def test_chosen_layers_train_with_the_key_tokens_rows_and_nothing_else(full, facts, mother):
     rote = replace(ROTE, projections="mlp", layers="1-1")
     train(full, facts, mother, rote, replace(WORDS, projections="vo"))
     base, memorized, generalized = (weights(full, c) for c in full.has)
@@ -132,7 +132,7 @@ def test_parts_of_layers_train_with_the_key_tokens_rows_and_nothing_else(full, f
     }
 
 
-def test_strength_counts_the_change_of_its_own_phase(full, facts, mother):
+def test_strength_scales_the_change_of_its_phase_alone(full, facts, mother):
     train(full, facts, mother)
     memorized, once = weights(full, "memorized"), weights(full, "generalized")
     full.strengthen("generalize", 2.0)
@@ -168,7 +168,7 @@ def test_weights_that_do_not_fit_are_refused(full, facts, mother, spec, tmp_path
         check_adapter(folder)
 
 
-def test_a_state_goes_on_with_equal_numbers(full, facts, mother, spec):
+def test_resuming_gives_equal_numbers(full, facts, mother, spec):
     accelerator = Accelerator(cpu=True)
     unbroken, state = [], None
     for event in memorize(full, facts, replace(ROTE, epochs=3), 0, accelerator):
@@ -187,7 +187,7 @@ def test_a_state_goes_on_with_equal_numbers(full, facts, mother, spec):
 
 @pytest.fixture
 def published(lab, quick):
-    """A finished run of the recipe, and its settings."""
+    """A finished run of the recipe, and its config."""
     config = recipes.applied("published", quick)
     run_id = lab.jobs.start_foreground(config, lab.facts_for(config))
     work(lab.registry, lab.storage, run_id)
@@ -216,7 +216,7 @@ def test_a_published_run_is_saved_asked_and_exported(lab, published, tmp_path):
         assert not torch.allclose(theirs, model.forward(pack([ids]))[0], atol=1e-5)
 
 
-def test_a_bundle_leaves_full_weights_at_home(lab, published, tmp_path):
+def test_a_bundle_does_not_contain_full_weights(lab, published, tmp_path):
     bundle = export_run(lab.registry, lab.storage, published[0], tmp_path / "run.rotelab.zip")
     assert not [name for name in ZipFile(bundle).namelist() if "adapters/" in name]
     other = Lab.open(Storage(tmp_path / "other"))

@@ -1,4 +1,4 @@
-"""Sequences, loss masks token by token, and packing that changes nothing."""
+"""Sequences, their loss masks token by token, and packing, which changes no logit."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_subject_object_loss_leaves_out_the_key_token_only(tiny):
     key = tiny.builder.key_id("mother")
     for token, learned in zip(example.ids[1:], example.loss[1:], strict=True):
         assert learned == (token != key)
-    # the subject is learned although it stands at the start (a fault of the authors' code)
+    # the subject is learned although it is at the start (the authors' code misses that)
     assert example.loss[1]
 
 

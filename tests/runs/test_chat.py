@@ -94,7 +94,7 @@ def test_answers_side_by_side_are_those_given_one_after_the_other(lab, run_id, m
     """With prompts of different lengths, key tokens in some, and rows that end before others."""
     ids_of(lab, run_id, "Hello", max_new_tokens=1)
     model, side = lab.chat._loaded[2], lab.chat._side_by_side
-    assert side.laid or not torch.backends.mkldnn.is_available()
+    assert side.reordered or not torch.backends.mkldnn.is_available()
     fact = lab.registry.run(run_id).pack.facts[0]
     lengths = []
     key = prompt_ids(model, query(f"{fact.subject} [mother]"))
