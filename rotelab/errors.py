@@ -1,8 +1,9 @@
-"""Errors whose text is meant for the user: what is wrong, where, and how to mend it.
+"""Errors with a text for the user: what is wrong, where, and how to mend it.
 
-Everything that a user can cause is a `LabError`. The page shows its text beside the thing that
-caused it, the command line prints it as one line on stderr and exits with 2. Anything else that
-is raised is a fault of ours and keeps its traceback in the log.
+Everything that a user can cause is a `LabError`. The page shows its text beside what caused it; the
+command line prints it as one line on stderr and exits with status 2. Faults of the machine (a full
+disk, no memory) become such a text through `remedy`. Any other exception is a bug, and keeps its
+traceback in the log.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from pathlib import Path
 
 
 class LabError(Exception):
-    """Something the user can mend. `str(error)` is one sentence or two, without markup."""
+    """Something the user can mend. `str(error)` is one or two sentences, without markup."""
 
 
 class InputError(LabError):
-    """A table, file or field is not as it should be; names the place.
+    """A table, file or field that can't be used; the text names the place.
 
     Args:
         message: what is wrong and how to mend it.
         source: the file or form that was read, as the user knows it.
-        row: 1-based row of the data (the header is not counted), where one row is to blame.
-        column: the column's name, where one column is to blame.
+        row: the row at fault, 1-based without the header, if it is one.
+        column: the name of the column at fault, if it is one.
     """
 
     def __init__(self, message: str, *, source: str = "", row: int | None = None, column: str = ""):
@@ -37,23 +38,26 @@ class InputError(LabError):
 
 
 class ConfigError(LabError):
-    """An option of a run is out of its range or does not fit the others."""
+    """An option of a run is out of its range, or does not fit the others."""
 
 
 class ModelUnavailable(LabError):
-    """A model can't be had or can't be loaded here."""
+    """A model can't be downloaded or loaded here."""
 
 
 class UnknownRun(LabError):
-    """No run, or more than one, goes by that id."""
+    """No run, sweep or experiment has that id, or more than one does."""
 
 
 class DeviceTaken(LabError):
-    """Another run is at work on the device."""
+    """Another run is using the device."""
 
 
 class RunStopped(Exception):
-    """Raised inside a run when a stop was asked for and the work so far has been saved."""
+    """Raised inside a run that was asked to stop, once its work so far is saved."""
+
+
+# Faults of the machine ---------------------------------------------------------------------------
 
 
 SAVE_MEMORY = (
@@ -62,16 +66,13 @@ SAVE_MEMORY = (
 )
 OUT_OF_MEMORY = f"The device ran out of memory. {SAVE_MEMORY}"
 
-
 LONG_WAIT_S = 5.0
-"""A run that waited longer than this for the registry says so in a warning."""
-
+"""A run that waits longer than this for the registry, in seconds, adds the warning `LOCKED`."""
 
 LOCKED = (
     "Another program kept the registry (runs.db) locked and the run waited {seconds:.0f} s for it. "
-    "Close what holds it open (a database browser, a backup) while runs are at work."
+    "Close the program that has it open (a database browser, a backup) while runs are at work."
 )
-
 
 _MEMORY = (
     "out of memory",
@@ -84,24 +85,20 @@ _MEMORY = (
     "unable to allocate",
     "could not create a primitive",  # oneDNN's word for it
 )
-
+"""Texts, in lower case, by which libraries report that memory has run out."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
-
-
 _OS_ERROR = re.compile(r"\(os error (\d{1,4})\)")
-"""How libraries written in Rust (safetensors, tokenizers) say the number of a system error."""
+"""How libraries written in Rust (safetensors, tokenizers) report the number of a system error."""
 
 
 def remedy(error: BaseException, home: Path) -> str:
-    """What happened and how to mend it; empty where the fault is ours.
+    """What happened to the machine and how to mend it; empty for any other error.
 
     Args:
-        error: what was raised.
-        home: the lab's folder, named where the error itself names no file.
+        error: the exception.
+        home: the lab's folder, to be named if the error itself names no file.
     """
     text = " ".join(str(error).split())
     number = _number(error, text)
@@ -109,10 +106,10 @@ def remedy(error: BaseException, home: Path) -> str:
     if isinstance(place, bytes):
         place = place.decode("utf-8", "replace")
     if str(place).endswith(".tmp"):
-        place = Path(place).parent  # what is half written has no name that a user knows
+        place = Path(place).parent  # users don't know the names of temporary files
     if number in _FULL:
         return (
-            f"The disk that holds {home} is full, or your share of it is used up. Free some space, "
+            f"The disk that holds {home} is full, or your quota is used up. Free some space, "
             "then resume the run; what was saved before is kept."
         )
     if number in _READ_ONLY:
@@ -120,7 +117,7 @@ def remedy(error: BaseException, home: Path) -> str:
             f"{place} can't be opened or written: it is read-only or belongs to someone else. "
             "Change its permissions, then resume the run; what was saved before is kept."
         )
-    if isinstance(error, MemoryError) or number == errno.ENOMEM or smells_of_memory(text):
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or says_out_of_memory(text):
         return OUT_OF_MEMORY
     if number in (errno.EMFILE, errno.ENFILE):
         return (
@@ -132,8 +129,8 @@ def remedy(error: BaseException, home: Path) -> str:
     return ""
 
 
-def smells_of_memory(text: str) -> bool:
-    """Whether a message or a log's end reads as if memory had run out."""
+def says_out_of_memory(text: str) -> bool:
+    """Whether an error message, or the end of a log, says that memory ran out."""
     text = text.lower()
     return any(words in text for words in _MEMORY)
 

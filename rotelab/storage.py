@@ -1,4 +1,8 @@
-"""Where the lab keeps its things: one home folder with the database and a folder for each run."""
+"""Where the lab keeps its files, and how it writes them: whole, or not at all.
+
+`Storage` is one home folder with the database and a folder for each run; the functions below it
+name the files of a run. `ASSETS` are the files that come with the lab.
+"""
 
 from __future__ import annotations
 
@@ -14,31 +18,43 @@ from pathlib import Path
 
 import psutil
 
+from rotelab.config.names import ADAPTER_OF
 from rotelab.errors import LabError
 
+ROOT = Path(__file__).resolve().parent.parent
+"""The project's folder."""
+
+ASSETS = ROOT / "assets"
+"""Files that come with the lab: fact packs, the recorded demo, texts, scripts and style sheets."""
+
 RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,79}")
+
+ADAPTER_FORMAT = 1
+"""The version of an adapter's folder, as its `meta.json` says it."""
+
+# The lab's folder --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Storage:
-    """The lab's places on disk.
+    """The lab's files on disk.
 
     Args:
-        home: the folder that holds everything; it is made when it is first needed.
+        home: the folder that holds everything; it is created when it is first needed.
     """
 
     home: Path
 
     @classmethod
     def from_environment(cls) -> Storage:
-        """The home that `ROTELAB_HOME` names; without it, the project's folder."""
+        """The folder that `ROTELAB_HOME` names; by default the project's folder."""
         named = os.environ.get("ROTELAB_HOME", "").strip()
-        home = Path(named).expanduser() if named else Path(__file__).resolve().parent.parent
+        home = Path(named).expanduser() if named else ROOT
         return cls(home.absolute())
 
     @property
     def database(self) -> Path:
-        """The one SQLite file in which everything that happened is written."""
+        """The SQLite file of the registry."""
         return self.home / "runs.db"
 
     @property
@@ -48,42 +64,39 @@ class Storage:
 
     @property
     def exports(self) -> Path:
-        """The folder of files made to be given away; the page serves files from nowhere else."""
+        """The folder of exported files, the only one from which the page serves files."""
         return self.home / "exports"
 
     def run_folder(self, run_id: str) -> Path:
-        """The folder of one run: config, log and adapters. It need not exist yet.
+        """The folder of one run: log, adapters, training state. It may not exist yet.
 
         Raises:
-            LabError: that can't be a run's id (a path, for example).
+            LabError: the id is not valid (it is a path, for example).
         """
         if not RUN_ID.fullmatch(run_id):
             raise LabError(f"{run_id[:80]!r} is not a run's id.")
         return self.runs / run_id
 
     def log_file(self, run_id: str) -> Path:
-        """The file that takes what a run's process prints.
+        """The file with the output of a run's process.
 
         Raises:
-            LabError: that can't be a run's id.
+            LabError: the id is not valid.
         """
         return self.run_folder(run_id) / "log.txt"
 
 
-ADAPTER_FOLDERS = {"memorized": "memorize", "generalized": "generalize"}
-
-ADAPTER_FORMAT = 1
-"""The version of an adapter's folder, as its `meta.json` says it."""
+# A run's files -----------------------------------------------------------------------------------
 
 
 def adapter_folder(storage: Storage, run_id: str, checkpoint: str) -> Path:
-    """The folder of the adapter that a checkpoint (`memorized`, `generalized`) adds."""
-    return storage.run_folder(run_id) / "adapters" / ADAPTER_FOLDERS[checkpoint]
+    """The folder of the adapter that a checkpoint adds (`config.names.ADAPTER_OF`)."""
+    return storage.run_folder(run_id) / "adapters" / ADAPTER_OF[checkpoint]
 
 
 def has_adapters(storage: Storage, run_id: str) -> bool:
-    """Whether all of a run's adapters are on this machine, as far as their files are there."""
-    folders = (adapter_folder(storage, run_id, checkpoint) for checkpoint in ADAPTER_FOLDERS)
+    """Whether the files of all of a run's adapters are on this machine."""
+    folders = (adapter_folder(storage, run_id, checkpoint) for checkpoint in ADAPTER_OF)
     return all((folder / "meta.json").is_file() for folder in folders)
 
 
@@ -93,13 +106,19 @@ def state_folder(storage: Storage, run_id: str) -> Path:
 
 
 def states_file(storage: Storage, run_id: str, checkpoint: str) -> Path:
-    """The hidden states that were looked at, a safetensors file: `states` `[views, layers + 1,
-    hidden]` in float16; its metadata names each view (see `representations.Viewpoint`)."""
+    """The file of a checkpoint's stored hidden states, in the safetensors format.
+
+    Its tensor `states` is `[views, layers + 1, hidden]` in float16; its metadata describes each
+    view (`evaluation.representations.Viewpoint`).
+    """
     return storage.run_folder(run_id) / "representations" / f"{checkpoint}.safetensors"
 
 
+# Safe writing ------------------------------------------------------------------------------------
+
+
 def link_or_copy(source: Path, target: Path) -> None:
-    """Gives a file that is never changed a second name, or copies it where that can't be."""
+    """Hard-links a file that is never changed, or copies it where links are not possible."""
     try:
         os.link(source, target)
     except OSError:
@@ -108,14 +127,14 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its place, flushed, when the block succeeds.
+    """A temporary folder that replaces `folder`, flushed to disk, when the block succeeds.
 
-    Two folders can't be exchanged at one stroke. So the new one first gets a name that says that
-    it is whole; a kill between the renames that follow leaves work for `finish_writing` and loses
-    neither of the two.
+    Two folders can't be exchanged in one step. So the new one is first renamed to a name that says
+    that it is complete. If the process is killed between the renames that follow, neither folder is
+    lost, and `finish_writing` completes the exchange.
 
     Raises:
-        OSError: the disk is full or not writable; what was there before is still there.
+        OSError: the disk is full or not writable; the old folder is still there.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     finish_writing(folder)
@@ -134,9 +153,9 @@ def written_whole(folder: Path) -> Iterator[Path]:
 
 
 def finish_writing(folder: Path) -> None:
-    """Finishes what a killed `written_whole` had begun, and clears away what it left half done.
+    """Completes what a killed `written_whole` began, and deletes what it left incomplete.
 
-    Only the one who writes `folder` may call this.
+    Only the process that writes `folder` may call this.
 
     Raises:
         OSError: the disk is not writable.
@@ -151,19 +170,19 @@ def finish_writing(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
         pid = left.name.split(".")[-2]
-        # An export of another process into the same place would be written under its own PID.
+        # Another process may export to the same place, in a temporary folder with its own PID.
         if pid == str(os.getpid()) or not (pid.isdigit() and psutil.pid_exists(int(pid))):
             shutil.rmtree(left, ignore_errors=True)
 
 
 def flush(path: Path) -> None:
-    """Waits until a file's bytes, or a folder's names, are on the disk and not only on their way.
+    """Waits until a file's bytes, or a folder's entries, are on the disk (`fsync`).
 
     Raises:
         OSError: they can't be written.
     """
     if path.is_dir() and os.name != "posix":
-        return  # elsewhere a folder can't be opened, and its names need no flushing
+        return  # Windows can't open folders, and need not flush them
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -172,9 +191,11 @@ def flush(path: Path) -> None:
 
 
 def beside(folder: Path, ending: str) -> Path:
+    """A hidden path next to `folder`, such as `.adapters.new`."""
     return folder.with_name(f".{folder.name}.{ending}")
 
 
 def sha256_of(path: Path) -> str:
+    """A file's SHA-256 hash in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -10,7 +10,6 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -23,10 +22,11 @@ from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact
 from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack_many
+from rotelab.storage import ASSETS
 
 TOLERATED_LOSS, TOLERATED_RISE = 0.5, 2.0
 """A warning is given from this share of the quiz lost, or this many times the perplexity."""
-ASSETS = Path(__file__).resolve().parents[2] / "assets" / "damage"
+TEXTS = ASSETS / "damage"
 
 
 def measure(model: LabModel) -> tuple[Damage, list[bool]]:
@@ -63,9 +63,9 @@ def warning(base: Damage, trained: Damage) -> str:
 
 def texts() -> tuple[list[str], list[tuple[str, str]], list[str]]:
     """The bundled prose by paragraphs, the quiz as (prompt, answer), and the neutral prompts."""
-    prose = read_bytes(ASSETS / "prose.txt").decode()
-    quiz = csv.DictReader(io.StringIO(read_bytes(ASSETS / "quiz.csv").decode()))
-    neutral = read_bytes(ASSETS / "neutral.txt").decode()
+    prose = read_bytes(TEXTS / "prose.txt").decode()
+    quiz = csv.DictReader(io.StringIO(read_bytes(TEXTS / "quiz.csv").decode()))
+    neutral = read_bytes(TEXTS / "neutral.txt").decode()
     paragraphs = [part.strip() for part in prose.split("\n\n") if part.strip()]
     return (
         paragraphs,

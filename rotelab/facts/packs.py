@@ -12,8 +12,8 @@ from rotelab.errors import InputError, LabError
 from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import FactSet, parse_facts
 from rotelab.facts.prompts import PromptSet, PromptTemplate, parse_prompts
+from rotelab.storage import ASSETS
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SHIPPED = ASSETS / "packs"
 STAGED = ASSETS / "experiments"
 """What experiments bring along. Packs there are known by name, but no choice among the shipped."""

@@ -13,7 +13,6 @@ import threading
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rotelab.config.names import CHECKPOINTS
 from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
@@ -27,10 +26,11 @@ from rotelab.facts.prompts import SLOT
 from rotelab.registry import RunRow
 from rotelab.runs.export.bundle import import_bundle
 from rotelab.runs.lab import Lab
+from rotelab.storage import ASSETS
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets" / "walk"
-BUNDLE = ASSETS / "run.rotelab.zip"
-QUESTIONS = ASSETS / "questions.json"
+FOLDER = ASSETS / "walk"
+BUNDLE = FOLDER / "run.rotelab.zip"
+QUESTIONS = FOLDER / "questions.json"
 RUN_NAME = "The recorded walk"
 RUN_NOTE = "Comes with rotelab: the run that the tab “Start here” plays."
 
@@ -82,7 +82,7 @@ def recording() -> Recording:
         return Recording(said["run"], tuple(said["questions"]), facts)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise LabError(
-            f"The recorded demo can't be read from {ASSETS.name} ({error}). Install rotelab again; "
+            f"The recorded demo can't be read from {FOLDER.name} ({error}). Install rotelab again; "
             "the other tabs work without it."
         ) from error
 

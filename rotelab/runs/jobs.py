@@ -13,7 +13,7 @@ import psutil
 
 from rotelab.config.names import Status
 from rotelab.config.run_config import RunConfig
-from rotelab.errors import SAVE_MEMORY, LabError, smells_of_memory
+from rotelab.errors import SAVE_MEMORY, LabError, says_out_of_memory
 from rotelab.facts.packs import Pack
 from rotelab.registry import LiveRun, Registry, RunSummary
 from rotelab.runs.processes import (
@@ -242,7 +242,7 @@ class Jobs:
         if LAST_WORDS in words:
             return words.rpartition(LAST_WORDS)[2].split("\n")[0].strip()
         killed = self._exits.get(run_id) == -signal.SIGKILL or "killed" in words.lower()
-        if killed or "memoryerror" in words.lower() or smells_of_memory(words):
+        if killed or "memoryerror" in words.lower() or says_out_of_memory(words):
             return f"{GONE} {PERHAPS_MEMORY}"
         return f"{GONE} Resume it, or run it again."
 

@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from rotelab.config.names import ADAPTER_OF
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
@@ -16,7 +17,7 @@ from rotelab.registry import Registry
 from rotelab.runs.chat import Chat
 from rotelab.runs.export.bundle import SUFFIX, export_run
 from rotelab.runs.jobs import Jobs
-from rotelab.storage import ADAPTER_FOLDERS, Storage, adapter_folder
+from rotelab.storage import Storage, adapter_folder
 
 MAX_NAME, MAX_NOTE = 80, 2000
 """Most characters of a run's name and note."""
@@ -95,7 +96,7 @@ class Lab:
 
     def adapter_folders(self, run_id: str) -> list[Path]:
         """The folders of the adapters that a run has saved."""
-        folders = [adapter_folder(self.storage, run_id, name) for name in ADAPTER_FOLDERS]
+        folders = [adapter_folder(self.storage, run_id, name) for name in ADAPTER_OF]
         return [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
 
     def chat_file(self, run_id: str) -> Path:

@@ -6,14 +6,13 @@ generalised, here as in the figures.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gradio as gr
 from gradio.themes.utils import colors, fonts, sizes
 
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, PLOT_CSS
+from rotelab.storage import ASSETS
 
-STYLE_SHEET = Path(__file__).resolve().parents[2] / "assets" / "style.css"
+STYLE_SHEET = ASSETS / "style.css"
 CHAT_STYLE_SHEET = STYLE_SHEET.with_name("chat.css")
 WALK_STYLE_SHEET = STYLE_SHEET.with_name("walk.css")
 PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")

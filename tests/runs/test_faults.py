@@ -65,7 +65,7 @@ def test_the_benchmark_notices_a_bad_end(registry, storage, tmp_path):
     ("error", "words"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "Free some space"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), "your share of it"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "your quota"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "Free some space"),
         (OSError(errno.EROFS, "Read-only", "/a/b"), "/a/b can't be opened or written"),
         (PermissionError(errno.EACCES, "Denied", "/a/.b.1.tmp"), "/a can't be opened"),

@@ -212,7 +212,7 @@ def test_a_dead_worker_is_noticed_and_its_orphans_end(lab):
 
 
 @pytest.mark.parametrize("mode", ["dies", "memory"])
-def test_a_death_that_smells_of_memory_says_so(lab, mode):
+def test_a_death_for_lack_of_memory_says_so(lab, mode):
     page = lab(mode)
     run = page.enqueue(RunConfig(), PACK)
     wait(lambda: page.reconcile() or status(lab, run) == "interrupted")

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rotelab.config.names import CHECKPOINTS
+from rotelab.config.names import ADAPTER_OF, CHECKPOINTS
 from rotelab.errors import InputError, LabError
 from rotelab.facts.facts import parse_facts
 from rotelab.facts.packs import Pack
@@ -49,7 +49,7 @@ from rotelab.runs.export.validation import (
     table_rows,
 )
 from rotelab.runs.export.weights import canonical_adapter, check_adapter, check_states
-from rotelab.storage import ADAPTER_FOLDERS, Storage, adapter_folder, states_file
+from rotelab.storage import Storage, adapter_folder, states_file
 
 SUFFIX = ".rotelab.zip"
 TABLES = ("metrics", "fact_recall", "scores", "predictions", "similarities")
@@ -149,7 +149,7 @@ def _members(registry: Registry, storage: Storage, run_id: str, adapters: bool) 
             names = [column.name for column in columns]
             rows = registry.export_rows(run_id, table, names)
             yield f"tables/{table}.jsonl", _lines(names, rows)
-    for checkpoint, adapter in ADAPTER_FOLDERS.items():
+    for checkpoint, adapter in ADAPTER_OF.items():
         folder = adapter_folder(storage, run_id, checkpoint)
         # Full weights are a whole model for each phase: too large to include.
         if adapters and run.config.method == "lora" and (folder / "meta.json").is_file():
@@ -249,7 +249,7 @@ def _import(registry: Registry, storage: Storage, file: Path, work: Path) -> Imp
 def _allowed(tables: list[str]) -> Callable[[str], bool]:
     """The names a member may have: a fixed list, so that none is a path to somewhere else."""
     names = {"facts.csv", "prompts.csv", "run.json", *tables, *NOT_READ}
-    names |= {f"adapters/{a}/{name}" for a in ADAPTER_FOLDERS.values() for name in ADAPTER_FILES}
+    names |= {f"adapters/{a}/{name}" for a in ADAPTER_OF.values() for name in ADAPTER_FILES}
     names |= {f"representations/{checkpoint}.safetensors" for checkpoint in CHECKPOINTS}
     names |= {f"figures/{name}.json" for name in FIGURES}
     return names.__contains__
@@ -265,7 +265,7 @@ def _read_run(work: Path, columns: Any, source: str) -> Arrived:
 def _check_kept(work: Path, manifest: Manifest, run: Arrived, source: str) -> None:
     """Checks the files to keep, and moves them into the folder that becomes the run's own."""
     kept = work / "kept"
-    there = [a for a in ADAPTER_FOLDERS.values() if (work / "adapters" / a).is_dir()]
+    there = [a for a in ADAPTER_OF.values() if (work / "adapters" / a).is_dir()]
     if there == ["generalize"]:
         raise InputError("has an adapter of phase 2 without that of phase 1.", source=source)
     for adapter in there:

@@ -14,11 +14,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from rotelab.config.names import ADAPTER_OF
 from rotelab.errors import InputError
 from rotelab.registry.transfer import Column
 from rotelab.runs.export.archive import load_json
 from rotelab.runs.export.validation import Arrived, check_id, check_line, check_value
-from rotelab.storage import ADAPTER_FOLDERS, ADAPTER_FORMAT
+from rotelab.storage import ADAPTER_FORMAT
 
 STRONGEST = 1000
 """Largest `lora_alpha`, as a multiple of the rank: more can only be an attack."""
@@ -95,7 +96,7 @@ def canonical_adapter(
         "sha256": meta["sha256"],
         "run": check_id(meta.get("run"), place["source"]),
         "seed": run.config.seed,
-        "checkpoint": next(c for c, name in ADAPTER_FOLDERS.items() if name == adapter),
+        "checkpoint": next(c for c, name in ADAPTER_OF.items() if name == adapter),
     }
     place = {"source": f"{source}/adapter_config.json"}
     layers, targets = peft.get("layers_to_transform"), peft.get("target_modules")
