@@ -45,11 +45,11 @@
   window.rotelabLive = { hold, follow };
 })();
 
-/* What a run at work says of a place: the pointer over its curves or over a fact's cell, or the
-   arrow keys among the cells (rotelab/plots/live.py). The tip stands outside of what Gradio fills,
-   which is compared child by child with what comes anew. */
+/* The tip over the curves and the grid of facts (rotelab/reports/figures/live.py): says what is under
+   the pointer, or under the focus that the arrow keys move from cell to cell. It is placed outside
+   of what Gradio fills, which Gradio compares child by child with each new value. */
 (() => {
-  const AGAIN_MS = 500; // what it says may have changed under a pointer that rests
+  const AGAIN_MS = 500; // a new value may have come under a pointer that rests
   let tip, rule, again, at;
 
   function make(name) {

@@ -1,12 +1,12 @@
-/* What the page's figures can do in the browser: be saved at the quality of a paper, and move.
-   Gradio draws them with `window.Plotly` and drops frames; a figure's numbers, the name of its
-   files and its frames come in `layout.meta` (rotelab/plots/export.py, rotelab/plots/pca.py). */
+/* What the page's figures do in the browser: they can be saved in print quality, and they can move.
+   Gradio draws them with `window.Plotly` and drops frames; so a figure's numbers, file name and
+   frames come in `layout.meta` (rotelab/reports/figures/export.py and pca.py). */
 (() => {
   const PAPER = { width: 1100, scale: 3 }; // 3300 pixels across: 18 cm at more than 450 dpi
   const INK = "#1a1a1a", LINE = "#4d4d4d", GRID = "#d9d9d9";
   const FONT = "Arial, Helvetica, 'Liberation Sans', sans-serif";
   const STEP_MS = 1100, REST_MS = 700;
-  const playing = {}; // id of a figure -> the number of the play that may still move it
+  const playing = {}; // id of a figure -> the number of the playback that may still move it
 
   const drawn = (id) => document.querySelector(`#${id} .js-plotly-plot`);
 
@@ -17,14 +17,14 @@
     link.remove();
   }
 
-  /* The page's figures are clear, grey on whatever ground the theme has; paper is white. */
+  /* On the page a figure's ground is transparent and its lines are grey; on paper all is black on white. */
   function onPaper(layout) {
     const paper = structuredClone(layout);
     Object.assign(paper, {
       paper_bgcolor: "white", plot_bgcolor: "white", width: PAPER.width, autosize: false,
       font: { ...paper.font, color: INK, family: FONT },
     });
-    const house = paper.template?.layout ?? {};  // what axes look like that say nothing themselves
+    const house = paper.template?.layout ?? {};  // the style of axes that set none themselves
     for (const [name, axis] of [...Object.entries(paper), ...Object.entries(house)]) {
       if (/^[xy]axis\d*$/.test(name)) {
         Object.assign(axis, { gridcolor: GRID, zerolinecolor: GRID, linecolor: LINE, tickcolor: LINE });
@@ -65,7 +65,7 @@
       figure,
       { data: frame.data, traces: frame.data.map((_, i) => i) },
       { mode: "immediate", transition: { duration, easing: "cubic-in-out" }, frame: { duration, redraw: false } },
-    ).catch(() => {}); // another move came in between
+    ).catch(() => {}); // another playback has taken over
   }
 
   async function play(id) {
@@ -78,7 +78,7 @@
     }
   }
 
-  /* A figure that came anew stands at its last frame. */
+  /* A new figure starts at its last frame. */
   function rewind(id) {
     playing[id] = (playing[id] ?? 0) + 1;
     const range = slider(id);

@@ -1,10 +1,10 @@
-/* Typing into a selected cell replaces it, as in any spreadsheet. Gradio 6.31 opens the editor with
-   the old text, loses the first letter and puts the rest behind (gradio.Dataframe). */
+/* Typing into a selected cell replaces its text, as in any spreadsheet. Gradio 6.31 (gradio.Dataframe)
+   opens the editor with the old text, loses the first letter and appends the others. */
 document.addEventListener("keydown", (event) => {
   const cell = event.target;
   const letter = event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey;
   if (!letter || event.isComposing || !cell.matches?.('.body-cell[role="gridcell"]')) return;
-  const old = cell.innerText.replace(/⋮\s*$/, "").trim();  // the mark of its menu is no text
+  const old = cell.innerText.replace(/⋮\s*$/, "").trim();  // the sign of the cell's menu is not part of its text
   let frames = 30;
   const replace = () => {
     const box = cell.querySelector("textarea, input:not([type=checkbox])");
@@ -22,8 +22,8 @@ document.addEventListener("keydown", (event) => {
   requestAnimationFrame(replace);
 }, true);
 
-/* So does typing into a choice: Gradio would search for the old text and the new. A click puts the
-   caret after the focus has come, so it is selected then once more. */
+/* The same for a dropdown: Gradio would search for old and new text together. A click sets the caret
+   after the focus has come, so the text is selected once more then. */
 let fresh = null;
 const choice = (target) => target.matches?.('input[role="combobox"]');
 document.addEventListener("focusin", ({ target }) => {

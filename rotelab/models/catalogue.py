@@ -76,12 +76,6 @@ class CatalogueEntry:
     parameters: float
     memory_gb: int
 
-    @property
-    def words(self) -> str:
-        """Its size, as a list of models says it: “1.5 B, 6 GB”."""
-        size = f"{self.parameters:g} B, {self.memory_gb} GB"
-        return f"comes with the lab, {size}" if self.name == EMBEDDED else size
-
 
 CATALOGUE = (
     CatalogueEntry(EMBEDDED, 0.135, 2),

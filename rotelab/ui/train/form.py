@@ -1,4 +1,4 @@
-"""The form of a run: a field for each option of `config`, presets, and the way back to one."""
+"""The form for a new run: a field for each option of `RunConfig`, presets and recipes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import gradio as gr
 from rotelab.config import recipes
 from rotelab.config.options import field_of, flat, option_names, with_values
 from rotelab.config.run_config import EMBEDDED, RunConfig
-from rotelab.errors import LabError
-from rotelab.models.catalogue import CATALOGUE, devices
+from rotelab.errors import ConfigError
+from rotelab.models.catalogue import CATALOGUE, CatalogueEntry, devices
 from rotelab.runs.lab import Lab
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.wording import whole
@@ -38,9 +38,9 @@ class Form:
     """The form's components.
 
     Args:
-        preset: the chooser of presets.
-        recipe: the chooser of recipes; empty where the settings follow none.
-        fields: every option's component by its dotted name, such as `memorize.epochs`.
+        preset: chooses a preset; empty where a number was changed by hand.
+        recipe: chooses a recipe; empty where the settings match none.
+        fields: each option's component by its dotted path, such as `memorize.epochs`.
     """
 
     preset: gr.Radio
@@ -49,12 +49,12 @@ class Form:
 
     @property
     def inputs(self) -> list[Any]:
-        """The components in the order in which `config_from` takes their values."""
+        """The components, in the order of `config_from`'s values."""
         return list(self.fields.values())
 
 
 def build_choice(pack_names: Sequence[str]) -> tuple[gr.Radio, gr.Dropdown]:
-    """Lays out what a newcomer has to choose, and nothing else: how much, and which facts.
+    """Lays out the two choices that a newcomer needs: how much to train, and on which facts.
 
     Args:
         pack_names: the fact packs to choose from.
@@ -80,12 +80,12 @@ def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
     """Lays out the other options inside the current column.
 
     Args:
-        preset: as `build_choice` made it.
-        pack: likewise.
+        preset: made by `build_choice`.
+        pack: made by `build_choice`.
     """
     made: dict[str, Any] = {"pack": pack}
     made["model.name"] = gr.Dropdown(
-        [(f"{model.name}  ({model.words})", model.name) for model in CATALOGUE],
+        [(_model_label(model), model.name) for model in CATALOGUE],
         value=EMBEDDED,
         allow_custom_value=True,
         label=_("Model"),
@@ -119,26 +119,26 @@ def build_form(preset: gr.Radio, pack: gr.Dropdown) -> Form:
 
 
 def config_from(values: Sequence[Any]) -> RunConfig:
-    """The configuration that the form's values say.
+    """The configuration that the form's values describe.
 
     Args:
         values: in the order of `Form.inputs`.
 
     Raises:
-        ConfigError: a box is empty, holds a fraction where a whole number belongs, or is out of
-            its range.
+        ConfigError: a number is missing, out of range, or a fraction where only whole numbers
+            make sense.
     """
     given = zip(option_names(), values, strict=True)
     return with_values(RunConfig(), {name: _read(field_of(name), value) for name, value in given})
 
 
 def values_of(config: RunConfig) -> list[Any]:
-    """The reverse of `config_from`: the form's values, in the order of `Form.inputs`."""
+    """The reverse of `config_from`: the values of `Form.inputs`, in their order."""
     return list(flat(config).values())
 
 
 def preset_values(preset: str, smallest: int) -> dict[str, int]:
-    """What a preset puts into the form, fitted to the facts at hand.
+    """The options that a preset sets, fitted to the number of facts.
 
     Args:
         preset: one of `PRESETS`.
@@ -147,8 +147,8 @@ def preset_values(preset: str, smallest: int) -> dict[str, int]:
     wanted = 20 if preset == QUICK else 100
     used = min(wanted, smallest)
     usual = RunConfig()
-    # Few facts make short rounds of rote: it takes more of them for as much practice. Phase 2 sees
-    # to that itself (`generalize.least_steps`).
+    # With few facts an epoch of phase 1 is short, so the same amount of practice takes more epochs.
+    # Phase 2 makes up for that itself (`generalize.least_steps`).
     rote = {QUICK: 1.5, DEEP: 3}.get(preset, 1)
     return {
         "facts": wanted if smallest > wanted else 0,
@@ -159,7 +159,7 @@ def preset_values(preset: str, smallest: int) -> dict[str, int]:
 
 
 def apply_preset(lab: Lab, preset: str | None, pack_name: str | None) -> list[Any]:
-    """Fills the fields that a preset decides (`PRESET_FIELDS`).
+    """The values of the fields that a preset sets (`PRESET_FIELDS`).
 
     Raises:
         LabError: the pack can't be read.
@@ -175,14 +175,14 @@ PRESET_FIELDS = ("facts", "generalize.k", "memorize.epochs", "generalize.epochs"
 
 
 def recipe_line(name: str | None) -> str:
-    """What a recipe does, in a sentence."""
+    """A sentence on what a recipe does."""
     if not name:
         return _("Settings of your own. Choose a recipe to have its settings again.")
     return _(recipes.find(name).line)
 
 
 def apply_recipe(name: str | None) -> list[Any]:
-    """The recipe's sentence, and the values of the fields that it decides (`RECIPE_FIELDS`)."""
+    """The recipe's sentence, and the values of the fields that it sets (`RECIPE_FIELDS`)."""
     if not name:
         return [gr.skip()] * (1 + len(RECIPE_FIELDS))
     return [gr.Radio(info=recipe_line(name)), *recipes.values(name).values()]
@@ -191,7 +191,16 @@ def apply_recipe(name: str | None) -> list[Any]:
 RECIPE_FIELDS = tuple(recipes.options())
 
 
+def _model_label(model: CatalogueEntry) -> str:
+    """A model in the list: “Qwen/Qwen2.5-1.5B  (1.5 B, 6 GB)”."""
+    size = f"{model.parameters:g} B, {model.memory_gb} GB"
+    if model.name == EMBEDDED:
+        size = _("comes with the lab, {size}").format(size=size)
+    return f"{model.name}  ({size})"
+
+
 def _component(name: str) -> Any:
+    """The component of an option, by the option's type."""
     f = field_of(name)
     words: Mapping[str, Any] = {
         "label": _(f.metadata["label"]),
@@ -207,18 +216,23 @@ def _component(name: str) -> Any:
     if f.type == "bool":
         return gr.Checkbox(**words)
     if f.type in ("int", "float"):
-        # Not bounded here: `config` checks it and names the field in its sentence.
+        # No bounds here: `RunConfig` checks the range and names the field in its error.
         return gr.Number(step=1 if f.type == "int" else 0.0001, **words)
     return gr.Textbox(max_lines=1, **words)
 
 
 def _read(f: dataclasses.Field, value: Any) -> Any:
+    """A component's value as its option's type.
+
+    Raises:
+        ConfigError: a number is missing, or is a fraction where it must be whole.
+    """
     label = f.metadata["label"]
     if f.type == "int":
         return whole(label, value)
     if f.type == "float":
         if value is None:
-            raise LabError(f"{label}: fill in a number.")
+            raise ConfigError(f"{label}: fill in a number.")
         return float(value)
     if f.type == "str":
         return str(value or "").strip()

@@ -1,4 +1,4 @@
-"""The Train tab: one form for both phases, and a panel that shows the model learning."""
+"""The Train tab: one form for both phases, and a panel that follows the training."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ INTRO = N_(
 
 @dataclass(frozen=True)
 class TrainTab:
-    """What others need of this tab.
+    """The tab's components, as far as other code needs them.
 
     Args:
         pack: the chooser of fact packs.
         started: takes the id of a run that was just started.
         form: the form.
         panel: the live panel.
-        estimated: the words on how long it takes.
+        estimated: says how long the run will take.
     """
 
     pack: gr.Dropdown
@@ -61,17 +61,17 @@ class TrainTab:
 
     @property
     def settings(self) -> list[Any]:
-        """What `put_into_form` fills."""
+        """The outputs of `put_into_form`."""
         return [*self.form.inputs, self.form.preset, self.form.recipe]
 
     @property
     def started_outputs(self) -> list[Any]:
-        """What `start` and `watch` fill."""
+        """The outputs of `start` and `watch`."""
         return [self.started, *self.panel.outputs[1:], self.panel.watching]
 
     @property
     def refresh_outputs(self) -> list[Any]:
-        """What `refresh` fills."""
+        """The outputs of `refresh`."""
         return [self.pack, self.estimated]
 
 
@@ -79,7 +79,7 @@ def build_train_tab(lab: Lab) -> TrainTab:
     """Lays out the tab and connects its parts.
 
     Args:
-        lab: what to start runs with.
+        lab: has the fact packs and starts the runs.
     """
     started = gr.State("")
     gr.Markdown(_(INTRO), elem_id="train-intro")
@@ -87,7 +87,7 @@ def build_train_tab(lab: Lab) -> TrainTab:
         with gr.Column(scale=4, min_width=330, elem_id="train-form"):
             gr.Markdown(_("### A new run"))
             preset, pack = build_choice(lab.pack_names())
-            # Start stands above the details: who shows the lab never has to scroll for it.
+            # Start is above the details, so that a lecturer never has to scroll for it.
             estimated = gr.HTML(css_template=ESTIMATE_CSS, elem_id="train-estimate")
             button = gr.Button(
                 _("Start training"), variant="primary", size="lg", elem_id="train-start"
@@ -110,7 +110,7 @@ def build_train_tab(lab: Lab) -> TrainTab:
 
 
 def refresh(lab: Lab) -> list[Any]:
-    """Reads the fact packs anew; in the order of `TrainTab.refresh_outputs`.
+    """Reads the list of fact packs again; in the order of `TrainTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
@@ -119,10 +119,10 @@ def refresh(lab: Lab) -> list[Any]:
 
 
 def start(lab: Lab, name: str, *values: Any) -> list[Any]:
-    """Starts a run, or queues it; fills `started` and then the live panel.
+    """Starts a run, or queues it, and shows it; in the order of `TrainTab.started_outputs`.
 
     Raises:
-        LabError: an option or the facts are not as they should be, or no process can be started.
+        LabError: an option or a fact is invalid, or no process can be started.
     """
     config = config_from(values)
     run_id = lab.jobs.enqueue(config, lab.facts_for(config), name=(name or "").strip()[:80])
@@ -130,7 +130,7 @@ def start(lab: Lab, name: str, *values: Any) -> list[Any]:
 
 
 def watch(lab: Lab, run_id: str) -> list[Any]:
-    """Says that a run was started and shows it; in the order of `TrainTab.started_outputs`.
+    """Shows a run that was just started; in the order of `TrainTab.started_outputs`.
 
     Raises:
         LabError: the registry can't be read.
@@ -139,26 +139,31 @@ def watch(lab: Lab, run_id: str) -> list[Any]:
 
 
 def put_into_form(lab: Lab, run_id: str) -> list[Any]:
-    """A run's settings in the form, to be changed and started; in the order of `TrainTab.storage`.
+    """Puts a run's settings into the form, to be changed and started again; in the order of
+    `TrainTab.settings`.
 
     Raises:
         LabError: no run is chosen, its settings are damaged, or its facts are not in the lab.
     """
     if not run_id:
-        raise LabError("Choose a run first: click its row in the table.")
+        raise LabError(_("Choose a run first: click its row in the table."))
     run = lab.registry.run(run_id)
     config = run.config
     try:
         pack = lab.facts_for(config)
     except LabError as error:
         raise LabError(
-            f"The facts “{config.pack}” of this run can't be taken into the form ({error}) "
-            "Run again, beside this button, uses the run's own copy of them."
+            _(
+                "The facts “{facts}” of this run can't be put into the form ({reason}) “Run "
+                "again”, beside this button, uses the run's own copy of them."
+            ).format(facts=config.pack, reason=error)
         ) from error
     if pack.content_hash != run.content_hash:
         gr.Warning(
-            f"The facts “{config.pack}” have changed since this run. The form takes them as they "
-            "are now; Run again takes them as they were."
+            _(
+                "The facts “{facts}” have changed since this run. The form uses them as they are "
+                "now; “Run again” uses them as they were."
+            ).format(facts=config.pack)
         )
     values = dict(zip(option_names(), values_of(config), strict=True))
     names = lab.pack_names()
@@ -224,7 +229,7 @@ def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:
         **QUIET,
     )
     for field in chosen:
-        # A number put in by hand is no preset any more.
+        # A number changed by hand matches no preset any more.
         field.input(lambda: None, None, form.preset, **QUIET)
     decided = [form.fields[field] for field in RECIPE_FIELDS]
     form.recipe.input(apply_recipe, form.recipe, [form.recipe, *decided], **QUIET)

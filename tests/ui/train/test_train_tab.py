@@ -16,6 +16,7 @@ from rotelab.config.options import option_names
 from rotelab.config.run_config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import ConfigError, LabError
 from rotelab.evaluation.results import SpotAnswer
+from rotelab.models.catalogue import CATALOGUE
 from rotelab.registry import Metric, Registry
 from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate, tokens_to_read
@@ -27,6 +28,7 @@ from rotelab.ui.train.form import (
     QUICK,
     RECIPE_FIELDS,
     STANDARD,
+    _model_label,
     apply_preset,
     apply_recipe,
     config_from,
@@ -73,6 +75,11 @@ def test_the_form_says_every_option_and_reads_back_what_it_shows():
     counted = sum("label" in f.metadata for part in (config, config.model, config.memorize,
         config.generalize, config.evaluation) for f in dataclasses.fields(part))  # fmt: skip
     assert len(option_names()) == counted > 20
+
+
+def test_a_model_is_listed_with_its_size():
+    assert _model_label(CATALOGUE[0]) == "embedded  (comes with the lab, 0.135 B, 2 GB)"
+    assert _model_label(CATALOGUE[1]) == "Qwen/Qwen2.5-1.5B  (1.5 B, 6 GB)"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +136,7 @@ def test_a_run_s_settings_go_back_into_the_form(lab, monkeypatch):
     *_, recipe = put_into_form(lab, run_id)
     assert "have changed since this run" in said[0]
     own = lab.registry.create_run(RunConfig(pack="gone", seed=4), small_pack())
-    with pytest.raises(LabError, match="“gone” of this run can't be taken.*Run again"):
+    with pytest.raises(LabError, match="“gone” of this run can't be put into the form.*Run again"):
         put_into_form(lab, own)
     with pytest.raises(LabError, match="Choose a run"):
         put_into_form(lab, "")
