@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from rotelab.config.names import ADAPTER_OF  # noqa: E402
 from rotelab.config.run_config import (  # noqa: E402
     EvaluationConfig,
     GeneralizeConfig,
@@ -30,11 +31,7 @@ from rotelab.config.run_config import (  # noqa: E402
 from rotelab.runs import demo  # noqa: E402
 from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
 from rotelab.runs.lab import Lab  # noqa: E402
-from rotelab.storage import (  # noqa: E402
-    ADAPTER_FOLDERS,
-    Storage,
-    adapter_folder,
-)
+from rotelab.storage import Storage, adapter_folder  # noqa: E402
 
 # Small adapters keep the bundle small; they need more rounds than usual.
 CONFIG = RunConfig(
@@ -63,7 +60,7 @@ def record(home: Path) -> None:
     lab = Lab.open(Storage(home))
     run_id = next((run.id for run in lab.registry.runs(status="finished")), None) or train(lab)
     lab.registry.update_run(run_id, name=demo.RUN_NAME, note=demo.RUN_NOTE)
-    for checkpoint in ADAPTER_FOLDERS:
+    for checkpoint in ADAPTER_OF:
         halve(adapter_folder(lab.storage, run_id, checkpoint))
     # The hidden states would take more space than all the rest, and their figures are stored rows.
     shutil.rmtree(lab.storage.run_folder(run_id) / "representations", ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import os
@@ -237,7 +238,34 @@ def test_the_script_that_makes_contradiction_asks_a_model(
     assert [(f.subject, f.object) for f in deranged] == [("France", "Rome"), ("Italy", "Paris")]
 
 
-@pytest.mark.parametrize("script", sorted(DOCS.glob("make_*.py")) + [DOCS / "record_walk.py"])
+SCRIPTS = [*sorted(DOCS.glob("make_*.py")), DOCS / "record_walk.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_what_a_script_takes_from_the_lab_is_there(script: Path) -> None:
+    """Its imports, those inside functions too, and the names it reads from imported modules."""
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    imports = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in ("rotelab", "support")
+    ]
+    assert imports
+    taken = {}
+    for node in imports:
+        module = importlib.import_module(node.module)
+        for name in (alias.name for alias in node.names):
+            taken[name] = getattr(module, name, None) or importlib.import_module(
+                f"{node.module}.{name}"
+            )
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = taken.get(node.value.id)
+            if isinstance(module, ModuleType):
+                assert hasattr(module, node.attr), f"{node.value.id}.{node.attr}"
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_script_says_what_it_does(script: Path) -> None:
     ended = subprocess.run(
         [sys.executable, str(script), "--help"],
