@@ -1,4 +1,4 @@
-"""CSV text in and out: the one reader that every table a person gives us goes through."""
+"""Reads and writes CSV text; every table that a user gives is read here."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from rotelab.errors import InputError
 
+T = TypeVar("T")
+
 MAX_BYTES = 25_000_000
-"""Largest table that is read, in bytes: room for `MAX_ROWS` of the longest cells allowed. A hundred
+"""Largest table that is read, in bytes: enough for `MAX_ROWS` rows of the longest facts. A hundred
 facts take five kilobytes."""
 
 MAX_ROWS = 10_000
-"""Most rows that a table may have, its header and empty rows not counted."""
+"""Most rows of a table, not counting its header and empty rows."""
 
 MAX_CELL = 10_000
-"""Longest cell of any table, in characters; facts and prompts are held to much less."""
+"""Longest cell of any table, in characters; the limits of facts and prompts are much lower."""
 
-# The reader's own limit knows no column, so it is out of the way of `MAX_CELL`.
+# The reader's own limit can't name the column; it is raised, so that `MAX_CELL` applies first.
 csv.field_size_limit(MAX_BYTES)
 
-# A cell that a spreadsheet would run as a formula is written with a leading apostrophe, and read
-# back without it (OWASP, "CSV injection"; the wide signs are those of East Asian keyboards). One
-# that has apostrophes before the formula gets one more, so that reading takes away what writing
-# added and no other.
+# A cell that a spreadsheet would run as a formula is written with a leading apostrophe, which is
+# removed when it is read (OWASP, "CSV injection"; the wide signs are those of East Asian
+# keyboards). A cell that has apostrophes before the formula gets one more, so that reading removes
+# only what writing added.
 FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 
 # Line breaks, other control characters, and halves of a character (lone surrogates).
@@ -43,7 +45,7 @@ class Row(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """Something that is only doubtful: a warning that stands beside its row (1-based)."""
+    """A warning about one cell; `row` is 1-based."""
 
     row: int
     column: str
@@ -77,14 +79,14 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def parse_table(data: bytes, source: str) -> tuple[list[str], list[Row]]:
-    """Turns the bytes of a CSV file into a header and rows, every cell stripped of outer blanks.
+    """Reads a CSV file: its header and its rows, every cell without blanks around it.
 
     Args:
         data: UTF-8 text, with or without a byte order mark; comma-separated, quotes doubled.
         source: what the user calls this file, for error messages.
 
     Returns:
-        The column names as written, and the rows that are not wholly empty.
+        The column names as written, and the rows that are not empty.
 
     Raises:
         InputError: not UTF-8, too large, no header, a column named twice, more than `MAX_ROWS`
@@ -93,63 +95,78 @@ def parse_table(data: bytes, source: str) -> tuple[list[str], list[Row]]:
     """
     if len(data) > MAX_BYTES:
         raise InputError(
-            f"is {len(data) / 1e6:.0f} MB; at most {MAX_BYTES / 1e6:.0f} MB is read. "
+            f"is {len(data) / 1e6:.0f} MB; a table may have at most {MAX_BYTES / 1e6:.0f} MB. "
             "Split it into several fact sets.",
             source=source,
         )
-    text = _decode(data, source)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(_decode(data, source), newline=""), strict=True)
     header: list[str] = []
     rows: list[Row] = []
-    number = 0
     try:
         for cells in reader:
             cells = [_unescape(cell.strip()) for cell in cells]
             if not any(cells):
                 continue
-            if not header:
+            if header:
+                rows.append(_row(header, cells, len(rows) + 1, source))
+            else:
                 header = cells
                 _check_header(header, source)
-                continue
-            number += 1
-            if number > MAX_ROWS:
-                raise InputError(
-                    f"has more than {MAX_ROWS} rows. Split it into several fact sets.",
-                    source=source,
-                )
-            if len(cells) != len(header):
-                raise InputError(
-                    f"has {len(cells)} cells where the header has {len(header)}. "
-                    "Put quotes around a cell that contains a comma.",
-                    source=source,
-                    row=number,
-                )
-            for name, cell in zip(header, cells, strict=True):
-                if len(cell) > MAX_CELL:
-                    raise InputError(
-                        f"has {len(cell):,} characters; at most {MAX_CELL:,} are read.",
-                        source=source,
-                        row=number,
-                        column=name,
-                    )
-                check_printable(cell, source=source, row=number, column=name)
-            rows.append(Row(number, dict(zip(header, cells, strict=True))))
     except csv.Error as error:
         raise InputError(
             f"can't be read as CSV ({error}). Double a quote that belongs to the text.",
             source=source,
-            row=number + 1,
+            row=len(rows) + 1,
         ) from None
     if not header:
         raise InputError("is empty; its first line must name the columns.", source=source)
     return header, rows
 
 
-def check_printable(cell: str, *, source: str, row: int, column: str) -> None:
-    """Refuses control characters, line breaks included: a fact is one line of text.
+def parse_edited(
+    rows: Iterable[Sequence[object]],
+    columns: Sequence[str],
+    source: str,
+    build: Callable[[list[list[str]]], T],
+) -> T:
+    """Builds a set from the rows of a table that was edited on the page.
+
+    Args:
+        rows: the table's rows; None is an empty cell, and cells after the last column are ignored.
+        columns: the names of the columns.
+        source: what the user calls the table.
+        build: makes the set from the stripped cells of the rows that are not empty.
 
     Raises:
-        InputError: names the character and where it stands.
+        InputError: a cell has a control character, or an error of `build`. Both name the row as
+            the table shows it, empty rows counted.
+    """
+    kept: list[list[str]] = []
+    numbers: list[int] = []
+    for number, row in enumerate(rows, 1):
+        cells = ["" if cell is None else str(cell).strip() for cell in list(row)[: len(columns)]]
+        if not any(cells):
+            continue
+        cells += [""] * (len(columns) - len(cells))
+        for column, cell in zip(columns, cells, strict=True):
+            check_printable(cell, source=source, row=number, column=column)
+        kept.append(cells)
+        numbers.append(number)
+    try:
+        return build(kept)
+    except InputError as error:
+        if error.row is None:
+            raise
+        raise InputError(
+            error.message, source=source, row=numbers[error.row - 1], column=error.column
+        ) from None
+
+
+def check_printable(cell: str, *, source: str, row: int, column: str) -> None:
+    """Refuses control characters and line breaks: a cell is one line of text.
+
+    Raises:
+        InputError: names the character and its place.
     """
     if found := UNPRINTABLE.search(cell):
         raise InputError(
@@ -162,14 +179,14 @@ def check_printable(cell: str, *, source: str, row: int, column: str) -> None:
 
 
 def check_cell(cell: str, *, source: str, row: int, column: str) -> None:
-    """What every cell of a set must be: one line of text that can be seen, no blanks around it.
+    """Checks a cell of a set: one line of visible text, without blanks around it.
 
     Raises:
-        InputError: says which it is not, and where it stands.
+        InputError: says what is wrong, and where.
     """
     place = {"source": source, "row": row, "column": column}
     check_printable(cell, **place)
-    # Blanks and characters of no width, if there is nothing else, can't be seen.
+    # A cell of blanks and characters without width looks empty.
     if all(unicodedata.category(char) in ("Zs", "Cf") for char in cell):
         raise InputError(f"the {column} is empty. Fill it in, or delete the row.", **place)
     if cell != cell.strip():
@@ -177,8 +194,8 @@ def check_cell(cell: str, *, source: str, row: int, column: str) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:
-    """The CSV text of a table: texts that look like spreadsheet formulas are escaped, numbers stand
-    as they are, None is empty."""
+    """The CSV text of a table. Texts that look like spreadsheet formulas are escaped; numbers are
+    written unchanged; None is an empty cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
@@ -187,9 +204,34 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str | float | No
     return out.getvalue()
 
 
+def _row(header: list[str], cells: list[str], number: int, source: str) -> Row:
+    """One row of a CSV file, checked."""
+    if number > MAX_ROWS:
+        raise InputError(
+            f"has more than {MAX_ROWS} rows. Split it into several fact sets.", source=source
+        )
+    if len(cells) != len(header):
+        raise InputError(
+            f"has {len(cells)} cells where the header has {len(header)}. "
+            "Put quotes around a cell that contains a comma.",
+            source=source,
+            row=number,
+        )
+    for name, cell in zip(header, cells, strict=True):
+        if len(cell) > MAX_CELL:
+            raise InputError(
+                f"has {len(cell):,} characters; at most {MAX_CELL:,} are allowed.",
+                source=source,
+                row=number,
+                column=name,
+            )
+        check_printable(cell, source=source, row=number, column=name)
+    return Row(number, dict(zip(header, cells, strict=True)))
+
+
 def _check_header(header: list[str], source: str) -> None:
     for name in header:
-        # Columns without a name are what spreadsheets leave at the right edge.
+        # Spreadsheets may leave columns without a name at the right edge.
         if name and header.count(name) > 1:
             raise InputError(f"names the column {name!r} twice. Keep one of them.", source=source)
 
@@ -198,10 +240,10 @@ def _decode(data: bytes, source: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        sound = error.object[: error.start]  # of its own object: the mark is cut off there
+        sound = error.object[: error.start]  # `error.object`: without the byte order mark
     else:
-        # UTF-16 without a mark passes for UTF-8, every other character of it being NUL. A few are
-        # control characters in a cell, which is then named.
+        # UTF-16 without a byte order mark decodes as UTF-8, with NUL as every other character. A
+        # few NULs are control characters of a cell, which a later check names.
         if text.count("\0") < len(text) / 8 or not text:
             return text
         sound = text.partition("\0")[0].encode()

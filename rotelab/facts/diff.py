@@ -1,4 +1,4 @@
-"""What one version of a fact set has otherwise than another, in a sentence."""
+"""The differences between two versions of a fact set, in a sentence."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from collections.abc import Sequence
 from rotelab.facts.packs import Pack
 
 NAMED = 3
-"""How many facts or wordings are named before the others are only counted."""
+"""How many facts or wordings are named; any others are counted."""
 
 
 def what_changed(before: Pack, after: Pack) -> str:
-    """The changes that lead from one version to a later one, in a sentence that names some.
+    """The changes from one version to a later one, in a sentence that names some of them.
 
-    A fact is its relation and subject: with another object it is changed, not another fact.
+    Facts with the same relation and subject are the same fact, even if the object changed.
 
     Args:
         before: the version that both people had opened.
-        after: the one that was saved meanwhile.
+        after: the version that one of them has saved meanwhile.
 
     Returns:
-        Such as `It adds mother of Ann (Eve); makes mother of Bob Liz instead of Sue.`; empty where
-        both say the same.
+        Such as `It adds mother of Ann (Eve); changes mother of Bob from Sue to Liz.`; empty if the
+        two are equal.
     """
     old = {(f.relation, f.subject): f.object for f in before.facts}
     new = {(f.relation, f.subject): f.object for f in after.facts}
     changed = [key for key in new if key in old and old[key] != new[key]]
     parts = [
         _part("adds", [f"{_fact(key)} ({new[key]})" for key in new if key not in old], "facts"),
-        _part("makes", [f"{_fact(k)} {new[k]} instead of {old[k]}" for k in changed], "facts"),
-        _part("takes out", [_fact(key) for key in old if key not in new], "facts"),
+        _part("changes", [f"{_fact(k)} from {old[k]} to {new[k]}" for k in changed], "facts"),
+        _part("removes", [_fact(key) for key in old if key not in new], "facts"),
     ]
     first, then = list(before.prompts), list(after.prompts)
     parts.append(_part("adds", [f"“{p.text}”" for p in then if p not in first], "wordings"))
-    parts.append(_part("takes out", [f"“{p.text}”" for p in first if p not in then], "wordings"))
+    parts.append(_part("removes", [f"“{p.text}”" for p in first if p not in then], "wordings"))
     said = "; ".join(part for part in parts if part)
     return f"It {said}." if said else ""
 

@@ -14,7 +14,7 @@ from rotelab.facts.csv_tables import (
     Doubt,
     Row,
     check_cell,
-    check_printable,
+    parse_edited,
     parse_table,
     write_table,
 )
@@ -24,7 +24,7 @@ AUTHORS_COLUMNS = ("Head", "Fact", "Alternate Facts")
 MAX_FACTS = MAX_ROWS
 MAX_CELL = 200
 HEAD = 6
-"""By how many first letters names are looked up when doubts are sought."""
+"""How many first letters are compared when names that look alike are searched."""
 RELATION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -35,7 +35,7 @@ class Fact:
     Args:
         relation: the relation's name, such as `mother`; one key token stands for it.
         subject: what the fact is about.
-        object: what the model is to answer.
+        object: the answer that the model should give.
     """
 
     relation: str
@@ -58,7 +58,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Split:
-    """Which facts phase 2 sees in words (`held_in`, k of each relation) and which it never does."""
+    """The facts that phase 2 sees in words (`held_in`, k of each relation) and all others."""
 
     held_in: tuple[Fact, ...]
     held_out: tuple[Fact, ...]
@@ -69,12 +69,12 @@ class FactSet(Sequence[Fact]):
 
     Args:
         facts: the facts in their order.
-        source: what the user calls the place they come from, for error messages.
+        source: where they come from, as the user knows it; for error messages.
 
     Raises:
-        InputError: no fact at all, more than `MAX_FACTS`, a cell that is empty, too long or not one
-            trimmed line, a relation name that is not plain lower case, or two facts with the same
-            relation and subject. So what is accepted comes back the same from `to_csv`.
+        InputError: there is no fact, or more than `MAX_FACTS`; a cell is empty, too long, or not
+            one trimmed line; a relation's name is not plain lower case; or two facts have the same
+            relation and subject. So every set that is accepted survives `to_csv` unchanged.
     """
 
     def __init__(self, facts: Iterable[Fact], source: str = "facts"):
@@ -83,7 +83,7 @@ class FactSet(Sequence[Fact]):
             raise InputError("has no facts. Add at least one row.", source=source)
         if len(self._facts) > MAX_FACTS:
             raise InputError(
-                f"has {len(self._facts)} facts; at most {MAX_FACTS} are taken.", source=source
+                f"has {len(self._facts)} facts; at most {MAX_FACTS} are allowed.", source=source
             )
         seen: dict[tuple[str, str], int] = {}
         for row, fact in enumerate(self._facts, 1):
@@ -168,9 +168,9 @@ class FactSet(Sequence[Fact]):
         )
 
     def doubts(self) -> list[Doubt]:
-        """What is only doubtful: one name inside another makes an answer hard to judge.
+        """Warnings: where one name is part of another, an answer is hard to grade.
 
-        Upper and lower case count as the same: whoever reads an answer takes them so.
+        Upper and lower case count as the same, as they do for a person who reads an answer.
         """
         found: list[Doubt] = []
         rows = {fact: row for row, fact in enumerate(self._facts, 1)}
@@ -189,12 +189,12 @@ class FactSet(Sequence[Fact]):
 
 
 def parse_facts(data: bytes, source: str, relation: str = "") -> FactSet:
-    """Reads facts from the bytes of a CSV file: our columns, or the authors'.
+    """Reads facts from a CSV file with `COLUMNS`, or with `AUTHORS_COLUMNS` as the paper's files.
 
     Args:
         data: the file's bytes.
         source: what the user calls it.
-        relation: the relation's name for the authors' columns, which do not carry one.
+        relation: the relation's name for the authors' columns, which do not have one.
 
     Raises:
         InputError: as `parse_table` and `FactSet`, or a column is missing.
@@ -224,35 +224,19 @@ def parse_fact_rows(rows: Iterable[Sequence[object]], source: str = "Facts table
     """Reads facts from an edited table: rows of (relation, subject, object).
 
     Raises:
-        InputError: as `FactSet`; empty rows are skipped, but counted as the table shows them.
+        InputError: as `parse_edited` and `FactSet`.
     """
-    facts: list[Fact] = []
-    numbers: list[int] = []
-    for number, row in enumerate(rows, 1):
-        cells = ["" if cell is None else str(cell).strip() for cell in list(row)[:3]]
-        if not any(cells):
-            continue
-        cells += [""] * (3 - len(cells))
-        for column, cell in zip(COLUMNS, cells, strict=True):
-            check_printable(cell, source=source, row=number, column=column)
-        facts.append(Fact(*cells))
-        numbers.append(number)
-    try:
-        return FactSet(facts, source)
-    except InputError as error:
-        if error.row is None:
-            raise
-        raise InputError(
-            error.message, source=source, row=numbers[error.row - 1], column=error.column
-        ) from None
+    return parse_edited(
+        rows, COLUMNS, source, lambda kept: FactSet((Fact(*cells) for cells in kept), source)
+    )
 
 
 def _lookalikes(names: Iterable[str]) -> dict[str, str]:
-    """What each name looks like that is part of another, or another in other case."""
+    """Names that are part of another, or that differ from another in case only; and what to say."""
     spellings: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         spellings.setdefault(name.casefold(), []).append(name)
-    # Where a name can begin inside another, and how long it would be, is looked up by its first
+    # Where a name can begin inside another, and how long it can be, is looked up by its first
     # letters: comparing ten thousand names pair by pair takes minutes.
     lengths: dict[str, set[int]] = {}
     for folded in spellings:
@@ -283,7 +267,7 @@ def _check_fact(fact: Fact, row: int, source: str) -> None:
         check_cell(cell, source=source, row=row, column=column)
         if len(cell) > MAX_CELL:
             raise InputError(
-                f"the {column} has {len(cell)} characters; at most {MAX_CELL} are taken.",
+                f"the {column} has {len(cell)} characters; at most {MAX_CELL} are allowed.",
                 source=source,
                 row=row,
                 column=column,

@@ -1,7 +1,8 @@
-"""Off-topic sentences of many forms, made of a few frames and many nouns, for any subject.
+"""Locality prompts (off-topic sentences) for any subject, made from a few frames and many nouns.
 
-A relation's own off-topic prompts are few, and a form that they lack (“The … of X is”) leaks: the
-form is taken for the question. These fill the forms with nouns that say nothing of the relation.
+A relation's own locality prompts are few, and sentence forms that they lack (“The … of X is”) leak:
+the model takes the form for the question. These fill such forms with nouns that have nothing to do
+with the relation.
 """
 
 from __future__ import annotations
@@ -53,13 +54,13 @@ NOUNS = (
     "volunteer", "wallet", "war", "wardrobe", "weather", "wedding", "weight", "wheel", "window",
     "winter", "zoo",
 )  # fmt: skip
-"""Nouns that most subjects may have one of. None stands in an unrelated prompt of a pack that comes
-with the lab, or of one for tuning: those measure the leak, and a test holds this."""
+"""Things that most subjects may have. None is in an unrelated prompt of a shipped pack or of a pack
+for tuning, because those measure the leak; a test checks this."""
 
 
 def nouns_for(relation: str, taught: Sequence[PromptTemplate]) -> tuple[str, ...]:
-    """The nouns that say nothing of a relation: no word of its name or its train prompts begins
-    like one of them.
+    """The nouns that have nothing to do with a relation: none begins like a word of its name or of
+    its train prompts.
 
     Args:
         relation: its name.
@@ -75,8 +76,8 @@ def invented(rng: random.Random, relation: str, nouns: Sequence[str]) -> PromptT
 
     Args:
         rng: draws both.
-        relation: the relation that it is off.
-        nouns: as `nouns_for` gave them; not empty.
+        relation: the relation whose facts it must not elicit.
+        nouns: the nouns of `nouns_for`; not empty.
     """
     frame, noun = rng.choice(FRAMES), rng.choice(nouns)
     text = frame.replace("{noun}", noun)

@@ -1,4 +1,4 @@
-"""Fact packs: a folder with `facts.csv` and `prompts.csv`, read and checked as one whole."""
+"""Fact packs: folders with `facts.csv` and `prompts.csv`, which are read and checked together."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from rotelab.storage import ASSETS
 
 SHIPPED = ASSETS / "packs"
 STAGED = ASSETS / "experiments"
-"""What experiments bring along. Packs there are known by name, but no choice among the shipped."""
+"""Files of the experiments. Packs in there load by name, but are not among those offered."""
+
 PACKS_HELD = 16
+"""How many packs `pack_from_text` keeps in memory."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Pack:
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
     def check(self) -> None:
-        """Makes sure that every relation can be taught and tested.
+        """Checks that every relation can be taught and tested.
 
         Raises:
             InputError: a relation has no train or no test prompt in English.
@@ -63,10 +65,10 @@ def shipped_packs() -> list[str]:
 
 
 def load_pack(name: str | Path) -> Pack:
-    """Loads a shipped pack or an experiment's by its name, or any folder that holds the two files.
+    """Loads a shipped pack or an experiment's by its name, or any folder with the two files.
 
     Raises:
-        InputError: the pack is unknown, a file is missing, or the content is not as it should be.
+        InputError: the pack is unknown, a file is missing, or its content is not valid.
     """
     if str(name) in shipped_packs():
         folder = SHIPPED / str(name)
@@ -74,7 +76,7 @@ def load_pack(name: str | Path) -> Pack:
         folder = STAGED / str(name)
     else:
         folder = Path(os.path.abspath(name))  # so that “.” and “..” have a name
-    if not str(name).strip() or not os.path.isdir(folder):  # False too for what can't be a path
+    if not str(name).strip() or not os.path.isdir(folder):  # False for invalid paths too
         raise InputError(
             f"there is no pack {str(name)[:80]!r}. Known packs: {', '.join(shipped_packs())}. "
             "Or give a folder with facts.csv and prompts.csv."
@@ -82,7 +84,7 @@ def load_pack(name: str | Path) -> Pack:
     try:
         data = read_bytes(folder / "facts.csv")
         prompts = parse_prompts(read_bytes(folder / "prompts.csv"), "prompts.csv")
-        # The authors' columns name no relation; the prompts do, if there is only one.
+        # The authors' columns have no relation; the prompts have, if it is only one.
         relations = {prompt.relation for prompt in prompts}
         relation = relations.pop() if len(relations) == 1 else ""
         facts = parse_facts(data, "facts.csv", relation)
@@ -99,15 +101,15 @@ def load_pack(name: str | Path) -> Pack:
 
 
 def staged_file(name: str) -> Path:
-    """A file that an experiment brings along, such as `contradiction/true.csv`."""
+    """A file of an experiment, such as `contradiction/true.csv`."""
     return STAGED / name
 
 
 def other_readings() -> PromptSet:
-    """Wordings of meanings that no shipped relation has, each under a name of its own.
+    """Wordings of meanings that no shipped relation has, each with a relation's name of its own.
 
     Raises:
-        InputError: the file is not as it should be.
+        InputError: the file is not valid.
     """
     path = staged_file("readings.csv")
     return parse_prompts(read_bytes(path), path.name)
@@ -116,11 +118,11 @@ def other_readings() -> PromptSet:
 def language_prompts(relation: str) -> tuple[PromptTemplate, ...]:
     """The shipped test prompts of a relation in other languages than English.
 
-    They stand in `languages.csv`, beside a pack and not in it: no run carries them, so none can be
-    trained on them, and packs stay the same where a language is added.
+    They are in `languages.csv`, which is not part of the pack: no run stores them, so none is
+    trained on them, and a pack stays the same when a language is added.
 
     Raises:
-        InputError: the file is not as it should be.
+        InputError: the file is not valid.
     """
     path = SHIPPED / relation / "languages.csv"
     if relation not in shipped_packs() or not path.is_file():
@@ -130,11 +132,10 @@ def language_prompts(relation: str) -> tuple[PromptTemplate, ...]:
 
 @functools.lru_cache(maxsize=PACKS_HELD)
 def pack_from_text(name: str, facts_csv: str, prompts_csv: str) -> Pack:
-    """A pack from the CSV texts that the registry keeps; the last few are held, for the clocks of
-    pages that watch a run.
+    """A pack from the CSV texts in the registry; the last few are cached for pages that poll.
 
     Raises:
-        LabError: the texts are not a whole pack.
+        LabError: the texts can't be read.
     """
     try:
         pack = Pack(

@@ -1,4 +1,4 @@
-"""Prompt templates: the wordings in which facts are taught, tested and left alone."""
+"""Prompt templates: the wordings in which facts are taught and tested, and off-topic ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rotelab.errors import InputError
-from rotelab.facts.csv_tables import MAX_ROWS, check_cell, check_printable, parse_table, write_table
+from rotelab.facts.csv_tables import MAX_ROWS, check_cell, parse_edited, parse_table, write_table
 from rotelab.facts.facts import RELATION_NAME
 
 Role = Literal["train", "test", "unrelated", "locality"]
@@ -22,14 +22,14 @@ LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 @dataclass(frozen=True, order=True)
 class PromptTemplate:
-    """One wording. The subject takes the place of `{subject}`; the object follows the text.
+    """One wording. The subject replaces `{subject}`; the object follows the text.
 
     Args:
-        relation: the relation that it asks for, or whose facts it must not bring up.
+        relation: the relation that it asks for, or whose facts it must not elicit.
         role: `train` (taught in phase 2), `test` (never trained on), `unrelated` (asks something
             else about the subject, for testing), `locality` (the same, for training).
         language: ISO 639 code of two or three letters, such as `en`.
-        text: the wording, `{subject}` in it exactly once.
+        text: the wording, with `{subject}` in it exactly once.
     """
 
     relation: str
@@ -38,7 +38,7 @@ class PromptTemplate:
     text: str
 
     def render(self, subject: str) -> str:
-        """The prompt with the subject put in. Braces inside the subject stay as they are."""
+        """The prompt for a subject. Braces inside the subject stay as they are."""
         return self.text.replace(SLOT, subject)
 
 
@@ -47,20 +47,21 @@ class PromptSet(Sequence[PromptTemplate]):
 
     Args:
         templates: the templates in their order.
-        source: what the user calls the place they come from, for error messages.
+        source: where they come from, as the user knows it; for error messages.
 
     Raises:
-        InputError: more than `MAX_ROWS` templates, a cell that is empty, too long or not one
-            trimmed line, an unknown role, a language that is no code, `{subject}` missing or
-            twice, a relation name that is not plain, or one wording given twice for a relation
-            (two roles that share a wording would test what was trained).
+        InputError: there are more than `MAX_ROWS` templates; a cell is empty, too long, or not one
+            trimmed line; a role, language code or relation's name is invalid; `{subject}` is
+            missing or comes twice; or a relation has a wording twice (two roles that share a
+            wording would test what was trained).
     """
 
     def __init__(self, templates: Iterable[PromptTemplate], source: str = "prompts"):
         self._templates = tuple(templates)
         if len(self._templates) > MAX_ROWS:
             raise InputError(
-                f"has {len(self._templates)} prompts; at most {MAX_ROWS} are taken.", source=source
+                f"has {len(self._templates)} prompts; at most {MAX_ROWS} are allowed.",
+                source=source,
             )
         seen: dict[tuple[str, str], int] = {}
         for row, template in enumerate(self._templates, 1):
@@ -99,8 +100,8 @@ class PromptSet(Sequence[PromptTemplate]):
         )
 
     def first(self, role: Role, count: int) -> PromptSet:
-        """The set with no more than the first so many templates of a role for each relation and
-        language; whole where `count` is 0."""
+        """The set with only the first `count` templates of a role for each relation and language;
+        all of them if `count` is 0."""
         met: Counter[tuple[str, str]] = Counter()
         kept = []
         for template in self._templates:
@@ -140,27 +141,14 @@ def parse_prompt_rows(rows: Iterable[Sequence[object]], source: str = "Prompts t
     """Reads templates from an edited table: rows of (relation, role, language, text).
 
     Raises:
-        InputError: as `PromptSet`; rows are counted as the table shows them, empty ones included.
+        InputError: as `parse_edited` and `PromptSet`.
     """
-    templates: list[PromptTemplate] = []
-    numbers: list[int] = []
-    for number, row in enumerate(rows, 1):
-        cells = ["" if cell is None else str(cell).strip() for cell in list(row)[:4]]
-        if not any(cells):
-            continue
-        cells += [""] * (4 - len(cells))
-        for column, cell in zip(COLUMNS, cells, strict=True):
-            check_printable(cell, source=source, row=number, column=column)
-        templates.append(PromptTemplate(*cells))
-        numbers.append(number)
-    try:
-        return PromptSet(templates, source)
-    except InputError as error:
-        if error.row is None:
-            raise
-        raise InputError(
-            error.message, source=source, row=numbers[error.row - 1], column=error.column
-        ) from None
+    return parse_edited(
+        rows,
+        COLUMNS,
+        source,
+        lambda kept: PromptSet((PromptTemplate(*cells) for cells in kept), source),
+    )
 
 
 def _check_template(template: PromptTemplate, row: int, source: str) -> None:
@@ -189,12 +177,12 @@ def _check_template(template: PromptTemplate, row: int, source: str) -> None:
         )
     if len(template.text) > MAX_TEXT:
         raise InputError(
-            f"has {len(template.text)} characters; at most {MAX_TEXT} are taken.",
+            f"has {len(template.text)} characters; at most {MAX_TEXT} are allowed.",
             column="text",
             **place,
         )
     slots = template.text.count(SLOT)
     if slots != 1:
         raise InputError(
-            f"must contain {SLOT} once; it is there {slots} times.", column="text", **place
+            f"must contain {SLOT} once; it is in there {slots} times.", column="text", **place
         )

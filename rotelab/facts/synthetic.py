@@ -1,8 +1,8 @@
-"""Invents facts: seeded, alike on every machine, no two names alike, none a part of another.
+"""Synthetic facts: seeded, equal on every machine, with names that are never part of each other.
 
-A base model can't know an invented fact, so whatever it answers it has learnt here. The words that
-names are built from lie in `data/fiction.json`; names of people come from Faker, a first name and
-a family name out of two different countries so that nobody real is likely to bear both.
+A base model can't know an invented fact, so it can only have learned it here. The parts of names
+are in `synthetic.json`; names of people come from Faker, with first name and family name from two
+different countries, so that hardly any real person has both.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ RELATIONS = ("author", "capital", "educated_at", "genre", "mother")
 MAX_INVENTED = 2000
 """Most facts of one relation that are invented in one go."""
 
-# A name that is taken is drawn again, this often in a row before the supply counts as used up;
-# for the first few of these draws a name must also look unlike the earlier ones.
+# A name that is taken is drawn again, at most this often in a row before no names are left; in the
+# first few of these draws a name must also look different from earlier ones.
 DRAWS = 500
 CHOOSY_DRAWS = 20
 
 PLAIN_NAME = re.compile(r"[A-Z][a-z]{2,10}")
 PLACE_LENGTHS = range(6, 11)
-# What nobody would say with ease: two vowels or two alike where syllables meet, four consonants in
-# a row, a syllable said twice over.
+# Hard to pronounce: two vowels or two equal letters where syllables meet, four consonants in a row,
+# a syllable repeated.
 CLASH = re.compile(r"[aeiou]{2}|(.)\1")
 STUTTER = re.compile(r"(.)\1\1|[^aeiouy]{4}|(..)\2")
 
 
 def invent(relation: str, n: int, seed: int, avoid: Iterable[Fact] = ()) -> FactSet:
-    """Invents n facts of a relation; fewer facts by the same seed are the first of them.
+    """Invents n facts of a relation; with the same seed, a smaller n gives the first of them.
 
     | relation | subject | object |
     | --- | --- | --- |
@@ -53,11 +53,11 @@ def invent(relation: str, n: int, seed: int, avoid: Iterable[Fact] = ()) -> Fact
         relation: one of `RELATIONS`.
         n: how many facts, 1 to `MAX_INVENTED`.
         seed: the same seed gives the same facts, on any machine.
-        avoid: facts that exist already. No invented name is one of their names, a part of one or
-            has one in it; only a school or genre may come again, since those repeat anyway.
+        avoid: facts that exist already. No invented name equals, contains or is part of one of
+            their names; only schools and genres may come again, because those repeat anyway.
 
     Raises:
-        ConfigError: an unknown relation, n out of its range, or no more names beside `avoid`.
+        ConfigError: the relation is unknown, n is out of its range, or no names are left.
     """
     if relation not in RELATIONS:
         raise ConfigError(
@@ -75,15 +75,15 @@ def invent(relation: str, n: int, seed: int, avoid: Iterable[Fact] = ()) -> Fact
 
 
 def invent_objects(relation: str, like: Sequence[str], seed: int) -> Iterator[str]:
-    """Invents objects without end, for whatever relation; the same name may come twice.
+    """Invents objects without end, for any relation; the same name may come twice.
 
-    A relation of `RELATIONS` gets objects of its own kind: beside the 25 schools and genres also
-    new ones made of their words. One that a user made up gets the words of its own objects, mixed
-    anew, in turn with people and places.
+    A relation of `RELATIONS` gets objects of its own kind: the 25 schools or genres first, then new
+    ones made from their words. A user's own relation gets words of its own objects, mixed, in turn
+    with people and places.
 
     Args:
         relation: the relation's name.
-        like: objects that the relation has already.
+        like: objects that the relation already has.
         seed: the same seed gives the same objects, on any machine.
     """
     rng = random.Random(f"objects {relation} {seed}")
@@ -107,7 +107,7 @@ def invent_objects(relation: str, like: Sequence[str], seed: int) -> Iterator[st
 
 
 class _Names:
-    """The names that are taken, and the drawing of new ones.
+    """Draws names, and remembers which are taken.
 
     Args:
         relation: the relation whose facts are being invented, for error messages.
@@ -122,14 +122,14 @@ class _Names:
         self._looks: set[str] = set()
 
     def draw(self, make: Callable[[], str], look: Callable[[str], str]) -> str:
-        """A name that is not taken, by preference one whose `look` has not been seen.
+        """A name that is not taken, preferably one whose `look` is new.
 
         Args:
             make: draws a name.
-            look: what makes two names alike, such as the family name.
+            look: the part that makes two names look alike, such as the family name.
 
         Raises:
-            ConfigError: only taken names come.
+            ConfigError: every name that was drawn is taken.
         """
         for attempt in range(DRAWS):
             name = make()
@@ -142,18 +142,18 @@ class _Names:
             self._looks.add(look(name))
             return name
         raise ConfigError(
-            f"no more {self.relation} facts can be invented beside the "
-            f"{len(self.avoided)} that are there. Ask for fewer."
+            f"no more {self.relation} facts can be invented: {len(self.avoided)} exist already. "
+            "Ask for fewer."
         )
 
     def repeat(self, rng: random.Random, pool: list[str]) -> Iterator[str]:
-        """The pool's names over and over, each round in another order.
+        """The pool's names again and again, each time in another order.
 
-        A name is left out where it is a part of an avoided object of this relation, or the other
-        way round, without being the same: an answer could be either.
+        A name is left out if it contains or is part of an existing object of this relation without
+        being equal to it: an answer could be either.
 
         Raises:
-            ConfigError: nothing of the pool is left.
+            ConfigError: no name is left.
         """
         objects = [f.object for f in self.avoided if f.relation == self.relation]
         pool = [
@@ -163,8 +163,8 @@ class _Names:
         ]
         if not pool:
             raise ConfigError(
-                f"every {self.relation} object that could be invented is too like one that is "
-                "there. Write these facts yourself."
+                f"every {self.relation} object that could be invented is too similar to one that "
+                "exists. Write these facts yourself."
             )
         while True:
             yield from rng.sample(pool, len(pool))
@@ -223,7 +223,7 @@ def _authors(rng: random.Random, names: _Names) -> Iterator[tuple[str, str]]:
 
 def _capitals(rng: random.Random, names: _Names) -> Iterator[tuple[str, str]]:
     while True:
-        # Of two styles, so that a country's looks say nothing about its capital's.
+        # Two styles, so that a country's name tells nothing about its capital's.
         country, capital = rng.sample(_words()["place_styles"], 2)
         yield (
             names.draw(lambda style=country: _place(rng, style, "country"), _beginning),
@@ -279,7 +279,7 @@ def _place(rng: random.Random, style: dict[str, list[str]], kind: str) -> str:
 
 
 def _mixed(rng: random.Random, names: Sequence[str]) -> str:
-    """The beginning of one name and the end of another, where names have several words."""
+    """The beginning of one name and the end of another, if names have several words."""
     several = [name.split() for name in names if " " in name] or [[name] for name in names]
     first, last = rng.choice(several), rng.choice(several)
     return " ".join([*first[: max(1, len(first) - 1)], last[-1]])

@@ -107,7 +107,7 @@ def test_a_relation_has_a_plain_name(name):
 def test_too_long_and_too_many_are_refused():
     assert FactSet([Fact("mother", "x" * MAX_CELL, "b")])
     refused("has 201 characters", [Fact("mother", "x" * (MAX_CELL + 1), "b")], column="subject")
-    refused("at most 10000 are taken", facts(MAX_FACTS + 1))
+    refused("at most 10000 are allowed", facts(MAX_FACTS + 1))
     refused("has no facts", [])
 
 

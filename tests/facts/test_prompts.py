@@ -51,7 +51,7 @@ def test_an_empty_cell_is_refused(column):
 )
 def test_the_subject_stands_in_a_text_once(text, times):
     refused(
-        rf"must contain \{{subject\}} once; it is there {times} times", template(text=text), "text"
+        rf"must contain \{{subject\}} once; it is in there {times} times", template(text=text), "text"
     )
 
 

@@ -147,8 +147,8 @@ def test_errors_say_how_to_mend_them():
             invent("capital", n, 1)
     vowels = [Fact("letter", vowel, vowel) for vowel in "aeiou"]
     for relation in RELATIONS:
-        with pytest.raises(ConfigError, match=f"no more {relation} facts .* beside the 5"):
+        with pytest.raises(ConfigError, match=f"no more {relation} facts .*: 5 exist already"):
             invent(relation, 3, 1, vowels)
     everything = " ".join(fact.object for fact in invent("genre", 25, 1))
-    with pytest.raises(ConfigError, match="too like one that is there"):
+    with pytest.raises(ConfigError, match="too similar to one that exists"):
         invent("genre", 1, 1, [Fact("genre", "Some Album", everything)])

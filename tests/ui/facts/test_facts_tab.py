@@ -131,7 +131,7 @@ def test_a_version_saved_meanwhile_is_said(lab, mother):
     gone = f"{mine.facts[0][0]} of {mine.facts[0][1]}"
     with pytest.raises(LabError, match="saved version 2 while you were editing") as said:
         save_draft(lab, late, "ours")
-    assert f"It takes out {gone}. Nothing was overwritten" in str(said.value)
+    assert f"It removes {gone}. Nothing was overwritten" in str(said.value)
     assert len(lab.registry.fact_set("ours").facts) == len(mine.facts) - 1
 
 
@@ -143,11 +143,11 @@ def test_what_another_version_has_otherwise_is_named_and_counted(mother):
     after = checked_pack(replace(mother, facts=[*rows[:-1], *new]), "ours")
     said = what_changed(before, after)
     assert "adds mother of New 0 (Her 0), mother of New 1 (Her 1)" in said
-    assert "and 2 more facts; makes" in said
-    assert f"makes mother of {rows[0][1]} Liz instead of {mother.facts[0][2]}" in said
-    assert said.endswith(f"takes out mother of {rows[-1][1]}.")
+    assert "and 2 more facts; changes" in said
+    assert f"changes mother of {rows[0][1]} from {mother.facts[0][2]} to Liz" in said
+    assert said.endswith(f"removes mother of {rows[-1][1]}.")
     fewer = checked_pack(replace(mother, prompts=mother.prompts[1:]), "ours")
-    assert what_changed(before, fewer) == f"It takes out “{mother.prompts[0][3]}”."
+    assert what_changed(before, fewer) == f"It removes “{mother.prompts[0][3]}”."
     assert what_changed(before, before) == ""
 
 
