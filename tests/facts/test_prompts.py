@@ -50,9 +50,8 @@ def test_an_empty_cell_is_refused(column):
     [("Who is her mother?", 0), ("{Subject} is", 0), ("{subject} and {subject}", 2)],
 )
 def test_the_subject_stands_in_a_text_once(text, times):
-    refused(
-        rf"must contain \{{subject\}} once; it is in there {times} times", template(text=text), "text"
-    )
+    said = rf"must contain \{{subject\}} once; it is in there {times} times"
+    refused(said, template(text=text), "text")
 
 
 @pytest.mark.parametrize("role", ["Train", "testing", "unrelated prompt"])
