@@ -16,7 +16,7 @@ from rotelab.runs import sweeps, worker
 from rotelab.runs.export.bundle import export_run, import_bundle
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage, has_adapters, state_folder
-from rotelab.ui.runs.detail import fill_view
+from rotelab.ui.runs.detail import fill_detail
 
 DATA = Path(__file__).parent / "data" / "before_packages"
 RECORDED = json.loads((DATA / "recorded.json").read_text(encoding="utf-8"))
@@ -117,11 +117,11 @@ def test_runs_are_listed_and_shown(shared_lab):
     listed = {run.id: run for run in shared_lab.registry.runs()}
     assert {run.name for run in listed.values()} >= {"whole", "killed in phase 1"}
     for run_id in listed:
-        assert fill_view(shared_lab, run_id)
+        assert fill_detail(shared_lab, run_id)
     run = shared_lab.registry.run(WHOLE["run"])
     assert (run.status, run.name, len(run.pack.facts)) == ("finished", "whole", 6)
     assert has_adapters(shared_lab.storage, run.id)
-    shown = [getattr(part, "value", part) for part in fill_view(shared_lab, run.id)]
+    shown = [getattr(part, "value", part) for part in fill_detail(shared_lab, run.id)]
     assert "whole" in shown and WHOLE["command"] in shown
     said = rotelab("runs", "--json", home=shared_lab.storage.home)
     assert said.code == 0, said.err
