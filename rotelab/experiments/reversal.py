@@ -18,7 +18,7 @@ from rotelab.experiments.common import answers, arms_by_rounds, sorted_by_rounds
 from rotelab.facts.csv_tables import parse_table, read_bytes
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, staged_file
-from rotelab.reports.figures.epochs import over_rounds
+from rotelab.reports.figures.epochs import over_epochs
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
@@ -98,7 +98,7 @@ class Reversal:
     def figure(self) -> go.Figure:
         """Lines over the rounds, both phases done."""
         rows = [row for row in self.rows if row.checkpoint == CHECKPOINTS[-1]]
-        return over_rounds(rows, LINES)
+        return over_epochs(rows, LINES)
 
 
 def arms(base: RunConfig) -> list[Arm]:

@@ -18,7 +18,7 @@ from rotelab.facts.csv_tables import read_bytes
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack, staged_file
 from rotelab.facts.prompts import PromptSet, PromptTemplate, parse_prompts
-from rotelab.reports.figures.epochs import over_rounds
+from rotelab.reports.figures.epochs import over_epochs
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
@@ -125,7 +125,7 @@ class TwoHop:
     def figure(self) -> go.Figure:
         """Lines over the rounds, all chains together."""
         rows = [row for row in self.rows if row.taught == -1]
-        return over_rounds(rows, LINES)
+        return over_epochs(rows, LINES)
 
 
 def arms(base: RunConfig) -> list[Arm]:

@@ -1,4 +1,4 @@
-"""Two to six runs side by side: in what they were set differently, and what came of each."""
+"""Compares two to six runs: settings that differ, scores, and facts answered differently."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from rotelab.facts.facts import Fact
 from rotelab.registry import Registry, RunRow
 
 LEAST, MOST = 2, 6
-"""Runs of one comparison: more columns and curves can't be told apart."""
+"""Fewest and most runs of a comparison: more columns and curves can't be told apart."""
 
 COMPARED: tuple[Checkpoint, ...] = ("generalized", "memorized")
-"""The checkpoints whose scores are compared, the one that counts first."""
+"""The checkpoints whose scores are compared, the most important first."""
 
 PROBE = "test_prompts_heldout"
-"""The questions that facts are compared by."""
+"""The probe by which facts are compared."""
 
 OWN_SETTINGS = "own settings"
 
@@ -36,7 +36,7 @@ class Side:
     Args:
         run: its row.
         label: its name, or “Run 7”; no two runs of a comparison have the same.
-        config: its settings; None where they can't be read.
+        config: its settings; None if they can't be read.
         scores: by checkpoint and probe.
     """
 
@@ -46,7 +46,7 @@ class Side:
     scores: Mapping[str, Mapping[str, Score]]
 
     def value(self, checkpoint: str, probe: str, measure: str) -> float | None:
-        """One of its figures; None where it was not measured or is not a number."""
+        """One of its numbers; None if it was not measured or is NaN."""
         score = self.scores.get(checkpoint, {}).get(probe)
         value = None if score is None else getattr(score, measure)
         return value if value is not None and math.isfinite(value) else None
@@ -82,8 +82,8 @@ class FactRow(NamedTuple):
     """A fact, and the share of its questions that each run answers right.
 
     Args:
-        fact: relation, subject and object.
-        shares: of each run; None where the run was not tested on it.
+        fact: the fact.
+        shares: one for each run; None if it was not tested on the fact.
     """
 
     fact: Fact
@@ -91,22 +91,22 @@ class FactRow(NamedTuple):
 
     @property
     def spread(self) -> float:
-        """The largest share less the smallest."""
+        """The largest share minus the smallest."""
         values = [share.value for share in self.shares if share is not None]
         return max(values) - min(values)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side; every tuple that has a value for each run is in their order.
+    """A comparison of runs; tuples with a value for each run are in the runs' order.
 
     Args:
         sides: the runs.
-        options: those in which they differ, the recipe first.
-        notes: sentences on recipe and facts, and on runs whose row is damaged.
-        facts: on which the held-out test answers differ, those that differ most first.
+        options: the options in which they differ, the recipe first.
+        notes: sentences about recipe and facts, and about runs whose row is damaged.
+        facts: the facts whose held-out test answers differ, those that differ most first.
         facts_in_common: how many facts at least two of the runs were tested on.
-        fact_notes: sentences on runs that could not be compared fact by fact.
+        fact_notes: sentences about runs that can't be compared fact by fact.
     """
 
     sides: tuple[Side, ...]
@@ -118,19 +118,20 @@ class Comparison:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the runs are called."""
+        """The runs' names."""
         return tuple(side.label for side in self.sides)
 
     @property
     def probes(self) -> tuple[str, ...]:
-        """Every probe that a run has a score of."""
+        """Every probe for which a run has a score."""
         scores = (of for side in self.sides for of in side.scores.values())
         return tuple(dict.fromkeys(probe for of in scores for probe in of))
 
     def best(self, checkpoint: str, probe: str, measure: str) -> frozenset[int]:
-        """The places of the runs whose figure is best; none where all that have it are equal.
+        """The places of the runs with the best value; none if all that have one are equal.
 
-        The best is the largest, but the smallest where the fact's object must not come out.
+        The best value is the largest, but for `unrelated` questions, where an object is a leak, the
+        smallest.
         """
         values = {
             place: round(value, 9)
@@ -144,15 +145,15 @@ class Comparison:
 
 
 def compare(registry: Registry, run_ids: Sequence[str]) -> Comparison:
-    """Puts runs side by side. A damaged run is named in the notes; what it has is still compared.
+    """Compares runs. A run with damaged settings is named in the notes; its results are compared.
 
     Args:
-        registry: has the runs.
-        run_ids: two to six whole ids, in the order in which they are to be shown.
+        registry: the registry.
+        run_ids: two to six whole ids, in the order in which they are shown.
 
     Raises:
         UnknownRun: there is no run with one of the ids.
-        LabError: too few runs, too many or one twice; or the registry can't be read.
+        LabError: there are too few runs, too many, or one twice; or the registry can't be read.
     """
     check(run_ids)
     runs = [registry.run(run_id) for run_id in run_ids]
@@ -177,10 +178,10 @@ def compare(registry: Registry, run_ids: Sequence[str]) -> Comparison:
 
 
 def check(run_ids: Sequence[str]) -> None:
-    """Makes sure that so many runs can be compared.
+    """Checks that these runs can be compared.
 
     Raises:
-        LabError: too few runs, too many, or one twice.
+        LabError: there are too few runs, too many, or one twice.
     """
     if len(set(run_ids)) < len(run_ids):
         raise LabError("A run can't be compared with itself. Name each run once.")
@@ -188,7 +189,7 @@ def check(run_ids: Sequence[str]) -> None:
         raise LabError(f"Comparing takes at least {LEAST} runs. Name another.")
     if len(run_ids) > MOST:
         raise LabError(
-            f"{len(run_ids)} runs are too many to compare; at most {MOST} are taken. "
+            f"{len(run_ids)} runs are too many to compare; at most {MOST} are allowed. "
             "Leave some out."
         )
 
@@ -208,7 +209,7 @@ def _labels(runs: Sequence[RunRow]) -> list[str]:
 
 
 def _options(sides: Sequence[Side]) -> tuple[Option, ...]:
-    """What the runs whose settings can be read do not agree on."""
+    """The options in which the runs whose settings can be read differ."""
     every = [None if side.config is None else _settings(side.config) for side in sides]
     read = [settings for settings in every if settings is not None]
     return tuple(
@@ -227,7 +228,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 
 
 def _recipe_words(sides: Sequence[Side]) -> list[str]:
-    """Names the recipe where it is the same in all, and so stands in no table."""
+    """Names the recipe if it is the same in all runs, and so is not in the table of options."""
     recipes = {recipe_of(side.config) for side in sides if side.config is not None}
     if len(recipes) != 1:
         return []
@@ -244,9 +245,9 @@ def _every(sides: Sequence[Side]) -> str:
 
 
 def _taught(sides: Sequence[Side]) -> tuple[list[frozenset[Fact] | None], list[str]]:
-    """The facts that each run learns, None where they can't be read; and sentences on those.
+    """The facts that each run learns, None if they can't be read, and sentences about the latter.
 
-    Runs with one and the same content are not read: they all have an empty set.
+    If all runs have the same content, it is not read, and the sets are empty.
     """
     if len({side.run.content_hash for side in sides}) == 1:
         return [frozenset()] * len(sides), []
@@ -264,7 +265,7 @@ def _taught(sides: Sequence[Side]) -> tuple[list[frozenset[Fact] | None], list[s
 
 
 def _facts_words(sides: Sequence[Side], taught: Sequence[frozenset[Fact] | None]) -> str:
-    """What the content hashes say, in words."""
+    """A sentence about which facts the runs have in common."""
     every = _every(sides)
     if len({side.run.content_hash for side in sides}) == 1:
         return f"{every} learn the same facts, with the same wordings."
@@ -299,7 +300,7 @@ def _by_fact(
     common = [fact for fact, times in often.items() if times > 1]
     rows = [FactRow(fact, tuple(of.get(fact) for of in shares)) for fact in common]
     rows = [row for row in rows if row.spread > 0]
-    # Sorting is stable: facts that differ as much stay in the order in which they were asked.
+    # Sorting is stable: facts that differ equally stay in the order in which they were asked.
     rows.sort(key=lambda row: -row.spread)
     return tuple(rows), len(common), tuple(_fact_notes(sides, shares, often, taught))
 
@@ -310,7 +311,7 @@ def _fact_notes(
     often: Mapping[Fact, int],
     taught: Sequence[frozenset[Fact] | None],
 ) -> list[str]:
-    """Says of each run that has no row in the table why that is so."""
+    """Explains for each run without a row in the table why it has none."""
     unasked = [side.label for side, of in zip(sides, shares, strict=True) if not of]
     asked = [place for place, of in enumerate(shares) if of]
     alone = [place for place in asked if all(often[fact] == 1 for fact in shares[place])]
@@ -340,7 +341,7 @@ def _strangers(
     sides: Sequence[Side],
     taught: Sequence[frozenset[Fact] | None],
 ) -> bool:
-    """Whether the run at `place` learns no fact that another of those that were asked learns."""
+    """Whether the run at `place` has no fact in common with the other runs that were asked."""
     mine, content = taught[place] or frozenset(), sides[place].run.content_hash
     return all(
         sides[other].run.content_hash != content and not mine & (taught[other] or frozenset())

@@ -1,4 +1,4 @@
-"""What came of a sweep: its runs' scores, gathered by cell, with mean and deviation over seeds."""
+"""A sweep's results: its runs' scores by cell, with mean and deviation over seeds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rotelab.registry import Registry, SweepRow
 
 
 class Figure(NamedTuple):
-    """One figure that a run measures.
+    """One number that a run measures.
 
     Args:
-        checkpoint: `base`, `memorized` or `generalized`.
-        probe: one of `evaluation.PROBES`.
-        measure: a field of `registry.Score`, such as `generation_accuracy`.
+        checkpoint: where it is measured.
+        probe: one of `config.names.PROBE_NAMES`.
+        measure: a field of `evaluation.results.Score`, such as `generation_accuracy`.
     """
 
     checkpoint: str = "generalized"
@@ -32,16 +32,16 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one run of a sweep.
+    """The results of one run of a sweep.
 
     Args:
         run_id: the run.
-        status: where it stands.
-        error: why it ended badly.
-        values: what the axes' options are in it, by path; empty where its settings are damaged.
+        status: its status.
+        error: why it failed.
+        values: its values of the axes' options, by path; empty if its settings are damaged.
         scores: by checkpoint and probe.
         seconds: how long each part took.
-        shared_phase1_from: the run that learned phase 1 for it too, if any.
+        shared_phase1_from: the run whose phase 1 it reused, if any.
     """
 
     run_id: str
@@ -54,18 +54,18 @@ class Outcome:
 
     @property
     def finished(self) -> bool:
-        """Whether all of it was measured."""
+        """Whether it has finished and its settings can be read."""
         return self.status == "finished" and bool(self.values)
 
     def value(self, figure: Figure) -> float | None:
-        """One of its figures; None where it was not measured."""
+        """One of its numbers; None if it was not measured."""
         score = self.scores.get(figure.checkpoint, {}).get(figure.probe)
         return None if score is None else getattr(score, figure.measure, None)
 
 
 @dataclass(frozen=True)
 class SweepResults:
-    """A sweep and what came of each of its runs, in their order."""
+    """A sweep, and the results of each of its runs in their order."""
 
     sweep: SweepRow
     outcomes: Sequence[Outcome]
@@ -77,21 +77,21 @@ class SweepResults:
 
     @property
     def cell_axes(self) -> list[str]:
-        """The axes whose values make a cell: all but the seed, over which means are taken."""
+        """The axes that define a cell: all but the seed, over which means are taken."""
         return [path for path in self.axes if path != SEED]
 
     @property
     def unfinished(self) -> list[Outcome]:
-        """The runs that have not come to their end."""
+        """The runs that have not finished."""
         return [outcome for outcome in self.outcomes if not outcome.finished]
 
 
 class Spread(NamedTuple):
-    """Mean and deviation of one figure over the runs of a cell.
+    """Mean and deviation of one number over the runs of a cell.
 
     Args:
         mean: the arithmetic mean; NaN where a value is not a finite number.
-        deviation: the sample standard deviation (n - 1); NaN of fewer than two.
+        deviation: the sample standard deviation (n - 1); NaN for fewer than two runs.
         n: how many runs.
     """
 
@@ -102,15 +102,16 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Plane:
-    """One figure over two axes of a sweep.
+    """One number over two axes of a sweep.
 
     Args:
-        figure: which one.
-        x: path of the axis that goes across.
-        y: path of the axis that goes down; empty where only one option varies.
-        xs: its values, and `ys` those of the other (one None where there is none).
+        figure: which number.
+        x: the path of the horizontal axis.
+        y: the path of the vertical axis; empty if only one option varies.
+        xs: the values of `x`.
+        ys: the values of `y`; one None if there is no such axis.
         spreads: `[ys][xs]`; None where no run has finished.
-        over: the paths of the axes that the means are taken over: the seed, and any further ones.
+        over: the paths of the axes over which means are taken: the seed, and any others.
     """
 
     figure: Figure
@@ -127,7 +128,7 @@ class Plane:
 
 
 def read_sweep(registry: Registry, sweep_id: str) -> SweepResults:
-    """Reads what came of a sweep so far.
+    """Reads a sweep's results so far.
 
     Raises:
         UnknownRun: there is no such sweep.
@@ -156,17 +157,17 @@ def read_sweep(registry: Registry, sweep_id: str) -> SweepResults:
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """Mean and sample standard deviation; None of nothing."""
+    """Mean and sample standard deviation; None if there are no values."""
     if not values:
         return None
-    if not all(map(math.isfinite, values)):  # a model that broke: no mean hides that
+    if not all(map(math.isfinite, values)):  # a mean must not hide a broken model
         return Spread(math.nan, math.nan, len(values))
     deviation = statistics.stdev(values) if len(values) > 1 else math.nan
     return Spread(statistics.fmean(values), deviation, len(values))
 
 
 def cells(results: SweepResults) -> dict[tuple[Any, ...], list[Outcome]]:
-    """The finished runs of every cell, by the values of `cell_axes`, in the order of the axes."""
+    """The finished runs of each cell, by the values of `cell_axes`, in the order of the axes."""
     found: dict[tuple[Any, ...], list[Outcome]] = {}
     for outcome in results.outcomes:
         if outcome.finished:
@@ -181,15 +182,15 @@ def cells(results: SweepResults) -> dict[tuple[Any, ...], list[Outcome]]:
 
 
 def measured(outcomes: Sequence[Outcome], figure: Figure) -> Spread | None:
-    """Mean and deviation of one figure over some runs; None where none of them has it."""
+    """Mean and deviation of one number over some runs; None if none of them has it."""
     values = [outcome.value(figure) for outcome in outcomes if outcome.finished]
     return spread([value for value in values if value is not None])
 
 
 def plane(results: SweepResults, figure: Figure) -> Plane:
-    """One figure over the two axes that have most to show: the first two with several values.
+    """One number over the first two axes that have several values; the second is horizontal.
 
-    The second of them goes across. Means are taken over all that is not on the plane.
+    Means are taken over all other axes.
     """
     shown = results.cell_axes or list(results.axes)
     several = [path for path in shown if len(results.axes[path]) > 1]

@@ -1,4 +1,4 @@
-"""Tables of runs and sweeps, and how they are printed. Nothing here reads or writes files."""
+"""Tables of runs, sweeps and comparisons, and their formats: text, Markdown, JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Table:
     Args:
         title: what it shows.
         columns: a name for each column.
-        rows: as many cells each; None is shown as a dash.
+        rows: each with a cell for every column; None is shown as a dash.
     """
 
     title: str
@@ -54,12 +54,12 @@ def run_tables(
     scores: Mapping[str, Mapping[str, Score]],
     damage: Mapping[str, Damage] | None = None,
 ) -> list[Table]:
-    """Scores by probe and checkpoint, seconds, and what was set otherwise than usual.
+    """Scores by probe and checkpoint, seconds, and settings that differ from the defaults.
 
     Args:
         run: the run.
-        scores: as `Registry.scores` gives them; may lack some.
-        damage: as `Registry.damage` gives it.
+        scores: as `Registry.scores` returns them; may lack some.
+        damage: as `Registry.damage` returns it.
     """
     name = f"{run.id}, {run.status}"
     tables = [_run_scores(f"{name}: {measure.long.lower()}", field, scores)
@@ -70,7 +70,7 @@ def run_tables(
                  for name, d in damage.items()]  # fmt: skip
         tables.append(Table(f"{name}: what else it knew", columns, tuple(found)))
     tables.append(_run_seconds(run))
-    with contextlib.suppress(LabError):  # damaged settings do not hide the scores
+    with contextlib.suppress(LabError):  # damaged settings must not hide the scores
         tables.append(_differences(run.config))
     return tables
 
@@ -112,10 +112,10 @@ def _differences(config: RunConfig) -> Table:
 
 
 def sweep_tables(results: SweepResults, measure: str = "generation_accuracy") -> list[Table]:
-    """Mean and deviation of each cell at every checkpoint, then the runs one by one.
+    """Mean and deviation of each cell at every checkpoint, then the single runs.
 
     Args:
-        results: what came of the sweep so far.
+        results: the sweep's results so far.
         measure: one of `MEASURES`.
     """
     name = results.sweep.name or results.sweep.id
@@ -169,11 +169,11 @@ def _unfinished(results: SweepResults) -> Table:
 
 
 def comparison_tables(comparison: Comparison, facts: int) -> list[Table]:
-    """The runs, the options in which they differ, their scores, and the facts that tell them apart.
+    """The runs, the options in which they differ, their scores, and facts answered differently.
 
     Args:
-        comparison: the runs side by side.
-        facts: how many facts are listed at most.
+        comparison: the comparison.
+        facts: how many facts to list at most.
     """
     labels = comparison.labels
     about = [(s.label, s.run.id, s.run.status, s.run.pack_name) for s in comparison.sides]
@@ -215,14 +215,14 @@ def _scores_beside(comparison: Comparison, measure: str) -> Iterable[tuple[Cell,
 
 
 def mean_tables(several: Sequence[Sequence[Table]], over: str) -> list[Table]:
-    """The same tables of several makings in one: figures as mean and deviation over them.
+    """Averages the tables of several repetitions: each number becomes a mean with its deviation.
 
-    A cell that is the same in all of them stays as it is; a text that is not is left out. A table
-    whose rows are not the same things everywhere can't be summed up and is left out.
+    A cell that is equal in all of them stays as it is; a text that is not is left out. A table
+    whose rows are about different things can't be averaged and is left out.
 
     Args:
-        several: the tables of each making, in the same order.
-        over: what they differ in, such as `seeds 0, 1, 2`.
+        several: the tables of each repetition, in the same order.
+        over: what the repetitions differ in, such as `seeds 0, 1, 2`.
     """
     summed = []
     for tables in zip(*several, strict=False):
@@ -244,14 +244,14 @@ def mean_tables(several: Sequence[Sequence[Table]], over: str) -> list[Table]:
 
 
 def _names(row: Sequence[Cell]) -> tuple[str, ...]:
-    """What a row is about: its texts before the first figure."""
+    """What a row is about: its texts before the first number."""
     return tuple(takewhile(lambda cell: isinstance(cell, str), row))
 
 
 def _mean_cell(cells: Sequence[Cell]) -> Cell:
     if all(cell == cells[0] for cell in cells):
         return cells[0]
-    # One that is not known in all of them has no mean: over fewer it would be another figure's.
+    # A number that some repetitions lack has no mean: over fewer it would not be comparable.
     figures = [cell for cell in cells if isinstance(cell, int | float)]
     return spread(figures) if len(figures) == len(cells) else None
 
@@ -265,7 +265,7 @@ def as_text(tables: Sequence[Table]) -> str:
 
 
 def as_markdown(tables: Sequence[Table]) -> str:
-    """The tables for a README: the title of each in bold above it."""
+    """The tables as Markdown, each with its title in bold above it."""
     return "\n\n".join(
         f"**{no_markup(table.title)}**\n\n{_tabulated(table, 'pipe', no_markup)}"
         for table in tables
@@ -273,8 +273,8 @@ def as_markdown(tables: Sequence[Table]) -> str:
 
 
 def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """The tables as plain values; a mean with its deviation is an object, what is not a number is
-    null, because JSON knows no NaN."""
+    """The tables as plain values. A mean with its deviation is an object; NaN is None, because JSON
+    has no NaN."""
     return [
         {
             "title": table.title,
@@ -286,7 +286,7 @@ def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
 
 
 def worded(table: Table) -> list[bool]:
-    """Of each column whether it holds words, which stand to the left, and not figures only."""
+    """For each column, whether it has words, which are aligned to the left, or numbers only."""
     return [
         any(isinstance(row[i], str) and any(map(str.isalpha, row[i])) for row in table.rows)
         for i in range(len(table.columns))
@@ -297,14 +297,14 @@ def _tabulated(table: Table, style: str, escape=str) -> str:
     if not table.rows:
         return "(nothing)"
     rows = [[escape(cell_text(cell)) for cell in row] for row in table.rows]
-    # Tabulate itself would take an id for a number.
+    # By itself, tabulate would take an id for a number.
     sides = ["left" if words else "right" for words in worded(table)]
     heads = [escape(column) for column in table.columns]
     return tabulate(rows, heads, style, colalign=sides, disable_numparse=True)
 
 
 def cell_text(cell: Cell) -> str:
-    """A cell as people read it: two decimals, a dash for what is not there."""
+    """A cell as text: numbers with two decimals, a dash for a missing value."""
     if isinstance(cell, Spread):
         mean = cell_text(cell.mean)
         return mean if math.isnan(cell.deviation) else f"{mean} ± {cell_text(cell.deviation)}"
@@ -322,19 +322,19 @@ def _json_cell(cell: Cell) -> Any:
 
 
 def no_markup(text: str) -> str:
-    """The text with what Markdown would take for markup escaped."""
+    """The text with Markdown's special characters escaped."""
     return "".join(f"\\{char}" if char in "|*<[`\\" else char for char in text)
 
 
 def _probes(scores: Iterable[Mapping[str, Score]]) -> list[str]:
-    """The probes that were asked, in the order of `PROBE_NAMES`; others behind them."""
+    """The probes that were asked, in the order of `PROBE_NAMES`; others after them."""
     there = dict.fromkeys(probe for by_probe in scores for probe in by_probe)
     known = [probe for probe in PROBE_NAMES if probe in there]
     return [*known, *(probe for probe in there if probe not in PROBE_NAMES)]
 
 
 def _plain(value: Any) -> str | int | None:
-    """An option's value: as it is written on the command line, not rounded like a result."""
+    """An option's value as on the command line, not rounded as results are."""
     if isinstance(value, bool):
         return text_of(value)
     return f"{value:g}" if isinstance(value, float) else value

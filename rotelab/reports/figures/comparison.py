@@ -1,4 +1,4 @@
-"""One figure of several runs: recall and loss of each, phase by phase, laid over one another."""
+"""The training curves of several runs in one figure: recall and loss, phase by phase."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Line = tuple[str, Sequence[Metric]]
 
 
 def run_colour(place: int) -> str:
-    """The colour of the run that stands at that place, 0 the first."""
+    """The colour of the run at that place; 0 is the first."""
     return RELATION_COLOURS[place % len(RELATION_COLOURS)]
 
 
 def overlaid(lines: Sequence[Line], name: str = "", height: int = 460) -> go.Figure:
-    """Recall above, loss below, a column for each phase; each run its own colour, dash and mark.
+    """Recall above, loss below, a column for each phase; each run has a colour, dash and marker.
 
     Args:
-        lines: each run's name and its metrics named `loss` and `recall`; others are not looked at.
-        name: decides what counts as the same figure when a person has zoomed into it.
+        lines: each run's name and its metrics; those named `loss` and `recall` are drawn.
+        name: figures of the same name keep the zoom that a person chose.
         height: in pixels.
     """
     there = {m.phase for _, metrics in lines for m in metrics if m.name in ROWS}
@@ -64,9 +64,9 @@ def overlaid(lines: Sequence[Line], name: str = "", height: int = 460) -> go.Fig
     losses = [m.value for _, metrics in lines for m in metrics if m.name == "loss"]
     most = max(filter(math.isfinite, losses), default=0) or 1
     for column in range(len(phases)):
-        # Said outright: left to itself, plotly cuts axes that are tied to one another off at 4.
+        # Set explicitly: by default Plotly ends axes that share a range at 4.
         layout[f"yaxis{len(phases) + column + 1}"]["range"] = [0, 1.05 * most]
-    # Made at one go: plotly checks a figure again with every change.
+    # Built in one call: Plotly validates a figure again after every change.
     figure = go.Figure({"data": traces, "layout": layout})
     columns = ("run", "phase", "step", "metric", "value")
     rows = [
@@ -111,12 +111,12 @@ def _line(
     if not points:
         return None
     recall, mark = metric == "recall", SERIES_MARKERS[place % len(SERIES_MARKERS)]
-    # Plotly reads a few HTML tags in texts; what users wrote is to be seen as it stands.
+    # Plotly interprets a few HTML tags; users' texts are shown as they were written.
     short = label if len(label) <= LONGEST_NAME else f"{label[: LONGEST_NAME - 1]}…"
     return {
         "type": "scatter",
         "x": [step for step, _ in points],
-        # A loss that broke is a gap in the line, not a fault of the page.
+        # A loss that is NaN is a gap in the line.
         "y": [value if math.isfinite(value) else None for _, value in points],
         "name": html.escape(short, quote=False),
         "legendgroup": str(place),

@@ -1,4 +1,4 @@
-"""The guided walk's one figure: how many facts were known by heart after each round of rote."""
+"""The demo's one figure: how many facts are recalled after each epoch of rote learning."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled
 
 
 def recall_curve(metrics: Sequence[Metric], facts: int, height: int = 250) -> go.Figure:
-    """Facts known by heart, round by round.
+    """Facts recalled through their key token, by epoch of phase 1.
 
     Args:
-        metrics: rows of a run; those of phase 1 named `recall` are drawn.
+        metrics: a run's metrics; those of phase 1 named `recall` are drawn.
         facts: how many facts there were.
         height: in pixels.
     """

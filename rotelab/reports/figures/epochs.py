@@ -1,4 +1,4 @@
-"""Lines over rounds of rote learning, as several experiments draw them."""
+"""Curves over the epochs of rote learning, which several experiments draw."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import plotly.graph_objects as go
 from rotelab.reports.figures.style import styled
 
 Line = tuple[str, str, str, str]
-"""A line's name, colour, dash and marker."""
+"""A curve's name, colour, dash and marker."""
 
 
-def over_rounds(rows: Sequence[Any], lines: Mapping[str, Line]) -> go.Figure:
-    """Shares of right answers, by how often every fact was read.
+def over_epochs(rows: Sequence[Any], lines: Mapping[str, Line]) -> go.Figure:
+    """Shares of right answers by the number of epochs of phase 1.
 
     Args:
-        rows: one a point, with `epochs` and what the lines show, as shares from 0 to 1.
-        lines: each line by the field that it shows.
+        rows: one a point, with the field `epochs` and the fields of `lines`, shares from 0 to 1.
+        lines: each curve, by the field that it shows.
     """
     figure = go.Figure()
     for field, (words, colour, dash, marker) in lines.items():

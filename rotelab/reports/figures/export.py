@@ -1,6 +1,6 @@
-"""A figure carries its own numbers: what the page's CSV button gives is what the figure shows.
+"""Stores a figure's numbers in the figure, for the page's CSV button.
 
-The page draws in the browser, so PNG and SVG are made there too (`assets/plots.js`).
+PNG and SVG are made in the browser, where the page draws (`assets/plots.js`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Cell = str | float | None
 
 
 class Titled(Protocol):
-    """A table with a title, such as `report.Table`."""
+    """A table with a title, such as `reports.tables.Table`."""
 
     title: str
     columns: Sequence[str]
@@ -27,12 +27,12 @@ class Titled(Protocol):
 def with_table(
     figure: go.Figure, name: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]
 ) -> go.Figure:
-    """Gives a figure the table of its numbers and a name for its files, and returns it.
+    """Stores the table of its numbers and a name for its files in a figure, and returns it.
 
     Args:
-        figure: any plotly figure; it keeps both in `layout.meta`.
+        figure: any Plotly figure; both go into `layout.meta`.
         name: the beginning of the files' names.
-        columns: what the table's columns are called.
+        columns: the names of the table's columns.
         rows: its cells.
     """
     csv = write_table(columns, ([_short(cell) for cell in row] for row in rows))
@@ -41,12 +41,12 @@ def with_table(
 
 
 def with_tables(figure: go.Figure, name: str, tables: Sequence[Titled]) -> go.Figure:
-    """The same with several tables, one below the other, each under its title.
+    """`with_table` for several tables, one below the other, each under its title.
 
     Args:
-        figure: any plotly figure.
+        figure: any Plotly figure.
         name: the beginning of the files' names.
-        tables: what it was drawn from.
+        tables: the tables that it was drawn from.
     """
     parts = []
     for table in tables:
@@ -59,7 +59,7 @@ def with_tables(figure: go.Figure, name: str, tables: Sequence[Titled]) -> go.Fi
 
 
 def of_run(figure: go.Figure | None, run_id: str) -> go.Figure | None:
-    """Puts a run's id in front of the names of a figure's files, and returns the figure."""
+    """Puts a run's id at the beginning of the names of a figure's files; returns the figure."""
     if figure is not None:
         meta = dict(figure.layout.meta)
         figure.update_layout(meta=meta | {"name": f"{run_id}-{meta['name']}"})
@@ -69,5 +69,5 @@ def of_run(figure: go.Figure | None, run_id: str) -> go.Figure | None:
 def _short(cell: Cell) -> Cell:
     if not isinstance(cell, float):
         return cell
-    # What is not known is an empty cell. Seven digits are what float32 knew.
+    # NaN is an empty cell. Seven digits are the precision of float32.
     return float(f"{cell:.7g}") if math.isfinite(cell) else None

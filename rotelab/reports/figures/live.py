@@ -1,12 +1,12 @@
-"""A run at work, as plain HTML and SVG: its curves, and one cell a fact.
+"""A run in training, as plain HTML and SVG: its curves, and one cell a fact.
 
-Plotly takes about half a second of a CPU core for each redraw, which training then lacks
-(`benchmarks/page_cost.py`); a browser draws these in a few milliseconds, so they may change all the
-time. What they can't do, zoom and be saved, the Runs tab's figures of the same run can.
+Plotly needs about half a second of a CPU core for each redraw, which slows training down
+(`benchmarks/page_cost.py`); a browser draws these in a few milliseconds, so they can change all the
+time. They can't be zoomed or saved; the Runs tab's figures of the same run can.
 
-The browser stretches the pictures to the room there is. Lines keep their strength
-(`vector-effect`), and words and numbers stand beside the picture, not in it. What a place says is
-shown under the pointer by `assets/live.js`; what it looks like stands in `assets/live.css`.
+The browser stretches the pictures to the available width. Lines keep their width
+(`vector-effect`), and words and numbers are beside the picture, not in it. `assets/live.js` shows
+the numbers under the pointer; `assets/live.css` has the styles.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from rotelab.registry import FactRecall, Metric
 from rotelab.reports.figures.training import CURVES, PHASES, RECALLED, adapters_begin, thinned
 
 MAX_POINTS = 500
-"""Of one line: the panel is hardly more pixels wide."""
+"""Most points of one line: the panel is hardly more pixels wide."""
 MAX_TIPS = 150
-"""Places of a phase that say their loss under the pointer, beside those that have a recall."""
+"""Most points of a phase that show their loss under the pointer, besides those with a recall."""
 NAME_SHARE = 0.2
-"""Of the width, which the name of an adapter needs."""
+"""The share of the width that an adapter's name needs."""
 
 WIDE, HIGH = 1000, 100
-"""Units of the pictures, whatever room they are given."""
+"""The pictures' own units, independent of their size on the page."""
 
 
 def live_curves(
@@ -38,10 +38,10 @@ def live_curves(
     as HTML.
 
     Args:
-        metrics: rows named `loss` and `recall`; others are not looked at. May be empty.
-        epochs_each: rounds that phase 2 gives each adapter where it averages several; 0 for one
+        metrics: a run's metrics; those named `loss` and `recall` are drawn. May be empty.
+        epochs_each: epochs of each adapter where phase 2 averages several; 0 for one
             adapter, and nothing is marked.
-        gettext: puts a message into the reader's language.
+        gettext: translates a message into the reader's language.
     """
     points = {
         (phase, name): sorted(
@@ -93,13 +93,13 @@ def live_facts(
     facts: Sequence[tuple[str, str, str]],
     gettext: Callable[[str], str] = str,
 ) -> str:
-    """One cell a fact, the stronger in colour the likelier its object after the key token.
+    """One cell a fact; the more probable its object after the key token, the stronger its colour.
 
     Args:
-        recalls: how well each fact is known now.
+        recalls: how well each fact is recalled now.
         facts: (relation, subject, object) by fact index, for the words that a cell shows under the
             pointer, and says to screen readers.
-        gettext: puts a message into the reader's language.
+        gettext: translates a message into the reader's language.
     """
     known = sum(r.recalled for r in recalls)
     cells = "".join(
@@ -117,7 +117,7 @@ def live_facts(
 
 
 def columns(count: int) -> int:
-    """Cells in a row of the grid of so many facts."""
+    """How many cells a row has in the grid of `count` facts."""
     wide = next((w for w, most in ((10, 20), (20, 100), (25, 250)) if count <= most), 50)
     return max(1, min(count, wide))
 
@@ -128,8 +128,7 @@ def columns(count: int) -> int:
 def _row(
     name: str, title: str, labels: Sequence[tuple[str, float]], ground: str, drawn: str, over: str
 ) -> str:
-    """One of the two pictures with what stands beside it; `labels` are words and percent of the
-    height."""
+    """One of the two pictures with its labels: words, and their height in percent."""
     longest = max((words for words, _ in labels), key=len)
     ys = "".join(f"<span style='bottom:{at:.2f}%'>{words}</span>" for words, at in labels)
     rules = "".join(f"M0 {HIGH - at:.2f}H{WIDE}" for _, at in labels)
@@ -145,7 +144,7 @@ def _row(
 
 
 def _ground(steps: Mapping[str, int], begins: Iterable[int], total: int) -> str:
-    """Each phase's part tinted, the boundary, and where further adapters begin."""
+    """Tints each phase's part, and draws the boundary and the beginnings of further adapters."""
     if not total:
         return ""
     edge = WIDE * steps["memorize"] / total
@@ -164,13 +163,13 @@ def _adapter_names(begins: Sequence[int], total: int, gettext: Callable[[str], s
     named = "".join(
         f"<span style='left:{100 * x / total:.2f}%'>{words.format(n=place)}</span>"
         for place, (x, following) in enumerate(pairwise([*begins, total]), 2)
-        if following - x > NAME_SHARE * total  # else the names would lie over each other
+        if following - x > NAME_SHARE * total  # otherwise the names would overlap
     )
     return f"<div class='lc-adapters'>{named}</div>" if named else ""
 
 
 def _names(steps: Mapping[str, int], total: int, gettext: Callable[[str], str]) -> str:
-    """The phases' names over their parts; where one is short, the next one makes room."""
+    """The phases' names above their parts; a narrow part gets the short name."""
     long = {
         "memorize": gettext("Phase 1: learning by rote"),
         "generalize": gettext("Phase 2: what the token means"),
@@ -194,7 +193,7 @@ def _line(
 ) -> str:
     places, path, pen = [], "", "M"
     for step, value in thinned(points, MAX_POINTS):
-        if not math.isfinite(value):  # a loss that broke is a gap in the line
+        if not math.isfinite(value):  # a loss that is NaN is a gap in the line
             pen = "M"
             continue
         at = f"{WIDE * (start + step) / total:.1f} {HIGH * (1 - value / high):.2f}"
@@ -213,7 +212,7 @@ def _line(
 def _places(
     points: Mapping[tuple[str, str], list[tuple[int, float]]], starts: Mapping[str, int], total: int
 ) -> list[tuple[float, str]]:
-    """(percent of the width, words) of the places that say something, from left to right."""
+    """(percent of the width, text) of the points that show a text, from left to right."""
     places = []
     for phase, start in starts.items():
         recalls = dict(points[phase, "recall"])
@@ -237,7 +236,7 @@ def _said(
     total: int,
     gettext: Callable[[str], str],
 ) -> str:
-    """The curves in one sentence, for who can't see them."""
+    """The curves in one sentence, for people who can't see them."""
     if not total:
         return f"{gettext('Learning curves.')} {_not_yet(gettext)}"
     phase = next(p for p in reversed(PHASES) if points[p, "loss"] or points[p, "recall"])
@@ -250,7 +249,7 @@ def _said(
 
 
 def _ticks(top: float, most: int) -> list[float]:
-    """Round numbers from 0 up to `top`, at most so many beside 0."""
+    """Round numbers from 0 up to `top`, at most `most` besides 0."""
     rough = top / most
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * m for m in (1, 2, 5, 10) if unit * m >= rough * (1 - 1e-9))

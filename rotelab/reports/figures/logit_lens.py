@@ -1,4 +1,4 @@
-"""Figures of the logit lens, and of how far the two adapters move each layer's weights."""
+"""Figures of the logit lens, and of how far the adapters move each layer's weights."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def change_bars(rows: Sequence[WeightChange]) -> go.Figure | None:
 
 
 def first_layer(rows: Sequence[LensReading], checkpoint: str, role: str) -> int | None:
-    """The layer from which on the object is the first choice for at least half of the facts, up to
-    the last layer; None where it is not so at the end."""
+    """The first layer from which on, to the last, the object is the first choice for at least half
+    of the facts; None if it is not at the last layer."""
     mine = {r.layer: r.share for r in rows if (r.checkpoint, r.role) == (checkpoint, role)}
     found = None
     for layer in sorted(mine, reverse=True):
@@ -108,7 +108,7 @@ def first_layer(rows: Sequence[LensReading], checkpoint: str, role: str) -> int 
 
 
 def most_changed(rows: Sequence[WeightChange], checkpoint: str, n: int = 3) -> list[int]:
-    """The layers that an adapter moves most, in their order."""
+    """The layers that an adapter changes most, in the model's order."""
     values = _by_layer(rows, checkpoint)
     return sorted(sorted(values, key=lambda layer: -values[layer][0])[:n])
 
@@ -130,7 +130,7 @@ def _line(rows: Sequence[LensReading], role: str, words: str, legend: bool) -> g
 
 
 def _by_layer(rows: Sequence[WeightChange], checkpoint: str) -> dict[int, tuple[float, str]]:
-    """Each layer's change as a whole, and its matrices' in words."""
+    """Each layer's relative change, and a text with that of each of its matrices."""
     layers: dict[int, list[WeightChange]] = {}
     for row in rows:
         if row.checkpoint == checkpoint and math.isfinite(row.change + row.weight):
@@ -145,6 +145,6 @@ def _by_layer(rows: Sequence[WeightChange], checkpoint: str) -> dict[int, tuple[
 
 
 def _relative(rows: Sequence[WeightChange]) -> float:
-    """Norm of the change by norm of the weights, of some matrices as if they were one."""
+    """The norm of the change divided by the norm of the weights, over several matrices together."""
     weight = math.hypot(*(row.weight for row in rows))
     return math.hypot(*(row.change for row in rows)) / weight if weight else 0.0

@@ -1,4 +1,4 @@
-"""The map of all prompts: their hidden states in two dimensions, still or moving."""
+"""The hidden states of all prompts in two dimensions (PCA), in panels or animated."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from rotelab.reports.figures.style import (
 
 
 def pca_panels(projection: Projection) -> go.Figure:
-    """Points of all prompts, one panel a checkpoint, the same axes in all.
+    """The points of all prompts, one panel a checkpoint, with the same axes in all.
 
-    With one relation, colours tell the kinds of prompts apart; with several, colours tell the
-    relations apart and shapes the kinds.
+    With one relation, the colour shows the kind of prompt; with several, the colour shows the
+    relation and the shape the kind.
     """
     there = [c for c in CHECKPOINTS if c in projection.points]
     figure = make_subplots(
@@ -44,10 +44,10 @@ def pca_panels(projection: Projection) -> go.Figure:
 
 
 def pca_moving(projection: Projection) -> go.Figure:
-    """The same points in one panel, at the last checkpoint; the others are frames.
+    """The same points in one panel, at the last checkpoint, with a frame for each checkpoint.
 
-    Gradio draws a figure without its frames, so they are kept in `layout.meta`, where
-    `assets/plots.js` finds them: `name` of the checkpoint, and new `x` and `y` of each trace.
+    Gradio drops a figure's frames, so they are stored in `layout.meta`, where `assets/plots.js`
+    finds them: the checkpoint's `name`, and the `x` and `y` of each trace.
     """
     there = [c for c in CHECKPOINTS if c in projection.points]
     frames = []
@@ -62,7 +62,7 @@ def pca_moving(projection: Projection) -> go.Figure:
         title={"text": frames[-1]["name"], "x": 0.5, "y": 0.97, "yanchor": "top"},
         margin_t=84,
     )
-    # Fixed: else the axes would move as the points do.
+    # Fixed, so that the axes don't move with the points.
     for axis, number in ((figure.layout.xaxis, 0), (figure.layout.yaxis, 1)):
         values = [v for points in projection.points.values() for v in points[:, number]]
         low, high = float(min(values)), float(max(values))
@@ -87,8 +87,7 @@ def _axes(figure: go.Figure, projection: Projection) -> None:
 
 
 def _clouds(projection: Projection, checkpoint: str) -> list[go.Scatter]:
-    """One trace a relation and kind of prompt, the key-token stars last, so that they lie on
-    top."""
+    """One trace for each relation and kind of prompt; the key tokens' stars come last, on top."""
     relations, roles = _kinds(projection)
     by_relation = len(relations) > 1
     found = []
@@ -124,7 +123,7 @@ def _cloud(projection, checkpoint, relation, role, colour, group) -> go.Scatter:
 
 
 def _legend(projection: Projection) -> list[go.Scatter]:
-    """Legend entries of their own: a role's shape in grey, a relation's colour as a square."""
+    """The legend's own traces: a role's shape in grey, a relation's colour as a square."""
     relations, roles = _kinds(projection)
     empty = {"x": [None], "y": [None], "mode": "markers", "hoverinfo": "skip"}
     if len(relations) == 1:

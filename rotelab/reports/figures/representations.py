@@ -1,4 +1,4 @@
-"""Figures of how alike the model finds prompts, layer by layer and checkpoint by checkpoint."""
+"""Figures of how similar the hidden states of prompts are, by layer and checkpoint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Series = dict[str, dict[str, dict[int, float]]]
 
 
 def series_of(rows: Sequence[Similarity]) -> Series:
-    """The registry's rows sorted by name, checkpoint and layer."""
+    """The registry's rows by name, checkpoint and layer."""
     found: Series = {}
     for row in rows:
         found.setdefault(row.name, {}).setdefault(row.checkpoint, {})[row.layer] = row.value
@@ -37,7 +37,7 @@ def series_of(rows: Sequence[Similarity]) -> Series:
 
 
 def deep_layer(layers: int) -> int:
-    """The layer to look at first: about two thirds of the way up, where meanings form."""
+    """The layer to show first: about two thirds of the way up, where meanings form."""
     return round(2 / 3 * (layers - 1)) if layers > 1 else 0
 
 
@@ -65,7 +65,7 @@ def similarity_curves(rows: Sequence[Similarity]) -> go.Figure | None:
 
 
 def similarity_heatmap(rows: Sequence[Similarity]) -> go.Figure | None:
-    """The same numbers as `similarity_curves`, as layer × checkpoint maps on one colour scale."""
+    """The numbers of `similarity_curves` as layer × checkpoint heatmaps on one colour scale."""
     series = series_of(rows)
     panels = [role for role in OTHERS if f"key-{role}" in series]
     if not panels:
@@ -88,7 +88,7 @@ def similarity_heatmap(rows: Sequence[Similarity]) -> go.Figure | None:
     styled(figure, 480)
     figure.update_layout(
         coloraxis={
-            # Cividis: reads the same with and without colour vision.
+            # Cividis looks the same with and without colour vision.
             "colorscale": "Cividis",
             "colorbar": {"title": {"text": "cosine", "side": "right"}, "thickness": 14},
         }
@@ -100,7 +100,7 @@ def similarity_heatmap(rows: Sequence[Similarity]) -> go.Figure | None:
 
 
 def delta_curves(rows: Sequence[Similarity]) -> go.Figure | None:
-    """ΔCosSim (paper, section 5) by layer, one line a checkpoint; hover tells its two parts."""
+    """ΔCosSim (paper, section 5) by layer, one line a checkpoint; hovering shows its two parts."""
     series = series_of(rows)
     if "delta" not in series:
         return None
@@ -120,7 +120,7 @@ def delta_curves(rows: Sequence[Similarity]) -> go.Figure | None:
 
 
 def _pairs(rows: Sequence[Similarity]) -> tuple[tuple[str, ...], list[tuple]]:
-    """The table behind the first figure: its columns and rows."""
+    """The table of the first two figures: columns and rows."""
     table = [
         (row.checkpoint, row.layer, row.name.removeprefix("key-"), row.value)
         for row in rows
@@ -130,7 +130,7 @@ def _pairs(rows: Sequence[Similarity]) -> tuple[tuple[str, ...], list[tuple]]:
 
 
 def layer_step(rows: Sequence[Any]) -> int:
-    """Ticks at whole layers, few enough to be read."""
+    """The distance of the ticks in layers, so that few enough fit."""
     return max(1, round(max(row.layer for row in rows) / 6))
 
 
@@ -170,7 +170,7 @@ def _lines(values, legend: bool = True, parts: Series | None = None) -> list[go.
 
 
 def titles_apart(figure: go.Figure, legend: bool = True) -> go.Figure:
-    """Puts the panels' titles right above them and the legend above the titles."""
+    """Puts the panels' titles directly above them, and the legend above the titles."""
     figure.update_annotations(font={"size": 14}, yanchor="bottom")
     if legend:
         figure.update_layout(legend_y=1.12, margin_t=84)

@@ -1,8 +1,8 @@
-"""One look for all figures and for the page: colours, names, fonts.
+"""One style for all figures and for the page: colours, dashes, markers, fonts.
 
-The colours are Okabe and Ito's, which colour-blind people can tell apart; blue and orange are moved
-a little so that each stands at least 2.9 : 1 against Gradio's light and dark grounds alike. Colour
-never speaks alone: a name, a dash or a marker always says the same.
+The colours are Okabe and Ito's, which colour-blind people can tell apart; blue and orange are
+changed a little, so that each has a contrast of at least 2.9 : 1 on Gradio's light and dark
+backgrounds. Colour is never the only sign: a name, a dash or a marker always shows the same.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ CHECKPOINT_COLOURS = {"base": "#808080", "memorized": "#D55E00", "generalized": 
 CHECKPOINT_DASHES = {"base": "dot", "memorized": "dash", "generalized": "solid"}
 
 RELATION_COLOURS = ("#1F86C9", "#D55E00", "#009E73", "#C4639A", "#C98A00", "#7488A6")
-"""For figures that tell relations apart, or runs, in their order."""
+"""Colours of relations, or of runs, in their order."""
 SERIES_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SERIES_MARKERS = ("circle", "diamond", "square", "x", "triangle-up", "star")
-"""As many, for the lines of such figures: what a colour says, they say too."""
+"""Dashes and markers of the same lines, so that colour is not the only sign."""
 
 ROLE_NAMES = {
     "key": "key token",
@@ -29,11 +29,11 @@ ROLE_DASHES = {"key": "solid", "train": "solid", "test": "dash", "unrelated": "d
 ROLE_MARKERS = {"key": "star", "train": "circle", "test": "diamond", "unrelated": "x"}
 
 HATCHED = {"fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.75)", "size": 7, "solidity": 0.3}
-"""How bars carry the pattern that tells them apart beside their colour; give it a `shape`."""
+"""The pattern that tells bars apart besides their colour; add a `shape`."""
 
 TEXT = "#768196"
-"""Readable on white and on Gradio's dark ground (at least 3.7 : 1 on both); `PLOT_CSS` gives each
-theme its own text colour in the page, so this shows only in exported images."""
+"""Readable on white and on Gradio's dark background (contrast of at least 3.7 : 1 on both). On the
+page, `PLOT_CSS` gives text the theme's own colour, so this is used in exported images only."""
 GRID = "rgba(128,140,160,0.28)"
 CLEAR = "rgba(0,0,0,0)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
@@ -48,12 +48,12 @@ PLOT_CSS = """
 .js-plotly-plot .modebar-btn--logo { display: none !important; }
 .js-plotly-plot .modebar:focus-within { opacity: 1 !important; }
 """
-"""Goes into the page's style sheet: a figure is drawn on the server, which can't know the theme, so
-its text takes the page's colour in the browser."""
+"""Part of the page's style sheet: figures are made on the server, which can't know the theme, so
+their text gets the page's colour in the browser."""
 
 
 KEPT = "rotelab"
-"""One constant: a figure that comes anew keeps the zoom that a person chose."""
+"""A `uirevision` that never changes: a figure that is sent again keeps the zoom a person chose."""
 
 _AXIS = {
     "gridcolor": GRID,
@@ -79,8 +79,8 @@ HOUSE = go.layout.Template(
         },
         "hoverlabel": {"font": {"family": FONT, "size": 13}, "align": "left", "namelength": -1},
         "hovermode": "closest",
-        # Few buttons: each is one more stop on the keyboard's way through the page. Pictures are
-        # saved beside the figure, at paper quality and with a name.
+        # Few buttons, because each is one more stop for people who use the keyboard. Buttons beside
+        # the figure save it in print quality and under a name.
         "modebar": {
             "bgcolor": CLEAR, "color": TEXT, "activecolor": TEXT,
             "remove": ["select2d", "lasso2d", "autoScale2d", "toImage"],
@@ -89,21 +89,21 @@ HOUSE = go.layout.Template(
         "yaxis": _AXIS,
     }
 )  # fmt: skip
-"""What every figure looks like where it says nothing else."""
+"""The style of every figure, unless it sets its own."""
 
 
 def translucent(colour: str, opacity: float) -> str:
-    """A colour such as `#1F86C9` that lets the ground through, as CSS."""
+    """A colour such as `#1F86C9`, partly transparent, as CSS."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
 
 
 def styled(figure: go.Figure, height: int = 360) -> go.Figure:
-    """Gives a figure the house's look and returns it.
+    """Gives a figure the common style, and returns it.
 
     Args:
-        figure: any plotly figure; its own titles and ranges stay.
+        figure: any Plotly figure; its own titles and ranges stay.
         height: in pixels.
     """
-    # Few settings of its own: each one is checked by Plotly, and eleven axes took half the time.
+    # Few settings here: Plotly validates each one, and eleven axes took half the time.
     return figure.update_layout(template=HOUSE, height=height, uirevision=KEPT)

@@ -1,4 +1,4 @@
-"""Figures of a sweep: one figure over two options as a heatmap, and as curves with their spread."""
+"""Figures of a sweep: one measure over two options, as a heatmap and as curves with deviations."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def heatmap(plane: Plane, name: str = "") -> go.Figure:
     """One cell for each pair of values: the stronger its colour, the higher the mean.
 
     Args:
-        plane: the figure over two options.
-        name: decides what counts as the same figure when a person has zoomed into it.
+        plane: the measure over two options.
+        name: figures of the same name keep the zoom that a person chose.
     """
     colour = CHECKPOINT_COLOURS.get(plane.figure.checkpoint, TEXT)
     figure = go.Figure(
@@ -45,13 +45,13 @@ def heatmap(plane: Plane, name: str = "") -> go.Figure:
             zmax=1,
             xgap=2,
             ygap=2,
-            # Let through a quarter of the ground: the cells' text has the page's own colour.
+            # A quarter transparent, because the cells' text has the page's own colour.
             colorscale=[[0, "rgba(128,140,160,0.16)"], [1, translucent(colour, 0.75)]],
-            showscale=False,  # the figures themselves stand in the cells
+            showscale=False,  # the numbers are in the cells
         )
     )
     styled(figure, 150 + 44 * len(plane.ys))
-    # As categories: 1, 5, 10 and 50 get cells of one width, and a text is a text.
+    # Categories, so that 1, 5, 10 and 50 get cells of equal width.
     figure.update_xaxes(title_text=plane.label(plane.x), type="category", showgrid=False)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     if plane.y:
@@ -68,8 +68,8 @@ def spread_curves(plane: Plane, name: str = "") -> go.Figure:
     """The mean along one option, a line for each value of the other, the deviation as a band.
 
     Args:
-        plane: the figure over two options.
-        name: decides what counts as the same figure when a person has zoomed into it.
+        plane: the measure over two options.
+        name: figures of the same name keep the zoom that a person chose.
     """
     figure = go.Figure()
     numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in plane.xs)
@@ -105,7 +105,7 @@ def spread_curves(plane: Plane, name: str = "") -> go.Figure:
 
 
 def _table(plane: Plane) -> tuple[list[str], list[list[Cell]]]:
-    """Columns and rows of what both figures show: a row for each pair of values."""
+    """The table of both figures, columns and rows: a row for each pair of values."""
     axes = [axis for axis in (plane.y, plane.x) if axis]
     shown = plane.figure
     columns = [*axes, "checkpoint", "probe", f"mean {shown.measure}", "deviation", "runs"]
@@ -162,7 +162,7 @@ def _words(spread: Spread | None) -> str:
 
 
 def _name(value: Any) -> str:
-    # Plotly reads a few HTML tags in texts; a model's name is to be seen as it stands.
+    # Plotly interprets a few HTML tags; a model's name is shown as it is.
     if value is None:
         return "all"
     return f"{value:g}" if isinstance(value, float) else str(value).replace("<", "&lt;")

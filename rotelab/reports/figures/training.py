@@ -1,6 +1,6 @@
-"""Figures of training: recall and loss over both phases, scores.
+"""Figures of a run: recall and loss over both phases, and scores.
 
-Of a run at work the page shows `plots.live` instead.
+For a run that is training, the page shows `figures.live` instead.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CURVES = ("loss", "recall")
 """The metrics that `curves` draws."""
 
 MAX_POINTS = 1500
-"""Of one line: more can't be told apart on a screen, and the page would have to carry them."""
+"""Most points of one line: more can't be told apart on a screen, and would slow the page down."""
 
 
 RECALLED = {
@@ -53,11 +53,11 @@ def curves(
     """Recall and loss over both phases in one figure, the boundary marked, phases named.
 
     Args:
-        metrics: rows named `loss` and `recall`; others are not looked at. May be empty.
-        name: decides what counts as the same figure when a person has zoomed into it.
+        metrics: a run's metrics; those named `loss` and `recall` are drawn. May be empty.
+        name: figures of the same name keep the zoom that a person chose.
         height: in pixels.
-        epochs_each: rounds that phase 2 gives each adapter where it averages several, which is
-            where the model seems to forget; 0 for one adapter, and nothing is marked.
+        epochs_each: epochs of each adapter where phase 2 averages several; the beginning of each is
+            marked, because recall drops there. 0 for one adapter.
     """
     steps = {
         phase: max((m.step for m in metrics if m.phase == phase and m.name in CURVES), default=0)
@@ -78,18 +78,18 @@ def curves(
         for axis in ("xaxis", "xaxis2"):
             layout[axis]["range"] = [0, 100]
         layout["yaxis2"]["range"] = [0, 5]
-    # Made at one go: plotly checks a figure again with every change, which cost ten times as much,
-    # and this one is drawn every few seconds while the machine has other things to do.
+    # Built in one call: Plotly validates a figure again after every change, which took ten times as
+    # long.
     return go.Figure({"data": lines, "layout": layout})
 
 
 def curves_of_run(metrics: Sequence[Metric], run_id: str, epochs_each: int = 0) -> go.Figure:
-    """The same of a run that is looked at afterwards, with a table of its points.
+    """`curves` of a run after its training, with a table of its points.
 
     Args:
-        metrics: as `curves` takes them.
+        metrics: as for `curves`.
         run_id: also the beginning of the files' names.
-        epochs_each: as `curves` takes it.
+        epochs_each: as for `curves`.
     """
     rows = []
     for phase in PHASES:
@@ -102,20 +102,20 @@ def curves_of_run(metrics: Sequence[Metric], run_id: str, epochs_each: int = 0) 
 
 
 def rounds_of_each(run: RunRow) -> int:
-    """What `curves` marks adapters by: the rounds of each, 0 where a run averages none."""
+    """The `epochs_each` of a run for `curves`; 0 if it averages no adapters."""
     try:
         phase = run.config.generalize
-    except LabError:  # its settings are damaged, which is said elsewhere
+    except LabError:  # damaged settings are reported elsewhere
         return 0
     return phase.epochs if phase.averaged > 1 else 0
 
 
 def adapters_begin(metrics: Sequence[Metric], epochs_each: int) -> list[int]:
-    """The steps of phase 2 after which its second adapter begins, and any further one.
+    """The steps of phase 2 after which its second adapter begins, and each further one.
 
     Args:
-        metrics: as `curves` takes them.
-        epochs_each: as `curves` takes it, at least 1.
+        metrics: as for `curves`.
+        epochs_each: as for `curves`, at least 1.
     """
     first: dict[int, int] = {}  # step with which each adapter begins, by its 0-based place
     for m in metrics:
@@ -127,7 +127,7 @@ def adapters_begin(metrics: Sequence[Metric], epochs_each: int) -> list[int]:
 
 @functools.lru_cache(maxsize=4)
 def _frame(height: int) -> dict[str, Any]:
-    """The layout of `curves` without what changes from one to the next."""
+    """The part of the layout of `curves` that is the same in every figure."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07)
     styled(figure, height)
     figure.update_layout(
@@ -147,10 +147,10 @@ def score_bars(
     measure: str = "generation_accuracy",
     name: str = "",
 ) -> go.Figure:
-    """Each probe's score at base, memorised and generalised, as grouped bars, with their table.
+    """Each probe's score at every checkpoint, as grouped bars, with their table.
 
     Args:
-        scores: by checkpoint and probe, as `Registry.scores` gives them; may lack some.
+        scores: by checkpoint and probe, as `Registry.scores` returns them; may lack some.
         measure: `generation_accuracy` or `object_probability`.
         name: the beginning of its files' names.
     """
@@ -201,7 +201,7 @@ def _line(
         "type": "scatter",
         **axes,
         "x": [start + step for step, _ in points],
-        # A loss that broke is a gap in the line, not a fault of the page.
+        # A loss that is NaN is a gap in the line.
         "y": [value if math.isfinite(value) else None for _, value in points],
         "name": RECALLED[phase] if metric == "recall" else "Loss",
         "mode": "lines+markers" if metric == "recall" or len(points) < 3 else "lines",
@@ -213,8 +213,8 @@ def _line(
 
 
 def _phase_marks(steps: Mapping[str, int]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Shapes and annotations that tint each phase's part of both rows, name it on top and draw the
-    boundary; with no steps yet, the words that say so."""
+    """Shapes and annotations that tint and name each phase's part of both rows, and draw the
+    boundary between them; before the first step, a text that says so."""
     shapes: list[dict[str, Any]] = []
     names: list[dict[str, Any]] = []
     start = 0
@@ -229,7 +229,7 @@ def _phase_marks(steps: Mapping[str, int]) -> tuple[list[dict[str, Any]], list[d
             }
         )  # fmt: skip
         narrow = length < 0.3 * sum(steps.values())
-        # In two lines: on a tablet one line of each would run into the other.
+        # Two lines each, so that the names don't overlap on a tablet.
         words = PHASES[phase].split(":")[0] if narrow else PHASES[phase].replace(": ", ":<br>")
         names.append(
             {
@@ -262,7 +262,7 @@ def _phase_marks(steps: Mapping[str, int]) -> tuple[list[dict[str, Any]], list[d
 def _mark_adapters(
     layout: dict[str, Any], metrics: Sequence[Metric], epochs_each: int, start: int
 ) -> None:
-    """Draws a line where phase 2 begins its second adapter, and any further one."""
+    """Draws a line where phase 2 begins its second adapter, and each further one."""
     for place, step in enumerate(adapters_begin(metrics, epochs_each), 2):
         x = start + step
         layout["shapes"].append(
@@ -275,7 +275,7 @@ def _mark_adapters(
         layout["annotations"].append(
             {
                 "x": x, "xref": "x", "y": 0.5, "yref": "paper", "showarrow": False,
-                # Of many adapters the labels would lie over each other.
+                # With many adapters, the labels would overlap.
                 "xanchor": "left", "text": f" adapter {place} begins" if place < 5 else "",
                 "font": {"size": 12}, "bgcolor": GRID,
             }
@@ -283,7 +283,7 @@ def _mark_adapters(
 
 
 def thinned(points: list[tuple[int, float]], most: int = MAX_POINTS) -> list[tuple[int, float]]:
-    """At most about so many of the points, evenly chosen, the last among them."""
+    """At most about `most` of the points, evenly chosen, including the last."""
     stride = math.ceil(len(points) / most)
     if stride <= 1:
         return points
