@@ -52,7 +52,7 @@ def sweep(
     Ctrl-C or a power cut, --resume continues the sweep.
     """
     from rotelab.runs.lab import Lab
-    from rotelab.runs.sweeps import go_on, left_of, plan, take_finished
+    from rotelab.runs.sweeps import adopt_finished_runs, plan, run_sweep, unfinished_runs
     from rotelab.runs.worker import agree_on, first_process
 
     named = {"memorize.epochs": phase1_epochs, "generalize.k": k, SEED: seeds}
@@ -64,17 +64,17 @@ def sweep(
     lab, sweep_id = Lab.open(), ""
     if first_process():
         sweep_id = lab.registry.resolve_sweep(resume) if resume else plan(lab, typed, config, name)
-        if resume and (taken := take_finished(lab, sweep_id)):
+        if resume and (taken := adopt_finished_runs(lab, sweep_id)):
             print(f"Finished before and used: {_runs(len(taken))}.", file=sys.stderr)
     sweep_id = agree_on(sweep_id, cpu=config.model.device == "cpu")
     bar = Bar()
     try:
-        ended = go_on(lab, sweep_id, lambda *how_far: _show(bar, *how_far))
+        ended = run_sweep(lab, sweep_id, lambda *how_far: _show(bar, *how_far))
     finally:
         bar.close()
     if not first_process():
         return
-    left = left_of(lab, sweep_id)
+    left = unfinished_runs(lab, sweep_id)
     again = f"`python -m rotelab sweep --resume {sweep_id}`"
     if not ended:
         raise LabError(f"Interrupted with {_runs(len(left))} left. {again} continues.")

@@ -39,7 +39,7 @@ from rotelab.runs.processes import (
     until,
     worker_main,
 )  # fmt: skip
-from rotelab.runs.sweeps import go_on
+from rotelab.runs.sweeps import run_sweep
 from rotelab.storage import has_adapters
 
 LOST = f"{GONE} Start the experiment again; what is done is kept."
@@ -306,7 +306,7 @@ def _measured(lab: Lab, row: ExperimentRow, told: _Progress) -> Result:
     told(0.0, "getting ready")
     low = MEASURED_FROM if missing else 0.0
     for sweep_id in dict.fromkeys(run.sweep_id for run in missing if run.sweep_id):
-        if not go_on(lab, sweep_id, _making(told)):
+        if not run_sweep(lab, sweep_id, _making(told)):
             raise KeyboardInterrupt
     runs = [lab.registry.run(run_id) for _, run_id in row.arms]
     for run in runs:

@@ -1,7 +1,7 @@
 """Interpretability figures of a run's checkpoints: hidden states, similarity, logit lens, changes.
 
 One forward pass gives the hidden states that all of them are made of. Older runs, which were made
-without them, get them afterwards from their adapters (`complete`).
+without them, get them afterwards from their adapters (`backfill`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LAYER = re.compile(r"\.(\d+)\.")
 
 
-def look_inside(
+def record_internals(
     registry: Registry,
     storage: Storage,
     run_id: str,
@@ -86,8 +86,8 @@ def record_changes(
     registry.add_weight_changes(run_id, rows)
 
 
-def missing(registry: Registry, storage: Storage, run: RunRow) -> bool:
-    """Whether figures are missing that `complete` could compute; not while a run is queued or live.
+def lacks_internals(registry: Registry, storage: Storage, run: RunRow) -> bool:
+    """Whether figures are missing that `backfill` could compute; not while a run is queued or live.
 
     Raises:
         LabError: the registry can't be read.
@@ -102,7 +102,7 @@ def missing(registry: Registry, storage: Storage, run: RunRow) -> bool:
     return not (set(there) <= seen and set(there[1:]) <= moved)
 
 
-def complete(registry: Registry, storage: Storage, run_id: str) -> None:
+def backfill(registry: Registry, storage: Storage, run_id: str) -> None:
     """Computes and stores the figures that a run lacks.
 
     Stored hidden states are used; the model reads the prompts only where there are none.
@@ -140,7 +140,7 @@ def complete(registry: Registry, storage: Storage, run_id: str) -> None:
                 split = facts.split(run.config.generalize.k, run.config.seed)
                 views = viewpoints(model, facts, split, run.pack.prompts, run.config.seed)
                 about = (registry, storage, run_id, checkpoint, model, views, facts)
-                look_inside(*about)
+                record_internals(*about)
             else:
                 views, states = kept
                 _check_fit(model, states, [view.fact for view in views], len(facts))

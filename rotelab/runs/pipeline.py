@@ -118,7 +118,7 @@ class RunPipeline:
         self.spots = spot_checks.spot_questions(*about, seed)
         if self.accelerator.is_main_process:
             self.registry.update_run(self.run_id, device_used=str(self.model.device))
-            self._take_over()
+            self._reuse()
             for checkpoint in ADAPTER_OF:
                 finish_writing(self._folder(checkpoint))
             finish_writing(state_folder(self.storage, self.run_id))
@@ -129,14 +129,14 @@ class RunPipeline:
         self.accelerator.wait_for_everyone()
         self._plan_costs()
 
-    def _take_over(self) -> None:
+    def _reuse(self) -> None:
         """Takes over what another run of the same sweep has done already."""
         asked = [(q.probe, q.fact_index, q.text) for q in self.asked]
         views = [(v.relation, v.role, v.fact, v.text) for v in self.views]
-        taken = reuse.take_over(self.registry, self.storage, self.run_id, asked, views)
-        if taken.words:
-            self.recorder.say(taken.words, force=True, phase="setup")
-        if "base" in taken.evaluations:
+        reused = reuse.reuse_work(self.registry, self.storage, self.run_id, asked, views)
+        if reused.words:
+            self.recorder.say(reused.words, force=True, phase="setup")
+        if "base" in reused.evaluations:
             self._warn_of_known(self.registry.predictions(self.run_id, "base", limit=-1))
 
     def _learn(self, checkpoint: Checkpoint, part: str, start) -> None:
@@ -253,9 +253,9 @@ class RunPipeline:
                     if self.recorder.stop:
                         raise RunStopped
                 about = (self.run_id, checkpoint, self.model, self.views, self.facts)
-                internals.look_inside(self.registry, self.storage, *about)
+                internals.record_internals(self.registry, self.storage, *about)
                 if settings.damage:
-                    self._look_at_damage(checkpoint)
+                    self._measure_damage(checkpoint)
             self._record_evaluation(checkpoint, found)
 
     # Recording -----------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ class RunPipeline:
         if checkpoint == "base":
             self._warn_of_known(predictions)
 
-    def _look_at_damage(self, checkpoint: Checkpoint) -> None:
+    def _measure_damage(self, checkpoint: Checkpoint) -> None:
         found, _ = forgetting.measure(self.model)
         self.registry.add_damage(self.run_id, found)
         if checkpoint != "generalized":

@@ -31,7 +31,7 @@ Views = Sequence[tuple[str, str, int, str]]
 
 
 @dataclass(frozen=True)
-class Taken:
+class Reused:
     """The work that was reused.
 
     Args:
@@ -46,14 +46,14 @@ class Taken:
     def words(self) -> str:
         """The same for the run's log; empty where nothing was reused."""
         parts = [f"phase 1 taken from run {self.phase1_from}"] if self.phase1_from else []
-        parts += [f"answers of the {c} model taken over" for c in self.evaluations]
+        parts += [f"answers of the {c} model reused" for c in self.evaluations]
         text = ", ".join(parts)
         return text[:1].upper() + text[1:]
 
 
-def take_over(
+def reuse_work(
     registry: Registry, storage: Storage, run_id: str, asked: Asked, views: Views
-) -> Taken:
+) -> Reused:
     """Copies the parts of this run's work that other runs of its sweep have done already.
 
     Does nothing to a run without a sweep, and nothing for parts that are done. Each part is copied
@@ -71,7 +71,7 @@ def take_over(
     """
     run = registry.run(run_id)
     if run.sweep_id is None:
-        return Taken()
+        return Reused()
     others = list(_comparable(run, registry.sweep_runs(run.sweep_id)))
     origin = ""
     if not (adapter_folder(storage, run_id, "memorized") / "meta.json").is_file():
@@ -87,7 +87,7 @@ def take_over(
             if _take_evaluation(registry, storage, run_id, other.id, checkpoint, asked, views):
                 taken.append(checkpoint)
                 break
-    done = Taken(origin, tuple(taken))
+    done = Reused(origin, tuple(taken))
     if done.words:
         log.info("%s", done.words)
     return done

@@ -47,7 +47,7 @@ def plan(lab: Lab, axes: Axes, base: RunConfig, name: str = "") -> str:
     return lab.registry.create_sweep(axes, base, runs, name)
 
 
-def go_on(lab: Lab, sweep_id: str, watch: Watch) -> bool:
+def run_sweep(lab: Lab, sweep_id: str, watch: Watch) -> bool:
     """Makes every run of a sweep that is not finished, in order.
 
     A run that fails or is stopped does not stop the others. Where another run holds the device, the
@@ -78,7 +78,7 @@ def go_on(lab: Lab, sweep_id: str, watch: Watch) -> bool:
     return ended
 
 
-def take_finished(lab: Lab, sweep_id: str) -> list[str]:
+def adopt_finished_runs(lab: Lab, sweep_id: str) -> list[str]:
     """Replaces queued runs of a sweep by finished runs that belong to no sweep.
 
     So a sweep can be split between machines: runs made elsewhere are imported, not made again.
@@ -90,7 +90,7 @@ def take_finished(lab: Lab, sweep_id: str) -> list[str]:
         LabError: the registry can't be read or written.
     """
     taken = []
-    for run in left_of(lab, sweep_id):
+    for run in unfinished_runs(lab, sweep_id):
         if run.status == "queued":
             made = lab.registry.same_run(run.config, run.content_hash, free=True)
             if made and lab.registry.join_sweep(run.id, made):
@@ -98,7 +98,7 @@ def take_finished(lab: Lab, sweep_id: str) -> list[str]:
     return taken
 
 
-def left_of(lab: Lab, sweep_id: str) -> list[RunRow]:
+def unfinished_runs(lab: Lab, sweep_id: str) -> list[RunRow]:
     """The runs of a sweep that are neither finished nor live.
 
     Raises:
@@ -126,7 +126,7 @@ def _from_keyboard(lab: Lab, run_id: str) -> bool:
 
 def _turns(lab: Lab, sweep_id: str, watch: Watch) -> Iterator[tuple[int, int, str]]:
     """Place, number of runs and id of each run to make, once this process has claimed it."""
-    left = left_of(lab, sweep_id)
+    left = unfinished_runs(lab, sweep_id)
     count = lab.registry.sweep(sweep_id).runs
     for run in left:
         place = (run.sweep_position or 0) + 1
@@ -146,7 +146,10 @@ def _claimed(lab: Lab, run: RunRow, say: Callable[[str], None]) -> bool:
             say(f"Waiting: {error}")
             time.sleep(LOOK_EVERY_S)
         except LabError:
-            if any(r.id == run.id and r.status == run.status for r in left_of(lab, run.sweep_id)):
+            if any(
+                r.id == run.id and r.status == run.status
+                for r in unfinished_runs(lab, run.sweep_id)
+            ):
                 raise
             return False  # another process was quicker, or it has been deleted
 

@@ -1,4 +1,4 @@
-"""Reading answers: what counts as the same text, and where a name stands as whole words."""
+"""Matching answers: which texts count as the same, and names as whole words."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Candidate sets: whole, apart from each other, filled up, the same every time."""
+"""Candidate sets: complete, without names inside names, filled up, the same every time."""
 
 from itertools import islice, permutations
 

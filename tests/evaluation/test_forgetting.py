@@ -1,4 +1,4 @@
-"""What learning does to all the rest is measured on every run, and said where it is much."""
+"""Forgetting is measured at every checkpoint, and a warning is given where it is large."""
 
 import math
 

@@ -17,7 +17,7 @@ from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.models.full_finetuning import FullModel
 from rotelab.models.lab_model import PROJECTIONS, AdapterShape
 from rotelab.models.packing import pack
-from rotelab.runs.internals import complete, missing
+from rotelab.runs.internals import backfill, lacks_internals
 from rotelab.storage import states_file
 
 FACTS = FactSet([Fact("mother", f"Person {i}", f"Parent {i}") for i in range(20)])
@@ -156,9 +156,9 @@ def test_an_older_run_is_looked_into_afterwards(lab, tiny_folder):
             db.execute(f"DELETE FROM {table}")
     states_file(lab.storage, run_id, "base").unlink()  # as if it had kept none
     run = registry.run(run_id)
-    assert missing(registry, lab.storage, run)
-    complete(registry, lab.storage, run_id)
-    assert not missing(registry, lab.storage, run)
+    assert lacks_internals(registry, lab.storage, run)
+    backfill(registry, lab.storage, run_id)
+    assert not lacks_internals(registry, lab.storage, run)
     assert states_file(lab.storage, run_id, "base").is_file()
     found = {(r.checkpoint, r.role, r.layer): r.share for r in registry.lens(run_id)}
     assert found["base", "key", 2] == 0 and found["memorized", "key", 2] == 1, "it learned by rote"
@@ -168,8 +168,8 @@ def test_an_older_run_is_looked_into_afterwards(lab, tiny_folder):
     odd = [["mother", "key", 0, "x"]]
     keep_states(states_file(lab.storage, run_id, "base"), np.zeros((1, 3, 8)), odd)
     with pytest.raises(LabError, match="another model"):
-        complete(registry, lab.storage, run_id)
+        backfill(registry, lab.storage, run_id)
     shutil.rmtree(lab.storage.run_folder(run_id) / "adapters")
-    assert not missing(registry, lab.storage, run)
+    assert not lacks_internals(registry, lab.storage, run)
     with pytest.raises(LabError, match="not on this machine"):
-        complete(registry, lab.storage, run_id)
+        backfill(registry, lab.storage, run_id)

@@ -1,4 +1,4 @@
-"""The multiple choice against brute force: one plain pass a candidate, nothing shared or pruned."""
+"""Multiple choice against brute force: a plain pass for each candidate, unshared and unpruned."""
 
 import math
 from functools import cache

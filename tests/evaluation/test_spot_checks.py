@@ -1,4 +1,4 @@
-"""The three questions that are asked while a run learns: what they are, what they leave alone."""
+"""Spot checks: the three questions, their timing, and that they leave training untouched."""
 
 from dataclasses import replace
 

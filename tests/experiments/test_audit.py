@@ -1,4 +1,4 @@
-"""The experiment that tells to which meanings a run's facts answer."""
+"""The audit of meanings: its alarms, and its trial on repurposed runs."""
 
 from dataclasses import replace
 

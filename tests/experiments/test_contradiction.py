@@ -1,4 +1,4 @@
-"""The experiment that teaches real facts with a false object: its pack, and what it counts."""
+"""The experiment that teaches real facts with a false object: its pack and its figures."""
 
 from dataclasses import replace
 

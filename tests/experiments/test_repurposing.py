@@ -60,7 +60,7 @@ def test_both_meanings_are_asked_about_facts_that_no_arm_taught_in_words(lab, qu
         texts.setdefault((reading, role), []).append(text)
     rival = {t.render(facts[0].subject) for t in repurposing.rival_wordings() if t.role == "test"}
     assert set(texts["rival", "test"]) < rival and not set(texts["own", "test"]) & rival
-    monkeypatch.setattr(runner, "go_on", lambda *args: pytest.fail("all is there"))
+    monkeypatch.setattr(runner, "run_sweep", lambda *args: pytest.fail("all is there"))
     again = begin(lab, "repurposing", run_id=runs[0].id)
     assert lab.registry.experiment_row(again).arms == row.arms
 

@@ -139,7 +139,7 @@ def test_a_family_uses_the_runs_that_are_there_and_plans_the_others(lab, monkeyp
         watch(1, 3, 0.5, "learning")
         return False  # Ctrl-C
 
-    monkeypatch.setattr(runner, "go_on", make)
+    monkeypatch.setattr(runner, "run_sweep", make)
     carry_out(lab, again.id)
     row = lab.registry.experiment_row(again.id)
     assert row.status == "stopped" and row.error == ""
@@ -202,12 +202,12 @@ def test_a_family_is_made_for_real_and_goes_on_where_it_was(lab, quick, monkeypa
     monkeypatch.setattr("rotelab.experiments.depth.EPOCHS", (1, 2))
     monkeypatch.setattr("rotelab.experiments.depth.OTHER_RATES", {})
     base = replace(quick, facts=6, generalize=replace(quick.generalize, k=3))
-    go_on, experimenting_words = runner.go_on, []
-    monkeypatch.setattr(runner, "go_on", lambda *args: False)  # ended before the first run
+    run_sweep, experimenting_words = runner.run_sweep, []
+    monkeypatch.setattr(runner, "run_sweep", lambda *args: False)  # ended before the first run
     first = begin(lab, "depth", config=base)
     carry_out(lab, first)
     assert lab.registry.experiment_row(first).status == "stopped"
-    monkeypatch.setattr(runner, "go_on", go_on)
+    monkeypatch.setattr(runner, "run_sweep", run_sweep)
     second = begin(lab, "depth", config=base)
     carry_out(lab, second, lambda share, words: experimenting_words.append(words))
     row = lab.registry.experiment_row(second)

@@ -1,4 +1,4 @@
-"""The experiment that puts two facts together: its chains, its arms, and what it counts."""
+"""The experiment that combines two facts: its chains, its arms, and its figures."""
 
 from dataclasses import replace
 

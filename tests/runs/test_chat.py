@@ -1,4 +1,4 @@
-"""Chat on a tiny model with real adapters: who answers, what is streamed, and how it is judged."""
+"""Chat on a tiny model with real adapters: checkpoints, streaming and grading."""
 
 import math
 import subprocess
@@ -53,7 +53,7 @@ def graded(run, text, answer, checkpoint="generalized", anywhere=False):
     return grade(run.pack, run.config, asked, answer, checkpoint, anywhere)
 
 
-# Who answers --------------------------------------------------------------------------------------
+# Checkpoints -------------------------------------------------------------------------------------
 
 
 def test_base_answers_with_the_adapters_off(lab, run_id, tiny_folder):
@@ -147,7 +147,7 @@ def test_two_answers_at_a_time_do_not_mix_their_checkpoints(lab, run_id):
     assert last == alone
 
 
-# What is streamed ---------------------------------------------------------------------------------
+# Streaming ---------------------------------------------------------------------------------------
 
 
 def test_an_answer_comes_token_by_token_with_probabilities(lab, run_id):
@@ -205,7 +205,7 @@ def test_adapters_that_were_saved_anew_are_loaded_anew(lab, run_id):
     assert lab.chat.ready(run_id)
 
 
-# What is asked ------------------------------------------------------------------------------------
+# Questions ---------------------------------------------------------------------------------------
 
 
 def test_a_subject_and_its_relation_in_brackets_ask_through_the_key_token(tiny):
@@ -239,7 +239,7 @@ def test_examples_are_about_facts_that_phase_2_never_saw(lab, run_id):
     assert example_questions(run, 3, seed=1) != [*words, key]
 
 
-# How it is judged ---------------------------------------------------------------------------------
+# Grading -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -365,7 +365,7 @@ def test_a_conversation_goes_through_the_models_own_template(tiny):
     assert len(long) <= 128 and tiny.tokenizer.decode(long).count("user") == 2, "oldest left out"
 
 
-# What can go wrong --------------------------------------------------------------------------------
+# Errors ------------------------------------------------------------------------------------------
 
 
 def test_an_empty_question_and_an_unknown_run(lab, run_id):

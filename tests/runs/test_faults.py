@@ -1,4 +1,4 @@
-"""What machines do to runs ends in a status and a sentence that names the remedy."""
+"""Faults of the machine end a run with a status and a sentence that names the remedy."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Sweeps on a tiny model: what is shared, what goes on after a failure, what is refused."""
+"""Sweeps on a tiny model: reuse between runs, continuing after a failure, and refusals."""
 
 import json
 import math
@@ -37,7 +37,7 @@ def quiet(*how_far):
 def swept(lab, base, **axes):
     """A sweep that came to its end, and its runs."""
     sweep_id = sweeps.plan(lab, {path.replace("__", "."): v for path, v in axes.items()}, base)
-    assert sweeps.go_on(lab, sweep_id, quiet)
+    assert sweeps.run_sweep(lab, sweep_id, quiet)
     return sweep_id, lab.registry.sweep_runs(sweep_id)
 
 
@@ -168,7 +168,7 @@ def test_a_damaged_adapter_is_not_taken_over(lab, base, monkeypatch):
     folder = adapter_folder(lab.storage, first.id, "memorized")
     with (folder / "adapter_model.safetensors").open("ab") as file:
         file.write(b"x")
-    assert sweeps.go_on(lab, sweep_id, quiet)
+    assert sweeps.run_sweep(lab, sweep_id, quiet)
     second = lab.registry.run(second.id)
     assert (second.status, second.shared_phase1_from, len(learned)) == ("finished", None, 2)
 
@@ -223,7 +223,7 @@ def test_a_failure_does_not_stop_the_others_and_is_tried_again(lab, base, monkey
     assert [run.shared_phase1_from for run in runs[1:]] == [runs[0].id] * 2
     assert [o.error for o in read_sweep(lab.registry, sweep_id).unfinished] == ["The disk is full."]
     monkeypatch.setattr(pipeline, "generalize", real)
-    assert sweeps.go_on(lab, sweep_id, quiet)
+    assert sweeps.run_sweep(lab, sweep_id, quiet)
     assert statuses(lab, sweep_id) == ["finished"] * 3
     assert len(learned) == 1
     again = lab.registry.run(runs[0].id)
@@ -240,10 +240,10 @@ def test_ctrl_c_inside_a_run_leaves_a_sweep_that_goes_on_to_equal_numbers(lab, b
         if place == 1 and "rote: round 3" in message:
             raise KeyboardInterrupt
 
-    assert not sweeps.go_on(lab, sweep_id, interrupts)
+    assert not sweeps.run_sweep(lab, sweep_id, interrupts)
     assert statuses(lab, sweep_id) == ["stopped", "queued", "queued", "queued"]
     assert lab.jobs.start_next() is None, "what waits for its sweep is nobody else's to start"
-    assert sweeps.go_on(lab, sweep_id, quiet)
+    assert sweeps.run_sweep(lab, sweep_id, quiet)
     runs = lab.registry.sweep_runs(sweep_id)
     assert [run.status for run in runs] == ["finished"] * 4
     assert [run.shared_phase1_from for run in runs] == [None, runs[0].id, None, runs[2].id]
@@ -262,10 +262,10 @@ def test_ctrl_c_between_two_runs(lab, base, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(sweeps.gc, "collect", interrupted)
-        assert not sweeps.go_on(lab, sweep_id, quiet)
+        assert not sweeps.run_sweep(lab, sweep_id, quiet)
     assert statuses(lab, sweep_id) == ["finished", "queued"]
     before = everything(lab, first.id)
-    assert sweeps.go_on(Lab.open(), sweep_id, quiet)
+    assert sweeps.run_sweep(Lab.open(), sweep_id, quiet)
     assert statuses(lab, sweep_id) == ["finished", "finished"]
     assert everything(lab, first.id) == before and len(learned) == 1
 
@@ -283,13 +283,13 @@ def test_a_sweep_whose_process_was_killed_goes_on_to_equal_numbers(lab, base):
 
         torch.set_num_threads(1)
         progress.RECORD_EVERY_S = 0.0
-        sweeps.go_on(Lab.open(), sys.argv[1], watch)
+        sweeps.run_sweep(Lab.open(), sys.argv[1], watch)
     """
     ended = subprocess.run([sys.executable, "-c", code, sweep_id], cwd=ROOT, timeout=300)
     assert ended.returncode == -signal.SIGKILL
     assert lab.jobs.reconcile() == [lab.registry.sweep_runs(sweep_id)[1].id]
     assert statuses(lab, sweep_id) == ["finished", "interrupted"]
-    assert sweeps.go_on(lab, sweep_id, quiet)
+    assert sweeps.run_sweep(lab, sweep_id, quiet)
     _, second = lab.registry.sweep_runs(sweep_id)
     assert second.status == "finished"
     assert everything(lab, second.id) == everything(lab, alone(lab, second.config))
@@ -308,7 +308,7 @@ def test_an_interruption_while_taking_over_does_no_harm(lab, base, monkeypatch):
     assert not adapter_folder(lab.storage, second.id, "memorized").exists()
     lab.registry.delete_run(first.id)  # so there is nothing left to share
     learned = trainings(monkeypatch)
-    assert sweeps.go_on(lab, sweep_id, quiet)
+    assert sweeps.run_sweep(lab, sweep_id, quiet)
     second = lab.registry.run(second.id)
     assert (second.status, second.shared_phase1_from, len(learned)) == ("finished", None, 1)
     assert everything(lab, second.id) == everything(lab, alone(lab, second.config))
@@ -322,9 +322,9 @@ def test_a_run_that_somebody_else_saw_to_is_passed_over(lab, base):
         if place == 1 and message == "Finished":
             lab.jobs.stop(second.id)
 
-    assert sweeps.go_on(lab, sweep_id, stops)
+    assert sweeps.run_sweep(lab, sweep_id, stops)
     assert statuses(lab, sweep_id) == ["finished", "stopped"]
-    assert [run.id for run in sweeps.left_of(lab, sweep_id)] == [second.id]
+    assert [run.id for run in sweeps.unfinished_runs(lab, sweep_id)] == [second.id]
 
 
 def test_a_device_that_is_taken_is_waited_for(lab, base, monkeypatch):
@@ -336,7 +336,7 @@ def test_a_device_that_is_taken_is_waited_for(lab, base, monkeypatch):
         lab.registry.set_status(other, "stopped")
 
     monkeypatch.setattr(sweeps.time, "sleep", waited)
-    assert sweeps.go_on(lab, sweep_id, lambda *how_far: said.append(how_far))
+    assert sweeps.run_sweep(lab, sweep_id, lambda *how_far: said.append(how_far))
     assert said[0][:3] == (1, 1, 0.0) and f"Run {other} is using this device" in said[0][3]
     assert statuses(lab, sweep_id) == ["finished"]
 
@@ -412,9 +412,9 @@ def test_what_another_machine_made_of_a_sweep_is_not_made_again(lab, base, tmp_p
     export_run(there.registry, there.storage, alone(there, second.config), bundle)
     made = import_bundle(lab.registry, lab.storage, bundle).run_id
 
-    assert sweeps.take_finished(lab, sweep_id) == [made]
+    assert sweeps.adopt_finished_runs(lab, sweep_id) == [made]
     learned = trainings(monkeypatch)
-    assert sweeps.go_on(lab, sweep_id, quiet) and len(learned) == 1
+    assert sweeps.run_sweep(lab, sweep_id, quiet) and len(learned) == 1
     runs = lab.registry.sweep_runs(sweep_id)
     assert [run.id for run in runs] == [first.id, made]
     assert [(run.name, run.status) for run in runs] == [
@@ -429,7 +429,7 @@ def test_only_a_finished_run_of_no_sweep_with_the_same_settings_is_taken_in(lab,
     alone(lab, replace(base, seed=2, facts=5))
     sweep_id = sweeps.plan(lab, {"seed": [0, 2]}, base)
     lab.registry.create_run(replace(base, seed=2), lab.facts_for(base))  # waits in the queue
-    assert sweeps.take_finished(lab, sweep_id) == []
+    assert sweeps.adopt_finished_runs(lab, sweep_id) == []
     assert [run.status for run in lab.registry.sweep_runs(sweep_id)] == ["queued", "queued"]
     assert len(lab.registry.sweep_runs(other)) == 1
 

@@ -48,7 +48,7 @@ def taught_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> st
     from rotelab.evaluation.representations import viewpoints
     from rotelab.models.adapter_files import save_adapter
     from rotelab.models.loading import load_model
-    from rotelab.runs.internals import look_inside, record_changes
+    from rotelab.runs.internals import record_changes, record_internals
     from rotelab.training.phases import generalize, memorize
 
     torch.set_num_threads(1)
@@ -73,7 +73,7 @@ def taught_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> st
     for checkpoint in CHECKPOINTS:
         with model.using(checkpoint):
             about = (run_id, checkpoint, model, views, pack.facts)
-            look_inside(lab.registry, lab.storage, *about)
+            record_internals(lab.registry, lab.storage, *about)
     lab.registry.set_status(run_id, "finished")
     return run_id
 

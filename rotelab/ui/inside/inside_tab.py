@@ -212,7 +212,7 @@ def compute_missing(lab: Lab, run_id: str | None) -> None:
     """
     if run_id:
         lab.chat.release()  # there may not be memory for two models
-        internals.complete(lab.registry, lab.storage, run_id)
+        internals.backfill(lab.registry, lab.storage, run_id)
 
 
 def show_similarity(lab: Lab, run_id: str | None, kind: str) -> Any:

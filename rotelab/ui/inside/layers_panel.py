@@ -85,7 +85,7 @@ def fill_layers(lab: Lab, run: RunRow) -> list[Any]:
     trained = {row.checkpoint for row in changes if row.change > 0}
     changes = [row for row in changes if row.checkpoint in trained]
     return [
-        gr.Row(visible=internals.missing(lab.registry, lab.storage, run)),
+        gr.Row(visible=internals.lacks_internals(lab.registry, lab.storage, run)),
         gr.Column(visible=bool(lens)), lens_summary(lens), of_run(lens_curves(lens), run.id),
         gr.Column(visible=bool(changes)), changes_summary(changes),
         of_run(change_bars(changes), run.id),

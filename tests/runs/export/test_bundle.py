@@ -1,4 +1,4 @@
-"""Bundles: a run comes back as it was, and a stranger's file is refused with nothing written."""
+"""Bundles: a run comes back unchanged, and a bad file is refused with nothing written."""
 
 import io
 import json
