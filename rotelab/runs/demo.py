@@ -177,7 +177,7 @@ def own_config(pack: Pack) -> RunConfig:
     """The settings of the short run on a person's own names.
 
     An audience waits for it, so it is shorter than the recipe Quick look: fewer rounds of rote, one
-    short phase 2 with a stronger penalty on leaking, and few questions (the log, 2026-11-26). Its
+    short phase 2 with a stronger penalty on leaking, and few questions (docs/log/short-run.md). Its
     seed is chosen so that phase 2 does not teach the first names the person typed.
     """
     given = {tuple(row) for row in own_rows()}

@@ -78,7 +78,7 @@ PARTS = ("phase1", "phase2", "evaluation")
 
 TYPICAL = {"phase1": 115.0, "phase2": 239.0, "evaluation": 591.0}
 """Tokens (as `tokens_to_read` counts them) a second of the embedded model on two CPU cores, where
-nothing has been measured yet: a default run on `mother` (EXPERIMENTS.md). Their ratios tell how
+nothing has been measured yet: a default run on `mother`. Their ratios tell how
 long the parts of any run take compared with one another."""
 
 TYPICAL_SETUP_S = 12.0
