@@ -102,10 +102,10 @@ class Objective:
         parts = losses.mean_by_kind((step.examples[i].kind for i in batch.owners), nll)
         recall = _recall(step.examples, self._recall_kind, batch.owners, nll, logits)
         if self._alignment:
-            apart = self._alignment(step.examples, batch.packed.nodes, out)
-            if apart is not None:
-                total = total + self._alignment.weight * apart
-                parts["likeness"] = float(apart.detach())
+            distance = self._alignment(step.examples, batch.packed.nodes, out)
+            if distance is not None:
+                total = total + self._alignment.weight * distance
+                parts["likeness"] = float(distance.detach())
         if locality_nodes:
             base = self._base_logits(step.locality, batch.ends, locality_nodes)
             divergences = losses.divergence(locality_logits, base)

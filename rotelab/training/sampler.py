@@ -247,11 +247,12 @@ def _lead_in(step: Step, builder: SequenceBuilder, share: float, rng: random.Ran
 
 
 def chunks(items: list, size: int) -> list[list]:
+    """The items in lists of `size`; the last one may be shorter."""
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def _endless(items: list, rng: random.Random) -> Iterator:
-    """The items over and over, in a new order each time."""
+    """Repeats the items without end, in a new order each time."""
     while True:
         order = items[:]
         rng.shuffle(order)
