@@ -17,10 +17,10 @@ LossMode = Literal["normal", "s-o", "o"]
 def _spare(phase: int, default: float) -> Any:
     return option(
         default,
-        f"Ordinary activity spared, phase {phase}",
-        "The adapter is kept out of the directions that hold this share of what ordinary text "
-        "uses inside the model, so that little else is forgotten. 0 spares nothing; near 1 leaves "
-        "no room to learn.",
+        f"Ordinary activity protected, phase {phase}",
+        "The adapter stays out of the directions that hold this share of what ordinary text uses "
+        "inside the model (null-space projection), so that less of the rest is forgotten. 0 "
+        "protects nothing; near 1 leaves too little to learn with.",
         low=0.0,
         high=0.999,
     )
@@ -237,9 +237,10 @@ class GeneralizeConfig(Checked):
     )
     align: float = option(
         5.0,
-        "Likeness to the key token, phase 2",
-        "How strongly a question's inner state is drawn to the one behind the key token, in the "
-        "layers that route. It helps new wordings most; at 0 the two grow alike by themselves.",
+        "Alignment with the key token, phase 2",
+        "How strongly a question's hidden state is pulled towards the one behind the key token, in "
+        "the layers that route. It helps new wordings most; at 0 the two become similar by "
+        "themselves.",
         low=0.0,
         high=1000.0,
     )

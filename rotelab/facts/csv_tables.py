@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -35,6 +35,32 @@ FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 
 # Line breaks, other control characters, and halves of a character (lone surrogates).
 UNPRINTABLE = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+class Items(Sequence[T]):
+    """An immutable sequence, equal to any other of its class with the same items.
+
+    Args:
+        items: the items in their order.
+    """
+
+    def __init__(self, items: Iterable[T]):
+        self._items = tuple(items)
+
+    def __getitem__(self, index):
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self._items == other._items
+
+    def __hash__(self) -> int:
+        return hash(self._items)
 
 
 class Row(NamedTuple):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rotelab.errors import ConfigError, InputError
 from rotelab.facts.csv_tables import (
     MAX_ROWS,
     Doubt,
+    Items,
     Row,
     check_cell,
     parse_edited,
@@ -64,7 +65,7 @@ class Split:
     held_out: tuple[Fact, ...]
 
 
-class FactSet(Sequence[Fact]):
+class FactSet(Items[Fact]):
     """An immutable, checked list of facts.
 
     Args:
@@ -78,15 +79,15 @@ class FactSet(Sequence[Fact]):
     """
 
     def __init__(self, facts: Iterable[Fact], source: str = "facts"):
-        self._facts = tuple(facts)
-        if not self._facts:
+        super().__init__(facts)
+        if not self._items:
             raise InputError("has no facts. Add at least one row.", source=source)
-        if len(self._facts) > MAX_FACTS:
+        if len(self._items) > MAX_FACTS:
             raise InputError(
-                f"has {len(self._facts)} facts; at most {MAX_FACTS} are allowed.", source=source
+                f"has {len(self._items)} facts; at most {MAX_FACTS} are allowed.", source=source
             )
         seen: dict[tuple[str, str], int] = {}
-        for row, fact in enumerate(self._facts, 1):
+        for row, fact in enumerate(self._items, 1):
             _check_fact(fact, row, source)
             first = seen.setdefault((fact.relation, fact.subject), row)
             if first != row:
@@ -98,26 +99,11 @@ class FactSet(Sequence[Fact]):
                     column="subject",
                 )
 
-    def __getitem__(self, index):
-        return self._facts[index]
-
-    def __len__(self) -> int:
-        return len(self._facts)
-
-    def __iter__(self) -> Iterator[Fact]:
-        return iter(self._facts)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FactSet) and self._facts == other._facts
-
-    def __hash__(self) -> int:
-        return hash(self._facts)
-
     @property
     def relations(self) -> tuple[Relation, ...]:
         """The relations in the order in which they first appear."""
         groups: dict[str, list[Fact]] = {}
-        for fact in self._facts:
+        for fact in self._items:
             groups.setdefault(fact.relation, []).append(fact)
         return tuple(Relation(name, tuple(facts)) for name, facts in groups.items())
 
@@ -128,7 +114,7 @@ class FactSet(Sequence[Fact]):
 
     def to_csv(self) -> str:
         """The set as CSV text with the columns `relation,subject,object`."""
-        return write_table(COLUMNS, ((f.relation, f.subject, f.object) for f in self._facts))
+        return write_table(COLUMNS, ((f.relation, f.subject, f.object) for f in self._items))
 
     def take(self, per_relation: int, seed: int) -> FactSet:
         """`per_relation` facts of each relation, drawn by `seed`, in their first order.
@@ -145,7 +131,7 @@ class FactSet(Sequence[Fact]):
                 )
             rng = random.Random(f"facts {seed} {relation.name}")
             chosen.update(rng.sample(relation.facts, per_relation))
-        return FactSet(fact for fact in self._facts if fact in chosen)
+        return FactSet(fact for fact in self._items if fact in chosen)
 
     def split(self, k: int, seed: int) -> Split:
         """Draws k facts of each relation for phase 2; the others are held out (paper, section 3).
@@ -163,8 +149,8 @@ class FactSet(Sequence[Fact]):
             rng = random.Random(f"split {seed} {relation.name}")
             held_in.update(rng.sample(relation.facts, k))
         return Split(
-            tuple(fact for fact in self._facts if fact in held_in),
-            tuple(fact for fact in self._facts if fact not in held_in),
+            tuple(fact for fact in self._items if fact in held_in),
+            tuple(fact for fact in self._items if fact not in held_in),
         )
 
     def doubts(self) -> list[Doubt]:
@@ -173,7 +159,7 @@ class FactSet(Sequence[Fact]):
         Upper and lower case count as the same, as they do for a person who reads an answer.
         """
         found: list[Doubt] = []
-        rows = {fact: row for row, fact in enumerate(self._facts, 1)}
+        rows = {fact: row for row, fact in enumerate(self._items, 1)}
         for relation in self.relations:
             for column, reason in (
                 ("object", "an answer could be either"),

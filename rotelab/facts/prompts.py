@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rotelab.errors import InputError
-from rotelab.facts.csv_tables import MAX_ROWS, check_cell, parse_edited, parse_table, write_table
+from rotelab.facts.csv_tables import (
+    MAX_ROWS,
+    Items,
+    check_cell,
+    parse_edited,
+    parse_table,
+    write_table,
+)
 from rotelab.facts.facts import RELATION_NAME
 
 Role = Literal["train", "test", "unrelated", "locality"]
@@ -42,7 +49,7 @@ class PromptTemplate:
         return self.text.replace(SLOT, subject)
 
 
-class PromptSet(Sequence[PromptTemplate]):
+class PromptSet(Items[PromptTemplate]):
     """An immutable, checked list of prompt templates.
 
     Args:
@@ -57,14 +64,14 @@ class PromptSet(Sequence[PromptTemplate]):
     """
 
     def __init__(self, templates: Iterable[PromptTemplate], source: str = "prompts"):
-        self._templates = tuple(templates)
-        if len(self._templates) > MAX_ROWS:
+        super().__init__(templates)
+        if len(self._items) > MAX_ROWS:
             raise InputError(
-                f"has {len(self._templates)} prompts; at most {MAX_ROWS} are allowed.",
+                f"has {len(self._items)} prompts; at most {MAX_ROWS} are allowed.",
                 source=source,
             )
         seen: dict[tuple[str, str], int] = {}
-        for row, template in enumerate(self._templates, 1):
+        for row, template in enumerate(self._items, 1):
             _check_template(template, row, source)
             key = (template.relation, " ".join(template.text.casefold().split()))
             first = seen.setdefault(key, row)
@@ -76,27 +83,10 @@ class PromptSet(Sequence[PromptTemplate]):
                     column="text",
                 )
 
-    def __getitem__(self, index):
-        return self._templates[index]
-
-    def __len__(self) -> int:
-        return len(self._templates)
-
-    def __iter__(self) -> Iterator[PromptTemplate]:
-        return iter(self._templates)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, PromptSet) and self._templates == other._templates
-
-    def __hash__(self) -> int:
-        return hash(self._templates)
-
     def of(self, relation: str, role: Role, language: str = "en") -> tuple[PromptTemplate, ...]:
         """The templates of one relation, role and language, in their order."""
         return tuple(
-            t
-            for t in self._templates
-            if (t.relation, t.role, t.language) == (relation, role, language)
+            t for t in self._items if (t.relation, t.role, t.language) == (relation, role, language)
         )
 
     def first(self, role: Role, count: int) -> PromptSet:
@@ -104,7 +94,7 @@ class PromptSet(Sequence[PromptTemplate]):
         all of them if `count` is 0."""
         met: Counter[tuple[str, str]] = Counter()
         kept = []
-        for template in self._templates:
+        for template in self._items:
             if template.role == role:
                 met[template.relation, template.language] += 1
                 if count and met[template.relation, template.language] > count:
@@ -114,7 +104,7 @@ class PromptSet(Sequence[PromptTemplate]):
 
     def to_csv(self) -> str:
         """The set as CSV text with the columns `relation,role,language,text`."""
-        rows = ((t.relation, t.role, t.language, t.text) for t in self._templates)
+        rows = ((t.relation, t.role, t.language, t.text) for t in self._items)
         return write_table(COLUMNS, rows)
 
 

@@ -50,7 +50,7 @@ def test_a_taught_run_shows_similarity_and_a_map(lab, home):
     note, column, similarity, delta, slider = inside_tab.show(lab, home[2], "Lines")
     pca, missing, player = inside_tab.show_map(lab, home[2], inside_tab.MOVING)
     assert "0." in note and column.visible and missing == "" and "Play" in player
-    assert "“Likeness to the key token, phase 2” is 5" in note  # it was asked for, so it is said
+    assert "“Alignment with the key token, phase 2” is 5" in note  # it was asked for, so it is said
     assert similarity.data and delta.data and pca.value
     assert slider.maximum == 2 and slider.value == 1
     assert inside_tab.show_similarity(lab, home[2], inside_tab.COLOURS).data[0].type == "heatmap"
