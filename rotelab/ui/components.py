@@ -6,7 +6,7 @@ import functools
 import html
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -180,6 +180,18 @@ def progress_bar(share: float, label: str) -> str:
         f"aria-valuemin='0' aria-valuemax='100' aria-valuenow='{percent}'>"
         f"<div style='width:{100 * share:.1f}%'></div></div>"
     )
+
+
+def sheet(headers: Sequence[str], rows: list[list[str]]) -> dict[str, list[Any]]:
+    """The value of a `gr.Dataframe`, its headers in the reader's language.
+
+    Given rows alone, Gradio sends the headers of the English page along with them.
+
+    Args:
+        headers: English messages.
+        rows: as many cells each.
+    """
+    return {"headers": list(map(_, headers)), "data": rows}
 
 
 def page_within(page: int | None, total: int, size: int) -> int:

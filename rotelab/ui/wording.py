@@ -133,8 +133,10 @@ def settings_rows(config: RunConfig) -> list[SettingRow]:
     """Every option, in the order of the form."""
     recipe = recipe_of(config)
     line = next((r.line for r in RECIPES if r.name == recipe), "")
-    chosen = recipe or "own settings"
-    rows = [SettingRow(_("Run"), _("Recipe"), chosen, DEFAULT, recipe != DEFAULT, "--recipe", line)]
+    chosen = recipe or _("own settings")
+    rows = [
+        SettingRow(_("Run"), _("Recipe"), chosen, DEFAULT, recipe != DEFAULT, "--recipe", _(line))
+    ]
     prefixes = {id(getattr(config, name)): f"{name}." for name in PARTS}
     for group, part, usual in config_groups(config, RunConfig()):
         for f in dataclasses.fields(part):
@@ -144,12 +146,12 @@ def settings_rows(config: RunConfig) -> list[SettingRow]:
                 rows.append(
                     SettingRow(
                         group,
-                        f.metadata["label"],
+                        _(f.metadata["label"]),
                         setting_word(value),
                         setting_word(default),
                         value != default,
                         FLAGS.get(path, f"--set {path}="),
-                        f.metadata.get("help", ""),
+                        _(f.metadata.get("help", "")),
                     )
                 )
     return rows
@@ -160,9 +162,9 @@ def config_groups(config: RunConfig, usual: RunConfig) -> list[tuple[str, Any, A
     return [
         (_("Run"), config, usual),
         (_("Model"), config.model, usual.model),
-        ("Phase 1: rote learning", config.memorize, usual.memorize),
-        ("Phase 2: sentences", config.generalize, usual.generalize),
-        ("Questions asked", config.evaluation, usual.evaluation),
+        (_("Phase 1: rote learning"), config.memorize, usual.memorize),
+        (_("Phase 2: sentences"), config.generalize, usual.generalize),
+        (_("Questions asked after each phase"), config.evaluation, usual.evaluation),
     ]
 
 

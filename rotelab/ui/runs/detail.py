@@ -14,7 +14,7 @@ from rotelab.registry import RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
 from rotelab.runs.export.validation import ENDED
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import QUIET, bound, page_within, size_words
+from rotelab.ui.components import QUIET, bound, page_within, sheet, size_words
 from rotelab.ui.figure_tools import build_plot
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.runs.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
@@ -194,7 +194,7 @@ def list_answers(
         LabError: the registry can't be read.
     """
     if not run_id:
-        return [[], "", 0]
+        return [sheet(ANSWER_HEADERS, []), "", 0]
     wanted = {
         "checkpoint": checkpoint or None,
         "probe": probe or None,
@@ -207,7 +207,7 @@ def list_answers(
     start = page * ANSWER_PAGE
     words = _("{first}–{last} of {total} answers") if total else _("No such answers.")
     said = words.format(first=start + 1, last=start + len(rows), total=f"{total:,}")
-    return [rows, said, page]
+    return [sheet(ANSWER_HEADERS, rows), said, page]
 
 
 def first_answers(lab: Lab, *choice: Any) -> list[Any]:

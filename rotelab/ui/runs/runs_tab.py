@@ -137,7 +137,7 @@ def poll(
         runs = lab.registry.runs(limit=1, held=False)
         newest = choose(lab, runs[0].id) if runs else gr.skip()
     state = _state(lab, run_id)
-    if seen and seen[0] == listed and seen[1] == state and (run_id or not rows):
+    if seen and seen[0] == listed and seen[1] == state and (run_id or not rows["data"]):
         return gr.skip()
     fresh_list = not seen or seen[0] != listed
     # A run that was only just chosen is filled by its own event.

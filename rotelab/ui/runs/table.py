@@ -19,6 +19,7 @@ from rotelab.ui.components import (
     page_within,
     run_choices,
     run_label,
+    sheet,
     status_word,
 )
 from rotelab.ui.i18n import N_, _
@@ -138,7 +139,7 @@ def list_runs(
         )
     else:
         words = _(NO_MATCH if lab.registry.count_runs(archived=None) else NO_RUNS)
-    return [run_cells(runs), words, page]
+    return [sheet(RUN_HEADERS, run_cells(runs)), words, page]
 
 
 def turn(lab: Lab, by: int, *asked: Any) -> list[Any]:

@@ -36,7 +36,7 @@ def view(lab, run_id):
 
 def listed(lab, search="", status=(), archived=False, page=0, order="newest"):
     rows, words, page = table.list_runs(lab, search, status, archived, order, page)
-    return [dict(zip(RUN_HEADERS, row, strict=True)) for row in rows], words, page
+    return [dict(zip(RUN_HEADERS, row, strict=True)) for row in rows["data"]], words, page
 
 
 def damage(lab, run_id):
@@ -74,7 +74,7 @@ def test_pages_of_the_table(lab, monkeypatch):
     ids = [queued(lab) for _ in range(5)][::-1]
     assert [r["Id"] for r in listed(lab)[0]] == ids[:2]
     rows, words, page = table.turn(lab, 1, "", [], False, "newest", 1)
-    assert [row[-1] for row in rows] == ids[4:] and words == "5–5 of 5 runs" and page == 2
+    assert [row[-1] for row in rows["data"]] == ids[4:] and words == "5–5 of 5 runs" and page == 2
     assert table.turn(lab, 1, "", [], False, "newest", 2)[2] == 2
     assert table.turn(lab, -1, "", [], False, "newest", 0)[2] == 0
 
@@ -172,27 +172,33 @@ def test_what_a_user_wrote_is_never_markup(lab):
 # Answers -----------------------------------------------------------------------------------------
 
 
+def answers(lab, *choice):
+    """The first page of answers: its rows without their headers, its words, its number."""
+    rows, words, page = first_answers(lab, *choice)
+    return [rows["data"], words, page]
+
+
 def test_every_answer_can_be_found(lab):
     run_id = finished(lab)
-    rows, words, _ = first_answers(lab, run_id, "generalized", "test_prompts_heldout", False, "")
+    rows, words, _ = answers(lab, run_id, "generalized", "test_prompts_heldout", False, "")
     assert words == "1–40 of 40 answers"
     assert {row[5] for row in rows} == {"✓", "✗"} and rows[0][3] == rows[0][4]
-    wrong = first_answers(lab, run_id, "generalized", "test_prompts_heldout", True, "")[0]
+    wrong = answers(lab, run_id, "generalized", "test_prompts_heldout", True, "")[0]
     assert len(wrong) == 10 and {row[5] for row in wrong} == {"✗"}
-    found = first_answers(lab, run_id, ALL, ALL, False, "whose child is mary bahri")[0]
+    found = answers(lab, run_id, ALL, ALL, False, "whose child is mary bahri")[0]
     assert [row[0] for row in found] == ["Base model", "Memorised", "Generalised"]
-    leaked = first_answers(lab, run_id, "generalized", "unrelated", False, "")[0]
+    leaked = answers(lab, run_id, "generalized", "unrelated", False, "")[0]
     assert {row[5] for row in leaked} == {"✗ leaked", "✓ did not leak"}
 
 
 def test_pages_of_answers(lab):
     choice = (finished(lab), ALL, ALL, False, "")
-    rows, words, page = first_answers(lab, *choice)
+    rows, words, page = answers(lab, *choice)
     assert (len(rows), words, page) == (ANSWER_PAGE, "1–50 of 360 answers", 0)
     rows, words, page = turn_answers(lab, 1, *choice, 6)
-    assert (len(rows), words, page) == (10, "351–360 of 360 answers", 7)
+    assert (len(rows["data"]), words, page) == (10, "351–360 of 360 answers", 7)
     assert turn_answers(lab, 1, *choice, 7)[2] == 7
-    assert first_answers(lab, None, ALL, ALL, False, "") == [[], "", 0]
+    assert answers(lab, None, ALL, ALL, False, "") == [[], "", 0]
 
 
 # Actions -----------------------------------------------------------------------------------------
@@ -326,7 +332,7 @@ def test_the_clock_sends_only_news(lab):
     assert "round 13 of 20" in third["head"] and third["table"] == gr.skip()
     lab.registry.set_status(run_id, "failed", "It fell over.")
     fourth = glance(lab, run_id, third["seen"])
-    assert "It fell over." in fourth["head"] and fourth["table"][0][0] == "failed"
+    assert "It fell over." in fourth["head"] and fourth["table"]["data"][0][0] == "failed"
 
 
 def test_a_link_opens_a_run(lab):
