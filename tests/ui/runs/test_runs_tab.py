@@ -402,7 +402,7 @@ def test_a_run_is_opened_by_link_looked_at_and_deleted(filled):
         chooser = page.locator("#runs-run input")  # what is typed takes the old words' place
         chooser.click()
         page.keyboard.type("first", delay=30)
-        found = page.get_by_role("option").first
+        found = page.locator("ul [role=option]").first
         found.wait_for()
         assert chooser.input_value() == "first" and "first" in found.inner_text()
         page.keyboard.press("Escape")
