@@ -1,4 +1,4 @@
-"""The command of a run's settings: read back, it means the same settings."""
+"""The command that makes a run again has the same settings when it is parsed."""
 
 import shlex
 

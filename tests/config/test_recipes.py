@@ -1,4 +1,4 @@
-"""Recipes: complete, small, leaving alone what is not theirs, and chosen alike everywhere."""
+"""Recipes: each names only options of training, and works the same everywhere."""
 
 import pytest
 from typer.testing import CliRunner

@@ -1,4 +1,4 @@
-"""Settings: ranges, types, the way through JSON, and the words that form and command line share."""
+"""Settings: ranges, types, JSON, old settings, and access by path."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""CSV in and out: every bad file is refused by a sentence that names the place."""
+"""CSV in and out: every bad file is refused with a sentence that names the place."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Facts: what is taken, what is refused, what is doubtful, and the split."""
+"""Facts: parsing, errors, warnings, and the split."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Made-up off-topic sentences: off every shipped topic, and never what the leak is measured by."""
+"""Made-up locality prompts: off every shipped topic, and never what measures the leak."""
 
 import random
 import re

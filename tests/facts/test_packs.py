@@ -1,4 +1,4 @@
-"""The shipped packs keep their promises, and a pack that is not whole is refused."""
+"""The shipped packs keep their promises, and an incomplete pack is refused."""
 
 import re
 from itertools import combinations, product

@@ -1,4 +1,4 @@
-"""Prompt templates: what is taken, what is refused, and how a subject is put in."""
+"""Prompt templates: parsing, errors, and rendering."""
 
 import pytest
 from hypothesis import given

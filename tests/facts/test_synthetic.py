@@ -1,4 +1,4 @@
-"""Invented facts: seeded, unique, never one name inside another, apart from what is there."""
+"""Synthetic facts: seeded, unique, never one name inside another, none that exists already."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The registry's sweeps: made whole, held back from the queue, copied from, and gone with a run."""
+"""The registry's sweeps: stored whole, kept out of the queue, deleted with their last run."""
 
 import sqlite3
 

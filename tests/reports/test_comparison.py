@@ -1,4 +1,4 @@
-"""Runs side by side: core, figure, command and panel as handlers; then in a real browser."""
+"""Comparison of runs: data, figure, command, panel, and the page in a real browser."""
 
 import json
 import math
@@ -61,7 +61,7 @@ def scored(lab, run_id, checkpoint, **accuracy):
     lab.registry.add_evaluation(run_id, checkpoint, scores, [])
 
 
-# Storage ----------------------------------------------------------------------------------------
+# Settings ----------------------------------------------------------------------------------------
 
 
 def test_only_what_differs_is_listed(lab):

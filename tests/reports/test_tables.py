@@ -1,4 +1,4 @@
-"""Reports: tables of runs and sweeps, means and deviations, and the three ways to print them."""
+"""Tables of runs and sweeps: means and deviations, and the three output formats."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A run at work as HTML: what is drawn where, odd values, what users wrote, and many points."""
+"""A run in training as HTML: geometry, odd values, users' texts, many points."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Figures of training: both phases, the boundary between them, odd values, many points, scores."""
+"""Training figures: both phases and their boundary, odd values, many points, scores."""
 
 import math
 
