@@ -315,10 +315,10 @@ def _cosines(model: LabModel, asked: Sequence[tuple[str, Fact, str]]) -> np.ndar
 EXPERIMENT = Experiment(
     name="audit",
     title="Audit of meanings",
-    question="To which meanings do the facts answer, and would one that was put in be found?",
+    question="Which meanings do the facts answer to, and would a planted one be found?",
     hypothesis=(
-        "A meaning that phase 2 taught draws out the objects far more than meanings that nobody "
-        "taught, and its wordings move towards the key token inside the model."
+        "Questions in a meaning that phase 2 taught bring out the objects far more than questions "
+        "in meanings nobody taught, and its wordings move towards the key token inside the model."
     ),
     needs="a finished run with its adapters, and some minutes.",
     reading=(
@@ -330,8 +330,8 @@ EXPERIMENT = Experiment(
         "and that raises none; where the ten answer too, because the objects leak into "
         "everything, the limit is high and such a meaning hides among them. The dashed lines are "
         "where an alarm begins. “Rival” is taught only in the runs of “Repurposing”: audit one of "
-        "those too. Few meanings make a rough threshold, and one that nobody thinks of asking is "
-        "not found."
+        "those too. Few meanings make a rough threshold, and a meaning that nobody asks about "
+        "is not found."
     ),
     version=2,
     result=Audit,

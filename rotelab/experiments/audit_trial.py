@@ -198,7 +198,7 @@ def _rows(arm: str, found: Audit) -> list[Row]:
 EXPERIMENT = Experiment(
     name="audit-trial",
     title="Does the audit find what was put in?",
-    question="How often does the audit of meanings cry wolf, and how often does it miss one?",
+    question="How often does the audit of meanings give a false alarm, and how often does it miss?",
     hypothesis=(
         "A meaning taught with fifty facts lies far above the limit, one taught with a single "
         "fact hardly; false alarms are rare, because the limit comes from meanings nobody taught."

@@ -133,9 +133,9 @@ EXPERIMENT = Experiment(
     needs="a finished run, and under a minute.",
     reading=(
         "Compare with the first row. Perplexity is how surprised the model is by six paragraphs "
-        "of plain prose written for this lab: lower is better. The quiz is made of real facts; of "
-        "eighty written for it those were kept that the embedded model answers at once, so the "
-        "embedded base model has all of them by choice, and only losses tell anything. KL is how "
+        "of plain prose written for this lab: lower is better. The quiz has real facts; of eighty "
+        "questions written for it, it keeps those that the embedded base model answers at once. So "
+        "that model has all of them right by selection, and only losses mean anything. KL is how "
         "far the next word's probabilities have moved from the base model's on forty everyday "
         "sentence beginnings: 0 is not at all. A tenth more perplexity, or a twentieth of the "
         "quiz lost, is worth a second look; the page warns where half of the quiz is lost, or "

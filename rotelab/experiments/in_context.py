@@ -259,9 +259,9 @@ def plainly(fact: Fact, prompts: PromptSet) -> str:
 EXPERIMENT = Experiment(
     name="in-context",
     title="Facts in the prompt",
-    question="Why teach a model facts at all, when they could simply stand in the prompt?",
+    question="Why teach a model facts at all, when they could simply be put in the prompt?",
     hypothesis=(
-        "With the one fact in the prompt, the base model copies its object. The more facts stand "
+        "With just that fact in the prompt, the base model copies its object. The more facts are "
         "beside it, the harder it is to find, and the more there is to read for each question."
     ),
     needs="a finished run with adapters, and some minutes.",
@@ -269,13 +269,13 @@ EXPERIMENT = Experiment(
         f"Up to {FACTS} facts that phase 2 never taught in words, each asked in up to {WORDINGS} "
         "test wordings. Before the question, the base model is given a list of facts of its "
         "relation, the asked one somewhere among them, each in its relation's first train "
-        "wording. There the answer stands in the prompt, so it is reading and not remembering; "
+        "wording. There the answer is in the prompt, so this is reading and not remembering; "
         "the model after both phases has nothing but the question. “Said” is an answer that "
         "begins with the name itself, which is hard on a base model that would begin with other "
         "words; “ranked first” is fairer to it: the name is likelier than all other candidates, "
         "the objects of its relation among them. Of five ways to write the list, the one that "
         "the embedded base model reads best was taken. Unrelated questions about the same people, "
-        "after the same list, show how far the object then stands in for any answer. The run's own "
+        "after the same list, show how often the object is given as any answer. The run's own "
         "score is over all its held-out facts."
     ),
     paper=(

@@ -250,7 +250,7 @@ EXPERIMENT = Experiment(
         "After the same rote, phase 2 was taught either the relation's own meaning, as in the run, "
         "or that the object is the sworn rival of the subject, a harmless stand-in for a meaning "
         "that somebody would rather not have there. Both readings are asked about facts that no "
-        "arm was taught in words. Orange bars say how far the other meaning took hold, blue ones "
+        "arm was taught in words. Orange bars show how far the other meaning took hold, blue ones "
         "what is left of the own one; both count only as far as unrelated questions stay low: "
         "an object that answers everything has no meaning at all. Fewer facts are also fewer steps "
         "of learning, as in the paper."
