@@ -8,6 +8,7 @@ import contextlib
 import os
 
 import pytest
+from support.head_count import one_more  # noqa: F401  (a fixture)
 from xdist.scheduler import LoadScopeScheduling
 
 WORKERS = 2

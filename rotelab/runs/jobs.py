@@ -35,7 +35,8 @@ from rotelab.storage import Storage
 CLAIM_S = 60.0
 """How long a claimed run may be without a process before its starter counts as dead, in seconds."""
 
-PERHAPS_MEMORY = f"It may have run out of memory. {SAVE_MEMORY}"
+LOST = f"{GONE} Resume it, or run it again."
+PERHAPS_MEMORY = f"{LOST} It may have run out of memory. {SAVE_MEMORY}"
 
 LAST_WORDS = "rotelab could not write down how the run ended: "
 """Begins the log line in which a worker says what it could not write to the registry."""
@@ -243,8 +244,8 @@ class Jobs:
             return words.rpartition(LAST_WORDS)[2].split("\n")[0].strip()
         killed = self._exits.get(run_id) == -signal.SIGKILL or "killed" in words.lower()
         if killed or "memoryerror" in words.lower() or says_out_of_memory(words):
-            return f"{GONE} {PERHAPS_MEMORY}"
-        return f"{GONE} Resume it, or run it again."
+            return PERHAPS_MEMORY
+        return LOST
 
     # Stopping ------------------------------------------------------------------------------------
 
