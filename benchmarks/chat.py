@@ -1,20 +1,20 @@
-"""How fast Chat's three answers come, beside plain code that asks one checkpoint after the other.
+"""How fast Chat answers from three checkpoints, compared with plain code that asks one at a time.
 
     python benchmarks/chat.py [--run RUN] [--home FOLDER] [--questions N] [--tokens N] [--json]
 
-The same questions, in wordings that were never trained on, are put to the three checkpoints of a
-finished run by three programs, in turn, once all are warm:
+Three programs take turns, after a warm-up, to ask the three checkpoints of a finished run the same
+questions in wordings that were never trained on:
 
 | program | what it does |
 | --- | --- |
-| transformers | `generate` on the PEFT model, adapters switched in between |
-| one by one | `rotelab.models.generation.generate`, which tells probabilities too, likewise |
+| transformers | `generate` on the PEFT model, switching adapters in between |
+| one by one | `rotelab.models.generation.generate`, which also gives probabilities, likewise |
 | ours | `rotelab.runs.chat`: all three side by side, as the page asks |
 
-Told are the medians over the questions: seconds to the first word piece, to the last of all three,
-and with how likely the right answer was, which the page shows after the answers. `--json` ends with
-one object. Where an answer is not the same to the token, the exit status is 1, but not in bfloat16:
-there each program rounds otherwise, and a near-tie can fall either way.
+It reports medians over the questions: seconds to the first token, to the last token of all three
+answers, and to the probability of the right answer, which the page shows last. `--json` ends with
+one object. The exit status is 1 if an answer differs in any token, except in bfloat16: there each
+program rounds differently, and a near-tie can go either way.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _ours(lab: Lab, run_id: str, question: str, tokens: int) -> tuple[Answers, f
 
 
 def _evidence(lab: Lab, run_id: str, questions: Sequence[str], tokens: int) -> float:
-    """Median seconds to all that the page shows."""
+    """Median seconds until everything that the page shows is there."""
     took = []
     for question in questions:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The faults of `faults.py`: how each is brought about in the middle of a run, and undone."""
+"""The faults of `faults.py`: how each is caused in the middle of a run, and undone."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ HOURS_2 = 7200.0
 
 
 class CannotDo(Exception):
-    """This fault can't be brought about on this machine; says why."""
+    """This fault can't be caused on this machine; the text says why."""
 
 
 class Fault:
-    """One home folder with one run, and ways to do it harm.
+    """One home folder with one run, and ways to harm it.
 
     Args:
         home: the home folder; empty.
@@ -66,7 +66,7 @@ class Fault:
     # What every fault needs ----------------------------------------------------------------------
 
     def start(self) -> psutil.Process:
-        """Starts the run; gives its worker, held still, once it is some rounds into phase 1."""
+        """Starts the run and returns its worker, paused a few epochs into phase 1."""
         self.run_id = self.jobs.enqueue(self.config, self.pack)
 
         def learning() -> bool:
@@ -80,7 +80,7 @@ class Fault:
         return worker
 
     def ended(self, wait_s: float = RUN_WITHIN_S) -> str:
-        """Waits for the run's end as a page does; its status then."""
+        """Waits for the run's end as a page does, and returns its status."""
 
         def over() -> bool:
             with suppress(LabError):  # a page shows it and asks again
@@ -92,7 +92,7 @@ class Fault:
         return self.registry.run(self.run_id).status
 
     def to_its_end(self) -> str:
-        """Resumes the run; what it came to."""
+        """Resumes the run and returns how it ended."""
         try:
             self.jobs.resume(self.run_id)
         except LabError as error:
@@ -100,7 +100,7 @@ class Fault:
         return self.ended()
 
     def results(self) -> Any:
-        """All losses and all answers of the run, to be compared."""
+        """All losses and answers of the run, for comparison."""
         losses = {
             (m.phase, m.step): m.value
             for m in self.registry.metrics(self.run_id)
@@ -289,7 +289,7 @@ def _writable(place: Path) -> None:
 
 
 def _process_with_pid(number: int) -> int | None:
-    """A sleeping process that has this very PID; None where that can't be had."""
+    """A sleeping process with exactly this PID; None if there is no way to get one."""
     if not (ROOT and sys.platform == "linux"):
         return None
     wanted = ctypes.c_int32(number)

@@ -1,8 +1,8 @@
-"""Does to short runs what machines do to long ones, and looks what each run ends with.
+"""Causes on short runs the faults that befall long ones, and checks how each run ends.
 
     python benchmarks/faults.py [--only disk,memory] [--lock-s 30] [--json]
 
-Real workers on a tiny random Llama; each fault is brought about in the middle of training.
+Real workers train a tiny random Llama; each fault is caused in the middle of training.
 
 | fault | how it is done |
 | --- | --- |
@@ -14,10 +14,10 @@ Real workers on a tiny random Llama; each fault is brought about in the middle o
 | pid | the worker is killed and a stranger gets its PID (root, Linux); else the row is edited |
 | memory | the worker's address space is limited to what it has already (`RLIMIT_AS`) |
 
-A fault has passed when the run ended with a status and a sentence that names the remedy, or went on
-and said so, and then, the fault gone, was resumed to the losses and answers of an unbroken run.
+A fault passes if the run ended with a status and a sentence that names the remedy, or went on and
+said so, and if it then, without the fault, resumed to the losses and answers of an unbroken run.
 `--json` ends with one object, with `n` and `passed` among its keys; a fault that can't be done here
-is listed under `skipped`. The exit status is 1 where one failed.
+is listed under `skipped`. The exit status is 1 if one failed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Outcome:
 
 
 def examine(name: str, fault: Fault, do: Way, unbroken: Any) -> Outcome:
-    """One fault from its beginning to the resumed run's end."""
+    """One fault, from its beginning to the end of the resumed run."""
     status, wrong = do(fault)
     run = fault.registry.run(fault.run_id)
     sentence = run.error or " ".join(run.warnings)
@@ -80,7 +80,7 @@ def examine(name: str, fault: Fault, do: Way, unbroken: Any) -> Outcome:
 
 
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
-    """Does it all, prints, and returns what `--json` prints."""
+    """Goes through all faults, prints, and returns what `--json` prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", default=",".join(WORDS), help="faults, with commas in between")
     parser.add_argument(

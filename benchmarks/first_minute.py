@@ -1,12 +1,12 @@
-"""How long a newcomer waits: to the first “it answers”, and for a short run on names of their own.
+"""How long a newcomer waits for the first right answer, and for a short run on their own names.
 
     python benchmarks/first_minute.py [--tries 5] [--no-walk] [--json]
 
-First a headless Chromium opens the page over an empty lab and presses through “Start here” as fast
-as each button can be pressed: counted are the seconds from opening the page to “It answers.”, all
-that the machine takes, no reading. Then the short run of the last step is made so many times, each
-with other names (`fiction`, other seeds; four of them count as typed in by hand): its seconds from
-the press of the button to its end, process start and evaluation included, and how much it answers
+First a headless Chromium opens the page of an empty lab and clicks through “Start here” as fast as
+the buttons allow. The seconds from opening the page to “It answers.” are the machine's: nobody
+reads. Then the short run of the last step is repeated `--tries` times, each time with other names
+(`rotelab.facts.synthetic`, another seed; four facts count as typed in by hand). Reported are its
+seconds from the click to the end, process start and evaluation included, and how much it answers
 through the key token, in the wordings of phase 2, and in test wordings about facts that phase 2
 never saw. `--json` ends with one object.
 """

@@ -1,4 +1,4 @@
-"""Throws bad input at everything that reads a stranger's file: tables of facts and wordings, and
+"""Feeds bad input to everything that reads a stranger's file: tables of facts and prompts, and
 bundles of runs.
 
     python benchmarks/fuzz_imports.py --n 10000 --seed 0 [--json]
@@ -48,7 +48,7 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 class Fuzz:
-    """Imports one example after the other into one lab and counts what came of them.
+    """Imports one example after the other into one lab and counts how they ended.
 
     Args:
         home: the lab's folder.
@@ -181,7 +181,7 @@ def fuzz(n: int, start: int, home: Path) -> Fuzz:
 
 
 class _Tags(HTMLParser):
-    """Remembers what a text would do to a page."""
+    """Remembers the tags that a text would put on a page."""
 
     def __init__(self):
         super().__init__()
@@ -194,7 +194,7 @@ class _Tags(HTMLParser):
 
 
 def plain(html: str) -> None:
-    """Makes sure that nothing but the page's own tags is in its HTML."""
+    """Checks that the HTML holds no tags but the page's own."""
     tags = _Tags()
     tags.feed(html)
     assert not tags.live, f"reaches the page as HTML: {tags.live}"

@@ -84,7 +84,7 @@ def texts() -> st.SearchStrategy[str]:
 
 @st.composite
 def tables(draw) -> Table:
-    """CSV files of facts or wordings: about half of them sound but for a cell or two."""
+    """CSV files of facts or prompts; about half of them are sound except for a cell or two."""
     facts = draw(st.booleans())
     columns = FACT_COLUMNS if facts else PROMPT_COLUMNS
     rows = [_row(draw, facts, i) for i in range(draw(st.integers(1, 6)))]
@@ -125,7 +125,7 @@ def bundles(draw, members: Mapping[str, bytes]) -> BundleCase:
 
 
 def zipped(members: Mapping[str, bytes], seal: bool = True) -> bytes:
-    """A bundle's bytes, with a manifest that fits its members unless that is to stay as it is."""
+    """A bundle's bytes, with a manifest that fits its members unless it should stay as it is."""
     members = dict(members)
     if seal:
         about = json.loads(members[MANIFEST])
@@ -185,7 +185,7 @@ def _other_json(draw, members) -> bytes:
 
 
 def _replace(draw, whole: Any) -> None:
-    """Puts something else at some place of a JSON value, or takes it away."""
+    """Replaces something in a JSON value, or removes it."""
     at = whole
     while True:
         keys = sorted(at) if isinstance(at, dict) else list(range(len(at)))

@@ -1,4 +1,4 @@
-"""Kills the worker, the page, or both, at random moments of a short run, and looks what is left.
+"""Kills the worker, the page, or both at random moments of a short run, and checks what is left.
 
     python benchmarks/kill_storm.py [--n 100] [--seed 0] [--json]
 
@@ -9,11 +9,11 @@ A real page (`python -m rotelab serve`) starts real workers on a tiny random Lla
 | registry | it opens and passes `PRAGMA integrity_check` |
 | metrics | every row that the page had read is still there, with the same value |
 | status | within 10 s it says what is true: `interrupted`, or still running, or finished |
-| processes | none of the run is left behind, unless it goes on |
+| processes | none of the run's is left behind, unless the run goes on |
 | resume | the run ends as finished, with the losses and answers of a run that nobody killed |
 
 A killed page is started again first, as a person would. `--json` ends with one object, with `n` and
-`passed` among its keys; the exit status is 1 where a check failed.
+`passed` among its keys; the exit status is 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -114,14 +114,14 @@ class Storm:
     # Runs ----------------------------------------------------------------------------------------
 
     def enqueue(self) -> str:
-        """A new run in the queue; the page starts it."""
+        """Queues a new run; the page starts it."""
         return self.registry.create_run(self.config, self.pack)
 
     def status(self, run_id: str) -> str:
         return self.registry.run(run_id).status
 
     def outcome(self, run_id: str) -> Any:
-        """All losses and all answers of a run, to be compared."""
+        """All losses and answers of a run, for comparison."""
         losses = {
             (m.phase, m.step): m.value for m in self.registry.metrics(run_id) if m.name == "loss"
         }
@@ -133,7 +133,7 @@ class Storm:
         return losses, sorted(answers)
 
     def reference(self) -> None:
-        """A run that nobody kills: how long it takes, and what comes of it."""
+        """A run that nobody kills: how long it takes, and its outcome."""
         started = time.monotonic()
         run_id = self.enqueue()
         if not until(lambda: self.status(run_id) == "finished", RUN_WITHIN_S, 0.2):
@@ -161,7 +161,7 @@ class Storm:
         return target, during, wrong
 
     def _look_on(self, run_id: str, seconds: float) -> dict[tuple[str, str, int], float]:
-        """Reads the metrics as the page does until the moment has come; what was read."""
+        """Reads the metrics as the page does until the moment has come, and returns them."""
         shown: dict[tuple[str, str, int], float] = {}
         until_when = time.monotonic() + seconds
         while (left := until_when - time.monotonic()) > 0:
@@ -185,7 +185,7 @@ class Storm:
             self.page.wait()
 
     def _true(self, run_id: str) -> bool:
-        """Whether what the registry says of the run is so."""
+        """Whether the registry tells the truth about the run."""
         run = self.registry.run(run_id)
         there = bool(processes_of(run_id))
         if run.status in ("running", "stopping"):
@@ -225,7 +225,7 @@ class Storm:
 
 
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
-    """Storms, prints, and returns what `--json` prints."""
+    """Kills, checks, prints, and returns what `--json` prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--n", type=int, default=100, help="how many kills")
     parser.add_argument("--seed", type=int, default=0, help="draws targets and moments")

@@ -1,4 +1,4 @@
-"""Many people at once: clients look on, ask and save while a run trains.
+"""Many people at once: clients watch, ask and save while a run trains.
 
     python benchmarks/load.py [--clients 50] [--minutes 10] [--json]
 
@@ -8,16 +8,16 @@ and clients that speak HTTP as browsers do, one request after the other with a p
 | request | needs the model |
 | --- | --- |
 | `page`: the page itself, its layout in it | no |
-| `open chat`, `open run`: what fills the choosers, and a run's detail | no |
+| `open chat`, `open run`: the lists of runs, and one run's detail | no |
 | `poll train`: what the live panel's script asks for every 2 seconds | no |
-| `poll runs`: what the clock of Runs asks for every 2 seconds, and then where there is news | no |
+| `poll runs`: what Runs asks for every 2 seconds, and whatever it asks for if there is news | no |
 | `ask`: a question to a finished run, all three answers, by one client in ten | yes |
 | `save`: a new version of a fact set, by one client in ten, through the registry | no |
 
 Afterwards every saved version and every training step must be there, and neither an answer nor a
 log may say “database is locked”. `--json` ends with one object, with `clients`, `requests`,
-`errors`, `locked`, `lost_writes` and `p95_ms` (of what needs no model) among its keys; the exit
-status is 1 where something was lost, refused or locked.
+`errors`, `locked`, `lost_writes` and `p95_ms` (of requests that need no model) among its keys; the
+exit status is 1 if something was lost, refused or locked.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ WITHOUT_MODEL = ("page", "open chat", "open run", "poll train", "poll runs")
 
 
 class Crowd:
-    """The clients, and what they were answered.
+    """The clients, and the answers that they got.
 
     Args:
         url: where the page is.
@@ -84,7 +84,7 @@ class Crowd:
         self.panel = 0  # id of the live panel's head, whose script asks
 
     async def run(self, clients: int) -> None:
-        """All clients at once, until it is time."""
+        """All clients at once, until the time is up."""
         async with httpx.AsyncClient(base_url=self.url, timeout=60) as first:
             self._find_handlers((await first.get("/config")).json())
             await self._call(first, "load-first", "open chat", [None, None])
@@ -239,12 +239,12 @@ class Crowd:
             self.took.setdefault(name, []).append((at, took_ms))
 
     def milliseconds(self, *names: str, since_s: float = 0, before_s: float = 1e9) -> list[float]:
-        """What requests of those names took that ended within that part of the time."""
+        """Milliseconds of the requests with these names that ended within this part of the time."""
         took = [t for name in names for t in self.took.get(name, ())]
         return [ms for at, ms in took if since_s <= at < before_s]
 
     def _save(self, number: int) -> None:
-        """Somebody who edits a set of their own, and one that all edit."""
+        """Somebody who edits their own fact set, and one that everybody edits."""
         version = 0
         while time.monotonic() < self.until:
             version += 1
@@ -260,7 +260,7 @@ class Crowd:
 
 
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
-    """Loads, prints, and returns what `--json` prints."""
+    """Runs the load, prints, and returns what `--json` prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=10.0)

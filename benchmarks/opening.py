@@ -1,22 +1,22 @@
-"""How long a finished run's figures take to open, beside computing them when they are asked for.
+"""How long a finished run's figures take to open, compared with computing them on demand.
 
     python benchmarks/opening.py [--home FOLDER] [--tries 5] [--json]
 
-The newest finished run of a lab (of a copy of it) is opened in a headless Chromium, the page loaded
-anew for each try. Counted is from the click to the last figure drawn:
+A headless Chromium opens the newest finished run of a copy of a lab, and loads the page anew for
+each try. Each time runs from the click to the last figure drawn:
 
 | what | figures |
 | --- | --- |
-| look inside | the five of the tab “Look inside”: likeness, its change, lens, weights, map |
-| another run | the same five, another finished run having been chosen there |
+| look inside | the five of the tab “Look inside”: similarity, its change, lens, weights, map |
+| another run | the same five, after choosing another finished run there |
 | scores | the bars of “Runs” |
 | curves | the learning curves of “Runs” |
 
-“Rested” means that the page was left alone for some seconds before the first click, as a person
-does who looks at it; “at once” that a program clicked as soon as there was a tab. The first try
-also pays for what a server and a browser do once. Beside it stands what the tab “Look inside” would
-wait for if the lab kept nothing: the run's model loaded, all its prompts read at every checkpoint,
-likeness and lens computed. `--json` ends with one object.
+“Rested” means that the page was left alone for some seconds before the first click, as when a
+person looks at it first; “at once” means that a program clicked as soon as there was a tab. The
+first try also pays for what a server and a browser do once. For comparison: how long “Look inside”
+would take if the lab stored nothing, and had to load the run's model, read all its prompts at every
+checkpoint, and compute similarities and logit lens. `--json` ends with one object.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def opened(url: str, rest_s: float, run_id: str, other: RunSummary | None) -> di
 
 
 def computed(storage: Storage, run: RunRow) -> float:
-    """Seconds to compute what “Look inside” shows from the run's adapters, drawing left out.
+    """Seconds to compute what “Look inside” shows from the run's adapters, without drawing.
 
     Raises:
         LabError: the run's adapters are missing or damaged.

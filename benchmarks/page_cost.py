@@ -4,15 +4,15 @@
 
 A real page (`python app.py`) with a real worker that trains the embedded model on the first facts
 of the pack `mother`, each time the same run with the same seed. In each pair it runs once while
-nobody looks on and once while a headless Chromium has the Train tab open and watches it; which
-comes first changes from pair to pair, so that a machine that grows warm favours neither. Counted
-are the seconds of the two phases, as the worker itself writes them down: loading the model and the
-evaluations are left out. Where there is no Chromium (`python tests/support/browser.py` says so),
-`--client` polls over HTTP as the page does, without drawing anything.
+nobody watches and once while a headless Chromium has the Train tab open; which comes first changes
+from pair to pair, so that a machine that warms up favours neither. It compares the seconds of the
+two phases, as the worker itself records them, without loading the model and without evaluations.
+If there is no Chromium (`python tests/support/browser.py` says so), `--client` polls over HTTP as
+the page does, without drawing anything.
 
-The same run takes some percent more or less each time, so there is a steadier figure beside it: the
-CPU time that the server and the browser take while they are looked at, beyond what the server takes
-by itself, in percent of one core. Threads that train together wait for the slowest, so that is
+The same run varies by some percent each time, so there is a steadier figure too: the CPU time that
+the server and the browser take while the page is open, beyond what the server takes by itself, in
+percent of one core. Threads that train together wait for the slowest, so that is
 about what training can lose.
 
 `--json` ends with one object: `pairs` (seconds without and with), `cost_percent` (median of the
@@ -123,8 +123,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _train(lab: Lab, options: argparse.Namespace) -> tuple[float, float]:
-    """Seconds that the phases of one run take, started anew; and what part of a core the server and
-    the browser were busy meanwhile."""
+    """Seconds that the phases of a run take, and the page's share of a core meanwhile."""
     pack = load_pack("mother")
     facts = pack.facts.take(options.facts, 0)
     config = RunConfig(
@@ -149,7 +148,7 @@ def _train(lab: Lab, options: argparse.Namespace) -> tuple[float, float]:
 
 
 def _cpu_seconds() -> float:
-    """CPU time so far of all that this program started, but for the training itself."""
+    """CPU time so far of everything that this program started, except the training itself."""
     total = 0.0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):  # it has ended
@@ -168,7 +167,7 @@ def _watched(url: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _polled(url: str) -> Iterator[None]:
-    """A client that asks what is new on the Train tab as the page's script does."""
+    """A client that polls the Train tab as the page's script does."""
     ended, answered = threading.Event(), []
     asking = threading.Thread(target=_poll, args=(url, ended, answered), daemon=True)
     asking.start()

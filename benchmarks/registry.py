@@ -1,16 +1,16 @@
-"""What a page costs the server where the registry is large: 1,000 runs and 1,000,000 metric rows.
+"""What a page costs the server if the registry is large: 1,000 runs and 1,000,000 metric rows.
 
     python benchmarks/registry.py [--runs 1000] [--rows 1000000] [--polls 120] [--json]
 
-Builds such a registry in a temporary folder through the registry's own functions, with one run at
-work, and then does what the page's clocks do while a writer adds a step's metrics every 0.4 s:
+Builds such a registry in a temporary folder with the registry's own functions, one of its runs
+training, and then polls as the page does while a writer adds a step's metrics every 0.4 s:
 
 | figure | what is timed |
 | --- | --- |
-| Train, a poll | `live_panel.update_panel`: where the run stands, its curves every few seconds |
-| Runs, a poll | `runs_tab.poll`: the table and the chosen run's detail, where they have changed |
-| Runs, opened | a lab opened anew, the choosers and the first page of the table |
-| Runs, searched | the first page of what a search finds |
+| Train, a poll | `live_panel.update_panel`: the run's progress, and its curves every few seconds |
+| Runs, a poll | `runs_tab.poll`: the table and the chosen run's detail, if they have changed |
+| Runs, opened | a lab opened anew, the lists of runs and the first page of the table |
+| Runs, searched | the first page of a search's results |
 | plain SQL | the same run's curves by an `sqlite3` query without the lab, for comparison |
 
 `poll_ms_p95` is over the polls of both tabs. `--json` ends with one object, with `runs`,
@@ -53,7 +53,7 @@ WRITE_EVERY_S = 0.4
 
 
 def build(registry: Registry, runs: int, rows: int, pack: Pack) -> str:
-    """Fills an empty registry; the last run is at work.
+    """Fills an empty registry; its last run is training.
 
     Returns:
         That run's id.
@@ -188,7 +188,7 @@ def _plain(storage: Storage, run_id: str) -> list[tuple]:
 
 
 def _write(registry: Registry, run_id: str, stop: threading.Event) -> None:
-    """A worker's writing: a step's metrics and a heartbeat now and then."""
+    """Writes as a worker does: a step's metrics, and a heartbeat now and then."""
     step = 10_000
     while not stop.wait(WRITE_EVERY_S):
         step += 1

@@ -1,9 +1,9 @@
-"""How fast the multiple choice is against plain code that gives the same verdicts.
+"""How fast the multiple choice is, compared with plain code that gives the same verdicts.
 
     python benchmarks/scoring.py [--run RUN] [--home FOLDER] [--facts N] [--candidates N] [--json]
 
-Every fact of a finished run is asked once in a wording that was never trained on, and its object
-is ranked among its candidates, by three programs that are given the same tokens:
+Three programs are given the same tokens. They ask every fact of a finished run once, in a wording
+that was never trained on, and rank its object among its candidates:
 
 | program | what it does |
 | --- | --- |
@@ -11,11 +11,11 @@ is ranked among its candidates, by three programs that are given the same tokens
 | padded | one forward pass for each fact, all its candidates in one padded batch |
 | ours | `evaluation.multiple_choice`: `choose` for the choice alone, `distribution` for every sum |
 
-The two plain ones are spared what plain code would often pay: adapters are merged into the weights,
-and logits are computed only where the candidate's tokens are predicted. The base model is where
-pruning helps least: it finds no fact likelier than the others. `--json` ends with one JSON object;
-its `speedup` is naive against `choose` on the generalised model. Where verdicts differ, or sums by
-more than 1e-3 nats, the exit status is 1.
+The two plain programs get help that plain code often lacks: adapters are merged into the weights,
+and logits are computed only where the candidate's tokens are predicted. Pruning helps least on the
+base model, which finds no fact likelier than the others. `--json` ends with one JSON object;
+its `speedup` compares naive with `choose` on the generalised model. The exit status is 1 if a
+verdict differs, or a sum by more than 1e-3 nats.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def finished_run(registry: Registry, wanted: str) -> RunRow:
-    """The run that is asked for, which must be finished.
+    """The run with this id; it must be finished.
 
     Raises:
         LabError: it is not, or there is none.
@@ -139,7 +139,7 @@ def _load(storage: Storage, run: RunRow, checkpoint: Checkpoint) -> LabModel:
 
 
 def _plain_network(storage: Storage, run: RunRow, checkpoint: Checkpoint) -> torch.nn.Module:
-    """The same as transformers has it, adapters merged into the weights."""
+    """The same model as plain transformers, with the adapters merged into the weights."""
     model = _load(storage, run, checkpoint)
     if not ACTIVE[checkpoint]:
         return model.network.eval()
@@ -184,7 +184,7 @@ def _ours(model, checkpoint: Checkpoint, examples, candidates, say) -> dict[str,
 
 
 def _against_plain(network, examples, candidates, ours, say) -> dict[str, Any]:
-    """Runs the plain programs and holds ours against them."""
+    """Runs the plain programs and compares ours with them."""
     with torch.inference_mode():
         _one_by_one(network, examples[0], candidates[0][:2])  # warm
         padded, padded_s = _timed(lambda: _each(_padded, network, examples, candidates))
@@ -240,7 +240,7 @@ def _against_plain(network, examples, candidates, ours, say) -> dict[str, Any]:
 
 
 def _one_by_one(network, example: Example, candidates: Sequence[Tokens]) -> list[float]:
-    """Each candidate's sum, by a pass of its own."""
+    """Each candidate's sum, one forward pass each."""
     sums = []
     for tokens in candidates:
         ids = torch.tensor([[*example.prompt, *tokens]], device=network.device)
@@ -251,7 +251,7 @@ def _one_by_one(network, example: Example, candidates: Sequence[Tokens]) -> list
 
 
 def _padded(network, example: Example, candidates: Sequence[Tokens]) -> list[float]:
-    """Each candidate's sum, by one pass over all of them, padded at their ends."""
+    """Each candidate's sum, from one pass over all of them, padded on the right."""
     longest = max(map(len, candidates))
     rows = [[*example.prompt, *tokens, *[0] * (longest - len(tokens))] for tokens in candidates]
     ids = torch.tensor(rows, device=network.device)
@@ -273,7 +273,7 @@ def _each(program: Callable, network, examples, candidates) -> list[list[float]]
 
 
 def _gap(sums: Sequence[float], gold: int) -> float:
-    """How far gold's sum is above the best of the others."""
+    """How far the right object's sum is above the best of the others."""
     return sums[gold] - max(total for place, total in enumerate(sums) if place != gold)
 
 

@@ -26,7 +26,7 @@ FACTS, RANK = 4, 2
 
 
 def small_bundle(folder: Path) -> dict[str, bytes]:
-    """The members of a finished run's bundle, by name; `folder` takes what is needed for it."""
+    """The members of a finished run's bundle, by name; working files go into `folder`."""
     lab = Lab.open(Storage(folder / "small"))
     mother = load_pack("mother")
     config = RunConfig(

@@ -1,4 +1,4 @@
-"""How fast phase 1 trains, beside stock `transformers.Trainer` with the same LoRA and data.
+"""How fast phase 1 trains, compared with stock `transformers.Trainer` with the same LoRA and data.
 
     python benchmarks/training.py [--pack PACK] [--facts N] [--epochs N] [--bf16-steps N] [--json]
 
@@ -8,17 +8,17 @@ same order, batch and epochs, with the same optimizer and learning rates:
 | program | what it does |
 | --- | --- |
 | ours fp32 | `rotelab.training.phases.memorize`: packed rows, logits only where they are learned |
-| ours bf16 | the same in bfloat16, frozen weights held in it; left out where the CPU emulates it |
+| ours bf16 | the same in bfloat16, frozen weights too; left out if the CPU only emulates it |
 | Trainer fp32 | `transformers.Trainer` on the PEFT model, padded batches, float32 |
-| Trainer bf16 | the same with `bf16=True`; stopped after three steps where the CPU emulates it |
+| Trainer bf16 | the same with `bf16=True`; stopped after three steps if the CPU only emulates it |
 | ours, as shipped | the default phase 1: it also reads five sentences a step without KEY |
 
-Tokens are the sentences' own: padding is not counted, and what several have in common is counted
-for each, so that all programs are measured by the same number. Recall is measured after each epoch
-with the clock stopped, exactly. The matmul peak is what `torch.mm` reaches here on square matrices
-of the program's precision;
-a token of LoRA training counts 4 operations a weight of the decoder (forward, and backward through
-frozen weights), and 4 a weight of the head where a token is learned. `--json` ends with one object.
+Tokens are the sentences' own: padding does not count, and a shared beginning counts for each
+sentence, so that all programs are measured by the same number. Recall is measured after each epoch,
+with the clock stopped. The matmul peak is what `torch.mm` reaches here on square matrices of the
+program's precision; a token of LoRA training counts 4 operations per weight of the decoder
+(forward, and backward through frozen weights), and 4 per weight of the head if the token is
+learned. `--json` ends with one object.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def matmul_peak(dtype: torch.dtype) -> float:
-    """Floating-point operations a second of square matrix products, the best of many."""
+    """Floating-point operations per second of square matrix products, the best of many."""
     a, b = torch.randn(2, MATRIX, MATRIX).to(dtype)
     best, until = float("inf"), time.perf_counter() + MATMUL_S
     while time.perf_counter() < until:
@@ -209,7 +209,7 @@ def _learned(examples: Sequence[Example]) -> int:
 
 
 def _read(examples: Sequence[Example]) -> int:
-    """The tokens that sentences have to be read up to: the last one is only predicted."""
+    """The tokens that the model reads: all but the last, which is only predicted."""
     return sum(len(example.ids) - 1 for example in examples)
 
 
@@ -292,7 +292,7 @@ def _stock(
 
 
 class _Clock(TrainerCallback):
-    """Times the Trainer's steps, and stands still while recall is measured."""
+    """Times the Trainer's steps, and pauses while recall is measured."""
 
     def __init__(self, model: LabModel, facts: FactSet, per_epoch: int):
         self.model, self.facts, self.per_epoch = model, facts, per_epoch
@@ -314,7 +314,7 @@ class _Clock(TrainerCallback):
 
 
 def _padded(rows: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
-    """A padded batch whose labels are -100 wherever nothing is learned."""
+    """A padded batch whose labels are -100 where nothing is learned."""
     longest = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), longest), pad)
     labels = torch.full((len(rows), longest), -100)

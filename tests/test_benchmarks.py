@@ -1,4 +1,4 @@
-"""The benchmarks run on a tiny model and report what they promise."""
+"""The benchmarks run on a tiny model and report what their docstrings promise."""
 
 import json
 
@@ -98,7 +98,7 @@ def test_training_is_measured_beside_the_stock_trainer(tiny_folder, capsys):
 
 
 def test_the_stock_trainer_learns_what_ours_learns(tiny_folder, monkeypatch):
-    """The same sentences in the same order: both end with the same weights, but for rounding."""
+    """The same sentences in the same order give the same weights, except for rounding."""
     torch.set_num_threads(1)
     trained = []
     real = training._load

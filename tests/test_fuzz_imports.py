@@ -1,4 +1,4 @@
-"""A short form of `benchmarks/fuzz_imports.py`: bad files of every kind, none doing any harm."""
+"""A short form of `benchmarks/fuzz_imports.py`: bad files of every kind do no harm."""
 
 from benchmarks.fuzz_imports import fuzz
 

@@ -1,4 +1,4 @@
-"""The set-up: a newcomer's commands, pins, what a clone must not contain, who imports whom."""
+"""The set-up: a newcomer's commands, pinned versions, what no file may contain, the layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMANDS = {
     "test": "python3 -m venv .venv && .venv/bin/pip install -r requirements-dev.txt "
     "&& .venv/bin/python tests/support/browser.py && .venv/bin/python -m pytest",
 }
-# Where git is not there to say what is tracked: folders that are made, never written.
+# Folders that are made, never tracked; used if git can't say what is tracked.
 MADE = {"__pycache__", "build", "exports", "runs", "site"}
 # Put together here, so that this file passes its own test.
 REGISTRIES = [
@@ -43,7 +43,7 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def tracked_files() -> list[Path]:
-    """The project's own files: those git tracks, or in a copy without git all but what is made."""
+    """The project's own files: those that git tracks, or without git all that were not made."""
     try:
         # Not yet added but not ignored counts too: it will be tracked soon.
         listed = subprocess.run(
@@ -70,7 +70,7 @@ def is_made(path: Path) -> bool:
 
 
 def text_of(path: Path) -> str | None:
-    """The file's text, or None where it is not text."""
+    """The file's text, or None if it is binary."""
     content = path.read_bytes()
     return None if b"\0" in content else content.decode("utf-8", errors="replace")
 
@@ -132,7 +132,7 @@ def test_contracts_between_the_packages_are_kept() -> None:
 
 
 def test_the_layer_contract_can_break(tmp_path: Path) -> None:
-    """In a copy whose lowest module imports the highest, it does."""
+    """In a copy, the lowest module imports a higher one."""
     shutil.copytree(ROOT / "rotelab", tmp_path / "rotelab")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     with (tmp_path / "rotelab" / "errors.py").open("a", encoding="utf-8") as errors:
@@ -171,7 +171,7 @@ def test_importing_the_module_does_not_import_torch(module: str) -> None:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """A program that could be a browser, for all that can be seen from outside."""
+    """A program that looks like a browser from outside."""
     path = tmp_path / ("my browser.exe" if sys.platform == "win32" else "my browser")
     path.write_text("#!/bin/sh\necho Chromium 1.0\n", encoding="utf-8")
     path.chmod(0o755)

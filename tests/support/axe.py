@@ -1,4 +1,4 @@
-"""axe-core on an open page: what it finds that shuts people out. Use: `from axe import serious`.
+"""Checks an open page's accessibility with axe-core. Use: `from support.axe import serious`.
 
 axe-core itself comes inside the package `axe-playwright-python` (`requirements-dev.txt`).
 """
@@ -12,13 +12,13 @@ from axe_playwright_python.base import AXE_SCRIPT
 IMPACTS = ("serious", "critical")
 
 GRADIOS = {
-    # The lock beside the head of a column that can't be edited: a label on a bare <div>, which
-    # Gradio writes and gives no say in. Readers miss the word “Static column”, nothing else.
+    # The lock beside the head of a column that can't be edited: a label on a bare <div> that
+    # Gradio writes. Screen readers miss the words “Static column”, nothing else.
     ("aria-prohibited-attr", '.wrapper[aria-label="Static column"]'),
-    # What stands for a figure until it is there, likewise.
+    # The placeholder of a figure, likewise.
     ("aria-prohibited-attr", '.empty[aria-label="Empty value"]'),
 }
-"""Findings in what Gradio itself draws, which can't be mended here: rule and the element."""
+"""Findings in Gradio's own elements, which can't be mended here: rule and element."""
 
 RUN = """async ([rules, known]) => {
     const options = {resultTypes: ["violations"]};
@@ -38,7 +38,7 @@ RUN = """async ([rules, known]) => {
 
 
 def serious(page: Any, *rules: str) -> list[str]:
-    """What axe-core finds on the page as it is now, of those impacts; one line a finding.
+    """Serious and critical findings of axe-core on the page as it is now, one line each.
 
     Args:
         page: Playwright's, with the page open.

@@ -1,10 +1,10 @@
-"""Finds a Chromium or Chrome for the page's tests; as a script, makes sure that there is one.
+"""Finds a Chromium or Chrome for the page's tests; as a script, installs one if there is none.
 
     python tests/support/browser.py
 
-Looked for in this order: what `ROTELAB_BROWSER` names, an installed Chromium or Chrome,
-Playwright's own. Where there is none, the script installs Debian's package if apt-get and root are
-at hand, else Playwright's own. Only the standard library is imported, so it runs anywhere.
+The order: the browser that `ROTELAB_BROWSER` names, an installed Chromium or Chrome, Playwright's
+own. If there is none, the script installs Debian's package (with apt-get, as root), else
+Playwright's own. Only the standard library is imported, so it runs anywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAC_APPS = ("Chromium", "Google Chrome")
 WINDOWS_FOLDERS = ("ProgramFiles", "ProgramFiles(x86)", "LOCALAPPDATA")
 WINDOWS_PROGRAMS = (r"Google\Chrome\Application\chrome.exe", r"Chromium\Application\chrome.exe")
 
-# Tests often run as root in a container, without a display, and the browser itself must not phone.
+# Tests often run as root in a container, without a display; the browser itself must ask nobody.
 ARGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -44,11 +44,11 @@ with sync_playwright() as playwright:
 
 
 class NoBrowser(Exception):
-    """No browser, or not the one that was asked for; the text says what to do."""
+    """There is no browser, or not the one that was asked for; the text says what to do."""
 
 
 def find_browser() -> Path | None:
-    """The browser to use, or None where there is none.
+    """The browser to use, or None if there is none.
 
     Raises:
         NoBrowser: `ROTELAB_BROWSER` names something that is not there.
@@ -81,7 +81,7 @@ def launch_options(headless: bool = True) -> dict[str, Any]:
 
 
 def ensure_browser() -> Path:
-    """The browser to use, installed where there was none.
+    """The browser to use; installs one if there is none.
 
     Raises:
         NoBrowser: there is none and none could be installed.
@@ -128,7 +128,7 @@ def _playwrights_own() -> Iterator[Path]:
 
 @functools.cache
 def _ask_playwright() -> Path | None:
-    """Where Playwright's own Chromium is or would be; None without Playwright."""
+    """The path that Playwright's own Chromium has or would have; None without Playwright."""
     try:
         answer = subprocess.run(
             [sys.executable, "-c", ASK_PLAYWRIGHT],
@@ -144,7 +144,7 @@ def _ask_playwright() -> Path | None:
 
 
 def _runs(path: Path) -> bool:
-    """Is there a browser that starts? Ubuntu's `chromium-browser` may be a stub that only talks."""
+    """Whether the browser starts: Ubuntu's `chromium-browser` may be a stub that prints a hint."""
     if not path.is_file():
         return False
     if sys.platform == "win32":  # there, `--version` opens a window
@@ -173,7 +173,7 @@ def _done(command: list[str], env: dict[str, str] | None = None) -> bool:
 
 
 def main() -> int:
-    """Prints the browser's path; 1 and a sentence where there is none."""
+    """Prints the browser's path; returns 1 and prints a sentence if there is none."""
     try:
         print(ensure_browser())
     except NoBrowser as error:

@@ -1,4 +1,4 @@
-"""Bundles taken apart and put together again, changed in one place."""
+"""Takes bundles apart and puts them together again, changed in one place."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def zipped(members: Mapping[str, bytes], seal: bool = True) -> bytes:
 
 
 def changed_json(data: bytes, *path: str, value: object) -> bytes:
-    """A JSON text with the value at a path replaced; the value `...` takes it out."""
+    """A JSON text with the value at a path replaced; the value `...` removes it."""
     whole = json.loads(data)
     at = whole
     for part in path[:-1]:
@@ -55,5 +55,5 @@ def changed_json(data: bytes, *path: str, value: object) -> bytes:
 
 
 def left_behind(storage: Storage) -> set[str]:
-    """Every file and folder below the home that an import could have made."""
+    """Every file and folder that an import could have left in the home."""
     return {str(path) for path in storage.runs.rglob("*")} if storage.runs.is_dir() else set()

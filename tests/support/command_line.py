@@ -1,4 +1,4 @@
-"""The command line, asked in this process."""
+"""Calls the command line in this process."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Runs that never ran, written straight into a registry: quick to make, like the real thing."""
+"""Made-up runs, written straight into a registry: quick to make, and like real ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rotelab.registry import FactRecall, Metric
 from rotelab.runs.lab import Lab
 
 NASTY = "<b>bold</b> <img src=x onerror=\"document.title='owned'\"> ${1+1} {{value}} *x*"
-"""A text that would show at once wherever it is taken for HTML, a template or Markdown."""
+"""A text that shows wherever it is taken for HTML, a template or Markdown."""
 
 DAMAGE = {
     "base": (23.5, 651, 1.0, 57, 0.0, 0),
@@ -30,7 +30,7 @@ def small_pack(facts: int = 20) -> Pack:
 
 
 def queued(lab: Lab, name: str = "", facts: int = 20, **config) -> str:
-    """A run that waits."""
+    """A queued run."""
     config = RunConfig(facts=facts, generalize=GeneralizeConfig(k=facts // 2), **config)
     return lab.registry.create_run(config, small_pack(facts), name=name)
 
@@ -49,7 +49,7 @@ def running(lab: Lab, name: str = "", epochs: int = 12, **config) -> str:
 
 
 def finished(lab: Lab, name: str = "", status: str = "finished", **config) -> str:
-    """A run that has come to its end, with curves, scores and answers."""
+    """A finished run with curves, scores and answers."""
     run_id = running(lab, name, 20, **config)
     registry = lab.registry
     rows = [Metric("generalize", s, "loss", 3 * math.exp(-s / 6) + 0.2, 1) for s in range(1, 14)]
@@ -95,7 +95,7 @@ def learn(lab: Lab, run_id: str, epochs: int, start: int = 1) -> None:
 
 
 def two_phases(first: int = 20, second: int = 5) -> list[Metric]:
-    """Metrics of two phases of so many steps; recall at every fifth."""
+    """Metrics of two phases with these numbers of steps, and recall at every fifth step."""
     rows = []
     for phase, steps in (("memorize", first), ("generalize", second)):
         rows += [Metric(phase, s, "loss", 1 / s) for s in range(1, steps + 1)]

@@ -1,7 +1,7 @@
-"""The page in a process of its own, and a real browser on it. Use: `from page import ...`.
+"""Serves the page in its own process and opens it in a real browser: `from support.page import …`.
 
-`served(home)` starts the page over a home folder; `browser_page(...)` opens it in Chromium, cuts
-off every other host and remembers who was asked.
+`served(home)` starts the page of a home folder; `browser_page(...)` opens it in Chromium, blocks
+every other host and notes the attempts.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Server:
     """A page that is being served.
 
     Args:
-        url: where.
+        url: its address.
         home: its `ROTELAB_HOME`.
-        said: the file that takes what it prints.
-        process: what serves it.
+        said: the file with its output.
+        process: its process.
     """
 
     url: str
@@ -47,14 +47,14 @@ class Server:
 
 @dataclass
 class Traffic:
-    """Which hosts the page asked, ours left out, and what its console complained of."""
+    """Requests to other hosts, and errors in the page's console."""
 
     foreign: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
 def until(condition: Callable[[], Any], seconds: float = 30, what: str = "") -> Any:
-    """Waits for a condition to hold and returns its value.
+    """Waits until a condition holds and returns its value.
 
     Raises:
         AssertionError: it did not hold in time.
@@ -70,10 +70,10 @@ def until(condition: Callable[[], Any], seconds: float = 30, what: str = "") -> 
 
 @contextlib.contextmanager
 def served(home: Path, **environment: str) -> Iterator[Server]:
-    """Serves the page over `home`, on a free port, and ends it afterwards.
+    """Serves the page of `home` on a free port, and ends it afterwards.
 
-    The user's embedded model is used, so that it is not fetched again; what is found out about the
-    tiny models of tests is not kept beside it.
+    It uses the user's embedded model, which need not be fetched again, but a cache of its own for
+    everything else.
     """
     home.mkdir(parents=True, exist_ok=True)
     said = home / "said.txt"
@@ -109,7 +109,7 @@ def served(home: Path, **environment: str) -> Iterator[Server]:
 
 
 def _end_runs(home: Path) -> None:
-    """Ends what the page started: runs outlive it, and would slow other tests down."""
+    """Ends the runs that the page started: they outlive it, and would slow other tests down."""
     for other in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             environment = other.environ()
@@ -127,10 +127,10 @@ def browser_page(
     locale: str = "en-US",
     guarded: bool = True,
 ) -> Iterator[tuple[Any, Traffic]]:
-    """Opens the page in headless Chromium; requests to any other host are cut off and noted.
+    """Opens the page in headless Chromium; blocks and notes requests to any other host.
 
-    A lab without runs opens on the guided walk, so a tab is chosen here; none with an empty name.
-    Guarded, every request goes through this program, which takes time: benchmarks do without.
+    A lab without runs opens on “Start here”, so this chooses a tab, unless the name is empty. If
+    guarded, every request goes through this program, which takes time: benchmarks do without.
     """
     from playwright.sync_api import sync_playwright
 
@@ -165,6 +165,6 @@ def browser_page(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One page for all tests of a file."""
+    """One page for all tests in a file."""
     with served(tmp_path_factory.mktemp("page") / "home") as running:
         yield running

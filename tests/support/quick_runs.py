@@ -1,4 +1,4 @@
-"""A run on the tiny model, and what came of it."""
+"""A run on the tiny model, and its outcome."""
 
 
 def start(lab, config):

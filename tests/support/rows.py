@@ -1,4 +1,4 @@
-"""Rows for a registry, made up."""
+"""Made-up rows for a registry."""
 
 from rotelab.evaluation.results import Prediction
 from rotelab.facts.facts import Fact, FactSet

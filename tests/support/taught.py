@@ -1,4 +1,4 @@
-"""A run on the tiny Llama that really learned a few facts, with all that the page shows of it."""
+"""A run in which the tiny Llama really learned a few facts, with everything that the page shows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def taught_pack() -> Pack:
 
 
 def new_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> str:
-    """A run that waits, on the tiny model."""
+    """A queued run on the tiny model."""
     config = RunConfig(
         model=ModelSpec(str(tiny_folder), "cpu", "float32"),
         memorize=MemorizeConfig(
@@ -40,7 +40,7 @@ def new_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> str:
 
 
 def taught_run(lab: Lab, tiny_folder: Path, name: str = "", seed: int = 0) -> str:
-    """A finished run: both phases for real, adapters saved, representations looked at."""
+    """A finished run: both phases for real, adapters and hidden states saved."""
     import torch
     from accelerate import Accelerator
 

@@ -1,5 +1,5 @@
-"""A tiny randomly initialised Llama with a tokenizer of its own: behaves like the real thing, in
-milliseconds. Used wherever a test needs a model but not what it knows."""
+"""A tiny randomly initialised Llama with its own tokenizer. It behaves like a real model, in
+milliseconds; for tests that need a model but not its knowledge."""
 
 from __future__ import annotations
 
