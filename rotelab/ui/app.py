@@ -65,9 +65,9 @@ def header_html() -> str:
         "afterwards."
     )
     return (
-        f'<header class="lab-header"><h1>rotelab</h1><p class="what">{what}</p>'
+        f'<header class="lab-header"><h1>rotelab</h1><p class="what">{what}</p>{language_html()}'
         f'<ul class="legend" aria-label="{_("The three states of the model")}">{legend}</ul>'
-        f"{language_html()}</header>"
+        "</header>"
     )
 
 

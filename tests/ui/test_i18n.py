@@ -127,6 +127,9 @@ def test_messages_are_said_in_the_language_that_is_spoken():
         assert ago("2026-01-01T00:00:00", None).startswith("vor ")
         with speaking("es"):
             assert _("Finished.") == "Terminada."
+            # Spanish has a form for whole millions, too.
+            facts = [ngettext("{n} fact", "{n} facts", n) for n in (1, 7, 10**6)]
+            assert facts == ["{n} hecho", "{n} hechos", "{n} hechos"]
         assert language() == "de"
     with speaking("zh"):
         assert ngettext("{n} fact", "{n} facts", 1) == ngettext("{n} fact", "{n} facts", 7)
