@@ -40,7 +40,7 @@ from rotelab.models.generation import generate
 from rotelab.runs.chat import example_questions, prompt_ids
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
-from rotelab.ui.chat.chat_tab import SHORT
+from rotelab.ui.chat.layout import SHORT
 
 Answers = dict[Checkpoint, list[int]]
 """The token ids that each checkpoint said."""

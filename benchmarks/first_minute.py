@@ -83,13 +83,13 @@ def first_answer(url: str) -> float:
             page.locator(button).click()
             page.locator(f"{card} .mark").wait_for(timeout=120_000)
 
-        page.locator("#walk-meet").click()
-        press("#walk-ask-base", "#walk-base")
-        page.locator("#walk-on-rote").click()
-        press("#walk-ask-key", "#walk-key")
-        press("#walk-ask-rote", "#walk-rote")
-        page.locator("#walk-on-words").click()
-        press("#walk-ask-0", "#walk-all-generalized")
+        page.locator("#tour-meet").click()
+        press("#tour-ask-base", "#tour-base")
+        page.locator("#tour-on-rote").click()
+        press("#tour-ask-key", "#tour-key")
+        press("#tour-ask-rote", "#tour-rote")
+        page.locator("#tour-on-words").click()
+        press("#tour-ask-0", "#tour-all-generalized")
         page.get_by_text("It answers.").wait_for(timeout=30_000)
         return time.monotonic() - began
 

@@ -1,4 +1,8 @@
-"""Who may open the page: this machine alone, or others with a password, tried a few times only."""
+"""Who may open the page: this machine alone, or others with a password.
+
+`guard` puts three checks before every request: the name by which the page is asked for, the site
+that sends the request, and how many wrong passwords an address has sent.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 
 from rotelab.errors import LabError
@@ -20,20 +27,20 @@ HOME = "127.0.0.1"
 OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
 USER = "rotelab"
 PASSWORD_VARIABLE = "ROTELAB_PASSWORD"
-"""An environment variable, because the words of a command line can be read by everyone here."""
+"""An environment variable, because every user of this machine can read its command lines."""
 SHORTEST = 12
 ATTEMPTS, WINDOW_S = 5, 60.0
-"""So many wrong passwords are taken from one address in that time, in seconds."""
+"""How many wrong passwords one address may send in so many seconds."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Where the page is served, and what it takes to see it.
+    """Where the page is served, and who may open it.
 
     Args:
-        host: the address that is bound to.
-        password: what must be typed; empty where only this machine can ask.
-        names: the names by which a browser may ask for the page (against DNS rebinding).
+        host: the address that the server binds.
+        password: what people must type; empty where only this machine can connect.
+        names: the host names that a browser may use for the page (against DNS rebinding).
     """
 
     host: str = HOME
@@ -42,7 +49,7 @@ class Access:
 
     @property
     def auth(self) -> Callable[[str, str], bool] | None:
-        """Gradio's check of name and password; None where no password is needed."""
+        """The check of name and password, for Gradio; None where no password is needed."""
         return self._right if self.password else None
 
     def _right(self, user: str, password: str) -> bool:
@@ -51,14 +58,15 @@ class Access:
 
 
 def access(host: str = HOME, names: tuple[str, ...] = ()) -> Access:
-    """Access for an address; the password comes from the environment.
+    """The access rules for an address; the password comes from the environment.
 
     Args:
         host: an IP address of this machine; `0.0.0.0` is all of them.
-        names: further names by which the page is asked for, such as `lab.example.org`.
+        names: further host names of the page, such as `lab.example.org`.
 
     Raises:
-        LabError: the host is no address, or others could open the page without a good password.
+        LabError: the host is not an IP address, or others could open the page without a good
+            password.
     """
     try:
         address = ipaddress.ip_address(host)
@@ -82,7 +90,7 @@ def access(host: str = HOME, names: tuple[str, ...] = ()) -> Access:
 
 
 def _addresses() -> tuple[str, ...]:
-    """This machine's name and addresses, as far as it knows them."""
+    """This machine's name and IP addresses, as far as the system knows them."""
     name = socket.gethostname()
     try:
         found = {str(info[4][0]).split("%")[0] for info in socket.getaddrinfo(name, None)}
@@ -91,8 +99,44 @@ def _addresses() -> tuple[str, ...]:
     return (name, *sorted(found))
 
 
+def guard(app: FastAPI, allowed: Access) -> None:
+    """Puts the checks before an app; the one added last runs first.
+
+    Args:
+        app: the app.
+        allowed: the access rules.
+    """
+    app.add_middleware(SameOrigin)
+    app.add_middleware(FewAttempts)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed.names))
+
+
+class SameOrigin:
+    """Refuses requests that another site's page sends: a browser names the site in `Origin`.
+
+    Gradio lets any page on localhost call any other. A lab can start processes, so this one must
+    not be called.
+
+    Args:
+        app: the ASGI app behind it.
+    """
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        """Passes a request on, or answers it with 403."""
+        if scope["type"] in ("http", "websocket"):
+            headers = Headers(scope=scope)
+            origin, host = headers.get("origin"), headers.get("host", "")
+            if origin is not None and origin.rsplit("//", 1)[-1] != host:
+                await PlainTextResponse("Not from here", status_code=403)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
 class FewAttempts:
-    """Refuses further passwords from an address that has sent too many wrong ones lately.
+    """Refuses further passwords from an address that has sent too many wrong ones.
 
     Args:
         app: the ASGI app behind it.
@@ -128,10 +172,10 @@ class FewAttempts:
         await self.app(scope, receive, told)
 
     def _count(self, client: str) -> int:
-        """Seconds to wait; 0 where the attempt may go on, which then counts until it succeeds."""
+        """Seconds to wait; 0 if the attempt may go on. It counts as wrong until it succeeds."""
         now = self._clock()
         with self._lock:
-            for address in list(self._wrong):  # nobody fills the memory by coming from everywhere
+            for address in list(self._wrong):  # or requests from everywhere would fill the memory
                 recent = [at for at in self._wrong[address] if now - at < WINDOW_S]
                 self._wrong[address] = recent
                 if not recent:

@@ -136,15 +136,6 @@ def history_html(history: Sequence[ChatAnswer]) -> str:
     )
 
 
-def note(words: str, tone: str = "") -> str:
-    """A remark above the answers; tone `bad` is announced at once. Without words, nothing."""
-    if not words:
-        return ""
-    role = ' role="alert"' if tone == "bad" else ' role="status"'
-    tone = f" note-{tone}" if tone else ""
-    return f'<p class="note{tone}"{role}>{escape(words)}</p>'
-
-
 def _card(checkpoint: Checkpoint, body: str) -> str:
     return (
         f'<section class="answer" data-checkpoint="{checkpoint}" '

@@ -1,14 +1,14 @@
-"""The page: a list of tabs, and what one tab tells another."""
+"""The page: its tabs, and the events that lead from one tab to another."""
 
 from __future__ import annotations
 
 import os
 
-# Before gradio is imported: it reads them then. Nothing is reported to anybody.
+# Set before gradio is imported, which reads them then. Nothing is reported to anybody.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-# After every event Gradio sums up all that it has served so far, for a table that nobody opens
-# here; with a few pages open that took a fifth of the server's time. So: practically never.
+# After every event Gradio sums up everything it has served so far, for a table that nobody opens
+# here; with a few pages open that took a fifth of the server's time. So it does it almost never.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 
@@ -44,19 +44,18 @@ from rotelab.ui.translated_page import TranslatedPage, in_every_language
 __all__ = ["build_app", "serve"]
 
 PORT = 7860
-ROOM = "rotelab-room"
-"""Where a browser's tab keeps which of the page's tabs is on show."""
-A_ROOM = "[role=tab][aria-controls^=room-]"
-"""The button of one of the page's own tabs, not of those within one."""
+OPEN_TAB = "rotelab-tab"
+"""The key under which a browser stores which tab of the page is open."""
+TAB_BUTTON = "[role=tab][aria-controls^=tab-]"
+"""CSS selector of the buttons of the page's tabs, but not of the sub-tabs inside one."""
 SWITCH_S = 0.0005
-"""How long one thread may keep the others waiting."""
+"""How long one Python thread may keep the others waiting, in seconds."""
 CACHE_KEPT = (3600, 24 * 3600)
-"""Uploads and downloads of the page are looked through hourly, and kept for a day."""
+"""Seconds between two clean-ups of uploaded and downloaded files, and how long they are kept."""
 
 
 def header_html() -> str:
-    """The page's head: its name, what it shows, the colours of the three checkpoints, and the
-    choice of a language."""
+    """The page's head: its name, its purpose, the checkpoints' colours, a choice of language."""
     legend = "".join(
         f"<li>{checkpoint_badge(c)} {_(checkpoint_name(c).hint)}</li>" for c in CHECKPOINTS
     )
@@ -72,7 +71,7 @@ def header_html() -> str:
 
 
 def language_html() -> str:
-    """The choice of a language, which `assets/language.js` acts on."""
+    """The choice of a language; `assets/language.js` makes it work."""
     options = "".join(
         f'<option value="{code}" lang="{code}"{" selected" if code == language() else ""}>{name}'
         "</option>"
@@ -89,7 +88,7 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> TranslatedP
 
     Args:
         lab: registry, jobs and chat.
-        provisioning: the embedded model's set-up; by default one that has not been started.
+        provisioning: the set-up of the embedded model; by default one that is not started.
     """
     provisioning = provisioning or Provisioning()
     with TranslatedPage(
@@ -97,23 +96,23 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> TranslatedP
     ) as demo:
         gr.HTML(header_html(), padding=False)
         build_banner(provisioning, demo)
-        with gr.Tabs(selected=_first_tab(lab), elem_id="rooms") as tabs:
-            with gr.Tab(_("Start here"), id="start", elem_id="room-start"):
-                start = start_tab.build_walk_tab(lab)
-            with gr.Tab(_("1 Facts"), id="facts", elem_id="room-facts") as facts_item:
+        with gr.Tabs(selected=_first_tab(lab), elem_id="page-tabs") as tabs:
+            with gr.Tab(_("Start here"), id="start", elem_id="tab-start"):
+                start = start_tab.build_start_tab(lab)
+            with gr.Tab(_("1 Facts"), id="facts", elem_id="tab-facts") as facts_item:
                 facts = facts_tab.build_facts_tab(lab)
-            with gr.Tab(_("2 Train"), id="train", elem_id="room-train") as train_item:
+            with gr.Tab(_("2 Train"), id="train", elem_id="tab-train") as train_item:
                 train = train_tab.build_train_tab(lab)
-            with gr.Tab(_("3 Chat"), id="chat", elem_id="room-chat") as chat_item:
+            with gr.Tab(_("3 Chat"), id="chat", elem_id="tab-chat") as chat_item:
                 chat = chat_tab.build_chat_tab(lab)
             with gr.Tab(
-                _("4 Look inside"), id="representations", elem_id="room-representations"
+                _("4 Look inside"), id="representations", elem_id="tab-representations"
             ) as representations_item:
                 representations = inside_tab.build_inside_tab(lab)
-            with gr.Tab(_("5 Runs"), id="runs", elem_id="room-runs") as runs_item:
+            with gr.Tab(_("5 Runs"), id="runs", elem_id="tab-runs") as runs_item:
                 runs = runs_tab.build_runs_tab(lab)
             with gr.Tab(
-                _("6 Experiments"), id="experiments", elem_id="room-experiments"
+                _("6 Experiments"), id="experiments", elem_id="tab-experiments"
             ) as experiments_item:
                 experiments = experiments_tab.build_experiments_tab(lab)
         _keep_fresh(lab, demo, facts_item, facts_tab, facts)
@@ -139,11 +138,20 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> TranslatedP
     return demo
 
 
-def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, room, tab, *news: gr.State) -> None:
-    """Fills a tab anew when the page is opened, when it is chosen, and when another has news."""
+def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, module, tab, *news: gr.State) -> None:
+    """Refreshes a tab when the page is opened, when the tab is chosen, and when `news` change.
+
+    Args:
+        lab: is given to the tab's `refresh`.
+        demo: the page.
+        item: the tab's place among the others.
+        module: the tab's module.
+        tab: the tab's components.
+        news: states of other tabs.
+    """
     gr.on(
         [demo.load, item.select, *(state.change for state in news)],
-        bound(room.refresh, lab),
+        bound(module.refresh, lab),
         getattr(tab, "refresh_inputs", None),
         tab.refresh_outputs,
         **ONCE,
@@ -151,17 +159,19 @@ def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, room, tab, *news: gr.St
 
 
 def _run_clocks_on_show(tabs: gr.Tabs, clocks: dict[gr.Tab, gr.Timer]) -> None:
-    """Has each clock tick only while its tab is on show: else every page would ask for everything.
+    """Lets each clock tick only while its tab is on show, so that pages ask for no more than that.
 
-    It is done by the browser itself, which knows first. It looks for the tab on show rather than
-    trust the event: the first tab says that it was selected when a person may be elsewhere already.
+    The browser does it itself, because it knows first. It looks for the tab on show and does not
+    trust the event: the first tab reports its selection when a reader may have left it already.
     """
     owners = json.dumps([tab.elem_id for tab in clocks])
     js = f"""async () => {{
         await new Promise(requestAnimationFrame);
-        const tab = document.querySelector("#{tabs.elem_id} {A_ROOM}[aria-selected=true]");
+        const tab = document.querySelector("#{tabs.elem_id} {TAB_BUTTON}[aria-selected=true]");
         const shown = tab ? tab.getAttribute("aria-controls") : "";
-        if (window.rotelabReturned) try {{ sessionStorage.setItem("{ROOM}", shown); }} catch {{}}
+        try {{
+            if (window.rotelabReturned) sessionStorage.setItem("{OPEN_TAB}", shown);
+        }} catch {{}} // a browser may refuse it
         return {owners}.map(owner => ({{__type__: "update", active: owner === shown}}));
     }}"""
     # `change` too, for the tab that a link opens.
@@ -170,32 +180,32 @@ def _run_clocks_on_show(tabs: gr.Tabs, clocks: dict[gr.Tab, gr.Timer]) -> None:
 
 
 def _return_after_reload(demo: gr.Blocks, tabs: gr.Tabs) -> None:
-    """A page that is loaded again opens where it was, unless its address names a run.
+    """A page that is reloaded opens on the same tab, unless its address names a run.
 
-    The browser does it, at once: an answer of the server's would come after a person's own click.
+    The browser does it at once; an answer from the server would come after a reader's first click.
     """
     js = f"""() => {{
-        let room = "";
-        try {{ room = sessionStorage.getItem("{ROOM}"); }} catch {{}} // a browser may refuse it
+        let tab = "";
+        try {{ tab = sessionStorage.getItem("{OPEN_TAB}"); }} catch {{}} // a browser may refuse it
         const linked = new URLSearchParams(location.search).has("run");
-        const there = '#{tabs.elem_id} {A_ROOM}[aria-controls="' + room + '"]';
-        if (room && !linked) document.querySelector(there)?.click();
+        const there = '#{tabs.elem_id} {TAB_BUTTON}[aria-controls="' + tab + '"]';
+        if (tab && !linked) document.querySelector(there)?.click();
         window.rotelabReturned = true;
     }}"""
     demo.load(None, None, None, js=js, **ONCE)
 
 
 def _first_tab(lab: Lab) -> str:
-    """Which tab opens: the walk where the lab had no runs when it was started, else the facts.
+    """The tab that opens first: the tour if the lab had no runs when it started, else the facts.
 
-    Not chosen anew when the page is loaded: the answer would come after a person's own first click,
-    and take them away from where they went.
+    This is not decided when the page is loaded: the answer would come after a person's first click
+    and take them away again.
     """
     return "start" if start_tab.opens_here(lab) else "facts"
 
 
 def _open_in_form(lab: Lab, run_id: str):
-    """Goes on to training with a run's settings in the form.
+    """Opens the Train tab with a run's settings in the form.
 
     Raises:
         LabError: as `train_tab.put_into_form`.
@@ -204,10 +214,10 @@ def _open_in_form(lab: Lab, run_id: str):
 
 
 def _train_with(lab: Lab, *sheet):
-    """Goes on to training with the set that is open.
+    """Opens the Train tab with the fact set that is being edited.
 
     Raises:
-        LabError: it has changes that are not saved.
+        LabError: it has unsaved changes.
     """
     name = facts_tab.name_to_train(*sheet)
     return gr.update(choices=lab.pack_names(), value=name), gr.update(selected="train")
@@ -224,16 +234,16 @@ def serve(
 
     Args:
         lab: registry, jobs and chat.
-        port: where; if it is taken, the next free one, which the terminal says.
+        port: the port; if it is taken, the next free one is used, and the terminal says which.
         open_browser: whether to open the user's browser.
-        host: the address to serve at; `access.access` says what another than the usual one takes.
-        names: further names by which the page may be asked for.
+        host: the address to serve on; `access.access` says what it takes to serve others.
+        names: further host names by which the page may be asked for.
 
     Raises:
         LabError: no port is free, or others could open the page without a password.
     """
-    # An answer in the making would otherwise keep every request waiting for five milliseconds, and
-    # that a dozen times: whenever the one thread that serves has nothing to do for a moment.
+    # By default a thread that computes keeps the serving thread waiting for 5 ms whenever that one
+    # wants to go on, a dozen times a request.
     sys.setswitchinterval(SWITCH_S)
     allowed = access(host, names)
     log_to_file(lab)
@@ -247,7 +257,7 @@ def serve(
     stop = threading.Event()
     threading.Thread(target=keep_queue_moving, args=(lab, stop), name="queue", daemon=True).start()
     try:
-        # The bar in the terminal comes below the line with the address.
+        # So that the progress bar comes below the line with the address in the terminal.
         run_server(app, bound, open_browser, when_ready=provisioning.start)
     finally:
         stop.set()

@@ -1,4 +1,4 @@
-"""What every tab shares: names and marks of checkpoints and runs, and errors shown as sentences."""
+"""What all tabs share: labels of runs and checkpoints, times in words, errors as sentences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STATUS_WORDS: dict[Status, str] = {
 }
 
 ERROR_SECONDS = 20
-"""How long an error stays on the page: long enough to be read aloud."""
+"""How long an error stays on the page, in seconds: long enough to be read aloud."""
 
 MAX_RUN_CHOICES = 200
 
@@ -43,15 +43,15 @@ log = logging.getLogger("rotelab.page")
 
 
 def escape(text: object) -> str:
-    """Text that a person wrote, made safe to stand inside HTML or Markdown that allows HTML."""
+    """Escapes a text that somebody wrote, for HTML or for Markdown that allows HTML."""
     return html.escape(str(text), quote=True)
 
 
 def shown(handler: Callable) -> Callable:
-    """Makes a handler's errors readable: a `LabError` is shown as its sentence, nothing else leaks.
+    """Makes a handler show its errors: a `LabError` appears on the page as its own sentence.
 
-    Any other exception goes to the log with its traceback, and the page says where that is.
-    Works for plain functions and for generators; the signature stays as it was.
+    Any other exception goes to the log with its traceback, and the page says where the log is.
+    Works for functions and for generators; the signature does not change.
     """
     if inspect.isgeneratorfunction(handler):
 
@@ -75,11 +75,10 @@ def shown(handler: Callable) -> Callable:
 
 
 def bound(handler: Callable, *first: Any) -> Callable:
-    """A `shown` handler whose first arguments are given, as by `functools.partial`, and which
-    speaks the reader's language from beginning to end.
+    """A `shown` handler with its first arguments bound, which speaks the reader's language.
 
-    A real function, because Gradio does not see `gr.Request` or `gr.SelectData` in the annotations
-    of a partial.
+    It is a real function and no `functools.partial`, because Gradio does not find `gr.Request` or
+    `gr.SelectData` in the annotations of a partial.
     """
     guarded = shown(handler)
     if inspect.isgeneratorfunction(handler):
@@ -88,7 +87,7 @@ def bound(handler: Callable, *first: Any) -> Callable:
         def given(*args):
             reader, steps = language(), guarded(*first, *args)
             while True:
-                # Each step for itself: Gradio takes them in threads and contexts of their own.
+                # Around each step, because Gradio runs each in another thread and context.
                 with speaking(reader):
                     try:
                         result = next(steps)
@@ -111,7 +110,7 @@ def bound(handler: Callable, *first: Any) -> Callable:
 
 
 def run_label(run: RunSummary) -> str:
-    """One line that tells a run from the others: its name or number, facts, status and age."""
+    """One line about a run for a list of runs: its name or number, facts, status and age."""
     parts = [run_name(run), run.pack_name, status_word(run.status)]
     if run.test_accuracy is not None:
         right = f"{run.test_accuracy:.0%}"
@@ -121,7 +120,7 @@ def run_label(run: RunSummary) -> str:
 
 
 def run_name(run: RunSummary) -> str:
-    """What a run is called: the name that somebody gave it, else its number."""
+    """A run's name if somebody gave it one, else its number."""
     return run.name or _("Run {number}").format(number=run.number)
 
 
@@ -140,7 +139,7 @@ def run_choices(lab: Lab) -> list[tuple[str, str]]:
 
 
 def status_badge(status: str) -> str:
-    """A run's status as a small HTML mark: a word in a coloured frame, never colour alone."""
+    """A run's status as HTML: a word in a coloured frame, so that colour never speaks alone."""
     return f'<span class="badge badge-{escape(status)}">{escape(status_word(status))}</span>'
 
 
@@ -252,9 +251,9 @@ def size_words(count: int) -> str:
 
 
 def roughly(seconds: float | None) -> str:
-    """What is left or guessed, as exactly as it can be known: “50 s”, “4 min”, “1 h 10 min”.
+    """An estimated time, rounded to what can be known: “50 s”, “4 min”, “1 h 10 min”.
 
-    To the second it would jump at every look, and be believed.
+    To the second it would change at every look and promise too much.
     """
     if seconds is None or not 0 <= seconds < float("inf"):
         return "–"

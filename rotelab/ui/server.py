@@ -1,4 +1,4 @@
-"""Serving the page: on this machine only, with nothing asked of any other host."""
+"""Serves the page, without a request to any other host."""
 
 from __future__ import annotations
 
@@ -15,55 +15,29 @@ from pathlib import Path
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import PlainTextResponse
+from starlette.datastructures import MutableHeaders
 from starlette.types import Message
 
 from rotelab.errors import LabError
 from rotelab.runs.lab import Lab
-from rotelab.ui.access import HOME, USER, Access, FewAttempts
+from rotelab.ui.access import HOME, USER, Access, guard
 from rotelab.ui.theme import CALM, head, make_theme, style_sheet
 from rotelab.ui.translated_page import SpeaksToReader, language_script
 
 PORTS_TRIED = 50
 QUEUE_EVERY_S = 2.0
 QUEUE_RESTS_S = 0.01
-"""How often Gradio's queue of events is looked through while nothing waits in it. Gradio does it a
-thousand times a second, which took a twentieth of a CPU core of the server that nobody looked at.
-"""
+"""Seconds between two looks into Gradio's queue of events while it is empty. Gradio's own value is
+a millisecond, which took a twentieth of a CPU core on a server without readers."""
 MAX_UPLOAD = "1gb"
-"""Largest file that the page takes: a run's bundle with its adapters. A table of facts has its own,
-much smaller limit (`tables.MAX_BYTES`)."""
+"""The largest upload: a run's bundle with its adapters. A table of facts has a limit of its own,
+which is much smaller (`facts.csv_tables.MAX_BYTES`)."""
 
 log = logging.getLogger("rotelab.page")
 
 
-class SameOrigin:
-    """Refuses what another site's page sends here: a browser says in `Origin` where it is from.
-
-    Gradio lets any page of localhost call any other; a lab that can start processes must not.
-
-    Args:
-        app: the ASGI app behind it.
-    """
-
-    def __init__(self, app):
-        self.app = app
-
-    async def __call__(self, scope, receive, send):
-        """Passes a request on, or answers it with 403."""
-        if scope["type"] in ("http", "websocket"):
-            headers = Headers(scope=scope)
-            origin, host = headers.get("origin"), headers.get("host", "")
-            if origin is not None and origin.rsplit("//", 1)[-1] != host:
-                await PlainTextResponse("Not from here", status_code=403)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
-
 class FirstScript:
-    """Puts a script before Gradio's own ones: what its page takes as `head` comes after them.
+    """Inserts a script before Gradio's own; what Gradio takes as `head` runs only after them.
 
     Args:
         app: the ASGI app behind it.
@@ -75,7 +49,7 @@ class FirstScript:
         self.script = script
 
     async def __call__(self, scope, receive, send):
-        """Passes a request on, and the page back with the script in its head."""
+        """Passes a request on; the page comes back with the script in its head."""
         if scope["type"] != "http" or scope["path"] != "/" or scope["method"] != "GET":
             await self.app(scope, receive, send)
             return
@@ -103,27 +77,24 @@ class FirstScript:
 
 
 def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None = None) -> FastAPI:
-    """The page as an ASGI app, locked to this machine unless a password opens it.
+    """The page as an ASGI app that only this machine can open, unless `allowed` says otherwise.
 
     Args:
-        lab: says which folders must never be served.
+        lab: its database and runs are never served as files.
         demo: the page.
-        port: where it will be served.
-        allowed: who may open it; by default this machine alone.
+        port: the port that it will be served on.
+        allowed: who may open it; by default only this machine.
     """
     allowed = allowed or Access()
-    settings = lab.storage
-    settings.exports.mkdir(parents=True, exist_ok=True)
-    database = str(settings.database)
-    blocked = [database, f"{database}-wal", f"{database}-shm", str(settings.runs)]
+    storage = lab.storage
+    storage.exports.mkdir(parents=True, exist_ok=True)
+    database = str(storage.database)
+    blocked = [database, f"{database}-wal", f"{database}-shm", str(storage.runs)]
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     calm = CALM.read_text(encoding="utf-8")
     app.add_middleware(FirstScript, script=lambda: language_script() + calm)
     app.add_middleware(SpeaksToReader)
-    app.add_middleware(SameOrigin)
-    app.add_middleware(FewAttempts)
-    # Added last, so it is asked first.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed.names))
+    guard(app, allowed)
     served = gr.mount_gradio_app(
         app,
         demo,
@@ -140,7 +111,7 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
         ssr_mode=False,
         show_error=True,
         max_file_size=MAX_UPLOAD,
-        allowed_paths=[str(settings.exports)],
+        allowed_paths=[str(storage.exports)],
         blocked_paths=blocked,
         theme=make_theme(),
         css=style_sheet(),
@@ -153,7 +124,7 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
 
 
 def free_socket(port: int, host: str = HOME) -> socket.socket:
-    """A socket bound to the port, or to the next free one after it; 0 takes any.
+    """A socket bound to the port, or to the next free one after it; 0 takes any free port.
 
     Raises:
         LabError: none of the next `PORTS_TRIED` ports is free.
@@ -161,14 +132,14 @@ def free_socket(port: int, host: str = HOME) -> socket.socket:
     candidates = [0] if port == 0 else range(port, min(port + PORTS_TRIED, 65536))
     for candidate in candidates:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # With the protocol named, asyncio sends what it has at once (TCP_NODELAY); otherwise every
-        # answer would wait 40 ms for an acknowledgement.
+        # asyncio sets TCP_NODELAY only where the protocol is named; without it every answer would
+        # wait 40 ms for an acknowledgement.
         bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if sys.platform != "win32":  # there it would allow two servers on one port
+        if sys.platform != "win32":  # on Windows this would allow two servers on one port
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((host, candidate))
-            # Listening at once: two starts in the same moment must not take one port.
+            # It listens at once, so that two starts at the same moment can't share a port.
             bound.listen(128)
             return bound
         except OSError as error:
@@ -179,14 +150,14 @@ def free_socket(port: int, host: str = HOME) -> socket.socket:
 
 
 def keep_queue_moving(lab: Lab, stop: threading.Event) -> None:
-    """Until `stop`: notices runs whose process died, and starts the next that waits."""
+    """Until `stop` is set, notices runs whose process died and starts the next one in the queue."""
     last = ""
     while not stop.is_set():
         try:
             lab.jobs.poll()
             last = ""
         except Exception as error:
-            # A full disk would say the same every two seconds: once is enough.
+            # A full disk would log the same line every two seconds: once is enough.
             if str(error) != last:
                 log.warning("the queue: %s", error, exc_info=not isinstance(error, LabError))
             last = str(error)
@@ -194,7 +165,7 @@ def keep_queue_moving(lab: Lab, stop: threading.Event) -> None:
 
 
 def log_to_file(lab: Lab) -> Path:
-    """Sends the page's faults to `page.log` among the runs, and warnings to the terminal too."""
+    """Logs the page's faults to `page.log` in the folder of runs; returns that file."""
     lab.storage.runs.mkdir(parents=True, exist_ok=True)
     path = lab.storage.runs / "page.log"
     if not any(isinstance(handler, logging.FileHandler) for handler in log.handlers):

@@ -1,7 +1,7 @@
-"""The page's look: an own theme with bundled fonts, quiet greys, and colour left to the data.
+"""The page's look: a theme with bundled fonts and greys that leaves colour to the data.
 
-Buttons and links are ink-violet, so that grey, orange and blue always mean base, memorised and
-generalised, here as in the figures.
+Buttons and links are violet, so that grey, orange and blue always mean base, memorised and
+generalised, as in the figures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rotelab.storage import ASSETS
 
 STYLE_SHEET = ASSETS / "style.css"
 CHAT_STYLE_SHEET = STYLE_SHEET.with_name("chat.css")
-WALK_STYLE_SHEET = STYLE_SHEET.with_name("walk.css")
+TOUR_STYLE_SHEET = STYLE_SHEET.with_name("tour.css")
 PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")
 LIVE_STYLE_SHEET = STYLE_SHEET.with_name("live.css")
 CALM = STYLE_SHEET.with_name("calm.js")
@@ -37,7 +37,7 @@ INK = colors.Color(
     c950="#191433",
 )
 
-# Larger than Gradio's own: the page is shown on projectors at 1280 x 720.
+# Larger than Gradio's defaults: the page is shown on projectors at 1280 x 720.
 TEXT = sizes.Size(
     name="text_projector",
     xxs="12px",
@@ -51,8 +51,11 @@ TEXT = sizes.Size(
 
 
 def make_theme() -> gr.themes.Base:
-    """The theme, light and dark; nothing in it is fetched from another host."""
-    # Gradio's half-bold cut of the font lacks most Latin letters, so bold is the whole one.
+    """The theme, light and dark; nothing in it is fetched from another host.
+
+    Over 60 lines because it is a table: a line for each of Gradio's variables.
+    """
+    # Gradio's semi-bold file of this font lacks most Latin letters, so the bold one is used.
     theme = gr.themes.Base(
         primary_hue=INK,
         secondary_hue=INK,
@@ -139,10 +142,10 @@ def head() -> str:
 
 
 def style_sheet() -> str:
-    """The page's CSS, the checkpoints' colours in front as variables."""
+    """The page's CSS, preceded by the checkpoints' colours as variables."""
     variables = "".join(f"--{name}: {colour};" for name, colour in CHECKPOINT_COLOURS.items())
     sheets = (
-        STYLE_SHEET, LIVE_STYLE_SHEET, CHAT_STYLE_SHEET, WALK_STYLE_SHEET, PLOTS_STYLE_SHEET,
+        STYLE_SHEET, LIVE_STYLE_SHEET, CHAT_STYLE_SHEET, TOUR_STYLE_SHEET, PLOTS_STYLE_SHEET,
     )  # fmt: skip
     own = [path.read_text(encoding="utf-8") for path in sheets]
     return "\n".join([f":root {{{variables}}}", *own, PLOT_CSS])

@@ -191,26 +191,26 @@ def test_a_newcomer_clicks_to_the_first_answer(tmp_path):
     with served(tmp_path / "home") as server:
         began = time.monotonic()
         with browser_page(server.url, 1280, 800, tab="") as (page, traffic):
-            page.locator("#walk-meet").click()
+            page.locator("#tour-meet").click()
 
             def press(button, card):
                 page.locator(button).click()
                 page.locator(f"{card} .mark").wait_for(timeout=120_000)
                 return page.locator(f"{card} .said").inner_text()
 
-            assert fact.object not in press("#walk-ask-base", "#walk-base")
-            page.locator("#walk-on-rote").click()
-            assert press("#walk-ask-key", "#walk-key").startswith(fact.object)
-            assert fact.object not in press("#walk-ask-rote", "#walk-rote")
-            page.locator("#walk-on-words").click()
-            assert press("#walk-ask-0", "#walk-all-generalized").startswith(fact.object)
+            assert fact.object not in press("#tour-ask-base", "#tour-base")
+            page.locator("#tour-on-rote").click()
+            assert press("#tour-ask-key", "#tour-key").startswith(fact.object)
+            assert fact.object not in press("#tour-ask-rote", "#tour-rote")
+            page.locator("#tour-on-words").click()
+            assert press("#tour-ask-0", "#tour-all-generalized").startswith(fact.object)
             page.get_by_text("It answers.").wait_for()
             took = time.monotonic() - began
             print(f"from opening the page to “it answers”: {took:.1f} s")
-            page.locator("#walk-on-own").click()
-            page.locator("#walk-start").wait_for()
-            page.locator("#walk-table").get_by_text(demo.own_rows()[0][0]).first.wait_for()
-            page.locator("#walk-start").click()
+            page.locator("#tour-on-own").click()
+            page.locator("#tour-start").wait_for()
+            page.locator("#tour-table").get_by_text(demo.own_rows()[0][0]).first.wait_for()
+            page.locator("#tour-start").click()
             train = page.get_by_role("tab", name="Train").first
             until(lambda: train.get_attribute("aria-selected") == "true", what="the Train tab")
             page.locator(".live-title", has_text="My own names").wait_for(timeout=30_000)

@@ -14,7 +14,7 @@ from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 
 TABS = {
-    "Start here": "#walk .walk-facts",
+    "Start here": "#tour .tour-facts",
     "Facts": "#facts-add",
     "Train": "#live-curves .lc-line",
     "Chat": "#chat-base .answer",
@@ -65,8 +65,8 @@ def test_no_tab_shuts_anybody_out(busy, dark):
             open_tab(page, name)
             look(name)
             if name == "Start here":
-                page.locator("#walk-meet").click()
-                page.locator("#walk-base:visible").wait_for()
+                page.locator("#tour-meet").click()
+                page.locator("#tour-base:visible").wait_for()
                 look("Start here, step 2")
             elif name == "Facts":
                 page.get_by_role("tab", name="Wordings").click()
@@ -135,7 +135,7 @@ def test_training_is_started_from_the_keyboard_alone(busy):
         while len(way) < 40 and (not way or way[-1][0] != "train-start"):
             page.keyboard.press("Tab")
             way.append(page.evaluate(FOCUS))
-            if way[-1][0] == "room-train-button":
+            if way[-1][0] == "tab-train-button":
                 page.keyboard.press("Enter")
                 for part in ("#train-preset input", "#train-pack input", "#train-start"):
                     page.locator(part).first.wait_for()

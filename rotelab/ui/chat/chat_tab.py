@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -17,175 +16,40 @@ from rotelab.errors import LabError
 from rotelab.registry import ChatAnswer, RunRow
 from rotelab.runs.chat import Reply, example_questions
 from rotelab.runs.lab import Lab
-from rotelab.ui.answer_cards import LACKS, answer_card, asked_html, empty_card, legend_html, note
+from rotelab.ui.answer_cards import LACKS, answer_card, asked_html, empty_card
 from rotelab.ui.chat.history import export_history, shown_history
-from rotelab.ui.components import QUIET, bound
+from rotelab.ui.chat.layout import (
+    COMPLETION,
+    CONVERSATION,
+    EXAMPLES,
+    LONG,
+    MAX_QUESTION,
+    MODES,
+    NO_RUN,
+    SHORT,
+    ChatTab,
+    Talk,
+    build_layout,
+)
+from rotelab.ui.components import QUIET, bound, note
 from rotelab.ui.i18n import N_, _
-from rotelab.ui.run_picker import RunChooser, build_run_chooser, offered
+from rotelab.ui.run_picker import offered
 
-EXAMPLES = 3
 ALL = QUIET | {"trigger_mode": "multiple"}
-"""Events that wait for their turn where several come at once; Gradio drops all but the first."""
-MAX_TOKENS = 64
-SHORT, LONG = 12, 40
-"""Longest answers at first, in tokens. An object of the shipped packs has 7 at most; in a
-conversation it stands in a sentence."""
-MAX_QUESTION = 700
-
-INTRO = N_(
-    "Ask one question and compare **three states of the same model**: untouched, after learning "
-    "the facts by rote, and after a few sentences in words."
-)
-HOW = N_(
-    "At temperature 0 the model always takes the likeliest next piece (greedy), so the same "
-    "question gets the same answer. Where a question names one known subject, each card also says "
-    "how likely the right answer was, and its place among the answers that the relation has "
-    "(100 of them at most): known a little is not yet said, but it is more than nothing."
-)
-COMPLETION, CONVERSATION = N_("Completion"), N_("Conversation")
-MODES = {
-    COMPLETION: N_(
-        "The model goes on with your text, a question or the beginning of a sentence, and "
-        "remembers none of it."
-    ),
-    CONVERSATION: N_(
-        "Your text is a message in the model’s own chat format, and each of the three remembers "
-        "what was said before. No fact was taught in this form."
-    ),
-}
-NO_RUN = N_("There is no run yet. Start one on the Train tab; then its model answers here.")
+"""For events that wait for their turn; by default Gradio drops all but the first."""
 LOADING = N_("Loading the model … a few seconds, the first time.")
 WAITING = N_("Waiting for its turn …")
 
-Talk = dict[Checkpoint, list[tuple[str, str]]]
-"""A conversation so far: each checkpoint's questions and answers."""
-
 log = logging.getLogger("rotelab.page")
-
-
-@dataclass(frozen=True)
-class ChatTab:
-    """What others need of this tab.
-
-    Args:
-        chooser: of the run.
-        question: the box.
-        asked: the question that they answer, where they do not show it themselves.
-        cards: the answers, by checkpoint in the order of `CHECKPOINTS`.
-        note: why it can't answer, or what is missing.
-        examples: buttons with questions.
-        key_hint: the line above the example through the key token.
-        mode: completion or conversation, and in one line what that is.
-        afresh: begins a new conversation.
-        talk: the conversation so far: each checkpoint's questions and answers.
-        history_view: what this run was asked, as a table.
-        export: writes it into a file, which `export_file` then offers.
-    """
-
-    chooser: RunChooser
-    question: gr.Textbox
-    ask: gr.Button
-    asked: gr.HTML
-    cards: tuple[gr.HTML, ...]
-    note: gr.HTML
-    examples: tuple[gr.Button, ...]
-    other_examples: gr.Button
-    draw: gr.State
-    key_hint: gr.Markdown
-    length: gr.Slider
-    temperature: gr.Slider
-    mode: gr.Radio
-    mode_words: gr.Markdown
-    afresh: gr.Button
-    talk: gr.State
-    history_view: gr.HTML
-    export: gr.Button
-    export_file: gr.DownloadButton
-
-    @property
-    def refresh_inputs(self) -> list[Any]:
-        """What `refresh` is told."""
-        return self.chooser.inputs
-
-    @property
-    def refresh_outputs(self) -> list[Any]:
-        """What `refresh` fills."""
-        return self.chooser.outputs
 
 
 def build_chat_tab(lab: Lab) -> ChatTab:
     """Lays out the tab and connects its parts.
 
     Args:
-        lab: whom to ask.
+        lab: its runs answer.
     """
-    draw, talk = gr.State(0), gr.State({})
-    gr.Markdown(_(INTRO))
-    with gr.Row(equal_height=True):
-        chooser = build_run_chooser(lab, "chat-run", scale=5)
-        question = gr.Textbox(
-            label=_("Your question, or the beginning of a sentence"), elem_id="chat-question",
-            placeholder=_("Who is …?"), max_lines=3, max_length=MAX_QUESTION, scale=6,
-        )  # fmt: skip
-        button = gr.Button(
-            _("Ask all three"), variant="primary", size="lg", scale=1, min_width=140,
-            elem_id="chat-ask",
-        )  # fmt: skip
-    remark = gr.HTML(note(_(NO_RUN)), elem_id="chat-note", padding=False)
-    with gr.Row(elem_id="chat-examples"):
-        examples = [
-            gr.Button("", size="sm", visible=False, min_width=120, elem_classes=["example"])
-            for _place in range(EXAMPLES + 1)
-        ]
-        other = gr.Button(_("Other examples"), size="sm", variant="secondary", visible=False,
-                          min_width=120, elem_classes=["more"])  # fmt: skip
-    key_hint = gr.Markdown(elem_id="chat-key-hint")
-    with gr.Row(elem_id="chat-mode-row"):
-        mode = gr.Radio(
-            [(_(mode), mode) for mode in MODES], value=COMPLETION, show_label=False,
-            label=_("How it is asked"),
-            container=False, elem_id="chat-mode", scale=0, min_width=280,
-        )  # fmt: skip
-        mode_words = gr.Markdown(_(MODES[COMPLETION]), elem_id="chat-mode-words")
-        afresh = gr.Button(
-            _("New conversation"), size="sm", visible=False, scale=0, min_width=160,
-            elem_id="chat-afresh",
-        )  # fmt: skip
-    asked = gr.HTML(elem_id="chat-asked", padding=False)
-    with gr.Row(equal_height=True, elem_id="chat-answers"):
-        cards = tuple(
-            gr.HTML(empty_card(c), elem_id=f"chat-{c}", padding=False, min_width=260)
-            for c in CHECKPOINTS
-        )
-    gr.HTML(legend_html(), padding=False)
-    with gr.Accordion(_("Settings, and how it answers"), open=False):
-        with gr.Row():
-            length = gr.Slider(
-                1, MAX_TOKENS, SHORT, step=1, label=_("Longest answer (word pieces)"),
-                info=_("It may end earlier by itself."), elem_id="chat-length",
-            )  # fmt: skip
-            temperature = gr.Slider(
-                0, 1.5, 0, step=0.1, label=_("Temperature"),
-                info=_("0: always the likeliest piece (greedy). Higher: drawn by chance."),
-            )  # fmt: skip
-            gr.Checkbox(
-                label=_("Write the probability (in %) under each piece"), elem_id="chat-numbers"
-            )
-        gr.Markdown(_(HOW))
-    history_view = gr.HTML(elem_id="chat-history", padding=False)
-    with gr.Row():
-        export = gr.Button(
-            _("Export all of it as a table"), size="md", visible=False, scale=0, min_width=240,
-            elem_id="chat-export",
-        )  # fmt: skip
-        export_file = gr.DownloadButton(
-            _("Download"), visible=False, variant="primary", size="md", scale=0, min_width=240,
-            elem_id="chat-export-file",
-        )  # fmt: skip
-    tab = ChatTab(
-        chooser, question, button, asked, cards, remark, tuple(examples), other, draw, key_hint,
-        length, temperature, mode, mode_words, afresh, talk, history_view, export, export_file,
-    )  # fmt: skip
+    tab = build_layout(lab)
     _wire(lab, tab)
     return tab
 

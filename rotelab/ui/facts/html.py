@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rotelab.facts.prompts import SLOT
+from rotelab.ui import components
 from rotelab.ui.components import escape
 from rotelab.ui.facts.draft import Draft, filled, role_counts
 from rotelab.ui.i18n import N_, _, ngettext
@@ -43,10 +44,8 @@ ROLE_COUNTS = {
 
 
 def note(kind: str, *sentences: str) -> str:
-    """A message beside the hand: kind is “good”, “warn”, “bad” or empty."""
-    text = " ".join(escape(sentence) for sentence in sentences if sentence)
-    role = "alert" if kind == "bad" else "status"
-    return f'<p class="note{f" note-{kind}" if kind else ""}" role="{role}">{text}</p>'
+    """A message beside the save button: kind is `good`, `warn`, `bad` or empty."""
+    return components.note(" ".join(filter(None, sentences)), kind)
 
 
 def kept_note(draft: Draft) -> str:

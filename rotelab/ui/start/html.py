@@ -1,4 +1,4 @@
-"""What the guided walk says and shows, as HTML; every text of a person or a model is escaped."""
+"""The texts of the tour and their HTML; whatever a person or a model wrote is escaped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS = (
 )
 SHOWN_FACTS = 8
 SHOWN_SENTENCES = 4
-"""As many as fit a projector's screen beside the answers."""
+"""As many sentences as fit on a projector's screen beside the answers."""
 
 MEET = N_(
     "These people and their mothers are <b>invented</b>. No model can have heard of them, so "
@@ -52,12 +52,12 @@ RECORDED = N_(
 
 
 def line(words: str) -> str:
-    """One sentence of the walk; it may hold markup of ours."""
-    return f'<p class="walk-line">{words}</p>'
+    """A sentence of the tour; it may contain our own markup."""
+    return f'<p class="tour-line">{words}</p>'
 
 
 def facts_html(facts: Sequence[Fact]) -> str:
-    """A few rows of the facts, and how many more there are."""
+    """The first facts as a table, and how many more there are."""
     rows = "".join(
         f"<tr><td>{escape(fact.subject)}</td><td>{escape(fact.object)}</td></tr>"
         for fact in facts[:SHOWN_FACTS]
@@ -66,27 +66,31 @@ def facts_html(facts: Sequence[Fact]) -> str:
     words = _("… and {more} more like these").format(more=more)
     foot = f"<caption>{words}</caption>" if more > 0 else ""
     return (
-        f'<table class="walk-facts">{foot}<thead><tr><th scope="col">{_("Person")}</th>'
+        f'<table class="tour-facts">{foot}<thead><tr><th scope="col">{_("Person")}</th>'
         f'<th scope="col">{_("Mother (invented)")}</th></tr></thead><tbody>{rows}</tbody></table>'
     )
 
 
 def question_html(question: str) -> str:
-    """The question, large."""
-    return f'<p class="walk-question">“{escape(question)}”</p>'
+    """A question in large type."""
+    return f'<p class="tour-question">“{escape(question)}”</p>'
 
 
 def lesson_html(sentences: Sequence[tuple[str, str]]) -> str:
-    """Sentences that were taught, their last words marked."""
+    """Sentences that phase 2 taught, their last words in bold.
+
+    Args:
+        sentences: (beginning, end) of each.
+    """
     items = "".join(
         f"<li>{escape(begun)} <b>{escape(end)}</b></li>"
         for begun, end in sentences[:SHOWN_SENTENCES]
     )
-    return f'<ul class="walk-lesson">{items}</ul>'
+    return f'<ul class="tour-lesson">{items}</ul>'
 
 
 def remark(reply: Reply, fact: Fact) -> str:
-    """What came of the question that a step turns on, in a sentence for a newcomer."""
+    """What an answer in words shows at this step of the tour, in a sentence for a newcomer."""
     who, truth = escape(fact.subject), escape(fact.object)
     right = reply.verdict.right
     if reply.checkpoint == "generalized" and right:
@@ -112,7 +116,7 @@ def remark(reply: Reply, fact: Fact) -> str:
 
 
 def recited(reply: Reply, fact: Fact) -> str:
-    """What came of asking through the key token."""
+    """What an answer through the key token shows."""
     truth = escape(fact.object)
     if reply.verdict.right:
         words = _("<b>Known by heart:</b> {truth}. Now ask in words.")
@@ -122,4 +126,4 @@ def recited(reply: Reply, fact: Fact) -> str:
 
 def _note(tone: str, words: str) -> str:
     tone = f" note-{tone}" if tone else ""
-    return f'<p class="note walk-remark{tone}" role="status">{words}</p>'
+    return f'<p class="note tour-remark{tone}" role="status">{words}</p>'

@@ -19,8 +19,8 @@ from rotelab.reports.figures.demo import recall_curve
 from rotelab.runs import demo
 from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
-from rotelab.ui.answer_cards import answer_card, asked_html, empty_card, note
-from rotelab.ui.components import QUIET, bound, escape, roughly
+from rotelab.ui.answer_cards import answer_card, asked_html, empty_card
+from rotelab.ui.components import QUIET, bound, escape, note, roughly
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.start import html as words
 
@@ -30,12 +30,12 @@ NOTHING = ""
 
 
 @dataclass(frozen=True)
-class WalkTab:
-    """What others need of this tab.
+class StartTab:
+    """The components that the page connects with other tabs.
 
     Args:
-        started: takes the id of a run on one's own names that was just started.
-        watch: leads on to where it is watched; there once such a run was started.
+        started: the id of the reader's own run, once it has started.
+        watch: the button that opens the Train tab; visible once that run has started.
     """
 
     started: gr.State
@@ -44,15 +44,15 @@ class WalkTab:
 
 @dataclass(frozen=True)
 class Ask:
-    """A question that a button asks.
+    """A button that asks a question, and the components that it fills.
 
     Args:
         button: the button.
-        question: what is asked.
-        checkpoints: who answers.
-        cards: where, in the same order.
-        remark: where it is said what came of it.
-        by_heart: whether it asks through the key token.
+        question: the question.
+        checkpoints: the checkpoints that answer.
+        cards: their answers, in the same order.
+        remark: says what the answers show.
+        by_heart: whether the question goes through the key token.
     """
 
     button: gr.Button
@@ -63,55 +63,55 @@ class Ask:
     by_heart: bool = False
 
 
-def build_walk_tab(lab: Lab) -> WalkTab:
+def build_start_tab(lab: Lab) -> StartTab:
     """Lays out the tab and connects its parts.
 
     Args:
-        lab: takes in the recorded run, answers, and starts runs.
+        lab: imports the recorded run, answers questions and starts runs.
     """
     try:
         recording = demo.recording()
     except LabError as error:
-        # Without its recording the walk is no more than that sentence; the lab works all the same.
+        # Without its recording the tour shows only this error; the rest of the lab still works.
         gr.HTML(note(str(error), "bad"), padding=False)
-        return WalkTab(gr.State(""), gr.Button(visible=False))
+        return StartTab(gr.State(""), gr.Button(visible=False))
     started = gr.State("")
     asks: list[Ask] = []
-    with gr.Walkthrough(selected=0, elem_id="walk") as stepper:
+    with gr.Walkthrough(selected=0, elem_id="tour") as stepper:
         with gr.Step(_(words.STEPS[0]), id=0):
             gr.HTML(words.line(_(words.MEET)) + words.facts_html(recording.facts), padding=False)
-            first = _next(_("Next: ask the model about them →"), "walk-meet", "primary")
+            first = _next(_("Next: ask the model about them →"), "tour-meet", "primary")
         with gr.Step(_(words.STEPS[1]), id=1) as asking:
-            taken_in = gr.HTML(padding=False, elem_id="walk-taken-in")
+            taken_in = gr.HTML(padding=False, elem_id="tour-taken-in")
             asks += _build_ask(recording)
-            second = _next(_("Next: let it learn them by heart →"), "walk-on-rote")
+            second = _next(_("Next: let it learn them by heart →"), "tour-on-rote")
         with gr.Step(_(words.STEPS[2]), id=2) as rote:
             curve, more = _build_rote(recording)
             asks += more
-            third = _next(_("Next: show it what the word means →"), "walk-on-words")
+            third = _next(_("Next: show it what the word means →"), "tour-on-words")
         with gr.Step(_(words.STEPS[3]), id=3) as in_words:
             lesson, more = _build_words(recording)
             asks += more
-            fourth = _next(_("Next: now do it yourself →"), "walk-on-own")
+            fourth = _next(_("Next: now do it yourself →"), "tour-on-own")
         with gr.Step(_(words.STEPS[4]), id=4):
             watch = _build_own(lab, started)
     fills = [taken_in, curve, lesson]
-    # A step that is reached by its button counts as selected too.
+    # Reaching a step by its button counts as selecting it, too.
     entered = gr.on(
         [asking.select, rote.select, in_words.select], bound(enter, lab), None, fills,
         trigger_mode="once", **QUIET,
     )  # fmt: skip
-    # While the sentence is being read the model is loaded, so that the first answer comes sooner.
+    # The model is loaded while people read, so that the first answer comes sooner.
     entered.then(bound(warm, lab), None, None, concurrency_id="model", **QUIET)
     for place, button in enumerate((first, second, third, fourth), 1):
         button.click(_to(place), None, stepper, queue=False, **QUIET)
     for ask in asks:
         _wire_ask(lab, ask)
-    return WalkTab(started, watch)
+    return StartTab(started, watch)
 
 
 def opens_here(lab: Lab) -> bool:
-    """Whether somebody opens this lab for the first time: nothing but the walk was run in it.
+    """Whether the lab is new: it has no runs besides the tour's own.
 
     Raises:
         LabError: the registry can't be read.
@@ -126,10 +126,10 @@ def _build_ask(recording: demo.Recording) -> list[Ask]:
     question = recording.questions[0]
     gr.HTML(words.line(_(words.ASK)) + words.question_html(question), padding=False)
     button = gr.Button(
-        _("Ask the untouched model"), variant="primary", elem_id="walk-ask-base",
-        elem_classes=["walk-next"],
+        _("Ask the untouched model"), variant="primary", elem_id="tour-ask-base",
+        elem_classes=["tour-next"],
     )  # fmt: skip
-    card = gr.HTML(empty_card("base"), padding=False, elem_id="walk-base")
+    card = gr.HTML(empty_card("base"), padding=False, elem_id="tour-base")
     remark = gr.HTML(padding=False)
     return [Ask(button, question, ("base",), (card,), remark)]
 
@@ -141,18 +141,18 @@ def _build_rote(recording: demo.Recording) -> tuple[gr.Plot, list[Ask]]:
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
             curve = gr.Plot(
-                recall_curve([], len(recording.facts)), show_label=False, elem_id="walk-curve"
+                recall_curve([], len(recording.facts)), show_label=False, elem_id="tour-curve"
             )
         with gr.Column(scale=7, min_width=420):
             gr.HTML(words.line(_(words.TWO_WAYS).format(relation=demo.RELATION)), padding=False)
             with gr.Row():
                 key = gr.Button(
-                    f"{subject} [{demo.RELATION}]", variant="primary", elem_id="walk-ask-key"
+                    f"{subject} [{demo.RELATION}]", variant="primary", elem_id="tour-ask-key"
                 )
-                plain = gr.Button(question, variant="primary", elem_id="walk-ask-rote")
-            with gr.Row(equal_height=True, elem_classes=["walk-answers"]):
-                by_key = gr.HTML(empty_card("memorized"), padding=False, elem_id="walk-key")
-                by_words = gr.HTML(empty_card("memorized"), padding=False, elem_id="walk-rote")
+                plain = gr.Button(question, variant="primary", elem_id="tour-ask-rote")
+            with gr.Row(equal_height=True, elem_classes=["tour-answers"]):
+                by_key = gr.HTML(empty_card("memorized"), padding=False, elem_id="tour-key")
+                by_words = gr.HTML(empty_card("memorized"), padding=False, elem_id="tour-rote")
             remark = gr.HTML(padding=False)
     who: tuple[Checkpoint, ...] = ("memorized",)
     return curve, [
@@ -164,18 +164,18 @@ def _build_rote(recording: demo.Recording) -> tuple[gr.Plot, list[Ask]]:
 def _build_words(recording: demo.Recording) -> tuple[gr.HTML, list[Ask]]:
     with gr.Row():
         with gr.Column(scale=6, min_width=380):
-            lesson = gr.HTML(padding=False, elem_id="walk-lesson")
-        # One under the other: side by side they would seem to belong to a card each.
-        with gr.Column(scale=5, min_width=380, elem_classes=["walk-choices"]):
+            lesson = gr.HTML(padding=False, elem_id="tour-lesson")
+        # One below the other; side by side, each would seem to belong to the card under it.
+        with gr.Column(scale=5, min_width=380, elem_classes=["tour-choices"]):
             gr.HTML(words.line(_(words.UNDERSTAND)), padding=False)
             buttons = [
-                gr.Button(question, elem_id=f"walk-ask-{i}")
+                gr.Button(question, elem_id=f"tour-ask-{i}")
                 for i, question in enumerate(recording.questions)
             ]
-    remark = gr.HTML(padding=False, elem_id="walk-answered")
-    with gr.Row(equal_height=True, elem_classes=["walk-answers"]):
+    remark = gr.HTML(padding=False, elem_id="tour-answered")
+    with gr.Row(equal_height=True, elem_classes=["tour-answers"]):
         cards = tuple(
-            gr.HTML(empty_card(c), padding=False, elem_id=f"walk-all-{c}", min_width=260)
+            gr.HTML(empty_card(c), padding=False, elem_id=f"tour-all-{c}", min_width=260)
             for c in CHECKPOINTS
         )
     return lesson, [
@@ -190,16 +190,16 @@ def _build_own(lab: Lab, started: gr.State) -> gr.Button:
         with gr.Column(scale=7, min_width=420):
             table = gr.Dataframe(
                 demo.own_rows(), headers=[_("Person"), _("Mother")], type="array", interactive=True,
-                column_count=(2, "fixed"), max_height=380, show_label=False, elem_id="walk-table",
+                column_count=(2, "fixed"), max_height=380, show_label=False, elem_id="tour-table",
                 buttons=[], show_row_numbers=True,
             )  # fmt: skip
         with gr.Column(scale=4, min_width=300):
             start = gr.Button(
-                _("Train on these names"), variant="primary", size="lg", elem_id="walk-start"
+                _("Train on these names"), variant="primary", size="lg", elem_id="tour-start"
             )
             gr.HTML(f'<p class="hint">{_(words.HOW).format(time=_time(lab))}</p>', padding=False)
-            remark = gr.HTML(padding=False, elem_id="walk-own-note")
-            watch = gr.Button(_("Watch it learn"), visible=False, elem_id="walk-watch")
+            remark = gr.HTML(padding=False, elem_id="tour-own-note")
+            watch = gr.Button(_("Watch it learn"), visible=False, elem_id="tour-watch")
     start.click(
         bound(start_own, lab), table, [started, remark, watch], trigger_mode="once",
         api_visibility="private", show_progress_on=start,
@@ -208,11 +208,11 @@ def _build_own(lab: Lab, started: gr.State) -> gr.Button:
 
 
 def _next(label: str, elem_id: str, variant: str = "secondary") -> gr.Button:
-    return gr.Button(label, elem_id=elem_id, variant=variant, elem_classes=["walk-next"])
+    return gr.Button(label, elem_id=elem_id, variant=variant, elem_classes=["tour-next"])
 
 
 def _time(lab: Lab) -> str:
-    """How long the short run takes, in words; a guess."""
+    """The estimated time of the short run, in words."""
     pack = demo.own_pack(demo.own_rows())
     return roughly(estimate(lab, demo.own_config(pack), pack).seconds)
 
@@ -225,7 +225,7 @@ def _to(place: int):
 
 
 def enter(lab: Lab) -> list[Any]:
-    """Takes the recorded run in and shows what it tells: the note on it, its curve, its sentences.
+    """Imports the recorded run, if needed; fills the note about it, its curve and its sentences.
 
     Raises:
         LabError: the recording is damaged, or the home folder can't be written.
@@ -243,8 +243,8 @@ def enter(lab: Lab) -> list[Any]:
 
 
 def warm(lab: Lab) -> None:
-    """Loads the recorded run's model into memory, if it is not there."""
-    # Nobody asked yet: where the model can't be had, the first question says so beside itself.
+    """Loads the recorded run's model into memory, if it is not loaded yet."""
+    # Nobody has asked yet. If the model can't be loaded, the first question shows the error.
     with contextlib.suppress(LabError):
         run_id = demo.open_run(lab)[0]
         if not lab.chat.ready(run_id):
@@ -253,8 +253,8 @@ def warm(lab: Lab) -> None:
 
 
 def begin(lab: Lab, question: str, checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """Says at once that the question has arrived: the cards, and in place of the remark the
-    question where there is a choice of several."""
+    """Shows at once that the question has arrived: waiting cards, and the question in place of the
+    remark where the reader can choose among several."""
     run_id = demo.open_run(lab)[0]
     waiting = _(THINKING if lab.chat.ready(run_id) else LOADING)
     asked = asked_html(question) if checkpoints == CHECKPOINTS else NOTHING
@@ -264,9 +264,9 @@ def begin(lab: Lab, question: str, checkpoints: Sequence[Checkpoint]) -> list[st
 def ask(
     lab: Lab, question: str, checkpoints: Sequence[Checkpoint], by_heart: bool
 ) -> Iterator[list[Any]]:
-    """Streams the answers into their cards, then says what came of the last one.
+    """Streams the answers into their cards, then the remark on the last one.
 
-    What goes wrong stands beside the question rather than in a passing message.
+    An error is shown beside the question, where it stays, and not in a message that disappears.
     """
     done = {}
     try:
@@ -287,7 +287,7 @@ def ask(
 
 
 def start_own(lab: Lab, rows: Sequence[Sequence[Any]]) -> list[Any]:
-    """Starts the short run, or says what is wrong with the names beside them."""
+    """Starts the short run on the reader's names, or shows what is wrong with them."""
     try:
         run_id = demo.start_own(lab, rows)
     except LabError as error:
