@@ -194,7 +194,7 @@ def test_without_a_network_it_fails_within_seconds_and_says_why(cache, monkeypat
         monkeypatch.delenv(name, raising=False)
     before = time.monotonic()
     with pytest.raises(
-        ModelUnavailable, match=r"could not be fetched.* Connect to the network once"
+        ModelUnavailable, match=r"could not be fetched.* Connect to the network and start"
     ):
         embedded.provision()
     assert time.monotonic() - before < 20

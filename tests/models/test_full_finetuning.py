@@ -158,7 +158,7 @@ def test_weights_that_do_not_fit_are_refused(full, facts, mother, spec, tmp_path
     train(full, facts, mother)
     folder = tmp_path / "memorize"
     save_adapter(full, "memorize", folder, spec, {})
-    with pytest.raises(LabError, match="another way"):
+    with pytest.raises(LabError, match="another method"):
         load_adapter(load_model(spec, RELATIONS), "memorize", folder)
     with pytest.raises(LabError, match="do not fit"):
         full.attach_weights("memorize", ["model.norm.weight", "lm_head.bias"])
