@@ -19,7 +19,7 @@
         delete element.dataset.lost;
         every = news.every;
         if (news.update) trigger("tick");
-        else if (run === (shown().run ?? "") && frame === (shown().frame ?? "")) { // nothing moved meanwhile
+        else if (run === (shown().run ?? "") && frame === (shown().frame ?? "")) { // the same run is still on show
           for (const [name, [version, html]] of Object.entries(news.parts)) {
             if (!parts[name]) continue;
             parts[name].value = html;

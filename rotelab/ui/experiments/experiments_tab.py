@@ -231,8 +231,8 @@ def show(lab: Lab, experiment_id: str | None) -> list[Any]:
 def poll(lab: Lab, name: str, seen: list[Any]) -> Any:
     """What the clock does: updates the running experiment on show where it has moved on.
 
-    Where nothing is on show, it looks for an experiment made meanwhile, say on the command line.
-    Otherwise nothing changes.
+    Where nothing is on show, it looks for an experiment that was started elsewhere, say on the
+    command line. Otherwise nothing changes.
 
     Raises:
         LabError: the registry can't be read or written.
@@ -292,7 +292,7 @@ def _wire(lab: Lab, tab: ExperimentsTab) -> None:
         bound(choose, lab), tab.choice, [tab.about, tab.reading, *filled],
         trigger_mode="always_last", **IN_ORDER,
     )  # fmt: skip
-    # A page that is opened anew shows the running experiment, or the newest result.
+    # A page that is opened again shows the running experiment, or the newest result.
     tab.chooser.known.change(
         bound(list_results, lab), [tab.choice, tab.seen], filled,
         trigger_mode="always_last", **IN_ORDER,

@@ -123,8 +123,9 @@ def build_run_table(lab: Lab) -> RunTable:
 def list_runs(
     lab: Lab, search: str, status: Sequence[str], archived: bool, order: RunOrder, page: int
 ) -> list[Any]:
-    """A page of the table: its rows, the words under it, and the page's number, which is lowered
-    to the last page's where there are not so many.
+    """A page of the table: its rows, the words under it, and the page's number.
+
+    Where there are fewer pages than asked for, it is the last one.
 
     Raises:
         LabError: the registry can't be read.

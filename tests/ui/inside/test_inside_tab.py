@@ -34,7 +34,7 @@ def test_a_taught_run_shows_its_layers(lab, home):
     assert not any(part.visible for part in (parts[0], parts[1], parts[4]))
 
 
-def test_what_an_older_run_lacks_is_offered_and_kept(own_home, tiny_folder):
+def test_missing_figures_of_an_older_run_can_be_computed_and_are_kept(own_home, tiny_folder):
     lab = Lab.open()
     run_id = taught_run(lab, tiny_folder)
     with lab.registry.write() as db:
@@ -56,7 +56,7 @@ def test_a_taught_run_shows_similarity_and_a_map(lab, home):
     assert inside_tab.show_similarity(lab, home[2], inside_tab.COLOURS).data[0].type == "heatmap"
 
 
-def test_likeness_that_came_by_itself_is_left_to_speak_for_itself(own_home, tiny_folder):
+def test_a_run_without_alignment_loss_gets_no_warning(own_home, tiny_folder):
     lab = Lab.open()
     run_id = taught_run(lab, tiny_folder)
     with lab.registry.write() as db:
@@ -74,7 +74,7 @@ def test_runs_without_figures_say_what_to_do(lab, home, own_home, tiny_folder):
     assert "no run" in inside_tab.show(fresh, "20260101-000000-gone-0000", "Lines")[0]
 
 
-def test_damaged_states_spoil_the_map_alone(own_home, tiny_folder):
+def test_damaged_states_affect_only_the_map(own_home, tiny_folder):
     lab = Lab.open()
     run_id = taught_run(lab, tiny_folder)
     path = states_file(lab.storage, run_id, "base")

@@ -17,14 +17,14 @@ def heads(html):
     return [html.count(f">{measure.short}</th>") for measure in MORE_MEASURES.values()]
 
 
-def test_figures_that_were_not_measured_have_no_column(own_home):
+def test_measures_that_were_not_taken_have_no_column(own_home):
     lab = Lab.open()
     html = scores_html(lab.registry.scores(finished(lab)))
     assert heads(html) == [0, 0, 0] and "colspan='2'" in html
     assert not any(measure.hint in html for measure in MORE_MEASURES.values())
 
 
-def test_a_figure_that_was_measured_has_its_column_and_its_definition():
+def test_a_measure_that_was_taken_has_a_column_and_a_definition():
     scores = {"base": {"key_token": Score(4, 0.5, 0.25, choice_accuracy=0.75)},
               "generalized": {"key_token": Score(4, 0.5, 0.25)}}  # fmt: skip
     html = scores_html(scores)
@@ -36,7 +36,7 @@ def test_a_figure_that_was_measured_has_its_column_and_its_definition():
     assert heads(html) == [3, 3, 3] and ">31 %<" in html and ">88 %<" in html
 
 
-def test_what_else_it_knew_stands_beside_the_scores(own_home):
+def test_forgetting_is_shown_beside_the_scores(own_home):
     lab = Lab.open()
     html = damage_html(lab.registry.damage(finished(lab)))
     assert html.count("<tr>") == 4 and html.count(">67 %<") == 1 and ">40.2<" in html
@@ -46,7 +46,7 @@ def test_what_else_it_knew_stands_beside_the_scores(own_home):
     assert ">nan<" in damage_html(broken)
 
 
-def test_an_answer_shows_what_more_is_known_of_it(own_home):
+def test_an_answer_shows_the_multiple_choice_and_the_free_answer(own_home):
     lab = Lab.open()
     run_id = queued(lab)
     about = ("test_prompts_heldout", 0, "mother", "Ann", "Bo", "Whose child is Ann?")

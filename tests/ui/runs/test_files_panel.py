@@ -23,7 +23,7 @@ def other(tmp_path):
 
 @pytest.fixture(autouse=True)
 def said(monkeypatch):
-    """What the page's little messages say."""
+    """The texts of the page's messages."""
     words = []
     monkeypatch.setattr(gr, "Info", words.append)
     return words
@@ -49,7 +49,7 @@ def test_a_run_is_exported_and_imported(lab, other, tiny_folder, said):
     assert shown.again.visible and not shown.resume.visible
 
 
-def test_what_has_not_ended_has_no_export(lab):
+def test_a_run_that_has_not_ended_has_no_export(lab):
     done, waiting = finished(lab), queued(lab)
     assert not view(lab, waiting).bundle.visible
     assert view(lab, done).bundle.visible and view(lab, done).with_adapters.visible
@@ -67,7 +67,7 @@ def test_an_imported_run_that_failed_is_not_resumed_here(lab, other):
     assert not view(other, run_id).resume.visible and view(other, run_id).delete.visible
 
 
-def test_a_bad_file_is_a_sentence_and_nothing_else(lab, tmp_path):
+def test_a_bad_file_is_refused_and_leaves_nothing(lab, tmp_path):
     bad = tmp_path / "x.zip"
     bad.write_bytes(b"PK")
     with pytest.raises(LabError, match="is not a whole zip"):
@@ -78,7 +78,7 @@ def test_a_bad_file_is_a_sentence_and_nothing_else(lab, tmp_path):
     assert left_behind(lab.storage) <= {str(lab.storage.runs)}
 
 
-def test_what_came_from_elsewhere_is_shown_as_text(lab, other):
+def test_an_imported_run_s_texts_are_never_markup(lab, other):
     run_id = finished(lab, NASTY)
     lab.registry.update_run(run_id, note=NASTY, tags=[NASTY], versions={"x": NASTY}, error=NASTY)
     lab.registry.add_warning(run_id, NASTY)
@@ -89,7 +89,7 @@ def test_what_came_from_elsewhere_is_shown_as_text(lab, other):
         assert "<img" not in html and "<b>bold" not in html
 
 
-def test_deleting_a_run_takes_its_export_along(lab):
+def test_deleting_a_run_deletes_its_export(lab):
     run_id = finished(lab)
     path = lab.export_bundle(run_id, False)
     lab.delete(run_id)

@@ -47,7 +47,7 @@ def damage(lab, run_id):
 # Table -------------------------------------------------------------------------------------------
 
 
-def test_the_table_says_what_there_is(lab):
+def test_the_table_lists_the_runs(lab):
     assert listed(lab)[1] == table.NO_RUNS
     done, live = finished(lab, "Morning"), running(lab)
     rows, words, _ = listed(lab)
@@ -79,7 +79,7 @@ def test_pages_of_the_table(lab, monkeypatch):
     assert table.turn(lab, -1, "", [], False, "newest", 0)[2] == 0
 
 
-def test_all_runs_are_put_in_order_not_the_page_alone(lab, monkeypatch):
+def test_all_runs_are_sorted_not_only_the_page_on_show(lab, monkeypatch):
     monkeypatch.setattr(table, "PAGE", 2)
     ids = [finished(lab, name) for name in ("beta", "", "Alpha")]
     waits = queued(lab)
@@ -112,7 +112,7 @@ def test_a_damaged_run_hides_no_other(lab):
     assert "75 %" in shown["scores"]  # what it measured is still there
 
 
-def test_the_headline_keeps_no_leak_to_itself():
+def test_the_headline_reports_leaks():
     def said(leak):
         found = {
             "test_prompts_heldout": Score(250, 0.86, 0.5), "unrelated": Score(100, leak, 0.1),
@@ -149,7 +149,7 @@ def test_settings_that_differ_are_marked(lab):
     assert "<code>--seed</code>" in html and "<code>--recipe</code>" in html
 
 
-def test_no_run_and_a_run_without_results(lab):
+def test_the_detail_without_a_run_and_without_results(lab):
     assert "Choose a run" in view(lab, None)["head"]
     assert "Choose a run" in view(lab, "20200101-000000-none-0000")["head"]
     shown = view(lab, queued(lab))
@@ -159,7 +159,7 @@ def test_no_run_and_a_run_without_results(lab):
     assert log_tail(lab, "../../etc").startswith("No log yet.")
 
 
-def test_what_a_user_wrote_is_never_markup(lab):
+def test_a_reader_s_text_is_never_markup(lab):
     run_id = finished(lab, NASTY)
     lab.registry.update_run(run_id, note=NASTY, tags=[NASTY])
     lab.registry.add_warning(run_id, NASTY)
@@ -204,7 +204,7 @@ def test_pages_of_answers(lab):
 # Actions -----------------------------------------------------------------------------------------
 
 
-def test_run_again_takes_the_same_settings_and_facts(lab, monkeypatch):
+def test_run_again_uses_the_same_settings_and_facts(lab, monkeypatch):
     monkeypatch.setattr(lab.jobs, "start_next", lambda: None)
     first = lab.registry.run(finished(lab, "Morning", seed=4))
     second = lab.registry.run(lab.run_again(first.id))
@@ -237,7 +237,7 @@ def test_a_run_at_work_is_not_deleted(lab, make):
     assert lab.registry.run(run_id)
 
 
-def test_delete_never_leaves_its_folder(lab):
+def test_delete_removes_nothing_outside_the_runs_folder(lab):
     outside = lab.storage.home / "precious.txt"
     outside.write_text("x")
     for name in ("..", "../..", "/tmp", ""):
@@ -291,7 +291,7 @@ def test_tags_that_are_refused(lab, tags, said):
     assert len(lab.registry.run(run_id).tags) == 10
 
 
-def test_the_zip_holds_the_adapters_and_lies_among_the_exports(lab):
+def test_the_zip_holds_the_adapters_and_is_an_export(lab):
     run_id = finished(lab)
     path = lab.zip_adapters(run_id)
     assert path.parent == lab.storage.exports
@@ -302,7 +302,7 @@ def test_the_zip_holds_the_adapters_and_lies_among_the_exports(lab):
         lab.zip_adapters(queued(lab))
 
 
-def test_without_a_choice_it_says_so(lab):
+def test_actions_without_a_chosen_run_say_so(lab):
     for handler in (actions.again, actions.ask_delete, actions.stop, actions.resume):
         with pytest.raises(LabError, match="Choose a run first"):
             handler(lab, "")
@@ -349,7 +349,7 @@ def test_a_link_opens_a_run(lab):
         runs_tab.open_link(lab, SimpleNamespace(query_params={"run": "<b>"}))
 
 
-def test_the_tab_is_filled_at_once_unless_a_link_is_on_its_way(lab):
+def test_the_tab_is_filled_at_once_unless_a_link_opens_a_run(lab):
     plain, linked = SimpleNamespace(query_params={}), SimpleNamespace(query_params={"run": "x"})
     first, later = (runs_tab.refresh(lab, plain)[1] for _ in range(2))
     assert first != later, "else the page would see no change"

@@ -45,7 +45,7 @@ from rotelab.ui.wording import percent
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Curves are drawn at every look."""
+    """Curves are drawn at every poll."""
     monkeypatch.setattr(live_panel, "PLOT_EVERY_S", 0.0)
 
 
@@ -67,7 +67,7 @@ def form(**changes):
 # Form --------------------------------------------------------------------------------------------
 
 
-def test_the_form_says_every_option_and_reads_back_what_it_shows():
+def test_the_form_has_every_option_and_reads_back_what_it_shows():
     config = RunConfig(
         pack="five", seed=7, model=ModelSpec(name="/a/b"), generalize=GeneralizeConfig(k=3)
     )
@@ -97,7 +97,7 @@ def test_a_wrong_number_is_named(changes, words):
         config_from(form(**changes))
 
 
-def test_presets_fit_the_facts_at_hand(lab):
+def test_presets_fit_the_number_of_facts(lab):
     assert preset_values(QUICK, 100)["facts"] == 20
     assert preset_values(QUICK, 8) | {"memorize.epochs": 0} == {
         "facts": 0, "generalize.k": 4, "memorize.epochs": 0, "generalize.epochs": 1,
@@ -110,7 +110,7 @@ def test_presets_fit_the_facts_at_hand(lab):
     config_from(form(**{k.replace(".", "__"): v for k, v in deep.items()}))
 
 
-def test_a_recipe_fills_what_it_decides_and_says_what_it_does():
+def test_a_recipe_fills_its_fields_and_says_what_it_does():
     words, *values = apply_recipe("published")
     assert "whole model" in words.info
     filled = form(**{
@@ -177,7 +177,7 @@ def test_the_estimate_grows_with_the_work_and_learns_from_finished_runs(lab):
     assert estimate(lab, config, pack).measured
 
 
-def test_what_is_wrong_stands_in_the_place_of_the_estimate(lab):
+def test_an_invalid_form_shows_its_error_instead_of_the_estimate(lab):
     said = train_tab.estimated_words(lab, *form(facts=20))
     assert "Choose k below 20" in said and "alert" in said
     said = train_tab.estimated_words(lab, *form(pack=NASTY))
@@ -188,14 +188,14 @@ def test_what_is_wrong_stands_in_the_place_of_the_estimate(lab):
 # Start -------------------------------------------------------------------------------------------
 
 
-def test_start_refuses_what_can_not_work_and_leaves_nothing(lab):
+def test_start_refuses_invalid_settings_and_leaves_no_run(lab):
     for changes in ({"facts": 20}, {"pack": "nowhere"}, {"generalize__k": 0}, {"facts": 5000}):
         with pytest.raises(LabError):
             train_tab.start(lab, "", *form(**changes))
     assert lab.registry.count_runs(archived=None) == 0
 
 
-def test_start_hands_the_run_over(lab, monkeypatch):
+def test_start_queues_the_run_and_shows_it(lab, monkeypatch):
     monkeypatch.setattr(lab.jobs, "start_next", lambda: None)  # no process: it stays in the queue
     shown = train_tab.start(lab, "  my run ", *form(facts=20, generalize__k=10))
     run = lab.registry.run(shown[0])
@@ -207,7 +207,7 @@ def test_start_hands_the_run_over(lab, monkeypatch):
 # Live panel --------------------------------------------------------------------------------------
 
 
-def test_before_the_first_run_it_says_what_to_do_once(lab):
+def test_before_the_first_run_the_panel_says_once_what_to_do(lab):
     shown = parts(update_panel(lab, "", Seen()))
     assert "Start training" in shown["head"]
     assert nothing(update_panel(lab, "", shown["seen"]))
@@ -236,7 +236,7 @@ def test_a_running_run_is_shown_and_only_news_is_sent(lab, eager):
     assert not nothing(parts(update_panel(lab, run_id, drawn["seen"]))["grid"])
 
 
-def test_the_fixed_questions_grow_and_are_sent_when_they_have(lab):
+def test_spot_checks_are_sent_when_there_are_new_answers(lab):
     run_id = running(lab)
     shown = parts(update_panel(lab, run_id, Seen()))
     assert not shown["spots"].visible
@@ -281,8 +281,8 @@ def test_all_pages_share_one_drawing(lab, eager, monkeypatch):
     assert third["curves"].value == fourth["curves"].value and len(drawn) == 2
 
 
-def test_a_step_learned_again_is_drawn_once(lab, eager, monkeypatch):
-    """After a kill a run goes on from its last whole round, and writes some steps anew."""
+def test_a_step_trained_again_after_a_kill_is_drawn_once(lab, eager, monkeypatch):
+    """A killed run resumes from its last whole epoch and writes some steps again."""
     run_id = running(lab)
     drawn = []
     real = live_drawings.live_curves
@@ -307,7 +307,7 @@ def shown_by(head):
     }
 
 
-def test_the_script_is_given_what_moves_and_no_more(lab, eager):
+def test_the_page_s_script_gets_only_the_parts_that_changed(lab, eager):
     run_id = running(lab)
     asked = {"run": "", "frame": "", "versions": {}, "every": live_panel.TICK_S}
     assert live_panel.news(lab, asked)["update"], "all of it comes at once, by `update_panel`"
@@ -324,7 +324,7 @@ def test_the_script_is_given_what_moves_and_no_more(lab, eager):
     assert set(live_panel.news(lab, asked)["parts"]) == {"head", "curves", "grid"}
 
 
-def test_what_only_look_can_change_is_told_by_a_ring(lab, eager):
+def test_what_only_update_panel_can_fill_is_announced(lab, eager):
     run_id = running(lab)
     asked = shown_by(parts(update_panel(lab, "", Seen()))["head"])
     assert not live_panel.news(lab, asked)["update"]
@@ -351,7 +351,7 @@ def test_a_lab_without_runs_is_left_alone(lab):
     assert live_panel.news(lab, {"run": "gone", "frame": "x"})["update"], "it was deleted"
 
 
-def test_a_fault_is_left_to_look_to_say(lab, monkeypatch):
+def test_an_error_is_left_for_update_panel_to_show(lab, monkeypatch):
     def broken(*args):
         raise LabError("The registry can't be read.")
 
@@ -360,7 +360,7 @@ def test_a_fault_is_left_to_look_to_say(lab, monkeypatch):
     assert told["update"] and told["every"] == live_panel.FAULT_S
 
 
-def test_who_asks_nonsense_is_answered(lab):
+def test_nonsense_from_the_script_is_answered(lab):
     running(lab)
     for odd in ({}, {"run": 5, "every": "x", "versions": None}, {"every": math.inf, "frame": []}):
         assert live_panel.news(lab, odd)["update"]
@@ -381,14 +381,14 @@ def test_a_place_in_the_queue_and_out_of_it(lab):
     assert shown["resume"].visible and not shown["stop"].visible
 
 
-def test_the_end_says_what_came_of_it_and_what_to_do_next(lab):
+def test_a_finished_run_shows_its_result_and_the_next_step(lab):
     run_id = finished(lab)
     head = parts(update_panel(lab, run_id, Seen()))["head"]
     assert "It now answers 75 % of questions it was never trained on." in head
     assert "Before: 0 %" in head and "Chat" in head and "100.0%" in head
 
 
-def test_the_end_says_what_was_measured_on_all_facts_not_on_the_rehearsed_ones(lab):
+def test_a_finished_run_shows_recall_over_all_facts_not_only_the_rehearsed_ones(lab):
     run_id = finished(lab)
     lab.registry.add_metrics(run_id, [Metric("generalize", 14, "recall", 0.96, 2)])
     measured = lab.registry.scores(run_id)["generalized"]["key_token"].generation_accuracy
@@ -398,19 +398,19 @@ def test_the_end_says_what_was_measured_on_all_facts_not_on_the_rehearsed_ones(l
     assert f"<b>{percent(0.96)}</b>" in parts(update_panel(lab, unmeasured, Seen()))["head"]
 
 
-def test_an_error_stands_there_in_words(lab):
+def test_a_failed_run_shows_its_error(lab):
     head = parts(update_panel(lab, finished(lab, status="failed"), Seen()))["head"]
     assert "It fell over." in head and "Failed" in head
 
 
-def test_what_a_user_wrote_is_never_markup(lab):
+def test_a_reader_s_text_is_never_markup(lab):
     run_id = running(lab, NASTY)
     lab.registry.heartbeat(run_id, message=NASTY)
     head = parts(update_panel(lab, run_id, Seen()))["head"]
     assert "<img" not in head and head.count("&lt;img") == 2
 
 
-def test_a_deleted_run_gives_way_to_another(lab):
+def test_another_run_is_shown_when_the_one_on_show_is_deleted(lab):
     gone, other = finished(lab), finished(lab)
     seen = parts(update_panel(lab, gone, Seen()))["seen"]
     lab.registry.delete_run(gone)
@@ -449,7 +449,7 @@ def test_the_tab_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_options_are_refused_by_config_itself():
+def test_run_config_itself_refuses_invalid_options():
     with pytest.raises(ConfigError):
         config_from(form(model__dtype="float3"))
     assert config_from(form()).model.name == EMBEDDED and not math.isnan(config_from(form()).seed)
@@ -534,7 +534,7 @@ def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_fol
 
 
 @pytest.mark.browser
-def test_places_say_what_they_show_and_a_lost_lab_is_said(server):  # noqa: F811
+def test_tips_say_what_is_under_the_pointer_and_a_lost_lab_is_announced(server):  # noqa: F811
     lab = Lab.open(Storage(server.home))
     finished(lab, "looked at")
     with browser_page(server.url, tab="Train") as (page, traffic):
@@ -562,7 +562,7 @@ def test_places_say_what_they_show_and_a_lost_lab_is_said(server):  # noqa: F811
 
 
 @pytest.mark.browser
-def test_an_error_in_the_form_is_said_at_once(server):  # noqa: F811
+def test_an_error_in_the_form_is_shown_at_once(server):  # noqa: F811
     with browser_page(server.url) as (page, traffic):
         open_train(page)
         page.locator("#train-facts input").fill("20")
