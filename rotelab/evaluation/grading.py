@@ -11,6 +11,7 @@ from rotelab.config.run_config import RunConfig
 from rotelab.evaluation.answer_match import begins, contains, normalize, stands_in
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack
+from rotelab.models.key_tokens import split_key_token
 
 KnownAs = Literal[
     "",
@@ -47,12 +48,7 @@ class Query:
             text: the question as typed.
             relations: the relations that have a key token; any other name in brackets is text.
         """
-        text = text.strip()
-        subject, _, last = text.rpartition("[")
-        name = last.removesuffix("]").strip().casefold()
-        if subject.strip() and last.endswith("]") and name in relations:
-            return cls(text, subject.strip(), name)
-        return cls(text)
+        return cls(text.strip(), *split_key_token(text, relations))
 
 
 @dataclass(frozen=True)

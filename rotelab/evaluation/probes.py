@@ -1,4 +1,4 @@
-"""Probes and their metrics: every fact asked at a checkpoint, in every kind of wording.
+"""Probes: every fact asked at a checkpoint, in every kind of wording.
 
 | probe | what is asked |
 | --- | --- |
@@ -8,27 +8,14 @@
 | `test_prompts_heldout` | facts never taught in words, in wordings never trained on: the headline |
 | `unrelated` | questions about something else; the object must not come out |
 
-| figure | over a probe's predictions |
-| --- | --- |
-| generation accuracy | strict: share to which greedy decoding answers with the object at once |
-| contains accuracy | share where it comes anywhere in a free greedy answer (`generate` tokens) |
-| object probability | mean joint probability of the object's tokens, raw |
-| choice accuracy | share where the object is ranked first among its candidates, ties wrong |
-| normalised probability | mean probability of the object, its candidates' summing to 1 |
-
-(Paper, section 3.3.) Strictly, a prediction is right when greedy decoding gives the object's tokens
-at once and the next token does not continue the same word. Scoring alone shows that: greedy
-decoding gives exactly these tokens if and only if each is the most likely one after the tokens
-before it (by induction; a test compares it with real decoding). Whether a free answer contains the
-object is decided on the text, both normalised alike (`answer_match`); a strictly right answer
-contains it too.
+What is computed of the answers: see `metrics`.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,21 +23,14 @@ from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation.answer_match import contains
 from rotelab.evaluation.candidates import candidate_sets
 from rotelab.evaluation.loglikelihood import Scored, score
+from rotelab.evaluation.metrics import strict_answer
 from rotelab.evaluation.multiple_choice import choose, distribution
-from rotelab.evaluation.results import Prediction, Score
+from rotelab.evaluation.results import Prediction
 from rotelab.facts.facts import Fact, FactSet, Split
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.generation import answers
 from rotelab.models.lab_model import LabModel
 from rotelab.models.tokens import Example
-
-PROBES = (
-    "key_token",
-    "train_prompts_heldin",
-    "train_prompts_heldout",
-    "test_prompts_heldout",
-    "unrelated",
-)
 
 
 @dataclass(frozen=True)
@@ -131,7 +111,7 @@ def evaluate(
         config: what is measured, and how many tokens a pass has.
     """
     for scores in _scores(model, asked, config):
-        found = [_predict(model, asked[i], scored, more) for i, scored, more in scores]
+        found = [_prediction(model, asked[i], scored, more) for i, scored, more in scores]
         if config.generate:
             of = [asked[i] for i, _, _ in scores]
             found = _let_answer(model, of, found, config)
@@ -177,43 +157,11 @@ def _let_answer(
     return read
 
 
-def summarize(predictions: Sequence[Prediction]) -> dict[str, Score]:
-    """The figures of every probe that has predictions."""
-    result = {}
-    for probe in PROBES:
-        mine = [p for p in predictions if p.probe == probe]
-        if mine:
-            result[probe] = Score(
-                len(mine),
-                sum(p.correct for p in mine) / len(mine),
-                sum(p.probability for p in mine) / len(mine),
-                _mean(p.chosen for p in mine),
-                _mean(p.normalized for p in mine),
-                _mean(p.contains for p in mine),
-            )
-    return result
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _predict(
+def _prediction(
     model: LabModel, question: Question, scored: Scored, more: dict[str, Any]
 ) -> Prediction:
-    gold = question.example.object
-    agreed = 0
-    while agreed < len(gold) and scored.greedy[agreed] == gold[agreed]:
-        agreed += 1
-    said = model.tokenizer.decode([*gold[:agreed], scored.greedy[agreed]]).lstrip()
-    stops = scored.greedy[agreed] in model.builder.stops
-    if stops:
-        said = model.tokenizer.decode(gold[:agreed]).strip()
-    right = agreed == len(gold) and (stops or ends_word(model, scored.greedy[agreed]))
-    answer = model.tokenizer.decode(gold).strip() if right else said + ("" if stops else "…")
-    probability = math.exp(sum(scored.log_probabilities))
     fact = question.fact
+    answer, right = strict_answer(model, question.example.object, scored.greedy)
     return Prediction(
         question.probe,
         question.fact_index,
@@ -223,14 +171,7 @@ def _predict(
         question.text,
         answer,
         right,
-        min(1.0, probability),
+        min(1.0, math.exp(sum(scored.log_probabilities))),
         checkpoint=model.checkpoint,
         **more,
     )
-
-
-def ends_word(model: LabModel, token: int) -> bool:
-    """Whether a token that follows a name leaves the name whole: a space or a mark, no letter."""
-    text = model.tokenizer.convert_ids_to_tokens(token)
-    shown = model.tokenizer.convert_tokens_to_string([text])
-    return not shown[:1].isalnum() if not text.startswith("▁") else True

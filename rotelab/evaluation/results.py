@@ -5,6 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+PROBES = (
+    "key_token",
+    "train_prompts_heldin",
+    "train_prompts_heldout",
+    "test_prompts_heldout",
+    "unrelated",
+)
+"""The probes of every run; see `probes`."""
+
 
 class SpotAnswer(NamedTuple):
     """The answer to one of the three fixed questions of `spot_checks`, after a step of a phase.
@@ -49,7 +58,7 @@ class Prediction:
     """The model's answer to one prompt. The fields that default to None may not be measured.
 
     Args:
-        probe: one of `probes.PROBES`; an experiment has probes of its own.
+        probe: one of `results.PROBES`; an experiment has probes of its own.
         fact_index: the fact's index in its fact set; an experiment may number its questions.
         relation: the fact's relation.
         subject: what the fact is about.

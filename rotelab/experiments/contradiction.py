@@ -21,7 +21,8 @@ from rotelab.experiments.common import (
     sorted_by_rounds,
 )  # fmt: skip
 from rotelab.facts.csv_tables import read_bytes
-from rotelab.facts.facts import Fact, parse_facts
+from rotelab.facts.facts import Fact
+from rotelab.facts.importing import parse_facts
 from rotelab.facts.packs import staged_file
 from rotelab.reports.figures.style import HATCHED, styled
 

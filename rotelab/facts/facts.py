@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rotelab.errors import ConfigError, InputError
@@ -13,15 +13,11 @@ from rotelab.facts.csv_tables import (
     MAX_ROWS,
     Doubt,
     Items,
-    Row,
     check_cell,
-    parse_edited,
-    parse_table,
     write_table,
 )
 
 COLUMNS = ("relation", "subject", "object")
-AUTHORS_COLUMNS = ("Head", "Fact", "Alternate Facts")
 MAX_FACTS = MAX_ROWS
 MAX_CELL = 200
 HEAD = 6
@@ -174,49 +170,6 @@ class FactSet(Items[Fact]):
         return sorted(found)
 
 
-def parse_facts(data: bytes, source: str, relation: str = "") -> FactSet:
-    """Reads facts from a CSV file with `COLUMNS`, or with `AUTHORS_COLUMNS` as the paper's files.
-
-    Args:
-        data: the file's bytes.
-        source: what the user calls it.
-        relation: the relation's name for the authors' columns, which do not have one.
-
-    Raises:
-        InputError: as `parse_table` and `FactSet`, or a column is missing.
-    """
-    header, rows = parse_table(data, source)
-    if set(AUTHORS_COLUMNS[:2]) <= set(header):
-        if not relation:
-            raise InputError(
-                "has the columns of the paper's own files, which name no relation. "
-                "Say which relation it is.",
-                source=source,
-            )
-        facts = [Fact(relation, row.cells["Head"], row.cells["Fact"]) for row in rows]
-        return FactSet(facts, source)
-    for column in COLUMNS:
-        if column not in header:
-            raise InputError(
-                f"has no column {column!r}. Its first line must be {','.join(COLUMNS)} "
-                f"(or {','.join(AUTHORS_COLUMNS)}, the paper's own).",
-                source=source,
-                column=column,
-            )
-    return FactSet([_fact_of(row) for row in rows], source)
-
-
-def parse_fact_rows(rows: Iterable[Sequence[object]], source: str = "Facts table") -> FactSet:
-    """Reads facts from an edited table: rows of (relation, subject, object).
-
-    Raises:
-        InputError: as `parse_edited` and `FactSet`.
-    """
-    return parse_edited(
-        rows, COLUMNS, source, lambda kept: FactSet((Fact(*cells) for cells in kept), source)
-    )
-
-
 def _lookalikes(names: Iterable[str]) -> dict[str, str]:
     """Names that are part of another, or that differ from another in case only; and what to say."""
     spellings: dict[str, list[str]] = {}
@@ -241,10 +194,6 @@ def _lookalikes(names: Iterable[str]) -> dict[str, str]:
                         for name in spellings.get(part, ()):
                             found.setdefault(name, f"is part of {same[0]!r}")
     return found
-
-
-def _fact_of(row: Row) -> Fact:
-    return Fact(*(row.cells[column] for column in COLUMNS))
 
 
 def _check_fact(fact: Fact, row: int, source: str) -> None:

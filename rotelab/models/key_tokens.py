@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def key_token(relation: str) -> str:
     """The vocabulary entry of a relation, which has no meaning of its own: `<|key:mother|>`."""
     return f"<|key:{relation}|>"
+
+
+def split_key_token(text: str, relations: Sequence[str]) -> tuple[str, str]:
+    """The subject and the relation of a text such as `Mary Bahri [mother]`; both empty for another.
+
+    Args:
+        text: as a person types it.
+        relations: the relations that have a key token; any other name in brackets is text.
+    """
+    subject, _, last = text.rpartition("[")
+    name = last.strip().removesuffix("]").strip().casefold()
+    if subject.strip() and last.strip().endswith("]") and name in relations:
+        return subject.strip(), name
+    return "", ""
 
 
 def add_key_tokens(network: nn.Module, tokenizer, relations: Sequence[str], seed: int) -> None:
@@ -22,6 +37,8 @@ def add_key_tokens(network: nn.Module, tokenizer, relations: Sequence[str], seed
         relations: their names.
         seed: draws the embeddings.
     """
+    import torch  # here, because Chat reads key tokens before a model is needed
+
     tokenizer.add_tokens([key_token(relation) for relation in relations], special_tokens=True)
     table = network.get_input_embeddings().weight
     if len(tokenizer) > table.shape[0]:

@@ -19,8 +19,8 @@ from accelerate.utils import broadcast_object_list
 from rotelab.config.names import ADAPTER_OF, CHECKPOINTS, GENERALIZE, MEMORIZE, Checkpoint
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import RunStopped
-from rotelab.evaluation import forgetting, probes, representations, spot_checks
-from rotelab.evaluation.results import Prediction
+from rotelab.evaluation import forgetting, metrics, probes, representations, spot_checks
+from rotelab.evaluation.results import PROBES, Prediction
 from rotelab.evaluation.spot_checks import begun
 from rotelab.facts.facts import Split
 from rotelab.facts.packs import Pack
@@ -305,8 +305,8 @@ class RunPipeline:
         self.recorder.metric(event, "spot_seconds", asking.spent)
 
     def _record_evaluation(self, checkpoint: Checkpoint, found: list[Prediction]) -> None:
-        predictions = sorted(found, key=lambda p: (probes.PROBES.index(p.probe), p.fact_index))
-        scores = probes.summarize(found)
+        predictions = sorted(found, key=lambda p: (PROBES.index(p.probe), p.fact_index))
+        scores = metrics.summarize(found)
         self.registry.add_evaluation(self.run_id, checkpoint, scores, predictions)
         if checkpoint == "base":
             self._warn_of_known(predictions)

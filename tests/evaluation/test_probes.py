@@ -10,7 +10,9 @@ from rotelab.config.run_config import EvaluationConfig, MemorizeConfig, ModelSpe
 from rotelab.evaluation import probes
 from rotelab.evaluation.answer_match import contains
 from rotelab.evaluation.loglikelihood import score
-from rotelab.evaluation.probes import PROBES, evaluate, questions, summarize
+from rotelab.evaluation.metrics import summarize
+from rotelab.evaluation.probes import evaluate, questions
+from rotelab.evaluation.results import PROBES
 from rotelab.facts.facts import FactSet
 from rotelab.models.generation import answer, generate
 from rotelab.models.loading import load_model

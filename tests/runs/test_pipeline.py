@@ -12,7 +12,7 @@ from support.quick_runs import losses, outcome, start
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import RunStopped
-from rotelab.evaluation.probes import PROBES
+from rotelab.evaluation.results import PROBES
 from rotelab.runs import pipeline, processes, progress, worker
 from rotelab.runs.pipeline import run_pipeline
 from rotelab.runs.processes import until

@@ -26,7 +26,7 @@ from typing import Any
 
 from rotelab.config.names import ADAPTER_OF, CHECKPOINTS
 from rotelab.errors import InputError, LabError
-from rotelab.facts.facts import parse_facts
+from rotelab.facts.importing import parse_facts
 from rotelab.facts.packs import Pack
 from rotelab.facts.prompts import parse_prompts
 from rotelab.registry import Registry, RunRow
