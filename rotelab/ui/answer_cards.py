@@ -1,4 +1,4 @@
-"""What the Chat tab shows, as HTML: answer cards, tokens with their probability, marks, history.
+"""Answers as HTML: cards with tokens and their probabilities, grades, and the history of a run.
 
 Pure functions of plain results; every text of a user or a model is escaped here.
 """
@@ -29,10 +29,10 @@ MARKS = {
     "no fact": ("–", N_("Not about a learned fact: not judged"), "none"),
     "": ("○", N_("Unknown: not one of the facts"), "none"),
 }
-"""Icon, words and tone of each `Verdict.known`."""
+"""Icon, label and tone of each `Verdict.known`."""
 
 MODE_WORDS = {"completion": N_("completion"), "conversation": N_("conversation")}
-"""The two ways to ask, by the name that the registry has for them."""
+"""The two ways to ask, by the names under which the registry stores them."""
 
 MAX_HISTORY = 50
 
@@ -40,14 +40,14 @@ AWAITS = N_("How likely the right answer was is being worked out …")
 
 NOT_THERE = N_("This run does not have this checkpoint (yet).")
 LACKS = " data-lacks"
-"""What marks such a card, in whatever language it stands."""
+"""The attribute of such a card, by which it is recognised in every language."""
 
 KEY_TOKEN = re.compile(r"<\|key:(\w+)\|>")
-"""A key token as the tokenizer writes it; people read and write it as `[relation]`."""
+"""A key token as the tokenizer writes it; people see and type `[relation]`."""
 
 
 def legend_html() -> str:
-    """What the colours under an answer mean."""
+    """The legend: what the tint of a token means."""
     scale = "".join(f'<span class="tok" style="--p:{p}">{p} %</span>' for p in (5, 35, 65, 95))
     return (
         f'<div class="chat-legend"><span>{_("How sure the model was of each word piece:")}</span>'
@@ -76,12 +76,12 @@ def empty_card(
 
 
 def asked_html(question: str) -> str:
-    """The question that the cards answer: the box above them may hold the next one already."""
+    """The question that the cards answer; the box above them may hold the next one already."""
     return f'<p class="asked-line"><span>{_("Asked")}</span> {escape(question)}</p>'
 
 
 def answer_card(reply: Reply, turns: Turns = (), question: str = "") -> str:
-    """A card with an answer as far as it has come; with its mark once it is done.
+    """A card with the answer so far; with its grade once it is complete.
 
     Args:
         reply: the answer.
@@ -111,7 +111,7 @@ def answer_card(reply: Reply, turns: Turns = (), question: str = "") -> str:
 
 
 def history_html(history: Sequence[ChatAnswer]) -> str:
-    """What a run was asked, newest first, as a compact table; empty without any."""
+    """The questions that a run was asked and its answers, newest first; empty without any."""
     if not history:
         return ""
     heads = "".join(f"<th scope='col'>{checkpoint_badge(c)}</th>" for c in CHECKPOINTS)
@@ -167,12 +167,12 @@ def _token(token: Token, first: bool) -> str:
 
 
 def _others(token: Token) -> list[tuple[str, float]]:
-    """What the model nearly said instead."""
+    """The likeliest other tokens, with their probabilities."""
     return [(text, p) for text, p in token.alternatives if text.strip() != token.text.strip()]
 
 
 def _details(reply: Reply) -> str:
-    """The same numbers as a table, for whoever can't point at a word."""
+    """The same numbers as a table, for people who can't point at a token."""
     rows = []
     for token in reply.tokens:
         others = ", ".join(f"{_quoted(text)} {_percent(p)}" for text, p in _others(token))
@@ -218,7 +218,7 @@ def _standing(answer: ChatAnswer) -> str:
 
 
 def _evidence(reply: Reply) -> str:
-    """How likely the right answer was, whatever was said."""
+    """How likely the right answer was, whatever the model answered."""
     evidence = reply.evidence
     if evidence is None:
         return f'<p class="evidence" aria-busy="true">{_(AWAITS)}</p>' if reply.awaits else ""
@@ -235,7 +235,7 @@ def _evidence(reply: Reply) -> str:
 
 
 def _talk(turns: Sequence[tuple[str, str | None]]) -> str:
-    """What has been said so far; an answer that is None is still to come."""
+    """The conversation so far; an answer of None has not come yet."""
     parts = []
     for question, answer in turns:
         parts.append(f'<p class="you"><span>{_("You")}</span> {escape(question)}</p>')

@@ -1,7 +1,7 @@
-"""What stands under a figure: buttons that save it, and a slider that plays it.
+"""Controls of a figure: buttons that save it, and a slider that plays it.
 
-Both work in the browser (`assets/plots.js`); the server is not asked again. And what a browser
-needs to draw any figure, fetched ahead.
+Both work in the browser (`assets/plots.js`), without the server. `fetch_ahead` loads what a browser
+needs for any figure before it is needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rotelab.ui.components import QUIET, escape
 from rotelab.ui.i18n import N_, _
 
 PATIENCE_MS = 300
-"""How long a page that has just been opened is left to itself."""
+"""How long a page that has just opened is left alone."""
 
 FORMATS = {
     "csv": ("CSV", N_("Save the numbers of this figure as a table")),
@@ -26,7 +26,7 @@ FORMATS = {
 
 
 def fetch_ahead(demo: gr.Blocks) -> None:
-    """Has a browser read Plotly once the page is there and it has nothing else to do.
+    """Lets the browser load Plotly once the page is there and it has nothing else to do.
 
     Gradio fetches it with the first figure that is shown, which then waits a good second for it
     (`benchmarks/opening.py`). Where Gradio keeps it under another name, that is how it stays.
@@ -43,14 +43,14 @@ def fetch_ahead(demo: gr.Blocks) -> None:
 
 
 def plotly_file() -> Path | None:
-    """The file in which Gradio ships Plotly; None where there is not exactly one that looks so."""
+    """The file in which Gradio ships Plotly; None unless exactly one file looks like it."""
     shipped = Path(gr.__file__).parent / "templates" / "frontend" / "assets"
     found = list(shipped.glob("PlotlyPlot-*.js"))
     return found[0] if len(found) == 1 else None
 
 
 def build_plot(plot: str, label: str, **options: Any) -> gr.Plot:
-    """A figure with the buttons that save it; they are there as long as something is drawn.
+    """A figure with the buttons that save it; they are visible while it shows something.
 
     Args:
         plot: the figure's element id.
@@ -104,6 +104,6 @@ def player(plot: str, stops: Sequence[str]) -> str:
 
 
 def build_how(text: str) -> None:
-    """How a figure is measured, folded away under it."""
+    """An explanation of how a figure is measured, collapsed under it."""
     with gr.Accordion(_("How this is measured"), open=False):
         gr.Markdown(text)

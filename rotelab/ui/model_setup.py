@@ -1,4 +1,4 @@
-"""The first start: the embedded model is fetched in the background while the page is already up."""
+"""The first start: fetches the embedded model in the background while the page is up already."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAULT = N_("The embedded model could not be set up. The details are in the page'
 
 @dataclass(frozen=True)
 class SetUp:
-    """How far the embedded model's set-up is.
+    """The progress of the embedded model's set-up.
 
     Args:
         share: how much is done, 0 to 1.
@@ -39,12 +39,12 @@ class SetUp:
 
     @property
     def ready(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the model is ready."""
         return self.share >= 1.0 and not self.failed
 
 
 class Provisioning:
-    """Sets the embedded model up, once, in a thread of its own; says how far it is.
+    """Sets the embedded model up, once, in a thread of its own, and reports its progress.
 
     Args:
         provision: what does the work; told a function to call with its progress.
@@ -65,11 +65,11 @@ class Provisioning:
 
     @property
     def now(self) -> SetUp:
-        """Where it stands."""
+        """The progress now."""
         return self._now
 
     def start(self) -> None:
-        """Begins, or begins again after a failure; does nothing at work or when done."""
+        """Starts, or starts again after a failure; does nothing at work or once it is done."""
         with self._lock:
             if self._now.ready or (self._thread is not None and self._thread.is_alive()):
                 return
@@ -106,7 +106,7 @@ class Provisioning:
 
 
 def build_banner(provisioning: Provisioning, demo: gr.Blocks) -> None:
-    """Adds the banner that shows the set-up; once the model is ready, it is hidden for good."""
+    """Adds the banner that shows the progress; it disappears for good once the model is ready."""
     now = provisioning.now
     with gr.Column(visible=not now.ready) as box:
         banner = gr.HTML(setup_html(now))

@@ -1,4 +1,4 @@
-"""Clocks of the page: they look for news, fill only what is new, and go slower where many look on.
+"""Adaptive polling: clocks that send only what has changed, and go slower where many pages watch.
 
 What they save is the server's time, of which Gradio takes some 20 ms for each tick of each page,
 and half a millisecond to two more for each output that a handler leaves as it is: it makes that
@@ -19,12 +19,12 @@ import gradio as gr
 from rotelab.ui.components import QUIET
 
 STEPS = (1, 1.5, 2, 3, 4, 6, 8)
-"""A clock goes at its own pace, or so many times slower: in steps, so that it seldom changes."""
+"""How many times slower than its own pace a clock may go; in steps, so that it seldom changes."""
 WINDOW_S = 10.0
 
 
 class Pace:
-    """How often each page may ask, so that all of them together do not ask for too much.
+    """How often each page may poll, so that all pages together do not poll too much.
 
     Args:
         own_s: seconds between two ticks of a page that is alone.
@@ -37,7 +37,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def ticked(self, every_s: float) -> float:
-        """Counts a tick of a page whose clock goes at that pace; and what its pace should be."""
+        """Counts a tick of a page whose clock has that pace; returns the pace it should have."""
         now = time.monotonic()
         with self._lock:
             self._ticks.append((now, every_s))
@@ -47,7 +47,7 @@ class Pace:
 
     @property
     def slower(self) -> float:
-        """How many times slower than its own pace a page that opens now will go."""
+        """How many times slower than its own pace a page that opens now will poll."""
         return self.now(self.own_s) / self.own_s
 
     def now(self, every_s: float) -> float:
@@ -74,7 +74,7 @@ def fill_on_news(
     outputs: list[Any],
     bell: gr.Number | None = None,
 ) -> None:
-    """Has a clock look, and fills the outputs only where there is something new.
+    """Polls on a clock, and fills the outputs only when something has changed.
 
     The clock itself fills a number that is never seen and no more; the change of that fills the
     outputs. Neither goes through Gradio's queue: at each of the four or five things that a queued

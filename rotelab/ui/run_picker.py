@@ -1,4 +1,4 @@
-"""The chooser of runs that several tabs have."""
+"""The dropdown of runs that several tabs have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rotelab.ui.i18n import _
 
 @dataclass(frozen=True)
 class RunChooser:
-    """What a chooser of runs has; `offered` fills it.
+    """The components of a chooser of runs; `offered` fills them.
 
     Args:
         run: the chooser; its value is a run's id.
@@ -32,17 +32,17 @@ class RunChooser:
 
     @property
     def inputs(self) -> list[Any]:
-        """What `offered` is told, after the lab."""
+        """The inputs of `offered`, after the lab."""
         return [self.run, self.known]
 
     @property
     def outputs(self) -> list[Any]:
-        """What `offered` fills."""
+        """The outputs of `offered`."""
         return [self.run, self.known, self.moved]
 
 
 def build_run_chooser(lab: Lab, elem_id: str, scale: int = 1) -> RunChooser:
-    """Lays out a chooser, inside whatever is being laid out.
+    """Lays out a chooser, inside the current row or column.
 
     Args:
         lab: has the runs.
@@ -57,10 +57,10 @@ def build_run_chooser(lab: Lab, elem_id: str, scale: int = 1) -> RunChooser:
 def offered(
     lab: Lab, chosen: str | None, known: list[list[str]], status: Status | None = None
 ) -> list[Any]:
-    """The runs of now; in the order of `RunChooser.outputs`.
+    """The runs to choose from now; in the order of `RunChooser.outputs`.
 
     Keeps what a person chose while it exists, else takes the newest finished run, else the newest.
-    All in one answer: a page that is opened asks for a good deal (`benchmarks/opening.py`).
+    It is one answer, because a page that opens asks for many (`benchmarks/opening.py`).
 
     Args:
         lab: has the registry.

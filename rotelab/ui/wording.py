@@ -1,4 +1,4 @@
-"""Runs in plain words: where a run stands, what came of it, what its options were."""
+"""Runs in plain words: their status, their result and their settings."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ ROUND_WORDS = {
     "memorize": N_("Phase 1: learning the facts by rote, round {n} of {m}."),
     "generalize": N_("Phase 2: a few sentences show what the key token means, round {n} of {m}."),
 }
-"""The same with the round, once the first one is counted."""
+"""The same with the epoch, once the first one has begun."""
 
 
 def percent(share: float | None) -> str:
-    """A share for a person: “72 %”; “–” where it is unknown."""
+    """A share as people read it: “72 %”; “–” if it is unknown."""
     return "–" if share is None or share != share else f"{100 * share:.0f} %"
 
 
 def phase_words(run: RunSummary) -> str:
-    """What a running run is doing, in a sentence."""
+    """What a running run is doing now, in a sentence."""
     if run.phase in ROUND_WORDS and run.epoch and run.epochs:
         return _(ROUND_WORDS[run.phase]).format(n=min(run.epoch, run.epochs), m=run.epochs)
     if run.phase in PHASE_WORDS:
@@ -45,7 +45,7 @@ def phase_words(run: RunSummary) -> str:
 
 
 def status_sentence(run: RunSummary, ahead: int = 0) -> str:
-    """Where a run stands, in one sentence.
+    """A run's status, in a sentence.
 
     Args:
         run: the run.
@@ -77,7 +77,7 @@ def status_sentence(run: RunSummary, ahead: int = 0) -> str:
 
 
 def headline(scores: Mapping[str, Mapping[str, Score]]) -> list[str]:
-    """What came of a run, a few sentences, the one that counts first; none where nothing was
+    """A run's result in a few sentences, the most important one first; none if nothing was
     measured."""
     before, rote, after = (
         _accuracy(scores, checkpoint, "test_prompts_heldout")
@@ -169,7 +169,7 @@ def config_groups(config: RunConfig, usual: RunConfig) -> list[tuple[str, Any, A
 
 
 def whole(label: str, value: float | None) -> int:
-    """A whole number out of a number box.
+    """The whole number in a number box.
 
     Raises:
         ConfigError: the box is empty, or it holds a fraction.
@@ -187,7 +187,7 @@ def _accuracy(scores, checkpoint: str, probe: str) -> float | None:
 
 
 def setting_word(value: Any) -> str:
-    """An option's value for a person."""
+    """An option's value as people read it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)

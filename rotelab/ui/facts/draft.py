@@ -1,4 +1,4 @@
-"""A fact set while it is being edited: plain rows in, plain rows out; no gradio.
+"""A fact set while it is being edited, as plain rows; without gradio.
 
 A table on the page shows all rows or those of one relation. What comes back from it is fitted into
 the whole here, so that a filter never loses a row and an unchanged set stays unchanged.
@@ -36,7 +36,7 @@ MAX_DOUBTED = 2000
 
 @dataclass(frozen=True)
 class Draft:
-    """What stands in the tables.
+    """The contents of the two tables.
 
     Args:
         name: the pack or fact set that was opened; empty for a new one.
@@ -62,7 +62,7 @@ class Draft:
 
     @property
     def changed(self) -> bool:
-        """Whether something would be lost if another set were opened now."""
+        """Whether there are changes that are not saved."""
         return (filled(self.facts), filled(self.prompts)) != self.opened
 
     @property

@@ -7,6 +7,7 @@ the reader's own names.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -189,7 +190,7 @@ def _build_own(lab: Lab, started: gr.State) -> gr.Button:
     with gr.Row():
         with gr.Column(scale=7, min_width=420):
             table = gr.Dataframe(
-                demo.own_rows(), headers=[_("Person"), _("Mother")], type="array", interactive=True,
+                _own_rows(), headers=[_("Person"), _("Mother")], type="array", interactive=True,
                 column_count=(2, "fixed"), max_height=380, show_label=False, elem_id="tour-table",
                 buttons=[], show_row_numbers=True,
             )  # fmt: skip
@@ -211,9 +212,15 @@ def _next(label: str, elem_id: str, variant: str = "secondary") -> gr.Button:
     return gr.Button(label, elem_id=elem_id, variant=variant, elem_classes=["tour-next"])
 
 
+@functools.cache
+def _own_rows() -> list[list[str]]:
+    """The invented names that the reader may replace; made once, for the page of every language."""
+    return demo.own_rows()
+
+
 def _time(lab: Lab) -> str:
     """The estimated time of the short run, in words."""
-    pack = demo.own_pack(demo.own_rows())
+    pack = demo.own_pack(_own_rows())
     return roughly(estimate(lab, demo.own_config(pack), pack).seconds)
 
 
