@@ -312,7 +312,7 @@ def test_a_person_asks_and_looks_inside(home):
         # A run without adapters says so.
         page.locator("#chat-run input").click()
         page.get_by_role("option", name=re.compile("waiting")).click()
-        page.get_by_text("Not there: Memorised and Generalised").wait_for()
+        page.get_by_text("It lacks: Memorised, Generalised.").wait_for()
 
         # The figures inside: all drawn, with a height.
         open_tab(page, "Look inside|Representations")
