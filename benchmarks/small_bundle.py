@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from rotelab.config.names import CHECKPOINTS
+from rotelab.config.names import ADAPTER_OF, CHECKPOINTS
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.evaluation.results import Prediction, Score, Similarity
 from rotelab.facts.facts import FactSet
@@ -20,7 +20,7 @@ from rotelab.facts.packs import Pack, load_pack
 from rotelab.registry import FactRecall, Metric
 from rotelab.runs.export.bundle import export_run
 from rotelab.runs.lab import Lab
-from rotelab.storage import ADAPTER_FOLDERS, Storage, adapter_folder, states_file
+from rotelab.storage import Storage, adapter_folder, states_file
 
 FACTS, RANK = 4, 2
 
@@ -52,7 +52,7 @@ def small_bundle(folder: Path) -> dict[str, bytes]:
         views = [["mother", "key", i, f"{f.subject} [mother]"] for i, f in enumerate(pack.facts)]
         tensor = np.zeros((FACTS, 2, 3), np.float16)
         save_file({"states": tensor}, states, {"views": json.dumps(views)})
-    for checkpoint, adapter in ADAPTER_FOLDERS.items():
+    for checkpoint, adapter in ADAPTER_OF.items():
         _write_adapter(adapter_folder(lab.storage, run_id, checkpoint), adapter, config)
     registry.set_status(run_id, "finished")
     bundle = export_run(registry, lab.storage, run_id, folder / "small.rotelab.zip")
