@@ -198,7 +198,7 @@ def test_the_sweep_is_listed_reported_and_finished(shared_lab):
     said = rotelab("report", SWEEP["id"], home=shared_lab.storage.home)
     assert said.code == 0, said.err
     assert "epochs" in said.out
-    assert sweeps.left_of(shared_lab, SWEEP["id"]) == []
+    assert sweeps.unfinished_runs(shared_lab, SWEEP["id"]) == []
 
 
 def test_the_experiment_has_its_result(shared_lab):

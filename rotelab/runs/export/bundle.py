@@ -320,7 +320,8 @@ def _same_run(registry: Registry, storage: Storage, manifest: Manifest, run: Arr
     """The run here that already has everything in the bundle; None where there is none."""
     wanted = {
         name: seal for name, seal in manifest.members.items()
-        if name != "run.json" and not re.match(r"figures/|.*/(meta|adapter_config)\.json$", name)
+        if name not in ("run.json", *NOT_READ)
+        and not re.match(r"figures/|.*/(meta|adapter_config)\.json$", name)
     }  # fmt: skip
     for run_id in registry.copies_of(manifest.run_id):
         try:
