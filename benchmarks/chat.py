@@ -35,7 +35,7 @@ import torch
 from benchmarks.scoring import finished_run
 from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
-from rotelab.evaluation.grading import Query
+from rotelab.evaluation.chat_verdicts import Query
 from rotelab.models.generation import generate
 from rotelab.runs.chat import example_questions, prompt_ids
 from rotelab.runs.lab import Lab

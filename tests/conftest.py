@@ -62,7 +62,7 @@ def pytest_xdist_auto_num_workers(config):
 def pytest_xdist_setupnodes(config, specs):
     """Has the embedded model at hand before the workers start, or both would convert it."""
     from rotelab.errors import LabError
-    from rotelab.models.embedded import provision
+    from rotelab.models.download import provision
 
     with contextlib.suppress(LabError):  # the tests that need it say what is missing
         provision()

@@ -52,7 +52,8 @@ def sweep(
     Ctrl-C or a power cut, --resume continues the sweep.
     """
     from rotelab.runs.lab import Lab
-    from rotelab.runs.sweeps import adopt_finished_runs, plan, run_sweep, unfinished_runs
+    from rotelab.runs.reuse import adopt_finished_runs
+    from rotelab.runs.sweeps import plan, run_sweep, unfinished_runs
     from rotelab.runs.worker import agree_on, first_process
 
     named = {"memorize.epochs": phase1_epochs, "generalize.k": k, SEED: seeds}

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rotelab.config.run_config import EMBEDDED, ModelSpec
 from rotelab.errors import ModelUnavailable
-from rotelab.models.embedded import Progress, provision, silent_loading
+from rotelab.models.download import Progress, provision, silent_loading
 from rotelab.models.full_finetuning import FullModel
 from rotelab.models.key_tokens import add_key_tokens
 from rotelab.models.lab_model import LabModel

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
-from rotelab.evaluation.grading import NO_VERDICT, Query, Verdict, asked_fact, grade
+from rotelab.evaluation.chat_verdicts import NO_VERDICT, Query, Verdict, asked_fact, grade
 from rotelab.registry import Registry, RunRow
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
 from rotelab.storage import Storage, adapter_folder

@@ -16,10 +16,10 @@ from safetensors.numpy import save_file
 
 from rotelab.config.names import ADAPTER_OF, Checkpoint
 from rotelab.errors import LabError
-from rotelab.evaluation.pca import kept_states
 from rotelab.evaluation.results import WeightChange
 from rotelab.facts.facts import FactSet
 from rotelab.registry import Registry, RunRow
+from rotelab.reports.pca import kept_states
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
 from rotelab.storage import Storage, flush, states_file
 

@@ -1,4 +1,4 @@
-"""Reuses the work of another run of the same sweep: its phase 1 and its answers.
+"""Reuses the work of other runs: phase 1 and answers within a sweep, finished runs in a sweep.
 
 Runs whose settings differ in phase 2 alone have the same phase 1: its adapter, curves and times are
 copied. Answers of the base or the memorised model are copied only where the same questions were put
@@ -19,6 +19,8 @@ from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfi
 from rotelab.errors import LabError
 from rotelab.models.adapter_files import check_adapter, copy_adapter
 from rotelab.registry import Registry, RunRow
+from rotelab.runs.lab import Lab
+from rotelab.runs.sweeps import unfinished_runs
 from rotelab.storage import Storage, adapter_folder, link_or_copy, states_file
 
 log = logging.getLogger("rotelab.runs.reuse")
@@ -177,3 +179,23 @@ def _without_phase2(config: RunConfig) -> RunConfig:
 
 def _without_training(config: RunConfig) -> RunConfig:
     return replace(config, generalize=GeneralizeConfig(), memorize=MemorizeConfig())
+
+
+def adopt_finished_runs(lab: Lab, sweep_id: str) -> list[str]:
+    """Replaces queued runs of a sweep by finished runs that belong to no sweep.
+
+    So a sweep can be split between machines: runs made elsewhere are imported, not made again.
+
+    Returns:
+        The ids of the runs that were added; their settings and facts are those of the sweep.
+
+    Raises:
+        LabError: the registry can't be read or written.
+    """
+    taken = []
+    for run in unfinished_runs(lab, sweep_id):
+        if run.status == "queued":
+            made = lab.registry.same_run(run.config, run.content_hash, free=True)
+            if made and lab.registry.join_sweep(run.id, made):
+                taken.append(made)
+    return taken

@@ -78,26 +78,6 @@ def run_sweep(lab: Lab, sweep_id: str, watch: Watch) -> bool:
     return ended
 
 
-def adopt_finished_runs(lab: Lab, sweep_id: str) -> list[str]:
-    """Replaces queued runs of a sweep by finished runs that belong to no sweep.
-
-    So a sweep can be split between machines: runs made elsewhere are imported, not made again.
-
-    Returns:
-        The ids of the runs that were added; their settings and facts are those of the sweep.
-
-    Raises:
-        LabError: the registry can't be read or written.
-    """
-    taken = []
-    for run in unfinished_runs(lab, sweep_id):
-        if run.status == "queued":
-            made = lab.registry.same_run(run.config, run.content_hash, free=True)
-            if made and lab.registry.join_sweep(run.id, made):
-                taken.append(made)
-    return taken
-
-
 def unfinished_runs(lab: Lab, sweep_id: str) -> list[RunRow]:
     """The runs of a sweep that are neither finished nor live.
 

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rotelab.models.embedded import cache_dir
+from rotelab.models.download import cache_dir
 from rotelab.models.forward import bare
 from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint, checkpoint_name
-from rotelab.evaluation.grading import Verdict
+from rotelab.evaluation.chat_verdicts import Verdict
 from rotelab.registry import ChatAnswer
 from rotelab.runs.chat import Reply, Turns
 from rotelab.ui.components import ago, checkpoint_badge, escape

@@ -12,7 +12,7 @@ from pathlib import Path
 import gradio as gr
 
 from rotelab.errors import LabError
-from rotelab.models import embedded
+from rotelab.models import download
 from rotelab.ui.components import QUIET, bound, escape, progress_bar
 from rotelab.ui.i18n import N_, _
 
@@ -54,8 +54,8 @@ class Provisioning:
 
     def __init__(
         self,
-        provision: Callable[[embedded.Progress], Path] = embedded.provision,
-        is_provisioned: Callable[[], bool] = embedded.is_provisioned,
+        provision: Callable[[download.Progress], Path] = download.provision,
+        is_provisioned: Callable[[], bool] = download.is_provisioned,
         terminal: bool = False,
     ):
         self._provision, self._terminal = provision, terminal

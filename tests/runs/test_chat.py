@@ -11,7 +11,7 @@ from support.taught import K, new_run, taught_run
 
 from rotelab.config.run_config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
-from rotelab.evaluation.grading import Query, Verdict, asked_fact, grade
+from rotelab.evaluation.chat_verdicts import Query, Verdict, asked_fact, grade
 from rotelab.evaluation.loglikelihood import score
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack

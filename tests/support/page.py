@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from rotelab.models.embedded import embedded_folder
+from rotelab.models.download import embedded_folder
 from support.browser import launch_options
 from support.paths import ROOT
 

@@ -13,7 +13,7 @@ from gradio.context import LocalContext
 from support.fabricated import NASTY, finished
 from support.page import ROOT, browser_page, server, until  # noqa: F401  (a fixture)
 
-from rotelab.evaluation.grading import Verdict
+from rotelab.evaluation.chat_verdicts import Verdict
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui import catalogues

@@ -8,7 +8,6 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rotelab.config.names import CHECKPOINTS, checkpoint_name
-from rotelab.evaluation.pca import Projection
 from rotelab.reports.figures.export import with_table
 from rotelab.reports.figures.representations import titles_apart
 from rotelab.reports.figures.style import (
@@ -19,6 +18,7 @@ from rotelab.reports.figures.style import (
     ROLE_NAMES,
     styled,
 )
+from rotelab.reports.pca import Projection
 
 
 def pca_panels(projection: Projection) -> go.Figure:

@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
-from rotelab.models.embedded import silent_loading
+from rotelab.models.download import silent_loading
 from rotelab.models.key_tokens import key_token
 from rotelab.models.lab_model import LabModel
 from rotelab.registry import Registry, RunRow

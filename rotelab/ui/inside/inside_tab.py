@@ -11,7 +11,6 @@ import gradio as gr
 
 from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.errors import LabError
-from rotelab.evaluation.pca import kept_layers, project
 from rotelab.evaluation.results import Similarity
 from rotelab.reports.figures.export import of_run
 from rotelab.reports.figures.pca import pca_moving, pca_panels
@@ -21,6 +20,7 @@ from rotelab.reports.figures.representations import (
     similarity_curves,
     similarity_heatmap,
 )
+from rotelab.reports.pca import kept_layers, project
 from rotelab.runs import internals
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import QUIET, bound, note

@@ -11,7 +11,6 @@ from support.taught import keep_states
 
 from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.errors import LabError
-from rotelab.evaluation.pca import kept_layers, project
 from rotelab.evaluation.results import LensReading, Similarity, WeightChange
 from rotelab.reports.figures.export import of_run
 from rotelab.reports.figures.logit_lens import change_bars, first_layer, lens_curves, most_changed
@@ -23,6 +22,7 @@ from rotelab.reports.figures.representations import (
     similarity_heatmap,
 )
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, ROLE_COLOURS, TEXT
+from rotelab.reports.pca import kept_layers, project
 from rotelab.storage import Storage, states_file
 
 ROLES = ("key", "train", "test", "unrelated")

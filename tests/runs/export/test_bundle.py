@@ -16,10 +16,10 @@ from support.fabricated import finished, queued, running
 from support.taught import taught_run
 
 from rotelab.errors import InputError, LabError, UnknownRun
-from rotelab.evaluation.pca import project
 from rotelab.evaluation.results import Prediction, Score, Similarity
 from rotelab.registry import FactRecall, Metric
 from rotelab.registry.migrations import migrations
+from rotelab.reports.pca import project
 from rotelab.runs.export import archive
 from rotelab.runs.export.bundle import ADAPTER_FILES, export_run, import_bundle
 from rotelab.runs.lab import Lab

