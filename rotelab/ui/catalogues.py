@@ -5,7 +5,8 @@
 Run it after a message was added or changed. It reads every message of `rotelab/` and writes each
 `locale/<language>/LC_MESSAGES/rotelab.po` anew: a new message comes without a translation (which
 shows English until somebody writes one), one that is gone from the code goes. Then fill in what is
-empty, by hand or with any editor of .po files. A language more is a line in `i18n.LANGUAGES`.
+empty, by hand or with any editor of .po files; the tests fail while any message is. A language more
+is a line in `i18n.LANGUAGES`.
 
 Messages are found in the syntax tree. Babel's own extraction reads tokens, and before Python 3.12
 an f-string is a single one: `f"<h3>{_('Time')}</h3>"` would be missed.

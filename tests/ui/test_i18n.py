@@ -13,6 +13,7 @@ from gradio.context import LocalContext
 from support.fabricated import NASTY, finished
 from support.page import ROOT, browser_page, server, until  # noqa: F401  (a fixture)
 
+from rotelab.config.options import field_of, option_names
 from rotelab.evaluation.chat_verdicts import Verdict
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
@@ -46,6 +47,12 @@ def test_a_catalogue_has_the_messages_of_the_code_and_no_others(code):
     there = catalogues.read(code)
     assert {message.id for message in there if message.id} == expected
     assert not there.obsolete and not any(m.fuzzy for m in there if m.id)
+
+
+@pytest.mark.parametrize("code", TRANSLATIONS)
+def test_a_catalogue_has_a_translation_of_every_message(code):
+    """A new message is translated in the commit that adds it."""
+    assert catalogues.untranslated(catalogues.read(code)) == []
 
 
 @pytest.mark.parametrize("code", TRANSLATIONS)
@@ -213,6 +220,17 @@ def test_the_page_is_laid_out_alike_in_every_language():
             assert [p["id"] for p in parts] == sorted(page.blocks)
     assert set(GERMAN) < set(tabs["de"]) and "2 Train" in tabs["en"]
     assert len({tuple(labels) for labels in tabs.values()}) == len(LANGUAGES)
+    for code in TRANSLATIONS:
+        with speaking(code):
+            props = {p["props"].get("elem_id"): p["props"] for p in page.config["components"]}
+        for name in option_names():
+            if name == "model.name":  # the form says more of it than its option does
+                continue
+            option = field_of(name).metadata
+            shown = props["train-" + name.replace(".", "-").replace("_", "-")]
+            expected = [catalogue(code).gettext(option[text]) for text in ("label", "help")]
+            assert [shown["label"], shown["info"]] == expected
+            assert expected[1] != option["help"], "not in English"
 
 
 def test_a_layout_that_differs_is_refused():
