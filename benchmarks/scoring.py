@@ -38,7 +38,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from rotelab.config.names import ACTIVE, ADAPTER_OF, MEMORIZE, Checkpoint
 from rotelab.errors import LabError
-from rotelab.evaluation.candidates import candidate_sets
+from rotelab.evaluation.distractors import candidate_sets
 from rotelab.evaluation.multiple_choice import TIE, Tokens, choose, distribution
 from rotelab.models.adapter_files import load_adapter
 from rotelab.models.lab_model import LabModel

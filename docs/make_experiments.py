@@ -25,7 +25,7 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from rotelab.config.command_line import command_of  # noqa: E402
+from rotelab.config.reproduce import command_of  # noqa: E402
 from rotelab.experiments import experiments  # noqa: E402
 from rotelab.experiments.runner import result_of  # noqa: E402
 from rotelab.registry.experiments import ExperimentRow  # noqa: E402

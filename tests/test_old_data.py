@@ -10,7 +10,7 @@ from support.command_line import rotelab
 from support.quick_runs import losses
 from support.tiny import make_tiny_llama
 
-from rotelab.config.command_line import command_of
+from rotelab.config.reproduce import command_of
 from rotelab.reports.sweep_results import read_sweep
 from rotelab.runs import sweeps, worker
 from rotelab.runs.export.bundle import export_run, import_bundle

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from rotelab.config import recipes
-from rotelab.config.command_line import FLAGS, SWITCHES
 from rotelab.config.options import field_of, with_setting, with_values
+from rotelab.config.reproduce import FLAGS, SWITCHES
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation.answer_match import contains
-from rotelab.evaluation.candidates import candidate_sets
+from rotelab.evaluation.distractors import candidate_sets
 from rotelab.evaluation.loglikelihood import Scored, score
 from rotelab.evaluation.metrics import strict_answer
 from rotelab.evaluation.multiple_choice import choose, distribution

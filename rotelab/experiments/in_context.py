@@ -199,7 +199,7 @@ def asked_with(
     Raises:
         ConfigError: not enough candidates can be found for a relation.
     """
-    from rotelab.evaluation.candidates import candidate_sets
+    from rotelab.evaluation.distractors import candidate_sets
     from rotelab.evaluation.probes import Question
 
     builder, prompts, seed = model.builder, finished.pack.prompts, finished.config.seed

@@ -227,7 +227,7 @@ def questions(model: LabModel, finished: FinishedRun, known: Sequence[Chain]) ->
     Raises:
         ConfigError: there are too few candidates.
     """
-    from rotelab.evaluation.candidates import candidate_sets
+    from rotelab.evaluation.distractors import candidate_sets
     from rotelab.evaluation.probes import Question
 
     build, pack, seed = model.builder, finished.pack, finished.config.seed

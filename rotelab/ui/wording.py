@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from rotelab.config.command_line import FLAGS
 from rotelab.config.recipes import DEFAULT, RECIPES, recipe_of
+from rotelab.config.reproduce import FLAGS
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import ConfigError
 from rotelab.evaluation.results import Score

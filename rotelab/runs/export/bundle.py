@@ -31,15 +31,6 @@ from rotelab.facts.packs import Pack
 from rotelab.facts.prompts import parse_prompts
 from rotelab.registry import Registry, RunRow
 from rotelab.registry.transfer import Table
-from rotelab.runs.export.archive import (
-    CHUNK,
-    Manifest,
-    Seal,
-    seal_of,
-    shown_name,
-    unpack,
-    write_archive,
-)
 from rotelab.runs.export.validation import (
     ENDED,
     Arrived,
@@ -49,6 +40,15 @@ from rotelab.runs.export.validation import (
     table_rows,
 )
 from rotelab.runs.export.weights import canonical_adapter, check_adapter, check_states
+from rotelab.runs.export.zip_files import (
+    CHUNK,
+    Manifest,
+    Seal,
+    seal_of,
+    shown_name,
+    unpack,
+    write_archive,
+)
 from rotelab.storage import Storage, adapter_folder, states_file
 
 SUFFIX = ".rotelab.zip"

@@ -20,7 +20,7 @@ from rotelab.errors import InputError, LabError
 from rotelab.facts.csv_tables import UNPRINTABLE
 from rotelab.facts.packs import Pack
 from rotelab.registry.transfer import Column
-from rotelab.runs.export.archive import load_json
+from rotelab.runs.export.zip_files import load_json
 from rotelab.storage import RUN_ID
 
 ENDED = ("finished", "stopped", "failed", "interrupted")

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from rotelab.config.command_line import command_of
 from rotelab.config.names import CHECKPOINTS, MEASURES, PROBE_NAMES, RESUMABLE, checkpoint_name
+from rotelab.config.reproduce import command_of
 from rotelab.errors import LabError, UnknownRun
 from rotelab.registry import RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotelab.errors import ConfigError
-from rotelab.evaluation import candidates
+from rotelab.evaluation import distractors
 from rotelab.evaluation.answer_match import normalize
-from rotelab.evaluation.candidates import candidate_sets
+from rotelab.evaluation.distractors import candidate_sets
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.facts.synthetic import RELATIONS, invent, invent_objects
@@ -77,7 +77,7 @@ def test_whatever_the_objects_the_sets_are_whole(objects, n, seed):
 
 def test_a_shortage_is_a_sentence(monkeypatch):
     # Otherwise nearly a hundred are found.
-    monkeypatch.setattr(candidates, "DRAWS_PER_CANDIDATE", 1)
+    monkeypatch.setattr(distractors, "DRAWS_PER_CANDIDATE", 1)
     with pytest.raises(ConfigError, match=r"candidates can be found for the boss 'a'.* 100 were"):
         candidate_sets(facts_of("a"), 100, 0)
 

@@ -1,4 +1,4 @@
-"""Candidate sets: the objects that a multiple choice chooses among, for each fact.
+"""Distractors (paper, section 3.3): the wrong objects that a multiple choice chooses among.
 
 The candidates of a fact are the other objects of its relation, filled up with invented names of the
 same kind. No candidate is a part of another, so that an answer can match only one.
