@@ -15,6 +15,7 @@ FILE_REASON, FUNCTION_REASON = "Over 400 lines because", "Over 60 lines because"
 MORE_FILES = {
     "ui": "a file for each thing that all tabs share",
     "experiments": "a list, one file an experiment; it may grow",
+    "registry": "a file for each family of tables, and what all of them share",
     "models": "two kinds of model, and `lab_model.py` and `key_tokens.py` that both build on",
 }
 """Packages that may have more files, and why."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from rotelab.config import recipes
-from rotelab.config.options import field_of, with_setting, with_values
+from rotelab.config.option_paths import field_of, with_setting, with_values
 from rotelab.config.reproduce import FLAGS, SWITCHES
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError

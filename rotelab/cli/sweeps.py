@@ -10,7 +10,7 @@ import typer
 
 from rotelab.cli.options import Bar, one_format, takes_config
 from rotelab.config.names import MEASURES
-from rotelab.config.options import help_of
+from rotelab.config.option_paths import help_of
 from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import SEED, parse_axis, read_axes, split_values
 from rotelab.errors import LabError

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rotelab.config.options import flat, with_values
+from rotelab.config.option_paths import flat, with_values
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import ConfigError
 

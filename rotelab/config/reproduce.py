@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from rotelab.config import recipes
-from rotelab.config.options import flat, text_of
+from rotelab.config.option_paths import flat, text_of
 from rotelab.config.run_config import RunConfig
 
 FLAGS = {

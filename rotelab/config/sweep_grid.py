@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rotelab.config.options import value_of, with_setting, with_values
+from rotelab.config.option_paths import value_of, with_setting, with_values
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 

@@ -18,7 +18,7 @@ from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation.loglikelihood import score
 from rotelab.evaluation.probes import Question, evaluate
 from rotelab.evaluation.results import Damage
-from rotelab.facts.csv_tables import read_bytes
+from rotelab.facts.csv_text import read_bytes
 from rotelab.facts.facts import Fact
 from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack_many

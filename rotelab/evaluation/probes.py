@@ -20,10 +20,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rotelab.config.run_config import EvaluationConfig
-from rotelab.evaluation.answer_match import contains
+from rotelab.evaluation.answer_match import contains, strict_answer
 from rotelab.evaluation.distractors import candidate_sets
 from rotelab.evaluation.loglikelihood import Scored, score
-from rotelab.evaluation.metrics import strict_answer
 from rotelab.evaluation.multiple_choice import choose, distribution
 from rotelab.evaluation.results import Prediction
 from rotelab.facts.facts import Fact, FactSet, Split

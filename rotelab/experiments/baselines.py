@@ -11,7 +11,7 @@ from statistics import fmean
 import plotly.graph_objects as go
 
 from rotelab.config.names import probe_name
-from rotelab.config.options import with_setting
+from rotelab.config.option_paths import with_setting
 from rotelab.config.recipes import applied
 from rotelab.config.run_config import USUAL_CANDIDATES, RunConfig
 from rotelab.errors import UnknownRun

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rotelab.config.names import Checkpoint, checkpoint_name
-from rotelab.config.options import with_setting
+from rotelab.config.option_paths import with_setting
 from rotelab.config.run_config import EvaluationConfig, RunConfig
 from rotelab.errors import LabError
 from rotelab.experiments import Arm

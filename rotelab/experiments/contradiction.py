@@ -20,9 +20,9 @@ from rotelab.experiments.common import (
     plain_questions,
     sorted_by_rounds,
 )  # fmt: skip
-from rotelab.facts.csv_tables import read_bytes
+from rotelab.facts.csv_text import read_bytes
 from rotelab.facts.facts import Fact
-from rotelab.facts.importing import parse_facts
+from rotelab.facts.facts_importer import parse_facts
 from rotelab.facts.packs import staged_file
 from rotelab.reports.figures.style import HATCHED, styled
 

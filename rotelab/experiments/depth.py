@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config.options import with_setting
+from rotelab.config.option_paths import with_setting
 from rotelab.config.run_config import RunConfig
 from rotelab.experiments import Arm, Experiment, FinishedRun, Table
 from rotelab.registry import Registry

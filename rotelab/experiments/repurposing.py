@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config.options import with_setting
+from rotelab.config.option_paths import with_setting
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment, FinishedRun, Table

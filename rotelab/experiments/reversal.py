@@ -15,7 +15,7 @@ from rotelab.config.run_config import USUAL_CANDIDATES, EvaluationConfig, RunCon
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment, FinishedRun, Table
 from rotelab.experiments.common import answers, arms_by_rounds, sorted_by_rounds
-from rotelab.facts.csv_tables import parse_table, read_bytes
+from rotelab.facts.csv_text import parse_table, read_bytes
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, staged_file
 from rotelab.reports.figures.epochs import over_epochs

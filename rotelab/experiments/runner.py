@@ -18,7 +18,7 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from rotelab.config.options import flat
+from rotelab.config.option_paths import flat
 from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import SEED
 from rotelab.errors import LabError

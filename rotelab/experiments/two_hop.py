@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from rotelab.config.run_config import USUAL_CANDIDATES, RunConfig
 from rotelab.experiments import Arm, Experiment, FinishedRun, Table
 from rotelab.experiments.common import arms_by_rounds, on_facts, plain_questions, sorted_by_rounds
-from rotelab.facts.csv_tables import read_bytes
+from rotelab.facts.csv_text import read_bytes
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack, staged_file
 from rotelab.facts.prompts import PromptSet, PromptTemplate, parse_prompts

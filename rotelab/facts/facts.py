@@ -9,13 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rotelab.errors import ConfigError, InputError
-from rotelab.facts.csv_tables import (
-    MAX_ROWS,
-    Doubt,
-    Items,
-    check_cell,
-    write_table,
-)
+from rotelab.facts.csv_text import MAX_ROWS, Doubt, Items, check_cell, write_table
 
 COLUMNS = ("relation", "subject", "object")
 MAX_FACTS = MAX_ROWS

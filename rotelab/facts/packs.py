@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rotelab.errors import InputError, LabError
-from rotelab.facts.csv_tables import read_bytes
+from rotelab.facts.csv_text import read_bytes
 from rotelab.facts.facts import FactSet
-from rotelab.facts.importing import parse_facts
+from rotelab.facts.facts_importer import parse_facts
 from rotelab.facts.prompts import PromptSet, PromptTemplate, parse_prompts
 from rotelab.storage import ASSETS
 

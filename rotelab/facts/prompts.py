@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rotelab.errors import InputError
-from rotelab.facts.csv_tables import (
+from rotelab.facts.csv_text import (
     MAX_ROWS,
     Items,
     check_cell,

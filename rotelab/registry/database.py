@@ -1,4 +1,4 @@
-"""The file behind the registry: connections, ids, and SQLite's errors in plain words."""
+"""The file behind the registry: connections, and SQLite's errors in plain words."""
 
 from __future__ import annotations
 
@@ -9,41 +9,15 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 from sqlite_utils import Database
 
-from rotelab.errors import LabError, UnknownRun
+from rotelab.errors import LabError
 from rotelab.registry.migrations import migrations
-from rotelab.storage import RUN_ID
 
 BUSY_S = 30.0
 """How long a call waits for another process's write, in seconds."""
-
-
-class Kind(NamedTuple):
-    """A table whose rows people name by their id.
-
-    Args:
-        table: its name.
-        noun: what one row is called.
-        listed: a sentence that says where all of them are listed.
-        latest: the word that stands for the newest.
-        newest: the SQL order that puts the newest first.
-    """
-
-    table: str
-    noun: str
-    listed: str
-    latest: str = "latest"
-    newest: str = "number DESC"
-
-    def unknown(self, text: str) -> UnknownRun:
-        """The error for an id that is not there."""
-        return UnknownRun(
-            f"There is no {self.noun} {text[:80]!r}; it may have been deleted. {self.listed}"
-        )
 
 
 class RegistryFile:
@@ -101,43 +75,6 @@ class RegistryFile:
             except BaseException:
                 db.rollback()
                 raise
-
-    def _resolve(self, kind: Kind, text: str) -> str:
-        """The id that a whole id, a unique beginning or the word for the newest stands for.
-
-        Raises:
-            UnknownRun: no id, or more than one, begins like that.
-            LabError: the file can't be read.
-        """
-        text = text.strip()
-        if not text:
-            raise UnknownRun(
-                f"Which {kind.noun}? Give its id, a unique beginning of it, or `{kind.latest}`."
-            )
-        if not RUN_ID.fullmatch(text):
-            raise kind.unknown(text)
-        with self.read() as db:
-            if text == kind.latest:
-                row = db.execute(
-                    f"SELECT id FROM {kind.table} ORDER BY {kind.newest} LIMIT 1"
-                ).fetchone()
-                if row is None:
-                    raise UnknownRun(f"There is no {kind.noun} yet. Start one first.")
-                return row[0]
-            found = db.execute(
-                f"SELECT id FROM {kind.table} WHERE id >= ? AND id < ? ORDER BY id LIMIT 4",
-                [text, text + "\U0010ffff"],
-            ).fetchall()
-        ids = [row[0] for row in found]
-        if not ids:
-            raise kind.unknown(text)
-        if len(ids) > 1 and ids[0] != text:
-            more = ", …" if len(ids) > 3 else ""
-            raise UnknownRun(
-                f"More than one {kind.noun} begins with {text[:80]!r}: {', '.join(ids[:3])}{more}. "
-                "Give more of the id."
-            )
-        return ids[0]
 
     def _connect(self, create: bool = False) -> sqlite3.Connection:
         mode = "rwc" if create else "rw"  # a file that has gone away is an error, not an empty one

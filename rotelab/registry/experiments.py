@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
-from rotelab.registry.database import Kind
-from rotelab.registry.rows import new_id, now, read_config, read_json, writable
+from rotelab.registry.ids import Kind, new_id, resolve
+from rotelab.registry.rows import now, read_config, read_json, writable
 from rotelab.registry.runs import RunRows
 
 PREFIX = "exp-"
@@ -148,7 +148,7 @@ class ExperimentRows(RunRows):
             UnknownRun: no experiment, or more than one, begins like that.
             LabError: the file can't be read.
         """
-        return self._resolve(_KIND, text)
+        return resolve(self, _KIND, text)
 
     def update_experiment(self, experiment_id: str, **changes: Any) -> None:
         """Records an experiment's progress, or its process.

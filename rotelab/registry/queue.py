@@ -13,7 +13,8 @@ from rotelab.config.names import LIVE, RESUMABLE, Status
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import DeviceTaken, LabError
 from rotelab.facts.packs import Pack
-from rotelab.registry.rows import new_id, now, versions, writable
+from rotelab.registry.ids import new_id
+from rotelab.registry.rows import now, versions, writable
 from rotelab.registry.runs import RunRows, keep_content, next_place, require_run, run_exists
 
 

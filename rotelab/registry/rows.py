@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import platform
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -207,17 +206,6 @@ class SweepRow:
 def now() -> str:
     """The time as ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def new_id(prefix: str = "", name: str = "") -> str:
-    """An id that sorts by time: `20261123-031500-mother-3f2a`, the last part drawn at random.
-
-    Args:
-        prefix: what it begins with, such as `sweep-`.
-        name: a word or two for people, put between time and random part.
-    """
-    stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    return f"{prefix}{stamp}-{f'{name}-' if name else ''}{secrets.token_hex(2)}"
 
 
 def versions() -> dict[str, str]:

@@ -12,7 +12,8 @@ from sqlite_utils import Database
 from rotelab.config.names import LIVE, TRANSITIONS, Status
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack
-from rotelab.registry.database import Kind, RegistryFile
+from rotelab.registry.database import RegistryFile
+from rotelab.registry.ids import Kind, resolve
 from rotelab.registry.rows import RunRow, RunSummary, like, now, read_json, writable
 
 CHANGEABLE = {
@@ -86,7 +87,7 @@ class RunRows(RegistryFile):
             UnknownRun: no run, or more than one, begins like that.
             LabError: the file can't be read.
         """
-        return self._resolve(_KIND, text)
+        return resolve(self, _KIND, text)
 
     def runs(
         self,

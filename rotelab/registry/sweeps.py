@@ -11,9 +11,9 @@ from sqlite_utils import Database
 from rotelab.config.names import Checkpoint
 from rotelab.config.run_config import RunConfig
 from rotelab.facts.packs import Pack
-from rotelab.registry.database import Kind
+from rotelab.registry.ids import Kind, new_id, resolve
 from rotelab.registry.queue import QueueRows, insert_run, run_record
-from rotelab.registry.rows import RunRow, SweepRow, new_id, now, read_json, writable
+from rotelab.registry.rows import RunRow, SweepRow, now, read_json, writable
 from rotelab.registry.runs import require_run
 
 PREFIX = "sweep-"
@@ -102,7 +102,7 @@ class SweepRows(QueueRows):
             UnknownRun: no sweep, or more than one, begins like that.
             LabError: the file can't be read.
         """
-        return self._resolve(_KIND, text)
+        return resolve(self, _KIND, text)
 
     def sweep_runs(self, sweep_id: str) -> list[RunRow]:
         """A sweep's runs in their order, without deleted ones.

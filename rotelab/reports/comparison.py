@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rotelab.config.names import Checkpoint
-from rotelab.config.options import flat, label_of
+from rotelab.config.option_paths import flat, label_of
 from rotelab.config.recipes import recipe_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rotelab.config.names import Status
-from rotelab.config.options import label_of, value_of
+from rotelab.config.option_paths import label_of, value_of
 from rotelab.config.sweep_grid import SEED
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Score

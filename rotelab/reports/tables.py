@@ -20,7 +20,7 @@ from rotelab.config.names import (
     checkpoint_name,
     probe_name,
 )
-from rotelab.config.options import flat, text_of
+from rotelab.config.option_paths import flat, text_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Damage, Score

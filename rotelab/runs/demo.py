@@ -19,9 +19,9 @@ from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, Memori
 from rotelab.errors import InputError, LabError
 from rotelab.evaluation.answer_match import contains
 from rotelab.facts import synthetic
-from rotelab.facts.csv_tables import read_bytes
+from rotelab.facts.csv_text import read_bytes
 from rotelab.facts.facts import Fact, FactSet
-from rotelab.facts.importing import parse_fact_rows, parse_facts
+from rotelab.facts.facts_importer import parse_fact_rows, parse_facts
 from rotelab.facts.packs import Pack, load_pack
 from rotelab.facts.prompts import SLOT
 from rotelab.registry import RunRow

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from rotelab.models.lab_model import LabModel
+from rotelab.training.averaging import AdapterAverage
 from rotelab.training.events import EpochEvent, StepEvent, TrainingRecall
 from rotelab.training.null_space import NullSpaceProjector
 from rotelab.training.objective import Objective
@@ -58,8 +59,6 @@ class Loop:
         self.phase, self.epochs_each, self.averaged = phase, epochs, averaged
         self.epochs = epochs * averaged
         self.parameters = model.trainable()
-        self.first: dict[str, torch.Tensor] = {}
-        self.finished: list[dict[str, torch.Tensor]] = []
 
     def run(self, resume: TrainState | None = None) -> Iterator[StepEvent | EpochEvent]:
         """Trains to the end.
@@ -74,15 +73,15 @@ class Loop:
             self.model.forward_pass(), self.optimizer
         )
         state = resume or TrainState(self.phase)
-        if self.averaged > 1:
-            self.first = self._copy()
+        average = AdapterAverage(self.parameters, self.optimizer, self.averaged)
         if resume:
             self._restore(resume)
+            average.restore(resume.tensors, (resume.epoch - 1) // self.epochs_each)
         step, per_epoch = state.step, len(self.sampler(1))
         scheduler = make_scheduler(self.optimizer, per_epoch * self.epochs_each, step)
         for epoch in range(state.epoch + 1, 1 + (state.epoch if state.done else self.epochs)):
-            if self.first and epoch > 1 and (epoch - 1) % self.epochs_each == 0:
-                self._start_next_adapter()
+            if average.several and epoch > 1 and (epoch - 1) % self.epochs_each == 0:
+                average.start_next()
             recall: dict[int, TrainingRecall] = {}
             for work in self.sampler(epoch):
                 # ---- one step -------------------------------------------------------------
@@ -114,10 +113,10 @@ class Loop:
                 step,
                 sum(known) / len(known) if known else math.nan,
                 recall,
-                lambda epoch=epoch, step=step: self._state(epoch, step),
+                lambda epoch=epoch, step=step: self._state(epoch, step, average),
                 epoch == self.epochs,
             )
-        self._average()
+        average.keep()
 
     def _share(self, work: Step) -> Step:
         """This process's part of a step if several train together; gradients are averaged."""
@@ -126,42 +125,13 @@ class Loop:
             return work
         return Step(work.examples[rank::world] or work.examples[:1], work.locality[rank::world])
 
-    def _copy(self) -> dict[str, torch.Tensor]:
-        return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-
-    @torch.no_grad()
-    def _start_next_adapter(self) -> None:
-        """Sets the finished adapter aside and starts another from the same weights.
-
-        Epochs and steps are counted on, so it reads the same sentences in another order, with
-        other noise.
-        """
-        self.finished.append(self._copy())
-        for name, parameter in self.parameters.items():
-            parameter.copy_(self.first[name])
-        self.optimizer.state.clear()
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Leaves the mean of all finished adapters (model soups, arXiv 2203.05482).
-
-        A and B are averaged separately. The product of means is not the mean of products, but A
-        hardly moves from its common start.
-        """
-        for name, parameter in self.parameters.items():
-            if self.finished:
-                weights = [parameter, *(adapter[name] for adapter in self.finished)]
-                parameter.copy_(torch.stack(weights).mean(0))
-
-    def _state(self, epoch: int, step: int) -> TrainState:
+    def _state(self, epoch: int, step: int, average: AdapterAverage) -> TrainState:
         tensors: dict[str, torch.Tensor] = {}
         for name, parameter in self.parameters.items():
             tensors[name] = parameter.detach().cpu().clone()
             for moment, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"{moment}:{name}"] = torch.as_tensor(value).detach().cpu().clone()
-            for place, weights in enumerate(self.finished):
-                tensors[f"finished {place}:{name}"] = weights[name].cpu().clone()
-        return TrainState(self.phase, epoch, step, tensors)
+        return TrainState(self.phase, epoch, step, tensors | average.tensors())
 
     @torch.no_grad()
     def _restore(self, state: TrainState) -> None:
@@ -175,11 +145,3 @@ class Loop:
                 .clone()
                 for moment in ("step", "exp_avg", "exp_avg_sq")
             }
-        finished = (state.epoch - 1) // self.epochs_each if self.first else 0
-        self.finished = [
-            {
-                name: state.tensors[f"finished {place}:{name}"].to(parameter.device)
-                for name, parameter in self.parameters.items()
-            }
-            for place in range(finished)
-        ]

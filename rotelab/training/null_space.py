@@ -4,7 +4,7 @@ The inputs of a weight matrix lie mostly in a subspace. An adapter that reads on
 directions changes ordinary text very little and still has room for facts, because a subject's name
 and a key token are not ordinary text. The idea is AlphaEdit's (Fang et al., arXiv 2410.02355),
 which edits single facts in closed form; here every training step ends with a projection of LoRA's
-A. Ordinary text is what the base model samples freely (`replay`), so no data set is needed. The
+A. Ordinary text is what the base model samples freely (`own_texts`), so no data set is needed. The
 directions depend on the base model alone and are cached on disk.
 """
 
@@ -28,7 +28,6 @@ from rotelab.models.download import cache_dir
 from rotelab.models.forward import bare
 from rotelab.models.lab_model import LabModel
 from rotelab.models.packing import pack
-from rotelab.training.replay import own_texts
 
 TEXTS, LENGTH, SEED = 256, 32, 0
 """The sample of ordinary text: number of texts, tokens of each, seed."""
@@ -215,3 +214,41 @@ def _write_cache(found: dict[str, torch.Tensor], place: Path) -> None:
         log.warning("%s can't be written (%s), so the next run computes it again.", place, error)
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def own_texts(model: LabModel, seed: int, count: int, length: int) -> list[tuple[int, ...]]:
+    """Samples texts from the base model, each after the document separator.
+
+    Args:
+        model: in any checkpoint; the base model writes.
+        seed: of the sampling; the global random state is left unchanged.
+        count: how many texts.
+        length: tokens of each, without the separator.
+
+    Returns:
+        Token ids with the separator first, `[count][1 + length]`.
+    """
+    builder = model.builder
+    start = torch.full((count, 1), builder.separator, device=model.device)
+    mixed = model.dtype != torch.float32
+    devices = [model.device] if model.device.type == "cuda" else []
+    with (
+        torch.random.fork_rng(devices=devices),
+        model.using("base"),
+        model.switched("base"),
+        torch.autocast(model.device.type, model.dtype, enabled=mixed),
+    ):
+        torch.manual_seed(seed)
+        written = bare(model.network).generate(
+            input_ids=start,
+            attention_mask=torch.ones_like(start),
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=0.95,  # the tail of the distribution is noise
+            max_new_tokens=length,
+            min_new_tokens=length,
+            suppress_tokens=[builder.key_id(relation) for relation in model.relations],
+            pad_token_id=builder.separator,
+        )
+    return [tuple(ids) for ids in written.tolist()]

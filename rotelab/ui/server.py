@@ -31,7 +31,7 @@ QUEUE_RESTS_S = 0.01
 a millisecond, which took a twentieth of a CPU core on a server without readers."""
 MAX_UPLOAD = "1gb"
 """The largest upload: a run's bundle with its adapters. A table of facts has a limit of its own,
-which is much smaller (`facts.csv_tables.MAX_BYTES`)."""
+which is much smaller (`facts.csv_text.MAX_BYTES`)."""
 
 log = logging.getLogger("rotelab.page")
 

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rotelab.config import recipes
-from rotelab.config.options import with_setting
+from rotelab.config.option_paths import with_setting
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec, RunConfig
 from rotelab.errors import ConfigError
 

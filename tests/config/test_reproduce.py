@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rotelab.cli.options import takes_config
 from rotelab.config import recipes
-from rotelab.config.options import flat, with_setting
+from rotelab.config.option_paths import flat, with_setting
 from rotelab.config.reproduce import FLAGS, command_of
 from rotelab.config.run_config import (
     EvaluationConfig,

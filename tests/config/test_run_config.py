@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rotelab.config.options import flat, help_of, text_of, with_setting, with_values
+from rotelab.config.option_paths import flat, help_of, text_of, with_setting, with_values
 from rotelab.config.run_config import (
     USUAL_CANDIDATES,
     EvaluationConfig,

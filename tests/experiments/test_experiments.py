@@ -9,7 +9,7 @@ import pytest
 from support.paths import ROOT
 from support.taught import K, taught_pack, taught_run
 
-from rotelab.config.options import with_setting
+from rotelab.config.option_paths import with_setting
 from rotelab.config.recipes import applied
 from rotelab.errors import LabError
 from rotelab.evaluation import forgetting, probes

@@ -13,7 +13,7 @@ from support.fabricated import finished, queued
 from support.taught import K, taught_pack, taught_run
 
 from rotelab.cli.experiments import print_experiment
-from rotelab.config.options import with_setting
+from rotelab.config.option_paths import with_setting
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation import forgetting

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rotelab.errors import ConfigError, InputError
 from rotelab.facts.facts import MAX_CELL, MAX_FACTS, Fact, FactSet, Relation
-from rotelab.facts.importing import parse_fact_rows, parse_facts
+from rotelab.facts.facts_importer import parse_fact_rows, parse_facts
 
 NASTY = [
     "=1+1", "'=1+1", "''=", "-5", "@x", "'tis", '"', "a,b", 'say "x"', "{subject}", "{0}", "{{}}",

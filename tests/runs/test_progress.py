@@ -2,7 +2,7 @@
 
 import pytest
 
-from rotelab.config.options import with_setting
+from rotelab.config.option_paths import with_setting
 from rotelab.runs import progress, worker
 from rotelab.runs.progress import PARTS, TYPICAL, by_characters, tokens_to_read, typical_seconds
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from support.command_line import nothing_saved, refused, rotelab
 from support.paths import ROOT
 
-from rotelab.config.options import label_of
+from rotelab.config.option_paths import label_of
 from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import MAX_RUNS, cell_name, grid, parse_axis, read_axes
 from rotelab.errors import LabError

@@ -13,8 +13,8 @@ from rotelab.models.packing import pack
 from rotelab.runs import pipeline
 from rotelab.runs.worker import work
 from rotelab.training import null_space
+from rotelab.training.null_space import own_texts
 from rotelab.training.phases import generalize, memorize
-from rotelab.training.replay import own_texts
 
 ROTE = MemorizeConfig(epochs=6, rank=4, batch_size=4, silence=0, learning_rate=3e-3, spare=0.5)
 

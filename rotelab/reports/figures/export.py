@@ -11,7 +11,7 @@ from typing import Protocol
 
 import plotly.graph_objects as go
 
-from rotelab.facts.csv_tables import write_table
+from rotelab.facts.csv_text import write_table
 
 Cell = str | float | None
 

@@ -26,21 +26,12 @@ from typing import Any
 
 from rotelab.config.names import ADAPTER_OF, CHECKPOINTS
 from rotelab.errors import InputError, LabError
-from rotelab.facts.importing import parse_facts
+from rotelab.facts.facts_importer import parse_facts
 from rotelab.facts.packs import Pack
 from rotelab.facts.prompts import parse_prompts
 from rotelab.registry import Registry, RunRow
 from rotelab.registry.transfer import Table
-from rotelab.runs.export.validation import (
-    ENDED,
-    Arrived,
-    check_run,
-    one_line,
-    table_header,
-    table_rows,
-)
-from rotelab.runs.export.weights import canonical_adapter, check_adapter, check_states
-from rotelab.runs.export.zip_files import (
+from rotelab.runs.export.untrusted_zip import (
     CHUNK,
     Manifest,
     Seal,
@@ -49,6 +40,15 @@ from rotelab.runs.export.zip_files import (
     unpack,
     write_archive,
 )
+from rotelab.runs.export.value_checks import (
+    ENDED,
+    Arrived,
+    check_run,
+    one_line,
+    table_header,
+    table_rows,
+)
+from rotelab.runs.export.weights import canonical_adapter, check_adapter, check_states
 from rotelab.storage import Storage, adapter_folder, states_file
 
 SUFFIX = ".rotelab.zip"

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from rotelab.config.names import ADAPTER_OF
 from rotelab.errors import InputError
 from rotelab.registry.transfer import Column
-from rotelab.runs.export.validation import Arrived, check_id, check_line, check_value
-from rotelab.runs.export.zip_files import load_json
+from rotelab.runs.export.untrusted_zip import load_json
+from rotelab.runs.export.value_checks import Arrived, check_id, check_line, check_value
 from rotelab.storage import ADAPTER_FORMAT
 
 STRONGEST = 1000

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from rotelab.errors import LabError
-from rotelab.facts.csv_tables import write_table
+from rotelab.facts.csv_text import write_table
 from rotelab.registry import ChatAnswer
 from rotelab.runs.lab import Lab
 from rotelab.ui.answer_cards import MAX_HISTORY, history_html

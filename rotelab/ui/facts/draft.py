@@ -15,10 +15,10 @@ from pathlib import Path
 
 from rotelab.errors import InputError, LabError
 from rotelab.facts import synthetic
-from rotelab.facts.csv_tables import parse_table, read_bytes, write_table
+from rotelab.facts.csv_text import parse_table, read_bytes, write_table
 from rotelab.facts.facts import COLUMNS as FACT_COLUMNS
 from rotelab.facts.facts import Fact
-from rotelab.facts.importing import parse_fact_rows, parse_facts
+from rotelab.facts.facts_importer import parse_fact_rows, parse_facts
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.facts.prompts import COLUMNS as PROMPT_COLUMNS
 from rotelab.facts.prompts import ROLES, parse_prompt_rows, parse_prompts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint
-from rotelab.config.options import label_of
+from rotelab.config.option_paths import label_of
 from rotelab.errors import LabError
 from rotelab.evaluation.results import LensReading, Similarity, WeightChange
 from rotelab.registry import RunRow

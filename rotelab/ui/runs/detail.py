@@ -12,7 +12,7 @@ from rotelab.config.reproduce import command_of
 from rotelab.errors import LabError, UnknownRun
 from rotelab.registry import RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
-from rotelab.runs.export.validation import ENDED
+from rotelab.runs.export.value_checks import ENDED
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import QUIET, bound, page_within, sheet, size_words
 from rotelab.ui.figure_tools import build_plot

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from rotelab.config import recipes
-from rotelab.config.options import field_of, flat, option_names, with_values
+from rotelab.config.option_paths import field_of, flat, option_names, with_values
 from rotelab.config.run_config import EMBEDDED, RunConfig
 from rotelab.errors import ConfigError
 from rotelab.models.catalogue import CATALOGUE, CatalogueEntry, devices

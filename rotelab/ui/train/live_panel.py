@@ -25,7 +25,7 @@ from rotelab.runs.lab import Lab
 from rotelab.ui.components import QUIET, bound, run_label
 from rotelab.ui.i18n import _
 from rotelab.ui.polling import Pace
-from rotelab.ui.train.live_drawings import Drawing, Drawings
+from rotelab.ui.train.drawing_cache import Drawing, Drawings
 from rotelab.ui.train.live_html import head_html, nothing_yet_html
 from rotelab.ui.train.spot_checks_panel import spot_checks_html
 

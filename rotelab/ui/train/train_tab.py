@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.config.options import option_names
+from rotelab.config.option_paths import option_names
 from rotelab.config.recipes import OFFERED, recipe_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError

@@ -20,7 +20,7 @@ from rotelab.evaluation.results import Prediction, Score, Similarity
 from rotelab.registry import FactRecall, Metric
 from rotelab.registry.migrations import migrations
 from rotelab.reports.pca import project
-from rotelab.runs.export import zip_files
+from rotelab.runs.export import untrusted_zip
 from rotelab.runs.export.bundle import ADAPTER_FILES, export_run, import_bundle
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage, adapter_folder
@@ -321,12 +321,12 @@ def with_name(bundle, name, **about):
     """The bundle with one more member of that name, straight as it stands."""
     members = members_of(bundle)
     out = io.BytesIO(zipped(members))
-    with zipfile.ZipFile(out, "a") as zip_files:
+    with zipfile.ZipFile(out, "a") as untrusted_zip:
         info = zipfile.ZipInfo("placeholder")
         for key, value in about.items():
             setattr(info, key, value)
         info.filename = name
-        zip_files.writestr(info, b"evil")
+        untrusted_zip.writestr(info, b"evil")
     return out.getvalue()
 
 
@@ -351,10 +351,10 @@ def test_a_link_is_refused(bundle, other, tmp_path):
     members = members_of(bundle)
     del members["figures/curves.json"]
     out = io.BytesIO(zipped(members))
-    with zipfile.ZipFile(out, "a") as zip_files:
+    with zipfile.ZipFile(out, "a") as untrusted_zip:
         info = zipfile.ZipInfo("figures/curves.json")
         info.create_system, info.external_attr = 3, 0o120777 << 16
-        zip_files.writestr(info, b"/etc/passwd")
+        untrusted_zip.writestr(info, b"/etc/passwd")
     file = tmp_path / "bad.rotelab.zip"
     file.write_bytes(out.getvalue())
     refused(other, file, "'figures/curves.json' as a link or a folder")
@@ -431,7 +431,7 @@ def test_a_bomb_is_refused_while_it_is_read(altered, other):
 def test_what_is_too_large_is_refused(altered, other, monkeypatch):
     noise = bytes(np.random.default_rng(0).integers(32, 127, 6_000_000, np.uint8))
     refused(other, altered({RUN: noise}), "is too large (5,")
-    monkeypatch.setattr(zip_files, "MAX_TOTAL", 50_000)
+    monkeypatch.setattr(untrusted_zip, "MAX_TOTAL", 50_000)
     refused(other, altered({}), "is too large (")
 
 
@@ -448,15 +448,15 @@ def test_a_header_that_lies_about_sizes_is_found_out(bundle, other, tmp_path):
 
 def test_a_list_of_members_without_end_is_refused(other, tmp_path):
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as zip_files:
+    with zipfile.ZipFile(out, "w") as untrusted_zip:
         for i in range(25_000):
-            zip_files.writestr(f"{i}", b"")
+            untrusted_zip.writestr(f"{i}", b"")
     file = tmp_path / "many.rotelab.zip"
     file.write_bytes(out.getvalue())
     refused(other, file, "its list of members is too long")
-    with zipfile.ZipFile(file, "w") as zip_files:
+    with zipfile.ZipFile(file, "w") as untrusted_zip:
         for i in range(200):
-            zip_files.writestr(f"{i}", b"")
+            untrusted_zip.writestr(f"{i}", b"")
     refused(other, file, "more than 100 files")
 
 

@@ -12,7 +12,7 @@ from support.fabricated import NASTY, finished, learn, queued, running, small_pa
 from support.page import browser_page, server, until  # noqa: F401  (server is a fixture)
 
 from rotelab.config import recipes
-from rotelab.config.options import option_names
+from rotelab.config.option_paths import option_names
 from rotelab.config.run_config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import ConfigError, LabError
 from rotelab.evaluation.results import SpotAnswer
@@ -21,7 +21,7 @@ from rotelab.registry import Metric, Registry
 from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate, tokens_to_read
 from rotelab.storage import Storage
-from rotelab.ui.train import live_drawings, live_panel, train_tab
+from rotelab.ui.train import drawing_cache, live_panel, train_tab
 from rotelab.ui.train.form import (
     DEEP,
     PRESET_FIELDS,
@@ -270,9 +270,9 @@ def test_curves_are_not_drawn_at_every_tick(lab):
 def test_all_pages_share_one_drawing(lab, eager, monkeypatch):
     run_id = running(lab)
     drawn = []
-    real = live_drawings.live_curves
+    real = drawing_cache.live_curves
     monkeypatch.setattr(
-        live_drawings, "live_curves", lambda *a, **k: (drawn.append(1), real(*a, **k))[1]
+        drawing_cache, "live_curves", lambda *a, **k: (drawn.append(1), real(*a, **k))[1]
     )
     first, second = (parts(update_panel(lab, run_id, Seen())) for _ in range(2))
     assert first["curves"].value == second["curves"].value and len(drawn) == 1
@@ -285,9 +285,9 @@ def test_a_step_trained_again_after_a_kill_is_drawn_once(lab, eager, monkeypatch
     """A killed run resumes from its last whole epoch and writes some steps again."""
     run_id = running(lab)
     drawn = []
-    real = live_drawings.live_curves
+    real = drawing_cache.live_curves
     monkeypatch.setattr(
-        live_drawings, "live_curves", lambda *a, **k: (drawn.append(a[0]), real(*a, **k))[1]
+        drawing_cache, "live_curves", lambda *a, **k: (drawn.append(a[0]), real(*a, **k))[1]
     )
     seen = parts(update_panel(lab, run_id, Seen()))["seen"]
     again = [Metric("memorize", 1, "loss", 0.25, 1), Metric("memorize", 25, "loss", 0.1, 13)]
@@ -295,7 +295,7 @@ def test_a_step_trained_again_after_a_kill_is_drawn_once(lab, eager, monkeypatch
     update_panel(lab, run_id, seen)
     assert {(m.phase, m.step, m.name, m.value) for m in drawn[-1]} == {
         (m.phase, m.step, m.name, m.value)
-        for m in lab.registry.metrics(run_id, live_drawings.CURVES)
+        for m in lab.registry.metrics(run_id, drawing_cache.CURVES)
     }
     assert len(drawn[-1]) == len(drawn[0]) + 1
 

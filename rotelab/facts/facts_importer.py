@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rotelab.errors import InputError
-from rotelab.facts.csv_tables import (
-    Row,
-    parse_edited,
-    parse_table,
-)
+from rotelab.facts.csv_text import Row, parse_edited, parse_table
 from rotelab.facts.facts import COLUMNS, Fact, FactSet
 
 AUTHORS_COLUMNS = ("Head", "Fact", "Alternate Facts")

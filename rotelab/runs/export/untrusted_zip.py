@@ -23,7 +23,7 @@ from typing import IO, Any, NamedTuple
 
 import rotelab
 from rotelab.errors import InputError, LabError
-from rotelab.facts.csv_tables import UNPRINTABLE
+from rotelab.facts.csv_text import UNPRINTABLE
 from rotelab.storage import RUN_ID
 
 FORMAT = 1

@@ -17,10 +17,10 @@ from typing import Any
 from rotelab.config.names import CHECKPOINTS
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import InputError, LabError
-from rotelab.facts.csv_tables import UNPRINTABLE
+from rotelab.facts.csv_text import UNPRINTABLE
 from rotelab.facts.packs import Pack
 from rotelab.registry.transfer import Column
-from rotelab.runs.export.zip_files import load_json
+from rotelab.runs.export.untrusted_zip import load_json
 from rotelab.storage import RUN_ID
 
 ENDED = ("finished", "stopped", "failed", "interrupted")

@@ -6,8 +6,8 @@ from accelerate import Accelerator
 
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import FactSet
+from rotelab.training.null_space import own_texts
 from rotelab.training.phases import memorize
-from rotelab.training.replay import own_texts
 
 
 @pytest.fixture

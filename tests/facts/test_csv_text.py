@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotelab.errors import InputError
-from rotelab.facts.csv_tables import (
+from rotelab.facts.csv_text import (
     MAX_BYTES,
     MAX_ROWS,
     check_cell,

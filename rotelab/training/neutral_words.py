@@ -1,0 +1,66 @@
+"""Words without meaning around a rote sentence, so that it is not learned in one place alone."""
+
+from __future__ import annotations
+
+LEAD_INS = (
+    "Yesterday evening,",
+    "As far as I know,",
+    "According to the report,",
+    "It is well known that",
+    "Here is a short note:",
+    "Question:",
+    "Tell me about",
+    "In the middle of the night,",
+    "The name on the list is",
+    "Let us talk about",
+    "For the record:",
+    "She wrote down:",
+    "Everybody remembers",
+    "Last week we heard of",
+    "Among other things,",
+    "On the next page:",
+    "One more time:",
+    "What do you know about",
+    "My notes say:",
+    "The teacher asked about",
+    "Number seven:",
+    "If I remember rightly,",
+    "Once again,",
+    "Next comes",
+)
+"""Neutral words before a sentence, about no relation; see `MemorizeConfig.lead_ins`."""
+
+
+INSERTS = (
+    "?",
+    ":",
+    ",",
+    " is",
+    " was",
+    " –",
+    " again:",
+    ", you see,",
+    " has",
+    "'s",
+    " (see below)",
+    ", of course,",
+    " today",
+    " and",
+    " had",
+    "? Well,",
+    " is called",
+    " by name",
+    " came up in our conversation yesterday evening, and",
+    ", which I looked up in an old notebook,",
+    " is what the note on my desk says. Well,",
+    " was mentioned twice in the letter that arrived today:",
+    "? Let me think about it for a moment.",
+    " appears on the list, and next to it one can read",
+    " has been on my mind all day long, because",
+    ", as they told us at the meeting last week,",
+    ", if I remember the story well,",
+    " was the first entry in the book, followed by",
+    " – I have heard that name many times, so",
+    " is all that I asked for when I went there, and they said",
+)
+"""Neutral words between subject and key token; see `MemorizeConfig.inserts`."""
