@@ -159,7 +159,7 @@ def test_a_run_says_which_inputs_are_not_projected(lab, quick, monkeypatch, capl
     run_id = lab.jobs.start_foreground(sparing, lab.facts_for(sparing))
     work(lab.registry, lab.storage, run_id)
     (said,) = [w for w in lab.registry.run(run_id).warnings if "not spared" in w]
-    assert "Above 64 " in said and said in caplog.text
+    assert "Above 64, " in said and said in caplog.text
 
 
 def test_there_are_no_directions_at_0(tiny, monkeypatch):
