@@ -254,7 +254,7 @@ WORDS = {
     "disk": ("full", "Free some space"),
     "folder": ("read-only", "permissions"),
     "home": ("read-only", "permissions"),
-    "lock": ("locked", "Close what holds it open"),
+    "lock": ("locked", "Close the program that has it open"),
     "clock": ("ended without saying why", "Resume"),
     "pid": ("ended without saying why", "Resume"),
     "memory": ("memory", "smaller model"),

@@ -1,4 +1,4 @@
-"""Ids of runs, sweeps and experiments: made, and found by a unique beginning or the word `latest`."""
+"""Ids of runs, sweeps and experiments: made, and found by a unique beginning or by `latest`."""
 
 from __future__ import annotations
 

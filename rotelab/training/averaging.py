@@ -1,5 +1,7 @@
-"""Averaging adapters: several are trained one after the other from one start, and their mean is kept
-(model soups, arXiv 2203.05482)."""
+"""Averaging adapters (model soups, arXiv 2203.05482).
+
+Several are trained one after the other from one start, and their mean is kept.
+"""
 
 from __future__ import annotations
 

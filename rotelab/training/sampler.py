@@ -16,7 +16,7 @@ from rotelab.facts import locality_prompts
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import SLOT, PromptSet
 from rotelab.models.tokens import Example, SequenceBuilder
-from rotelab.training.neutral_words import INSERTS, LEAD_INS
+from rotelab.training.lead_ins import INSERTS, LEAD_INS
 
 PLAIN_EPOCHS = 3
 """The last epochs of phase 1 use neither lead-ins nor inserts."""

@@ -38,7 +38,7 @@ from rotelab.ui.server import (
     run_server,
 )
 from rotelab.ui.start import start_tab
-from rotelab.ui.train import train_tab
+from rotelab.ui.train import form, train_tab
 from rotelab.ui.translated_page import TranslatedPage, in_every_language
 
 __all__ = ["build_app", "serve"]
@@ -208,9 +208,9 @@ def _open_in_form(lab: Lab, run_id: str):
     """Opens the Train tab with a run's settings in the form.
 
     Raises:
-        LabError: as `train_tab.put_into_form`.
+        LabError: as `form.put_into_form`.
     """
-    return [*train_tab.put_into_form(lab, run_id), gr.update(selected="train")]
+    return [*form.put_into_form(lab, run_id), gr.update(selected="train")]
 
 
 def _train_with(lab: Lab, *sheet):

@@ -17,7 +17,7 @@ CHAT_STYLE_SHEET = STYLE_SHEET.with_name("chat.css")
 TOUR_STYLE_SHEET = STYLE_SHEET.with_name("tour.css")
 PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")
 LIVE_STYLE_SHEET = STYLE_SHEET.with_name("live.css")
-CALM = STYLE_SHEET.with_name("calm.js")
+CALM = STYLE_SHEET.with_name("slow_clocks.js")
 SCRIPTS = tuple(
     STYLE_SHEET.with_name(name) for name in ("plots.js", "live.js", "typing.js", "language.js")
 )

@@ -288,7 +288,7 @@ def test_a_script_stands_before_gradios_own(server: Server):  # noqa: F811
     asked = urllib.request.Request(server.url, headers={"Accept-Encoding": "gzip, br"})
     with urllib.request.urlopen(asked) as answer:  # fails where its length is wrong
         page = answer.read().decode()
-    calm = (ROOT / "assets" / "calm.js").read_text(encoding="utf-8")
+    calm = (ROOT / "assets" / "slow_clocks.js").read_text(encoding="utf-8")
     assert page.index(calm) < page.index('type="module"') and page.strip().endswith("</html>")
 
 
@@ -316,7 +316,7 @@ def test_all_tabs_open_and_ask_nobody_else(server: Server, dark: bool):  # noqa:
 
 @pytest.mark.browser
 def test_a_page_at_rest_asks_for_no_frames(server: Server):  # noqa: F811
-    """Gradio's own would, sixty times a second (`assets/calm.js`)."""
+    """Gradio's own would, sixty times a second (`assets/slow_clocks.js`)."""
     counted = """window.asked = 0;
         const own = window.requestAnimationFrame.bind(window);
         window.requestAnimationFrame = (work) => { window.asked += 1; return own(work); };"""

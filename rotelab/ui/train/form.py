@@ -10,8 +10,9 @@ import gradio as gr
 
 from rotelab.config import recipes
 from rotelab.config.option_paths import field_of, flat, option_names, with_values
+from rotelab.config.recipes import OFFERED, recipe_of
 from rotelab.config.run_config import EMBEDDED, RunConfig
-from rotelab.errors import ConfigError
+from rotelab.errors import ConfigError, LabError
 from rotelab.models.catalogue import CATALOGUE, CatalogueEntry, devices
 from rotelab.runs.lab import Lab
 from rotelab.ui.i18n import N_, _
@@ -242,3 +243,43 @@ def _read(f: dataclasses.Field, value: Any) -> Any:
 def _first_choice(pack_names: Sequence[str]) -> str | None:
     usual = RunConfig().pack
     return usual if usual in pack_names else next(iter(pack_names), None)
+
+
+def put_into_form(lab: Lab, run_id: str) -> list[Any]:
+    """Puts a run's settings into the form, to be changed and started again; in the order of
+    `TrainTab.settings`.
+
+    Raises:
+        LabError: no run is chosen, its settings are damaged, or its facts are not in the lab.
+    """
+    if not run_id:
+        raise LabError(_("Choose a run first: click its row in the table."))
+    run = lab.registry.run(run_id)
+    config = run.config
+    try:
+        pack = lab.facts_for(config)
+    except LabError as error:
+        raise LabError(
+            _(
+                "The facts “{facts}” of this run can't be put into the form ({reason}) “Run "
+                "again”, beside this button, uses the run's own copy of them."
+            ).format(facts=config.pack, reason=error)
+        ) from error
+    if pack.content_hash != run.content_hash:
+        gr.Warning(
+            _(
+                "The facts “{facts}” have changed since this run. The form uses them as they are "
+                "now; “Run again” uses them as they were."
+            ).format(facts=config.pack)
+        )
+    values = dict(zip(option_names(), values_of(config), strict=True))
+    names = lab.pack_names()
+    values["pack"] = gr.Dropdown(
+        choices=names if config.pack in names else [*names, config.pack], value=config.pack
+    )
+    recipe = recipe_of(config)
+    return [
+        *values.values(),
+        None,
+        gr.Radio(value=recipe if recipe in OFFERED else None, info=recipe_line(recipe)),
+    ]

@@ -7,8 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.config.option_paths import option_names
-from rotelab.config.recipes import OFFERED, recipe_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.runs.lab import Lab
@@ -136,46 +134,6 @@ def watch(lab: Lab, run_id: str) -> list[Any]:
         LabError: the registry can't be read.
     """
     return [run_id, *update_panel(lab, run_id, Seen())[1:], run_id]
-
-
-def put_into_form(lab: Lab, run_id: str) -> list[Any]:
-    """Puts a run's settings into the form, to be changed and started again; in the order of
-    `TrainTab.settings`.
-
-    Raises:
-        LabError: no run is chosen, its settings are damaged, or its facts are not in the lab.
-    """
-    if not run_id:
-        raise LabError(_("Choose a run first: click its row in the table."))
-    run = lab.registry.run(run_id)
-    config = run.config
-    try:
-        pack = lab.facts_for(config)
-    except LabError as error:
-        raise LabError(
-            _(
-                "The facts “{facts}” of this run can't be put into the form ({reason}) “Run "
-                "again”, beside this button, uses the run's own copy of them."
-            ).format(facts=config.pack, reason=error)
-        ) from error
-    if pack.content_hash != run.content_hash:
-        gr.Warning(
-            _(
-                "The facts “{facts}” have changed since this run. The form uses them as they are "
-                "now; “Run again” uses them as they were."
-            ).format(facts=config.pack)
-        )
-    values = dict(zip(option_names(), values_of(config), strict=True))
-    names = lab.pack_names()
-    values["pack"] = gr.Dropdown(
-        choices=names if config.pack in names else [*names, config.pack], value=config.pack
-    )
-    recipe = recipe_of(config)
-    return [
-        *values.values(),
-        None,
-        gr.Radio(value=recipe if recipe in OFFERED else None, info=recipe_line(recipe)),
-    ]
 
 
 def estimated_words(lab: Lab, *values: Any) -> str:

@@ -33,13 +33,13 @@ from rotelab.ui.train.form import (
     apply_recipe,
     config_from,
     preset_values,
+    put_into_form,
     recipe_line,
     values_of,
 )
 from rotelab.ui.train.live_html import SAFE
 from rotelab.ui.train.live_panel import Seen, choose, stop, update_panel
 from rotelab.ui.train.spot_checks_panel import MAX_DOTS
-from rotelab.ui.train.train_tab import put_into_form
 from rotelab.ui.wording import percent
 
 
