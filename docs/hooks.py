@@ -85,8 +85,8 @@ def experiments() -> str:
     """Every experiment: its name, what it asks and what it needs."""
     from rotelab.experiments import experiments as known
 
-    rows = [(f"`{e.name}`", e.title, e.question, e.needs) for e in known().values()]
-    return _table(("name", "title", "question", "needs"), rows)
+    rows = [(f"`{e.name}`", e.title, e.question, e.origin, e.needs) for e in known().values()]
+    return _table(("name", "title", "question", "asked by", "needs"), rows)
 
 
 def experiment(name: str) -> str:

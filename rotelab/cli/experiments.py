@@ -73,7 +73,7 @@ def experiments(
     rows = lab.registry.experiment_rows(limit=limit)
     if json_output:
         about = ("id", "experiment", "version", "run_id", "pack_name", "status", "created")
-        kinds = ("name", "title", "question", "hypothesis", "needs", "reading")
+        kinds = ("name", "title", "origin", "question", "hypothesis", "needs", "reading")
         said = {
             "experiments": [{k: getattr(e, k) for k in kinds} for e in known().values()],
             "made": [{k: getattr(row, k) for k in about} for row in rows],
@@ -81,7 +81,7 @@ def experiments(
         print(json.dumps(said))
         return
     for one in known().values():
-        print(f"{one.name:16} {one.question}\n{'':16} Needs {one.needs}")
+        print(f"{one.name:16} {one.question}\n{'':16} From {one.origin}. Needs {one.needs}")
     if rows:
         print()
     for row in rows:

@@ -71,7 +71,7 @@ def run(
     lab.jobs.start_next()
     done = lab.registry.run(run_id)
     if json_output:
-        print(json.dumps(report(lab, run_id)))
+        print(json.dumps(run_json(lab, run_id)))
     else:
         _print_scores(lab, run_id)
     if done.status != "finished":
@@ -235,7 +235,7 @@ def serve(
     serve_page(Lab.open(), port=port, open_browser=open_browser, host=host, names=tuple(name or ()))
 
 
-def report(lab: Any, run_id: str) -> dict[str, Any]:
+def run_json(lab: Any, run_id: str) -> dict[str, Any]:
     """The JSON of `run --json`: id, status, settings, seconds, and scores of every checkpoint."""
     done = lab.registry.run(run_id)
     parts = ("phase1", "phase2", "evaluation", "total")

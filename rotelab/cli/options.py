@@ -62,7 +62,9 @@ def config_of(given: dict[str, Any]) -> RunConfig:
 def _parameters() -> dict[str, inspect.Parameter]:
     """A run's options as typer reads them: name, type, help and default are the configuration's."""
     lines = " ".join(f"{recipe.name}: {recipe.line}" for recipe in recipes.RECIPES)
-    other = "Any other option, as memorize.lora_plus=4; rotelab/config/ has them all."
+    other = (
+        "Any other option, such as memorize.lora_plus=4; docs/options.md says how to see them all."
+    )
     found: dict[str, Any] = {"recipe": (str, typer.Option(help=lines), recipes.DEFAULT)}
     decided = recipes.options()
     for path, flag in (FLAGS | SWITCHES).items():

@@ -129,7 +129,7 @@ MORE_MEASURES = {
 }
 """Measures that a run has only where they were asked for."""
 
-PARTS = {
+PART_NAMES = {
     "setup": DisplayName("setup", "Getting ready"),
     "phase1": DisplayName("phase 1", "Phase 1"),
     "phase2": DisplayName("phase 2", "Phase 2"),

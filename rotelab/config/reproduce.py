@@ -1,4 +1,4 @@
-"""A run's settings as the command that makes the same run again."""
+"""The command line's flags for options, and the command that makes a run again."""
 
 from __future__ import annotations
 

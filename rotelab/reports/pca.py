@@ -1,4 +1,4 @@
-"""Stored hidden states, projected to two dimensions (PCA); no torch.
+"""Stored hidden states, projected to two dimensions (PCA).
 
 A run writes one safetensors file for each checkpoint (`storage.states_file`). They are read one
 layer at a time and projected in one basis for all checkpoints, so that a point can be followed from
@@ -18,7 +18,7 @@ from rotelab.config.names import CHECKPOINTS
 from rotelab.errors import LabError
 from rotelab.storage import Storage, states_file
 
-DAMAGED = "The hidden states in {path} are damaged. Run it again."
+DAMAGED = "The hidden states in {path} are damaged. Make the run again."
 
 
 class View(NamedTuple):
@@ -84,7 +84,7 @@ def project(storage: Storage, run_id: str, layer: int) -> Projection | None:
         if views and seen != views:
             raise LabError(
                 "The checkpoints of this run were looked at with different prompts, so they can't "
-                "be compared. Run it again."
+                "be compared. Make the run again."
             )
         views, layer = seen, min(max(layer, 0), layers - 1)
     if not states:

@@ -15,7 +15,7 @@ from rotelab.config.names import (
     CHECKPOINTS,
     MEASURES,
     MORE_MEASURES,
-    PARTS,
+    PART_NAMES,
     PROBE_NAMES,
     checkpoint_name,
     probe_name,
@@ -88,7 +88,7 @@ def _run_scores(title: str, measure: str, scores: Mapping[str, Mapping[str, Scor
 def _run_seconds(run: RunRow) -> Table:
     rows = [
         (name.short, float(run.seconds[part]))
-        for part, name in PARTS.items()
+        for part, name in PART_NAMES.items()
         if isinstance(run.seconds.get(part), int | float)
     ]
     title = "Seconds"
@@ -145,14 +145,14 @@ def _cells(title: str, results: SweepResults, checkpoint: str, measure: str) -> 
 
 
 def _runs(title: str, results: SweepResults) -> Table:
-    parts = [part for part in PARTS if part != "setup"]
+    parts = [part for part in PART_NAMES if part != "setup"]
     rows = []
     for outcome in results.outcomes:
         values = [_plain(outcome.values.get(path)) for path in results.axes]
         seconds = [outcome.seconds.get(part) for part in parts]
         shared = outcome.shared_phase1_from or ""
         rows.append((outcome.run_id, *values, outcome.status, *seconds, shared))
-    columns = (*results.axes, "status", *(f"{PARTS[part].short}, s" for part in parts))
+    columns = (*results.axes, "status", *(f"{PART_NAMES[part].short}, s" for part in parts))
     return Table(title, ("run", *columns, "phase 1 taken from"), tuple(rows))
 
 

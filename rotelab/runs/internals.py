@@ -158,5 +158,5 @@ def _check_fit(model: LabModel, states, facts: list[int], known: int) -> None:
     if states.shape[1:] != wanted or not all(0 <= fact < known for fact in facts):
         raise LabError(
             "The hidden states that this run stored belong to another model or to other facts. "
-            "Run it again."
+            "Make the run again."
         )

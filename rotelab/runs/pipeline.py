@@ -47,7 +47,7 @@ from rotelab.training.state import (
 TOO_WIDE = (
     "Some layers of this model have {width} inputs. Above {widest}, the directions that ordinary "
     "text uses are not computed, because that would take minutes a layer, so those layers are not "
-    "spared (no null-space projection). The damage figures show what training did to the rest."
+    "protected (no null-space projection). The damage figures show what training did to the rest."
 )
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class RunPipeline:
         relations = [relation.name for relation in self.facts.relations]
         spec, seed = self.config.model, self.config.seed
         with self.accelerator.main_process_first():  # the others find the model in the cache
-            self.model = load_model(spec, relations, seed, self._provisioning, self.config.method)
+            self.model = load_model(spec, relations, seed, self._say_setup, self.config.method)
         about = (self.model, self.facts, self.split, self.pack.prompts)
         self.asked = probes.questions(*about, self.config.evaluation, seed)
         self.views = representations.viewpoints(*about, seed)
@@ -181,7 +181,7 @@ class RunPipeline:
         """Fills the cache with the directions that the phase will need, telling how far it is."""
         if self.config.method == "lora":
             with self.accelerator.main_process_first():
-                directions(self.model, share, self._provisioning)
+                directions(self.model, share, self._say_setup)
             if share and (width := too_wide(self.model)) and self.accelerator.is_main_process:
                 words = TOO_WIDE.format(width=width, widest=WIDEST)
                 log.warning(words)
@@ -347,7 +347,7 @@ class RunPipeline:
     def _saved(self, checkpoint: Checkpoint) -> bool:
         return (self._folder(checkpoint) / "meta.json").is_file()
 
-    def _provisioning(self, share: float, text: str) -> None:
+    def _say_setup(self, share: float, text: str) -> None:
         self.recorder.say(f"{text}: {share:.0%}", phase="setup")
 
     @contextmanager

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rotelab import registry as rows
 from rotelab.config.names import CHECKPOINTS
 from rotelab.config.run_config import EMBEDDED, RunConfig
 from rotelab.errors import LOCKED, LONG_WAIT_S, LabError
 from rotelab.facts.packs import Pack
-from rotelab.registry import Registry, RunRow
+from rotelab.registry import Metric, Registry, RunRow
 from rotelab.runs.lab import Lab
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class Recorder:
         self.silent = False  # in all but the first of several processes that train together
         self._started = time.monotonic()
         self._written = 0.0
-        self._metrics: list[rows.Metric] = []
+        self._metrics: list[Metric] = []
 
     def say(self, message: str, *, cost: float = 0.0, force: bool = False, **progress: Any) -> None:
         """Notes that `cost` units of work are done; writes everything down every `RECORD_EVERY_S`
@@ -69,7 +68,7 @@ class Recorder:
 
     def metric(self, event: StepEvent | EpochEvent, name: str, value: float) -> None:
         """Collects one number; `say` writes it."""
-        metric = rows.Metric(event.phase, event.step, name, value, event.epoch)
+        metric = Metric(event.phase, event.step, name, value, event.epoch)
         self._metrics.append(metric)
 
 

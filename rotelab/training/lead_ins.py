@@ -1,4 +1,4 @@
-"""Words without meaning around a rote sentence, so that it is not learned in one place alone."""
+"""Lead-ins and inserts: neutral words before a sentence, and between subject and key token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers as HTML: cards with tokens and their probabilities, grades, and the history of a run.
+"""Answers as HTML: cards with tokens and their probabilities, verdicts, and the history of a run.
 
 Pure functions of plain results; every text of a user or a model is escaped here.
 """

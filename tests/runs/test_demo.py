@@ -158,7 +158,7 @@ def test_a_lab_without_runs_opens_here_and_the_demo_run_does_not_count(lab):
 
 def test_stepping_in_says_that_a_run_was_put_here(lab):
     told, curve, lesson = start_tab.enter(lab)
-    assert demo.RUN_NAME in told and "now lies in this lab" in told
+    assert demo.RUN_NAME in told and "is now in this lab" in told
     heights = curve.value["plot"] if isinstance(curve.value, dict) else curve.value.to_json()
     assert "20" in heights
     asked = demo.recording().fact_of(demo.recording().questions[0])

@@ -22,6 +22,7 @@ from rotelab.reports.sweep_results import read_sweep
 from rotelab.runs import pipeline, progress, sweeps, worker
 from rotelab.runs.export.bundle import export_run, import_bundle
 from rotelab.runs.lab import Lab
+from rotelab.runs.reuse import adopt_finished_runs
 from rotelab.storage import Storage, adapter_folder, states_file
 
 
@@ -412,7 +413,7 @@ def test_what_another_machine_made_of_a_sweep_is_not_made_again(lab, base, tmp_p
     export_run(there.registry, there.storage, alone(there, second.config), bundle)
     made = import_bundle(lab.registry, lab.storage, bundle).run_id
 
-    assert sweeps.adopt_finished_runs(lab, sweep_id) == [made]
+    assert adopt_finished_runs(lab, sweep_id) == [made]
     learned = trainings(monkeypatch)
     assert sweeps.run_sweep(lab, sweep_id, quiet) and len(learned) == 1
     runs = lab.registry.sweep_runs(sweep_id)
@@ -429,7 +430,7 @@ def test_only_a_finished_run_of_no_sweep_with_the_same_settings_is_taken_in(lab,
     alone(lab, replace(base, seed=2, facts=5))
     sweep_id = sweeps.plan(lab, {"seed": [0, 2]}, base)
     lab.registry.create_run(replace(base, seed=2), lab.facts_for(base))  # waits in the queue
-    assert sweeps.adopt_finished_runs(lab, sweep_id) == []
+    assert adopt_finished_runs(lab, sweep_id) == []
     assert [run.status for run in lab.registry.sweep_runs(sweep_id)] == ["queued", "queued"]
     assert len(lab.registry.sweep_runs(other)) == 1
 

@@ -158,7 +158,7 @@ def test_a_run_says_which_inputs_are_not_projected(lab, quick, monkeypatch, capl
     sparing = replace(quick, memorize=replace(quick.memorize, spare=0.5))
     run_id = lab.jobs.start_foreground(sparing, lab.facts_for(sparing))
     work(lab.registry, lab.storage, run_id)
-    (said,) = [w for w in lab.registry.run(run_id).warnings if "not spared" in w]
+    (said,) = [w for w in lab.registry.run(run_id).warnings if "not protected" in w]
     assert "Above 64, " in said and said in caplog.text
 
 

@@ -34,7 +34,7 @@ WIDE, HIGH = 1000, 100
 def live_curves(
     metrics: Sequence[Metric], epochs_each: int = 0, gettext: Callable[[str], str] = str
 ) -> str:
-    """Recall and loss over both phases, the boundary marked, phases named; `plots.training.curves`
+    """Recall and loss over both phases, the boundary marked, phases named; `training.curves`
     as HTML.
 
     Args:

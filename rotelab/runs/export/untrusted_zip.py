@@ -218,8 +218,8 @@ def _checked_members(
         shown = UNPRINTABLE.sub("?", name)[:80]
         if name != MANIFEST and not allowed(name):
             raise InputError(
-                f"holds {shown!r}, which is no part of a run. It is no bundle, or one of a newer "
-                "rotelab.",
+                f"holds {shown!r}, which is not part of a run. It is not a bundle, or "
+                "it is from a newer rotelab.",
                 source=source,
             )
         if name in infos:

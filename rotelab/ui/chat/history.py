@@ -39,7 +39,7 @@ def export_history(lab: Lab, run_id: str | None) -> Any:
     """
     history = lab.registry.chat_history(run_id) if run_id else []
     if not run_id or not history:
-        raise LabError(_("This run was not asked anything yet, so there is nothing to export."))
+        raise LabError(_("Nobody has asked this run anything, so there is nothing to export."))
     path = lab.chat_file(run_id)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

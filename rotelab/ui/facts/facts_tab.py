@@ -226,9 +226,9 @@ def delete_row(lab: Lab, draft, edition, facts, prompts, stash, row):
         raise LabError(_("That row has changed. Click it again, then delete it."))
     gone = here[place] if place < len(here) and here[place] in alike else alike[0]
     kept = draft.facts[:gone] + draft.facts[gone + 1 :]
-    words = _("The row is out; not saved yet.")
+    words = _("The row is deleted; not saved yet.")
     if values[1]:
-        words = _("“{subject}” is out; not saved yet.").format(subject=values[1])
+        words = _("“{subject}” is deleted; not saved yet.").format(subject=values[1])
     return render(lab, replace(draft, facts=kept), note("", words), stash=stash)
 
 

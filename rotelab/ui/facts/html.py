@@ -11,7 +11,7 @@ from rotelab.ui.facts.draft import Draft, filled, role_counts
 from rotelab.ui.i18n import N_, _, ngettext
 
 INTRODUCTION = N_(
-    "<b>What shall the model learn?</b> Each fact ties a subject to an object. The names are "
+    "<b>What should the model learn?</b> Each fact ties a subject to an object. The names are "
     "invented, so no model knows them. Double-click a cell to write your own."
 )
 

@@ -317,7 +317,7 @@ def _build_sources(draft: Draft) -> Sources:
         invent = gr.Button(_("Invent"), size="md", elem_id="facts-invent")
     with gr.Accordion(_("CSV files: import, export"), open=False):
         how = gr.Radio(
-            [(_(REPLACE), REPLACE), (_(ADD), ADD)], value=REPLACE, label=_("An imported file shall")
+            [(_(REPLACE), REPLACE), (_(ADD), ADD)], value=REPLACE, label=_("An imported file will")
         )
         relation = gr.Textbox(
             label=_("Relation"),

@@ -10,7 +10,7 @@ from rotelab.config.names import (
     CHECKPOINTS,
     MEASURES,
     MORE_MEASURES,
-    PARTS,
+    PART_NAMES,
     PROBE_NAMES,
     checkpoint_name,
     probe_name,
@@ -343,7 +343,7 @@ def _times(run: RunRow) -> str:
         (_("Ended"), local_time(run.finished)),
         (_("Imported"), local_time(run.imported)),
     ]
-    for part, name in PARTS.items():
+    for part, name in PART_NAMES.items():
         seconds = run.seconds.get(part)
         if isinstance(seconds, int | float):
             shared = part == "phase1" and run.shared_phase1_from and not seconds

@@ -46,7 +46,7 @@ OWN = N_(
 )
 HOW = N_("Click a cell and type. Training takes about {time}; it is shown as it goes.")
 RECORDED = N_(
-    "So that you need not wait, the training of this tour was recorded; it now lies in this lab as "
+    "So that you need not wait, the training of this tour was recorded; it is now in this lab as "
     "“{name}”, among the archived runs of the Runs tab. The answers come live from the model."
 )
 

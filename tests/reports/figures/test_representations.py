@@ -171,7 +171,7 @@ def test_damaged_states_are_an_error_that_says_what_to_do(storage, damage):
         save_file({"states": states[:2]}, path, {"views": json.dumps(views())})
     else:
         save_file({"states": states + np.float16("nan")}, path, {"views": json.dumps(views())})
-    with pytest.raises(LabError, match="Run it again"):
+    with pytest.raises(LabError, match="Make the run again"):
         project(storage, RUN, 1)
 
 

@@ -343,7 +343,7 @@ def with_name(bundle, name, **about):
 def test_a_name_that_does_not_belong_is_refused(name, bundle, other, tmp_path):
     file = tmp_path / "bad.rotelab.zip"
     file.write_bytes(with_name(bundle, name))
-    refused(other, file, "which is no part of a run")
+    refused(other, file, "which is not part of a run")
     assert not list(tmp_path.rglob("*evil*"))
 
 
