@@ -122,7 +122,7 @@ def test_asking_streams_three_labelled_answers_and_keeps_them(lab, home):
 
 def test_what_was_asked_can_be_exported(lab, home):
     registry, run_id = lab.registry, home[1]
-    with pytest.raises(LabError, match="not asked anything"):
+    with pytest.raises(LabError, match="asked this run anything"):
         history.export_history(lab, run_id)
     registry.add_chat(run_id, "=1+1", [ChatAnswer("base", "a, “b”\nc", "by chance", 0.25, 3, 9)])
     registry.add_chat(run_id, "Who?", [ChatAnswer("base", "")], "conversation", 0.7)
