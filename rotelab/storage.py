@@ -94,10 +94,14 @@ def adapter_folder(storage: Storage, run_id: str, checkpoint: str) -> Path:
     return storage.run_folder(run_id) / "adapters" / ADAPTER_OF[checkpoint]
 
 
+def has_adapter(storage: Storage, run_id: str, checkpoint: str) -> bool:
+    """Whether the files of the adapter that a checkpoint adds are on this machine."""
+    return (adapter_folder(storage, run_id, checkpoint) / "meta.json").is_file()
+
+
 def has_adapters(storage: Storage, run_id: str) -> bool:
     """Whether the files of all of a run's adapters are on this machine."""
-    folders = (adapter_folder(storage, run_id, checkpoint) for checkpoint in ADAPTER_OF)
-    return all((folder / "meta.json").is_file() for folder in folders)
+    return all(has_adapter(storage, run_id, checkpoint) for checkpoint in ADAPTER_OF)
 
 
 def state_folder(storage: Storage, run_id: str) -> Path:

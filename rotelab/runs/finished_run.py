@@ -15,7 +15,7 @@ from rotelab.evaluation.results import Score
 from rotelab.facts.facts import Split
 from rotelab.facts.packs import Pack
 from rotelab.registry import Registry, RunRow
-from rotelab.storage import Storage, adapter_folder
+from rotelab.storage import Storage, adapter_folder, has_adapter
 
 if TYPE_CHECKING:
     from rotelab.models.lab_model import LabModel
@@ -83,10 +83,8 @@ def saved_checkpoints(storage: Storage, run_id: str) -> list[Checkpoint]:
     """The checkpoints whose adapters are on this machine; each needs those before it."""
     found: list[Checkpoint] = []
     for checkpoint in CHECKPOINTS:
-        if checkpoint in ADAPTER_OF:
-            meta = adapter_folder(storage, run_id, checkpoint) / "meta.json"
-            if not meta.is_file():
-                break
+        if checkpoint in ADAPTER_OF and not has_adapter(storage, run_id, checkpoint):
+            break
         found.append(checkpoint)
     return found
 

@@ -30,7 +30,7 @@ from rotelab.models.loading import load_model, pick_device
 from rotelab.registry import FactRecall, Registry
 from rotelab.runs import internals, reuse
 from rotelab.runs.progress import Recorder, typical_seconds
-from rotelab.storage import Storage, adapter_folder, finish_writing, state_folder
+from rotelab.storage import Storage, adapter_folder, finish_writing, has_adapter, state_folder
 from rotelab.training.events import EpochEvent, StepEvent
 from rotelab.training.null_space import WIDEST, directions, too_wide
 from rotelab.training.phases import generalize, leave_out, memorize
@@ -345,7 +345,7 @@ class RunPipeline:
         return adapter_folder(self.storage, self.run_id, checkpoint)
 
     def _saved(self, checkpoint: Checkpoint) -> bool:
-        return (self._folder(checkpoint) / "meta.json").is_file()
+        return has_adapter(self.storage, self.run_id, checkpoint)
 
     def _say_setup(self, share: float, text: str) -> None:
         self.recorder.say(f"{text}: {share:.0%}", phase="setup")

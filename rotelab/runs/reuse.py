@@ -21,7 +21,7 @@ from rotelab.models.adapter_files import check_adapter, copy_adapter
 from rotelab.registry import Registry, RunRow
 from rotelab.runs.lab import Lab
 from rotelab.runs.sweeps import unfinished_runs
-from rotelab.storage import Storage, adapter_folder, link_or_copy, states_file
+from rotelab.storage import Storage, adapter_folder, has_adapter, link_or_copy, states_file
 
 log = logging.getLogger("rotelab.runs.reuse")
 
@@ -76,7 +76,7 @@ def reuse_work(
         return Reused()
     others = list(_comparable(run, registry.sweep_runs(run.sweep_id)))
     origin = ""
-    if not (adapter_folder(storage, run_id, "memorized") / "meta.json").is_file():
+    if not has_adapter(storage, run_id, "memorized"):
         origin = _take_phase1(registry, storage, run, others)
     run = registry.run(run_id)
     taken: list[Checkpoint] = []
@@ -116,7 +116,8 @@ def _take_phase1(
     # Runs that did phase 1 themselves come first.
     for other in sorted(others, key=lambda o: o.shared_phase1_from is not None):
         folder = adapter_folder(storage, other.id, "memorized")
-        if _without_phase2(other.config) != mine or not (folder / "meta.json").is_file():
+        there = has_adapter(storage, other.id, "memorized")
+        if _without_phase2(other.config) != mine or not there:
             continue
         try:
             check_adapter(folder)

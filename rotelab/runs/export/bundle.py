@@ -49,7 +49,7 @@ from rotelab.runs.export.value_checks import (
     table_rows,
 )
 from rotelab.runs.export.weights import canonical_adapter, check_adapter, check_states
-from rotelab.storage import Storage, adapter_folder, states_file
+from rotelab.storage import Storage, adapter_folder, has_adapter, states_file
 
 SUFFIX = ".rotelab.zip"
 TABLES = ("metrics", "fact_recall", "scores", "predictions", "similarities")
@@ -152,7 +152,7 @@ def _members(registry: Registry, storage: Storage, run_id: str, adapters: bool) 
     for checkpoint, adapter in ADAPTER_OF.items():
         folder = adapter_folder(storage, run_id, checkpoint)
         # Full weights are a whole model for each phase: too large to include.
-        if adapters and run.config.method == "lora" and (folder / "meta.json").is_file():
+        if adapters and run.config.method == "lora" and has_adapter(storage, run_id, checkpoint):
             for name, data in _adapter_json(folder, adapter, about).items():
                 yield f"adapters/{adapter}/{name}", [data]
             weights = folder / "adapter_model.safetensors"
