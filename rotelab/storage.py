@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from rotelab.config.names import ADAPTER_OF
+from rotelab.config.names import ADAPTER_OF, adapter_of
 from rotelab.errors import LabError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,8 +90,8 @@ class Storage:
 
 
 def adapter_folder(storage: Storage, run_id: str, checkpoint: str) -> Path:
-    """The folder of the adapter that a checkpoint adds (`config.names.ADAPTER_OF`)."""
-    return storage.run_folder(run_id) / "adapters" / ADAPTER_OF[checkpoint]
+    """The folder of the adapter that a checkpoint adds (`config.names.adapter_of`)."""
+    return storage.run_folder(run_id) / "adapters" / adapter_of(checkpoint)
 
 
 def has_adapter(storage: Storage, run_id: str, checkpoint: str) -> bool:

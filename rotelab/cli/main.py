@@ -17,6 +17,7 @@ from rotelab.cli.compare import add_compare_command
 from rotelab.cli.experiments import add_experiment_commands
 from rotelab.cli.options import Bar, takes_config
 from rotelab.cli.sweeps import add_sweep_commands
+from rotelab.cli.teach import add_teach_command
 from rotelab.config.names import CHECKPOINTS, MORE_MEASURES
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
@@ -293,3 +294,4 @@ def _print_scores(lab: Any, run_id: str) -> None:
 add_sweep_commands(app)
 add_experiment_commands(app)
 add_compare_command(app)
+add_teach_command(app)

@@ -54,8 +54,8 @@ def from_dict(cls: type, data: Any) -> Any:
     values = {}
     for name, value in data.items():
         factory = known[name].default_factory
-        nested = factory if isinstance(factory, type) else None
-        values[name] = from_dict(nested, value) if nested else value
+        nested = factory if isinstance(factory, type) else known[name].metadata.get("nested")
+        values[name] = from_dict(nested, value) if nested and value is not None else value
     return cls(**values)
 
 

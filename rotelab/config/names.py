@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
 
 # As stored ---------------------------------------------------------------------------------------
 
-Checkpoint = Literal["base", "memorized", "generalized"]
+Checkpoint = str
+"""A state of a run's model: one of `CHECKPOINTS`, or that after a lesson (`lesson_checkpoint`)."""
+
 CHECKPOINTS: tuple[Checkpoint, ...] = ("base", "memorized", "generalized")
 """The states in which a run's model is measured, in the order in which training reaches them."""
 
-MEMORIZE, GENERALIZE = "memorize", "generalize"
-"""The two phases; each trains an adapter of its own name."""
+MEMORIZE, GENERALIZE, LESSON = "memorize", "generalize", "lesson"
+"""The two phases, and a later lesson; each trains an adapter. That of a phase has its name."""
 
 ADAPTER_OF: dict[Checkpoint, str] = {"memorized": MEMORIZE, "generalized": GENERALIZE}
-"""The adapter that a checkpoint adds; also the name of its folder."""
+"""The adapter that each phase's checkpoint adds; also the name of its folder."""
 
-ACTIVE: dict[Checkpoint, list[str]] = {
-    "base": [],
-    "memorized": [MEMORIZE],
-    "generalized": [MEMORIZE, GENERALIZE],
-}
-"""The adapters that are on at a checkpoint."""
+MOST_LESSONS = 99
+_LESSON = re.compile(LESSON + r"-(\d\d)")
+_ROTE = re.compile(r"rote-(\d\d)")
+
+
+def lesson_checkpoint(number: int) -> Checkpoint:
+    """The checkpoint after a run's lesson with this 1-based number, such as `lesson-01`. The
+    lesson's adapter has the same name."""
+    return f"{LESSON}-{number:02d}"
+
+
+def lesson_number(checkpoint: Checkpoint) -> int:
+    """The 1-based number of the lesson that a checkpoint or an adapter is of; 0 for all others."""
+    found = _LESSON.fullmatch(checkpoint)
+    return int(found[1]) if found else 0
+
+
+def rote_state(lessons: int) -> Checkpoint:
+    """The state in which a lesson is learned: `memorize` and so many lessons are on, `generalize`
+    is off. It is never measured, so it is not among a run's checkpoints."""
+    return f"rote-{lessons:02d}"
+
+
+def checkpoints_with(lessons: int) -> tuple[Checkpoint, ...]:
+    """All checkpoints of a run with so many lessons, in the order of training."""
+    return (*CHECKPOINTS, *(lesson_checkpoint(n) for n in range(1, lessons + 1)))
+
+
+def adapter_of(checkpoint: Checkpoint) -> str:
+    """The adapter that a checkpoint adds; also the name of its folder. `base` adds none."""
+    return ADAPTER_OF.get(checkpoint, checkpoint)
+
+
+def active_adapters(checkpoint: Checkpoint) -> list[str]:
+    """The adapters that are on at a checkpoint, in the order in which they were trained."""
+    if rote := _ROTE.fullmatch(checkpoint):
+        return [MEMORIZE, *(lesson_checkpoint(n) for n in range(1, int(rote[1]) + 1))]
+    there = checkpoints_with(lesson_number(checkpoint))
+    return [adapter_of(c) for c in there[1 : there.index(checkpoint) + 1]]
+
 
 Status = Literal["queued", "running", "stopping", "stopped", "finished", "failed", "interrupted"]
 LIVE: tuple[Status, ...] = ("running", "stopping")
@@ -91,6 +128,27 @@ PROBE_NAMES = {
 }
 """The probes of every run, in the order in which tables list them."""
 
+OLD_PROBE_NAMES = {
+    "old_key_token": DisplayName(
+        "old, key token",
+        "Old facts through the key token",
+        "The facts that were known before this lesson, asked through the key token.",
+    ),
+    "old_test_prompts_heldout": DisplayName(
+        "old, test",
+        "Old facts, new wordings",
+        "Facts that were known before this lesson and never taught in words, in wordings nobody "
+        "ever trained.",
+    ),
+    "old_unrelated": DisplayName(
+        "old, unrelated",
+        "Old facts, unrelated questions",
+        "Questions about something else, about the subjects that were known before this lesson. "
+        "The fact's object must not come out: lower is better.",
+    ),
+}
+"""The probes of a later lesson that ask what was known before it."""
+
 MEASURES = {
     "generation_accuracy": DisplayName(
         "right",
@@ -133,6 +191,8 @@ PART_NAMES = {
     "setup": DisplayName("setup", "Getting ready"),
     "phase1": DisplayName("phase 1", "Phase 1"),
     "phase2": DisplayName("phase 2", "Phase 2"),
+    "protect": DisplayName("protecting", "Protecting the old facts"),
+    "lesson": DisplayName("lesson", "Lesson"),
     "evaluation": DisplayName("evaluation", "Asking questions"),
     "total": DisplayName("total", "In all"),
 }
@@ -141,9 +201,11 @@ PART_NAMES = {
 
 def checkpoint_name(checkpoint: str) -> DisplayName:
     """What people read for a checkpoint; one without a name here goes by its own."""
+    if number := lesson_number(checkpoint):
+        return DisplayName(f"lesson {number}", f"Lesson {number}", "after a later lesson by rote")
     return CHECKPOINT_NAMES.get(checkpoint, DisplayName(checkpoint, checkpoint))
 
 
 def probe_name(probe: str) -> DisplayName:
     """What people read for a probe; one without a name here goes by its own."""
-    return PROBE_NAMES.get(probe, DisplayName(probe, probe))
+    return (PROBE_NAMES | OLD_PROBE_NAMES).get(probe, DisplayName(probe, probe))

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from rotelab.config.run_config import RunConfig
+from rotelab.config.run_config import LessonConfig, RunConfig
 from rotelab.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def flat(config: RunConfig) -> dict[str, Any]:
             found |= {
                 f"{f.name}.{g.name}": getattr(value, g.name) for g in dataclasses.fields(value)
             }
-        else:
+        elif "label" in f.metadata:
             found[f.name] = value
     return found
 
@@ -36,7 +36,8 @@ def field_of(path: str) -> dataclasses.Field:
         ConfigError: there is no such option.
     """
     part, _, name = path.rpartition(".")
-    owner = getattr(RunConfig(), part, None) if part else RunConfig()
+    owner: Any = LessonConfig() if part == "lesson" else getattr(RunConfig(), part, None)
+    owner = owner if part else RunConfig()
     for f in dataclasses.fields(owner) if dataclasses.is_dataclass(owner) else ():
         if f.name == name and "label" in f.metadata:
             return f
@@ -107,7 +108,7 @@ def with_setting(config: RunConfig, text: str) -> RunConfig:
         ConfigError: there is no such option, or it can't have that value.
     """
     path, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or path not in option_names():
+    if not equals or path not in flat(config):
         raise ConfigError(f"{text[:80]!r} sets nothing. Write it as memorize.lora_plus=4.")
     field = field_of(path)
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rotelab.config.checked import Checked, option
+from rotelab.config.names import MOST_LESSONS
 
 PROJECTION_CHOICES = ("mlp", "qkvo", "vo", "qk", "all")
 """Parts of a transformer layer that a phase may train; see `models.lab_model.PROJECTIONS`."""
@@ -302,3 +303,79 @@ class GeneralizeConfig(Checked):
         """Learning steps in all, where so many facts are taught and wordings abound."""
         each = math.ceil(taught * self.prompts_per_fact / self.batch_size)
         return self.rounds * max(each, self.least_steps if taught else 0)
+
+
+@dataclass(frozen=True)
+class LessonConfig(Checked):
+    """A later lesson: new facts of known relations, learned by rote alone (docs/method)."""
+
+    number: int = option(1, "Lesson", "Which lesson of its run it is.", low=1, high=MOST_LESSONS)
+    run_facts: int = option(
+        0, "Facts of the run", "How many of the facts are the run's own, the first ones.", low=0
+    )
+    old_facts: int = option(
+        0,
+        "Facts before the lesson",
+        "How many of the facts were known before: the run's own and those of earlier lessons.",
+        low=0,
+    )
+    epochs: int = option(
+        12,
+        "Rounds of rote learning, lesson",
+        "How often every new fact is read. Small lessons take more rounds (see the next option).",
+        low=1,
+        high=500,
+    )
+    least_steps: int = option(
+        60,
+        "Learning steps at least, lesson",
+        "A lesson of few facts takes more rounds, until it has so many learning steps.",
+        low=0,
+        high=100_000,
+    )
+    learning_rate: float = option(
+        2e-3, "Learning rate, lesson", "Size of each learning step.", low=1e-7, high=1.0
+    )
+    rank: int = option(
+        32, "Adapter rank, lesson", "Capacity of the lesson's adapter.", low=1, high=1024
+    )
+    batch_size: int = option(
+        20, "Facts per step, lesson", "How many facts one learning step sees.", low=1, high=4096
+    )
+    layers: str = option(
+        "all",
+        "Layers that store, lesson",
+        "Which layers get the lesson's adapter: all, a range such as 0-15, or a part of the depth "
+        "such as 0%-50%.",
+    )
+    projections: str = option(
+        "mlp",
+        "Parts of a layer that store, lesson",
+        "mlp: the MLP; qkvo: attention; vo: what it brings along; qk: where it looks; all: both.",
+        choices=PROJECTION_CHOICES,
+    )
+    silence: int = option(
+        5,
+        "Sentences without key token per step, lesson",
+        "In so many of a step's sentences the model is held to what it would have said before the "
+        "key token comes.",
+        low=0,
+        high=4096,
+    )
+    spare: float = _spare(3, 0.9)
+    keep: float = option(
+        0.97,
+        "Share of the old facts' activity protected",
+        "The lesson stays out of the directions that hold this share of what the old facts use "
+        "inside the model, outside those of ordinary text, so that they stay as they are. 0 "
+        "protects nothing.",
+        low=0.0,
+        high=0.9999,
+    )
+    rehearse: int = option(
+        0,
+        "Old facts rehearsed per step",
+        "So many old facts are read along in every step, for comparison; protected ones need none.",
+        low=0,
+        high=4096,
+    )

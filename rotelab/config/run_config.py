@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rotelab.config.checked import Checked, from_dict, option
-from rotelab.config.phases import GeneralizeConfig, MemorizeConfig
+from rotelab.config.phases import GeneralizeConfig, LessonConfig, MemorizeConfig
+
+if TYPE_CHECKING:
+    from rotelab.facts.facts import FactSet, Split
 
 __all__ = [
     "EMBEDDED",
     "USUAL_CANDIDATES",
     "EvaluationConfig",
     "GeneralizeConfig",
+    "LessonConfig",
     "MemorizeConfig",
     "ModelSpec",
     "RunConfig",
@@ -161,10 +165,23 @@ class RunConfig(Checked):
     memorize: MemorizeConfig = field(default_factory=MemorizeConfig)
     generalize: GeneralizeConfig = field(default_factory=GeneralizeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    lesson: LessonConfig | None = field(default=None, metadata={"nested": LessonConfig})
+    """Set for a later lesson of another run; the other settings are then those of that run."""
+
+    def split(self, facts: FactSet) -> Split:
+        """Which of a run's facts phase 2 teaches in words. None of a later lesson's are.
+
+        Raises:
+            ConfigError: a relation has fewer facts than k.
+        """
+        return facts.split(self.generalize.k, self.seed, self.lesson and self.lesson.run_facts)
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain nested dictionaries, ready for JSON."""
-        return dataclasses.asdict(self)
+        plain = dataclasses.asdict(self)
+        if self.lesson is None:
+            del plain["lesson"]
+        return plain
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> RunConfig:

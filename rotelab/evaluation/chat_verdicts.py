@@ -160,7 +160,7 @@ def _how_learned(
         return Verdict("in words", "Phase 1 of this run taught every fact in words.")
     if checkpoint == "memorized":
         return Verdict("by rote", "From rote learning alone.")
-    if fact in pack.facts.split(config.generalize.k, config.seed).held_in:
+    if fact in config.split(pack.facts).held_in:
         return Verdict("in words", "Phase 2 taught this fact in words.")
     return Verdict("never in words", "This fact was only ever learned by rote.")
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rotelab.evaluation.results import PROBES, Prediction, Score
+from rotelab.evaluation.results import OLD_PROBES, PROBES, Prediction, Score
 
 
 def summarize(predictions: Sequence[Prediction]) -> dict[str, Score]:
     """The figures of every probe that has predictions."""
     result = {}
-    for probe in PROBES:
+    for probe in (*PROBES, *OLD_PROBES):
         mine = [p for p in predictions if p.probe == probe]
         if mine:
             result[probe] = Score(

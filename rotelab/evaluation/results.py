@@ -14,6 +14,10 @@ PROBES = (
 )
 """The probes of every run; see `probes`."""
 
+OLD = "old_"
+OLD_PROBES = tuple(OLD + probe for probe in ("key_token", "test_prompts_heldout", "unrelated"))
+"""The probes of a later lesson that ask the facts known before it; the others ask its new facts."""
+
 
 class SpotAnswer(NamedTuple):
     """The answer to one of the three fixed questions of `spot_checks`, after a step of a phase.

@@ -123,14 +123,20 @@ class FactSet(Items[Fact]):
             chosen.update(rng.sample(relation.facts, per_relation))
         return FactSet(fact for fact in self._items if fact in chosen)
 
-    def split(self, k: int, seed: int) -> Split:
+    def split(self, k: int, seed: int, first: int | None = None) -> Split:
         """Draws k facts of each relation for phase 2; the others are held out (paper, section 3).
+
+        Args:
+            k: how many.
+            seed: of the drawing.
+            first: only the first so many facts are drawn from; all when None.
 
         Raises:
             ConfigError: a relation has fewer facts than k.
         """
         held_in: set[Fact] = set()
-        for relation in self.relations:
+        drawn_from = self if first is None else FactSet(self._items[:first])
+        for relation in drawn_from.relations:
             if len(relation.facts) < k:
                 raise ConfigError(
                     f"k = {k} facts are to be taught in words, but the relation {relation.name!r} "

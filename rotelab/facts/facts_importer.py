@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from rotelab.errors import InputError
-from rotelab.facts.csv_text import Row, parse_edited, parse_table
+from rotelab.facts.csv_text import Row, parse_edited, parse_table, read_bytes
 from rotelab.facts.facts import COLUMNS, Fact, FactSet
 
 AUTHORS_COLUMNS = ("Head", "Fact", "Alternate Facts")
@@ -41,6 +42,15 @@ def parse_facts(data: bytes, source: str, relation: str = "") -> FactSet:
                 column=column,
             )
     return FactSet([_fact_of(row) for row in rows], source)
+
+
+def read_facts_file(file: Path, relation: str = "") -> FactSet:
+    """Reads facts from a file on disk; as `parse_facts`.
+
+    Raises:
+        InputError: as `parse_facts`, or the file can't be read.
+    """
+    return parse_facts(read_bytes(file), file.name, relation)
 
 
 def parse_fact_rows(rows: Iterable[Sequence[object]], source: str = "Facts table") -> FactSet:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from rotelab.config.names import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint
+from rotelab.config.names import CHECKPOINTS, MEMORIZE, Checkpoint, active_adapters
 from rotelab.errors import LabError, ModelUnavailable
 from rotelab.models.lab_model import PROJECTIONS, AdapterShape, LabModel
 
@@ -35,7 +35,9 @@ class FullModel(LabModel):
     @property
     def has(self) -> tuple[Checkpoint, ...]:
         """The checkpoints that can be used now."""
-        return tuple(c for c in CHECKPOINTS if all(name in self._phases for name in ACTIVE[c]))
+        return tuple(
+            c for c in CHECKPOINTS if all(name in self._phases for name in active_adapters(c))
+        )
 
     def attach(self, adapter: str, shape: AdapterShape) -> None:
         """Makes a phase's own copy of the weights that it trains; see `LabModel.attach`.
@@ -112,7 +114,7 @@ class FullModel(LabModel):
         if checkpoint not in self.has:
             raise ModelUnavailable(f"This run has no {checkpoint!r} checkpoint yet.")
         self.checkpoint = checkpoint
-        active = ACTIVE[checkpoint]
+        active = active_adapters(checkpoint)
         trained = self._phases[active[-1]] if train and active else {}
         for name, parameter in self.network.named_parameters():
             if name in self._base:

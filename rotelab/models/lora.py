@@ -14,7 +14,14 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
-from rotelab.config.names import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint
+from rotelab.config.names import (
+    GENERALIZE,
+    MEMORIZE,
+    Checkpoint,
+    active_adapters,
+    checkpoints_with,
+    lesson_number,
+)
 from rotelab.errors import ModelUnavailable
 from rotelab.models.lab_model import (
     ATTENTION_PROJECTIONS,
@@ -25,9 +32,10 @@ from rotelab.models.lab_model import (
 
 
 class LoraModel(LabModel):
-    """A base model with up to two LoRA adapters, `memorize` and `generalize`.
+    """A base model with the LoRA adapters `memorize` and `generalize`, and one for each lesson.
 
-    `memorize` is on the MLPs and has the key tokens' embedding rows; `generalize` is on attention.
+    `memorize` is on the MLPs and has the key tokens' embedding rows; `generalize` is on attention;
+    lessons are on the MLPs.
     """
 
     method = "lora"
@@ -40,7 +48,8 @@ class LoraModel(LabModel):
     def has(self) -> tuple[Checkpoint, ...]:
         """The checkpoints that can be used now."""
         attached = getattr(self.network, "peft_config", {})
-        return tuple(c for c in CHECKPOINTS if all(name in attached for name in ACTIVE[c]))
+        known = checkpoints_with(sum(lesson_number(name) > 0 for name in attached))
+        return tuple(c for c in known if all(name in attached for name in active_adapters(c)))
 
     def attach(self, adapter: str, shape: AdapterShape) -> None:
         """Adds an adapter with seeded weights; see `LabModel.attach`.
@@ -48,7 +57,7 @@ class LoraModel(LabModel):
         Raises:
             ModelUnavailable: the model has none of these projections.
         """
-        usual = MLP_PROJECTIONS if adapter == MEMORIZE else ATTENTION_PROJECTIONS
+        usual = ATTENTION_PROJECTIONS if adapter == GENERALIZE else MLP_PROJECTIONS
         wanted = shape.projections or usual
         there = {name.rsplit(".", 1)[-1] for name, _ in self.network.named_modules()}
         targets = [name for name in wanted if name in there]
@@ -125,10 +134,10 @@ class LoraModel(LabModel):
         Raises:
             ModelUnavailable: the adapters of that checkpoint are not attached.
         """
-        if checkpoint not in self.has:
+        active = active_adapters(checkpoint)
+        if any(name not in getattr(self.network, "peft_config", {}) for name in active):
             raise ModelUnavailable(f"This run has no {checkpoint!r} checkpoint yet.")
         self.checkpoint = checkpoint
-        active = ACTIVE[checkpoint]
         if active:
             self.network.base_model.set_adapter(active)
         # `set_adapter` turns gradients on for every adapter that it activates; we train only one.
@@ -174,7 +183,7 @@ class LoraModel(LabModel):
         for layer in [m for m in self.network.modules() if isinstance(m, BaseTunerLayer)]:
             rows = isinstance(layer, TrainableTokensLayer)
             known = layer.trainable_tokens_delta if rows else layer.lora_A
-            names = [name for name in ACTIVE[checkpoint] if name in known]
+            names = [name for name in active_adapters(checkpoint) if name in known]
             if names:
                 layer.merge(adapter_names=names)
         return self.network.unload()

@@ -17,7 +17,7 @@ from peft.utils.other import TrainableTokensWrapper
 from torch import nn
 from transformers import DynamicCache
 
-from rotelab.config.names import ACTIVE, CHECKPOINTS, MEMORIZE, Checkpoint
+from rotelab.config.names import CHECKPOINTS, MEMORIZE, Checkpoint, active_adapters
 from rotelab.models.forward import PLAIN_FAMILIES, bare
 from rotelab.models.generation import Token, Writer
 from rotelab.models.lab_model import LabModel
@@ -73,7 +73,7 @@ class MultiAdapterModel:
         Yields:
             The next token of every checkpoint whose answer goes on; None when one ends.
         """
-        asked = [checkpoint for checkpoint in CHECKPOINTS if checkpoint in prompts]
+        asked = [checkpoint for checkpoint in self.model.has if checkpoint in prompts]
         batch = _Batch(self, asked)
         writers = {c: Writer(self.model, temperature, seed, alternatives) for c in asked}
         logits = batch.start([prompts[checkpoint] for checkpoint in asked])
@@ -94,7 +94,7 @@ class _Batch:
 
     Args:
         parent: its weights are read, never changed.
-        checkpoints: the rows, in the order of `CHECKPOINTS`.
+        checkpoints: the rows, in the order of training.
     """
 
     def __init__(self, parent: MultiAdapterModel, checkpoints: Sequence[Checkpoint]):
@@ -153,7 +153,7 @@ class _Batch:
         """Notes the first row that uses each adapter; a later checkpoint has all earlier ones."""
         self._rows.clear()
         for row, checkpoint in enumerate(checkpoints):
-            for adapter in ACTIVE[checkpoint]:
+            for adapter in active_adapters(checkpoint):
                 self._rows.setdefault(adapter, row)
 
     def _pass(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

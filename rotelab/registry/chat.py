@@ -88,7 +88,9 @@ class ChatRows(RegistryFile):
             rows = db.execute(
                 f"SELECT {', '.join(ChatAnswer._fields)} FROM chat_answers WHERE run_id = ? "
                 "AND turn IN (SELECT DISTINCT turn FROM chat_answers WHERE run_id = ? "
-                "ORDER BY turn DESC LIMIT ?) ORDER BY turn, " + in_order("checkpoint", CHECKPOINTS),
+                "ORDER BY turn DESC LIMIT ?) ORDER BY turn, "
+                + in_order("checkpoint", CHECKPOINTS)
+                + ", checkpoint",
                 [run_id, run_id, questions],
             ).fetchall()
         return [ChatAnswer(*row) for row in rows]

@@ -22,7 +22,7 @@ from rotelab.registry.database import RegistryFile
 from rotelab.registry.rows import in_order, insert_sql, like, number
 from rotelab.registry.runs import require_run
 
-_CHECKPOINT_ORDER = in_order("checkpoint", CHECKPOINTS)
+_CHECKPOINT_ORDER = in_order("checkpoint", CHECKPOINTS) + ", checkpoint"  # then lessons
 _PREDICTION = (
     "probe", "fact_index", "relation", "subject", "object", "prompt", "answer", "correct",
     "probability", "rank", "checkpoint", "chosen", "normalized", "contains", "generated",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from rotelab.config.names import CHECKPOINTS, Checkpoint
+from rotelab.config.names import Checkpoint
 from rotelab.errors import LabError
 from rotelab.evaluation.chat_verdicts import NO_VERDICT, Query, Verdict, asked_fact, grade
 from rotelab.registry import Registry, RunRow
@@ -117,7 +117,7 @@ class Chat:
         self,
         run_id: str,
         text: str,
-        checkpoints: Sequence[Checkpoint] = CHECKPOINTS,
+        checkpoints: Sequence[Checkpoint] | None = None,
         max_new_tokens: int = 24,
         temperature: float = 0.0,
         seed: int = 0,
@@ -132,7 +132,8 @@ class Chat:
         Args:
             run_id: the run.
             text: the question or the beginning of a sentence.
-            checkpoints: the checkpoints to ask; those without saved adapters are left out.
+            checkpoints: the checkpoints to ask; those without saved adapters are left out. All
+                that the run has when None.
             max_new_tokens: longest answer, in tokens.
             temperature: 0 answers greedily.
             seed: of the sampling, where the temperature is above 0.
@@ -155,7 +156,7 @@ class Chat:
         talks = turns is not None
         prompts = {
             c: talk_ids(model, query, turns.get(c, ())) if talks else prompt_ids(model, query)
-            for c in checkpoints
+            for c in (saved if checkpoints is None else checkpoints)
             if c in saved
         }
         fact = asked_fact(pack, query) if evidence and not talks else None
@@ -344,7 +345,7 @@ def example_questions(run: RunRow, n: int = 6, seed: int = 0) -> list[str]:
     """Questions in test wordings about facts that phase 2 never taught, and one last question
     through a key token."""
     facts = run.pack.facts
-    split = facts.split(run.config.generalize.k, run.config.seed)
+    split = run.config.split(facts)
     rng = random.Random(f"examples {seed}")
     pool = list(split.held_out or split.held_in)
     chosen = rng.sample(pool, min(n, len(pool)))

@@ -132,7 +132,7 @@ def is_good_question(lab: Lab, run_id: str, question: str) -> bool:
 
 def split_of(run: RunRow):
     """Which of a run's facts phase 2 taught in words, and which it did not."""
-    return run.pack.facts.split(run.config.generalize.k, run.config.seed)
+    return run.config.split(run.pack.facts)
 
 
 def taught_sentences(run: RunRow) -> tuple[Fact, list[tuple[str, str]]]:

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from rotelab.config.names import ADAPTER_OF, CHECKPOINTS, Checkpoint
+from rotelab.config.names import (
+    CHECKPOINTS,
+    MOST_LESSONS,
+    Checkpoint,
+    adapter_of,
+    checkpoints_with,
+)
 from rotelab.config.run_config import ModelSpec, RunConfig
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Score
@@ -55,7 +61,7 @@ class FinishedRun:
     @cached_property
     def split(self) -> Split:
         """Which of its facts phase 2 taught in words, and which it did not."""
-        return self.pack.facts.split(self.config.generalize.k, self.config.seed)
+        return self.config.split(self.pack.facts)
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
@@ -76,14 +82,14 @@ class FinishedRun:
                 "Choose a finished run that has them, or start a new one with its settings."
             )
         self.watch(0.0, "loading the model")
-        yield load_run_model(self.storage, self.run, CHECKPOINTS)
+        yield load_run_model(self.storage, self.run, self.checkpoints)
 
 
 def saved_checkpoints(storage: Storage, run_id: str) -> list[Checkpoint]:
     """The checkpoints whose adapters are on this machine; each needs those before it."""
     found: list[Checkpoint] = []
-    for checkpoint in CHECKPOINTS:
-        if checkpoint in ADAPTER_OF and not has_adapter(storage, run_id, checkpoint):
+    for checkpoint in checkpoints_with(MOST_LESSONS):
+        if checkpoint != "base" and not has_adapter(storage, run_id, checkpoint):
             break
         found.append(checkpoint)
     return found
@@ -115,9 +121,9 @@ def load_run_model(
     relations = [relation.name for relation in run.pack.facts.relations]
     model = load_model(spec or config.model, relations, config.seed, method=config.method)
     for checkpoint in checkpoints:
-        if checkpoint in ADAPTER_OF:
+        if checkpoint != "base":
             folder = adapter_folder(storage, run.id, checkpoint)
-            load_adapter(model, ADAPTER_OF[checkpoint], folder)
+            load_adapter(model, adapter_of(checkpoint), folder)
     return model
 
 

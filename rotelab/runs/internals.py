@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.numpy import save_file
 
-from rotelab.config.names import ADAPTER_OF, Checkpoint
+from rotelab.config.names import Checkpoint, adapter_of
 from rotelab.errors import LabError
 from rotelab.evaluation.results import WeightChange
 from rotelab.facts.facts import FactSet
@@ -78,7 +78,7 @@ def record_changes(
         LabError: the registry can't be written.
     """
     rows = []
-    for name, change, weight in model.changed(ADAPTER_OF[checkpoint]):
+    for name, change, weight in model.changed(adapter_of(checkpoint)):
         layer = LAYER.search(name)
         if layer:  # embedding, head and final norm belong to no layer
             matrix = name.rsplit(".", 1)[-1]
@@ -137,7 +137,7 @@ def backfill(registry: Registry, storage: Storage, run_id: str) -> None:
         kept = kept_states(storage, run_id, checkpoint)
         with model.using(checkpoint):
             if kept is None:
-                split = facts.split(run.config.generalize.k, run.config.seed)
+                split = run.config.split(facts)
                 views = viewpoints(model, facts, split, run.pack.prompts, run.config.seed)
                 about = (registry, storage, run_id, checkpoint, model, views, facts)
                 record_internals(*about)

@@ -9,7 +9,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from rotelab.config.names import ADAPTER_OF
+from rotelab.config.names import MOST_LESSONS, checkpoints_with
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
@@ -96,7 +96,8 @@ class Lab:
 
     def adapter_folders(self, run_id: str) -> list[Path]:
         """The folders of the adapters that a run has saved."""
-        folders = [adapter_folder(self.storage, run_id, name) for name in ADAPTER_OF]
+        wanted = checkpoints_with(MOST_LESSONS)[1:]
+        folders = [adapter_folder(self.storage, run_id, name) for name in wanted]
         return [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
 
     def chat_file(self, run_id: str) -> Path:

@@ -16,11 +16,20 @@ from contextlib import contextmanager
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from rotelab.config.names import ADAPTER_OF, CHECKPOINTS, GENERALIZE, MEMORIZE, Checkpoint
+from rotelab.config.names import (
+    ADAPTER_OF,
+    CHECKPOINTS,
+    GENERALIZE,
+    LESSON,
+    MEMORIZE,
+    Checkpoint,
+    adapter_of,
+    lesson_number,
+)
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import RunStopped
 from rotelab.evaluation import forgetting, metrics, probes, representations, spot_checks
-from rotelab.evaluation.results import PROBES, Prediction
+from rotelab.evaluation.results import OLD_PROBES, PROBES, Prediction
 from rotelab.evaluation.spot_checks import begun
 from rotelab.facts.facts import Split
 from rotelab.facts.packs import Pack
@@ -50,6 +59,13 @@ TOO_WIDE = (
     "protected (no null-space projection). The damage figures show what training did to the rest."
 )
 
+WORDS = {
+    MEMORIZE: "Learning by rote",
+    GENERALIZE: "Learning what it means",
+    LESSON: "Learning the new facts by rote",
+}
+"""What is told of each phase while it trains."""
+
 log = logging.getLogger(__name__)
 
 
@@ -72,7 +88,10 @@ def run_pipeline(
         LabError: something the user can mend.
     """
     run = registry.run(run_id)
-    RunPipeline(registry, storage, run_id, run.config, run.pack, watch).run()
+    kind = RunPipeline
+    if run.config.lesson is not None:
+        from rotelab.runs.lessons.pipeline import LessonPipeline as kind
+    kind(registry, storage, run_id, run.config, run.pack, watch).run()
 
 
 class RunPipeline:
@@ -83,7 +102,7 @@ class RunPipeline:
         self.storage: Storage = storage
         self.run_id, self.config, self.pack = run_id, config, pack
         self.facts = pack.facts
-        self.split: Split = pack.facts.split(config.generalize.k, config.seed)
+        self.split: Split = config.split(pack.facts)
         self.recorder = Recorder(registry, run_id, watch)
         self.model: LabModel
         self.accelerator: Accelerator
@@ -142,7 +161,7 @@ class RunPipeline:
     def _learn(self, checkpoint: Checkpoint, part: str, start) -> None:
         """One phase, or its adapter from disk where that was done before."""
         if checkpoint in self._done:
-            load_adapter(self.model, ADAPTER_OF[checkpoint], self._folder(checkpoint))
+            load_adapter(self.model, adapter_of(checkpoint), self._folder(checkpoint))
         else:
             with self._timed(part):
                 self._train(checkpoint, start)
@@ -189,20 +208,20 @@ class RunPipeline:
 
     def _train(self, checkpoint: Checkpoint, start) -> None:
         """Runs one phase: records each step, saves state now and then, the adapter at its end."""
-        adapter = ADAPTER_OF[checkpoint]
+        adapter, phase = adapter_of(checkpoint), phase_of(checkpoint)
         folder = state_folder(self.storage, self.run_id)
         resume = load_state(folder)
         if resume is None and folder.exists() and self.accelerator.is_main_process:
             self.registry.add_warning(self.run_id, STATE_DAMAGED)
-        resume = resume if resume and resume.phase == adapter else None
-        words = "Learning by rote" if adapter == "memorize" else "Learning what it means"
+        resume = resume if resume and resume.phase == phase else None
+        words = WORDS[phase]
         clock = SavingClock(SAVE_SHARE, SAVE_EVERY_S)
-        phase = self.config.memorize if adapter == "memorize" else self.config.generalize
-        asking = spot_checks.SpotClock(self.config.evaluation.spot_checks, phase.rounds)
+        rounds = self._settings(phase).rounds
+        asking = spot_checks.SpotClock(self.config.evaluation.spot_checks, rounds)
         # Questions answered after the state that training resumes from are asked again.
         done = resume.step if resume else 0
         if self.accelerator.is_main_process:
-            self.registry.drop_spot_answers(self.run_id, adapter, after=done)
+            self.registry.drop_spot_answers(self.run_id, phase, after=done)
         tokens, seconds = 0, 0.0
         event = None
         for event in start(resume):
@@ -223,7 +242,7 @@ class RunPipeline:
                 raise RunStopped
         if event and self.config.evaluation.spot_checks:
             self._ask_spots(event, asking)
-        self.recorder.say(f"{words}: saving", force=True, phase=adapter)
+        self.recorder.say(f"{words}: saving", force=True, phase=phase)
         about = {"run": self.run_id, "checkpoint": checkpoint, "seed": self.config.seed}
         if self.accelerator.is_main_process:
             save_adapter(self.model, adapter, self._folder(checkpoint), self.config.model, about)
@@ -243,20 +262,24 @@ class RunPipeline:
             message = f"Asking the model {words.get(checkpoint, 'after both phases')}"
             phase = f"evaluate {checkpoint}"
             self.recorder.say(message, force=True, phase=phase, epoch=None, epochs=None)
-            found: list[Prediction] = []
-            settings = self.config.evaluation
-            share = self._evaluation_cost / max(1, len(self.asked))
             with self.model.using(checkpoint):
-                for predictions in probes.evaluate(self.model, self.asked, settings):
-                    found += predictions
-                    self.recorder.say(message, cost=share * len(predictions), phase=phase)
-                    if self.recorder.stop:
-                        raise RunStopped
+                found = self._answers(message, phase)
                 about = (self.run_id, checkpoint, self.model, self.views, self.facts)
                 internals.record_internals(self.registry, self.storage, *about)
-                if settings.damage:
+                if self.config.evaluation.damage:
                     self._measure_damage(checkpoint)
             self._record_evaluation(checkpoint, found)
+
+    def _answers(self, message: str, phase: str) -> list[Prediction]:
+        """The current checkpoint's answers to all questions."""
+        found: list[Prediction] = []
+        share = self._evaluation_cost / max(1, len(self.asked))
+        for predictions in probes.evaluate(self.model, self.asked, self.config.evaluation):
+            found += predictions
+            self.recorder.say(message, cost=share * len(predictions), phase=phase)
+            if self.recorder.stop:
+                raise RunStopped
+        return found
 
     # Recording -----------------------------------------------------------------------------------
 
@@ -265,7 +288,7 @@ class RunPipeline:
         self.recorder.metric(event, "learning_rate", event.learning_rate)
         for kind, value in event.losses.items():
             self.recorder.metric(event, f"loss/{kind}", value)
-        epochs = self.config.memorize if event.phase == "memorize" else self.config.generalize
+        epochs = self._settings(event.phase)
         self.recorder.say(
             f"{words}: {_where(epochs, event.epoch)}",
             cost=self._phase_cost[event.phase] / event.steps,
@@ -293,7 +316,7 @@ class RunPipeline:
                 for fact, recall in sorted(event.facts.items())
             ],
         )
-        phase = self.config.memorize if event.phase == "memorize" else self.config.generalize
+        phase = self._settings(event.phase)
         message = f"{words}: {_where(phase, event.epoch)}"
         self.recorder.say(message, force=True, phase=event.phase, epoch=event.epoch)
 
@@ -305,7 +328,8 @@ class RunPipeline:
         self.recorder.metric(event, "spot_seconds", asking.spent)
 
     def _record_evaluation(self, checkpoint: Checkpoint, found: list[Prediction]) -> None:
-        predictions = sorted(found, key=lambda p: (PROBES.index(p.probe), p.fact_index))
+        order = (*PROBES, *OLD_PROBES)
+        predictions = sorted(found, key=lambda p: (order.index(p.probe), p.fact_index))
         scores = metrics.summarize(found)
         self.registry.add_evaluation(self.run_id, checkpoint, scores, predictions)
         if checkpoint == "base":
@@ -341,6 +365,10 @@ class RunPipeline:
             return False
         return broadcast_object_list([self.recorder.stop])[0]
 
+    def _settings(self, phase: str) -> MemorizeConfig | GeneralizeConfig:
+        """The settings of a phase."""
+        return self.config.memorize if phase == MEMORIZE else self.config.generalize
+
     def _folder(self, checkpoint: Checkpoint):
         return adapter_folder(self.storage, self.run_id, checkpoint)
 
@@ -372,6 +400,11 @@ class RunPipeline:
         to_ask = len(set(CHECKPOINTS) - self._evaluated)
         to_learn = sum(self._phase_cost[ADAPTER_OF[c]] for c in ADAPTER_OF if c not in self._done)
         self.recorder.total = max(1.0, to_ask * self._evaluation_cost + to_learn)
+
+
+def phase_of(checkpoint: Checkpoint) -> str:
+    """The phase that leads to a checkpoint, as metrics and progress name it."""
+    return LESSON if lesson_number(checkpoint) else ADAPTER_OF[checkpoint]
 
 
 def _where(phase: MemorizeConfig | GeneralizeConfig, epoch: int) -> str:

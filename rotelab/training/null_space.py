@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -94,7 +94,7 @@ def directions(
 
 def too_wide(model: LabModel) -> int:
     """The width of the widest input that is skipped; 0 if none is."""
-    widths = [module.in_features for _, module in _readers(model)]
+    widths = [module.in_features for _, module in readers(model)]
     return max((width for width in widths if width > WIDEST), default=0)
 
 
@@ -105,15 +105,22 @@ class NullSpaceProjector:
         model: has the adapter.
         adapter: its name.
         bases: the directions. Matrices whose input is not among them are left alone.
+        rescale: give each A the length again that it had before its first projection: where few
+            directions are left, it would begin with next to nothing.
     """
 
-    def __init__(self, model: LabModel, adapter: str, bases: Directions):
+    def __init__(self, model: LabModel, adapter: str, bases: Directions, rescale: bool = False):
         self.pairs = [
             (module.lora_A[adapter].weight, bases[read])
-            for read, module in _readers(model)
+            for read, module in readers(model)
             if read in bases and isinstance(module, LoraLayer) and adapter in module.lora_A
         ]
+        before = [a.detach().norm() for a, _ in self.pairs]
         self.project()
+        if rescale:
+            with torch.no_grad():
+                for (a, _), length in zip(self.pairs, before, strict=True):
+                    a.mul_(length / a.norm().clamp(min=1e-9))
 
     @torch.no_grad()
     def project(self) -> None:
@@ -122,11 +129,16 @@ class NullSpaceProjector:
             a.sub_((a @ basis) @ basis.T)
 
 
-def _readers(model: LabModel) -> Iterator[tuple[str, nn.Module]]:
-    """Each projection with the name of the input that it reads."""
+def readers(model: LabModel, blocks: Sequence[str] = ()) -> Iterator[tuple[str, nn.Module]]:
+    """Each projection with the name of the input that it reads.
+
+    Args:
+        model: any.
+        blocks: only the projections in blocks with these names, such as `mlp`; all when empty.
+    """
     for name, module in bare(model.network).named_modules():
         block, _, projection = name.rpartition(".")
-        if projection in READS:
+        if projection in READS and (not blocks or block.rpartition(".")[2] in blocks):
             yield f"{block}.{READS[projection]}", module
 
 
@@ -161,7 +173,7 @@ def _moments(model: LabModel, texts, progress: Callable[[float], None]) -> dict[
 
         return hook
 
-    firsts = dict(reversed([(r, m) for r, m in _readers(model) if m.in_features <= WIDEST]))
+    firsts = dict(reversed([(r, m) for r, m in readers(model) if m.in_features <= WIDEST]))
     hooks = [module.register_forward_pre_hook(summing(read)) for read, module in firsts.items()]
     try:
         with torch.no_grad():
@@ -179,7 +191,7 @@ def _moments(model: LabModel, texts, progress: Callable[[float], None]) -> dict[
 def _fingerprint(model: LabModel) -> str:
     """Identifies a base model by a sample of its weights, wherever it was loaded from."""
     seen = hashlib.sha256(f"{TEXTS} {LENGTH} {SEED} {model.dtype}".encode())
-    for read, module in _readers(model):
+    for read, module in readers(model):
         layer = module.get_base_layer() if isinstance(module, LoraLayer) else module
         sample = layer.weight.detach().flatten()[:: max(1, layer.weight.numel() // 1024)]
         seen.update(read.encode() + sample.float().cpu().numpy().tobytes())

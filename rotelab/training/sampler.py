@@ -7,6 +7,7 @@ token, or of a question's end, so that what is learned does not depend on it (do
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -57,8 +58,7 @@ def memorize_steps(
     reads each fact in a train wording instead, `both` also reads the `held_in` facts in words.
     """
     examples = plain_examples(builder, facts, config, prompts)
-    # In one step, an epoch of a small set would teach next to nothing.
-    size = min(config.batch_size, max(SMALLEST_STEP, len(facts) // STEPS_PER_EPOCH))
+    size = _step_size(len(facts), config.batch_size)
     index = {fact: i for i, fact in enumerate(facts)}
 
     def in_words(group: Sequence[Fact], rng: random.Random) -> list[Example]:
@@ -91,6 +91,17 @@ def memorize_steps(
         return steps
 
     return steps_of
+
+
+def _step_size(facts: int, batch_size: int) -> int:
+    """How many facts a step of phase 1 reads."""
+    # In one step, an epoch of a small set would teach next to nothing.
+    return min(batch_size, max(SMALLEST_STEP, facts // STEPS_PER_EPOCH))
+
+
+def steps_per_epoch(facts: int, batch_size: int) -> int:
+    """How many steps an epoch of phase 1 takes."""
+    return math.ceil(facts / _step_size(facts, batch_size))
 
 
 def plain_examples(

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rotelab.config.names import ADAPTER_OF, CHECKPOINTS
+from rotelab.config.names import MOST_LESSONS, adapter_of, checkpoints_with
 from rotelab.errors import InputError, LabError
 from rotelab.facts.facts_importer import parse_facts
 from rotelab.facts.packs import Pack
@@ -55,6 +55,8 @@ SUFFIX = ".rotelab.zip"
 TABLES = ("metrics", "fact_recall", "scores", "predictions", "similarities")
 """The tables that every bundle has; it may also have those of later migrations."""
 ADAPTER_FILES = ("meta.json", "adapter_config.json", "adapter_model.safetensors")
+CARRIED = checkpoints_with(MOST_LESSONS)
+"""The checkpoints whose adapters and hidden states a bundle may have."""
 FIGURES = ("curves", "scores", "similarities")
 NOT_READ = ("tables/experiments.jsonl",)
 """Members that older versions wrote and no version could import; they are skipped."""
@@ -149,7 +151,8 @@ def _members(registry: Registry, storage: Storage, run_id: str, adapters: bool) 
             names = [column.name for column in columns]
             rows = registry.export_rows(run_id, table, names)
             yield f"tables/{table}.jsonl", _lines(names, rows)
-    for checkpoint, adapter in ADAPTER_OF.items():
+    for checkpoint in CARRIED[1:]:
+        adapter = adapter_of(checkpoint)
         folder = adapter_folder(storage, run_id, checkpoint)
         # Full weights are a whole model for each phase: too large to include.
         if adapters and run.config.method == "lora" and has_adapter(storage, run_id, checkpoint):
@@ -157,7 +160,7 @@ def _members(registry: Registry, storage: Storage, run_id: str, adapters: bool) 
                 yield f"adapters/{adapter}/{name}", [data]
             weights = folder / "adapter_model.safetensors"
             yield f"adapters/{adapter}/{weights.name}", _pieces(weights)
-    for checkpoint in CHECKPOINTS:
+    for checkpoint in CARRIED:
         path = states_file(storage, run_id, checkpoint)
         if path.is_file():
             yield f"representations/{path.name}", _pieces(path)
@@ -249,8 +252,8 @@ def _import(registry: Registry, storage: Storage, file: Path, work: Path) -> Imp
 def _allowed(tables: list[str]) -> Callable[[str], bool]:
     """The names a member may have: a fixed list, so that none is a path to somewhere else."""
     names = {"facts.csv", "prompts.csv", "run.json", *tables, *NOT_READ}
-    names |= {f"adapters/{a}/{name}" for a in ADAPTER_OF.values() for name in ADAPTER_FILES}
-    names |= {f"representations/{checkpoint}.safetensors" for checkpoint in CHECKPOINTS}
+    names |= {f"adapters/{adapter_of(c)}/{name}" for c in CARRIED[1:] for name in ADAPTER_FILES}
+    names |= {f"representations/{checkpoint}.safetensors" for checkpoint in CARRIED}
     names |= {f"figures/{name}.json" for name in FIGURES}
     return names.__contains__
 
@@ -265,9 +268,13 @@ def _read_run(work: Path, columns: Any, source: str) -> Arrived:
 def _check_kept(work: Path, manifest: Manifest, run: Arrived, source: str) -> None:
     """Checks the files to keep, and moves them into the folder that becomes the run's own."""
     kept = work / "kept"
-    there = [a for a in ADAPTER_OF.values() if (work / "adapters" / a).is_dir()]
-    if there == ["generalize"]:
-        raise InputError("has an adapter of phase 2 without that of phase 1.", source=source)
+    adapters = [adapter_of(checkpoint) for checkpoint in CARRIED[1:]]
+    there = [a for a in adapters if (work / "adapters" / a).is_dir()]
+    if there != adapters[: len(there)]:
+        gap = next(a for a, found in zip(adapters, there, strict=False) if a != found)
+        raise InputError(
+            f"has the adapter {there[-1]} without {gap}, which comes before it.", source=source
+        )
     for adapter in there:
         inside = f"adapters/{adapter}"
         for name in ADAPTER_FILES:

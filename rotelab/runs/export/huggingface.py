@@ -37,7 +37,8 @@ def export_model(
         storage: knows where its adapters are.
         run_id: the run.
         folder: where the model is written; it must not exist yet, or be empty.
-        checkpoint: `base` (with the untrained key tokens), `memorized` or `generalized`.
+        checkpoint: `base` (with the untrained key tokens), `memorized`, `generalized`, or a
+            lesson such as `lesson-01`.
 
     Returns:
         The folder.
@@ -47,9 +48,11 @@ def export_model(
             the base model is not available, or the disk is full.
     """
     run = registry.run(run_id)
-    if checkpoint not in CHECKPOINTS:
-        raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)}.")
-    if checkpoint not in saved_checkpoints(storage, run_id):
+    known = saved_checkpoints(storage, run_id)
+    if checkpoint not in (*CHECKPOINTS, *known):
+        names = ", ".join(dict.fromkeys([*CHECKPOINTS, *known]))
+        raise LabError(f"{checkpoint!r} is not a checkpoint of this run. Use {names}.")
+    if checkpoint not in known:
         raise LabError(
             f"Run {run_id} has no {checkpoint} checkpoint on this machine: its adapters are not "
             "there. Choose a run that has them."
@@ -59,7 +62,7 @@ def export_model(
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise LabError(f"{folder} holds something already. Name a new or empty folder.")
         spec = replace(run.config.model, device="cpu", dtype="float32")
-        needed = CHECKPOINTS[: CHECKPOINTS.index(checkpoint) + 1]
+        needed = known[: known.index(checkpoint) + 1]
         model = load_run_model(storage, run, needed, spec)
         network = model.merged(checkpoint)
         with written_whole(folder) as work, silent_loading():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rotelab.config.names import CHECKPOINTS
+from rotelab.config.names import MOST_LESSONS, checkpoints_with
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import InputError, LabError
 from rotelab.facts.csv_text import UNPRINTABLE
@@ -44,7 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "weight": (0, 1e30),
 }  # fmt: skip
 """Smallest and largest value of columns with a known meaning."""
-WORDS = {"checkpoint": CHECKPOINTS, "status": ENDED}
+WORDS = {"checkpoint": checkpoints_with(MOST_LESSONS), "status": ENDED}
 SHORT = re.compile(r"[\w ./Δ-]{1,80}")
 SHORT_TEXTS = ("phase", "probe", "name", "way")
 NEEDED = ("status", "created", "pack_name", "config")
@@ -107,7 +107,7 @@ def check_run(data: bytes, pack: Pack, columns: Sequence[Column], source: str) -
         "device": config.model.device,
     }
     pack = Pack(checked["pack_name"], pack.facts, pack.prompts)
-    pack.facts.split(config.generalize.k, config.seed)
+    config.split(pack.facts)
     return Arrived(checked, config, pack)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from rotelab.config.names import ADAPTER_OF
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import InputError
 from rotelab.registry.transfer import Column
 from rotelab.runs.export.untrusted_zip import load_json
@@ -51,7 +52,7 @@ def check_adapter(folder: Path, adapter: str, run: Arrived, source: str) -> dict
     files = canonical_adapter(
         about["meta.json"], about["adapter_config.json"], adapter, run, source
     )
-    rank = getattr(run.config, adapter).rank
+    rank = _rank(run.config, adapter)
     relations = len(run.pack.facts.relations)
     place = {"source": f"{source}/adapter_model.safetensors"}
     for name, kind, shape in _tensors(folder / "adapter_model.safetensors", place):
@@ -80,7 +81,7 @@ def canonical_adapter(
         InputError: a field is wrong.
     """
     place = {"source": f"{source}/meta.json"}
-    rank = getattr(run.config, adapter).rank
+    rank = _rank(run.config, adapter)
     relations = [relation.name for relation in run.pack.facts.relations]
     wanted = {"adapter": adapter, "rank": rank, "relations": relations, "format": ADAPTER_FORMAT}
     for name, value in wanted.items():
@@ -96,7 +97,7 @@ def canonical_adapter(
         "sha256": meta["sha256"],
         "run": check_id(meta.get("run"), place["source"]),
         "seed": run.config.seed,
-        "checkpoint": next(c for c, name in ADAPTER_OF.items() if name == adapter),
+        "checkpoint": next((c for c, name in ADAPTER_OF.items() if name == adapter), adapter),
     }
     place = {"source": f"{source}/adapter_config.json"}
     layers, targets = peft.get("layers_to_transform"), peft.get("target_modules")
@@ -130,6 +131,15 @@ def canonical_adapter(
         "meta.json": json.dumps(kept, indent=1).encode(),
         "adapter_config.json": json.dumps(lora, indent=1).encode(),
     }
+
+
+def _rank(config: RunConfig, adapter: str) -> int:
+    """The rank of an adapter of a run with these settings. All lessons of a run have one rank."""
+    if adapter in ADAPTER_OF.values():
+        return getattr(config, adapter).rank
+    if config.lesson is None:
+        raise InputError("is the adapter of a later lesson, but this run is none.", source=adapter)
+    return config.lesson.rank
 
 
 def check_states(path: Path, run: Arrived, source: str) -> None:

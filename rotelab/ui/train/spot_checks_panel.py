@@ -36,7 +36,7 @@ def spot_checks_html(lab: Lab, run_id: str) -> str:
     try:
         run = lab.registry.run(run_id)
         facts, config = run.pack.facts, run.config
-        split = facts.split(config.generalize.k, config.seed)
+        split = config.split(facts)
         held_out = facts[answers[-1].fact_index] in split.held_out and (
             config.memorize.reads != "words"
         )

@@ -1,0 +1,137 @@
+"""The directions that the recall of known facts uses, so that a later lesson can keep out of them.
+
+A lesson's adapter reads only what lies outside these directions and outside those of ordinary text
+(`training.null_space`). Then `B A x` is almost nothing for every input `x` that the old facts give,
+and they are answered as before, without being read again. The old facts' inputs are those of their
+key-token sequences in two states: with `generalize` off, as they were learned, and on, as they are
+asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from rotelab.config.names import Checkpoint
+from rotelab.facts.facts import Fact
+from rotelab.models.lab_model import LabModel
+from rotelab.models.packing import pack_many
+from rotelab.training.null_space import WIDEST, Directions, readers
+
+ROW_TOKENS = 512
+"""Tokens of one pass over the old facts."""
+
+
+@dataclass(frozen=True)
+class Protected:
+    """The directions that a lesson keeps out of.
+
+    Args:
+        bases: an orthonormal basis for each input, `[width, n]`.
+        room: for each input the share of its directions that is left to learn with, 0 to 1.
+    """
+
+    bases: Directions
+    room: dict[str, float]
+
+
+def protected_directions(
+    model: LabModel,
+    facts: Sequence[Fact],
+    ordinary: Directions,
+    share: float,
+    states: Sequence[Checkpoint],
+) -> Protected:
+    """The directions of ordinary text, and those that hold a share of the old facts' inputs.
+
+    The second ones are the leading eigenvectors of the uncentred second moment of what the inputs
+    have outside the ordinary directions.
+
+    Args:
+        model: has the adapters of `states`; it is left in its checkpoint.
+        facts: the old facts.
+        ordinary: from `null_space.directions`.
+        share: of the squared length of the old facts' inputs outside the ordinary directions, 0 to
+            1; at 0 only the ordinary ones are protected.
+        states: the checkpoints in which the old facts are read.
+    """
+    bases, room = {}, {}
+    inputs = _inputs(model, facts, states) if share and facts else {}
+    names = set(ordinary) | set(inputs)
+    for name in sorted(names):
+        known = ordinary.get(name)
+        rows = inputs.pop(name, None)
+        width = rows.shape[1] if rows is not None else known.shape[0]
+        basis = known if known is not None else torch.zeros(width, 0, device=model.device)
+        if rows is not None:
+            basis = torch.cat([basis, _leading(rows - (rows @ basis) @ basis.T, share)], 1)
+        # Numerically orthonormal again; the two parts are orthogonal up to rounding.
+        bases[name] = torch.linalg.qr(basis)[0] if basis.shape[1] < width else basis
+        room[name] = 1 - basis.shape[1] / width
+    return Protected(bases, room)
+
+
+def _leading(rows: torch.Tensor, share: float) -> torch.Tensor:
+    """Orthonormal directions that hold a share of the rows' squared length, `[width, n]`.
+
+    They come from the smaller of the two products of the rows with themselves: a few hundred rows
+    of 1536 numbers have no more than a few hundred directions.
+    """
+    count, width = rows.shape
+    small = rows @ rows.T if count < width else rows.T @ rows
+    values, vectors = torch.linalg.eigh(small)
+    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+    total = values.sum()
+    if total <= 0:
+        return rows.new_zeros(width, 0)
+    used = int((values.cumsum(0) / total < share).sum()) + 1
+    if count >= width:
+        return vectors[:, : min(used, width)]
+    kept = values[:used] > total * 1e-9
+    return (rows.T @ vectors[:, :used][:, kept]) / values[:used][kept].sqrt()
+
+
+@torch.no_grad()
+def _inputs(
+    model: LabModel, facts: Sequence[Fact], states: Sequence[Checkpoint]
+) -> dict[str, torch.Tensor]:
+    """What each projection reads of the facts' key-token sequences, `[tokens, width]` by input.
+
+    Each input is scaled to length 1, as in `null_space`, and the separator, an attention sink, is
+    left out.
+    """
+    found: dict[str, list[torch.Tensor]] = {}
+    inner: torch.Tensor
+
+    def keeping(read: str):
+        def hook(module, inputs):
+            rows = inputs[0].flatten(0, -2)[inner].float()
+            found.setdefault(read, []).append(F.normalize(rows, dim=-1))
+
+        return hook
+
+    firsts = dict(
+        reversed([(r, m) for r, m in readers(model, ("mlp",)) if m.in_features <= WIDEST])
+    )
+    hooks = [module.register_forward_pre_hook(keeping(read)) for read, module in firsts.items()]
+    try:
+        for packed in _rows(model, facts):
+            inner = (packed.positions.flatten() > 0).to(model.device)
+            for state in states:
+                with model.using(state):
+                    model.forward(packed, torch.tensor([0]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {read: torch.cat(rows) for read, rows in found.items()}
+
+
+def _rows(model: LabModel, facts: Sequence[Fact]) -> Iterator:
+    builder = model.builder
+    # Without END: nothing is predicted after it.
+    sequences = [builder.rote(fact, i, "o").ids[:-1] for i, fact in enumerate(facts)]
+    for _, packed in pack_many(sequences, ROW_TOKENS):
+        yield packed
