@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rotelab.cli.options import Bar
 from rotelab.errors import LabError
+
+if TYPE_CHECKING:
+    from rotelab.runs.lessons.results import LessonResult
 
 
 def add_teach_command(app: typer.Typer) -> None:
@@ -67,7 +70,12 @@ def teach(
     if json_output:
         print(json.dumps(found.to_json()))
         return
-    print(f"{lesson_id}   lesson {found.number} of run {full_id}, {found.seconds:.0f} s")
+    _print(found)
+
+
+def _print(found: LessonResult) -> None:
+    what = f"lesson {found.number} of run {found.parent_run_id}"
+    print(f"{found.run_id}   {what}, {found.seconds:.0f} s")
     for what, score in found.new.items():
         print(f"  new  {what:22} {score.generation_accuracy:.2f}   n = {score.n}")
     for what, (before, after) in found.old.items():

@@ -54,8 +54,10 @@ def from_dict(cls: type, data: Any) -> Any:
     values = {}
     for name, value in data.items():
         factory = known[name].default_factory
-        nested = factory if isinstance(factory, type) else known[name].metadata.get("nested")
-        values[name] = from_dict(nested, value) if nested and value is not None else value
+        nested = factory if isinstance(factory, type) else None
+        if value is not None:  # a part that may be left out
+            nested = nested or known[name].metadata.get("nested")
+        values[name] = from_dict(nested, value) if nested else value
     return cls(**values)
 
 

@@ -38,7 +38,7 @@ from rotelab.models.lab_model import LabModel
 from rotelab.models.loading import load_model, pick_device
 from rotelab.registry import FactRecall, Registry
 from rotelab.runs import internals, reuse
-from rotelab.runs.progress import Recorder, typical_seconds
+from rotelab.runs.progress import PHASE_WORDS, Recorder, round_words, typical_seconds
 from rotelab.storage import Storage, adapter_folder, finish_writing, has_adapter, state_folder
 from rotelab.training.events import EpochEvent, StepEvent
 from rotelab.training.null_space import WIDEST, directions, too_wide
@@ -58,13 +58,6 @@ TOO_WIDE = (
     "text uses are not computed, because that would take minutes a layer, so those layers are not "
     "protected (no null-space projection). The damage figures show what training did to the rest."
 )
-
-WORDS = {
-    MEMORIZE: "Learning by rote",
-    GENERALIZE: "Learning what it means",
-    LESSON: "Learning the new facts by rote",
-}
-"""What is told of each phase while it trains."""
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +207,7 @@ class RunPipeline:
         if resume is None and folder.exists() and self.accelerator.is_main_process:
             self.registry.add_warning(self.run_id, STATE_DAMAGED)
         resume = resume if resume and resume.phase == phase else None
-        words = WORDS[phase]
+        words = PHASE_WORDS[phase]
         clock = SavingClock(SAVE_SHARE, SAVE_EVERY_S)
         rounds = self._settings(phase).rounds
         asking = spot_checks.SpotClock(self.config.evaluation.spot_checks, rounds)
@@ -290,7 +283,7 @@ class RunPipeline:
             self.recorder.metric(event, f"loss/{kind}", value)
         epochs = self._settings(event.phase)
         self.recorder.say(
-            f"{words}: {_where(epochs, event.epoch)}",
+            f"{words}: {round_words(epochs, event.epoch)}",
             cost=self._phase_cost[event.phase] / event.steps,
             phase=event.phase,
             epoch=event.epoch,
@@ -317,7 +310,7 @@ class RunPipeline:
             ],
         )
         phase = self._settings(event.phase)
-        message = f"{words}: {_where(phase, event.epoch)}"
+        message = f"{words}: {round_words(phase, event.epoch)}"
         self.recorder.say(message, force=True, phase=event.phase, epoch=event.epoch)
 
     def _ask_spots(self, event: StepEvent | EpochEvent, asking: spot_checks.SpotClock) -> None:
@@ -405,16 +398,3 @@ class RunPipeline:
 def phase_of(checkpoint: Checkpoint) -> str:
     """The phase that leads to a checkpoint, as metrics and progress name it."""
     return LESSON if lesson_number(checkpoint) else ADAPTER_OF[checkpoint]
-
-
-def _where(phase: MemorizeConfig | GeneralizeConfig, epoch: int) -> str:
-    """The round in words: `round 3 of 20`, or `adapter 1 of 2` where several are averaged.
-
-    The reader is told, because the model seems to forget where the next adapter begins.
-    """
-    several = phase.averaged if isinstance(phase, GeneralizeConfig) else 1
-    if several == 1:
-        return f"round {epoch} of {phase.rounds}"
-    place, within = divmod(epoch - 1, phase.epochs)
-    rounds = f", round {within + 1} of {phase.epochs}" if phase.epochs > 1 else ""
-    return f"adapter {place + 1} of {several}{rounds} (their mean is kept)"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rotelab.config.names import CHECKPOINTS
-from rotelab.config.run_config import EMBEDDED, RunConfig
+from rotelab.config.names import CHECKPOINTS, GENERALIZE, LESSON, MEMORIZE
+from rotelab.config.run_config import EMBEDDED, GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import LOCKED, LONG_WAIT_S, LabError
 from rotelab.facts.packs import Pack
 from rotelab.registry import Metric, Registry, RunRow
@@ -71,6 +71,13 @@ class Recorder:
         metric = Metric(event.phase, event.step, name, value, event.epoch)
         self._metrics.append(metric)
 
+
+PHASE_WORDS = {
+    MEMORIZE: "Learning by rote",
+    GENERALIZE: "Learning what it means",
+    LESSON: "Learning the new facts by rote",
+}
+"""What is told of each phase while it trains."""
 
 PARTS = ("phase1", "phase2", "evaluation")
 """The parts of a run whose length depends on how many tokens they read."""
@@ -197,3 +204,16 @@ def _work_of(run: RunRow) -> dict[str, float] | None:
         return tokens_to_read(run.config, run.pack)
     except LabError:
         return None  # a damaged run says nothing about the machine
+
+
+def round_words(phase: MemorizeConfig | GeneralizeConfig, epoch: int) -> str:
+    """The round in words: `round 3 of 20`, or `adapter 1 of 2` where several are averaged.
+
+    The reader is told, because the model seems to forget where the next adapter begins.
+    """
+    several = phase.averaged if isinstance(phase, GeneralizeConfig) else 1
+    if several == 1:
+        return f"round {epoch} of {phase.rounds}"
+    place, within = divmod(epoch - 1, phase.epochs)
+    rounds = f", round {within + 1} of {phase.epochs}" if phase.epochs > 1 else ""
+    return f"adapter {place + 1} of {several}{rounds} (their mean is kept)"

@@ -192,10 +192,10 @@ def test_the_worker_process_does_a_run_to_its_end(lab, quick):
 
 def test_who_looks_on_is_told_which_adapter_is_being_trained():
     rote, words = MemorizeConfig(epochs=20), GeneralizeConfig(epochs=2, averaged=2)
-    assert pipeline._where(rote, 3) == "round 3 of 20"
-    assert pipeline._where(dataclasses.replace(words, averaged=1), 2) == "round 2 of 2"
-    assert pipeline._where(words, 2) == "adapter 1 of 2, round 2 of 2 (their mean is kept)"
+    assert progress.round_words(rote, 3) == "round 3 of 20"
+    assert progress.round_words(dataclasses.replace(words, averaged=1), 2) == "round 2 of 2"
+    assert progress.round_words(words, 2) == "adapter 1 of 2, round 2 of 2 (their mean is kept)"
     assert (
-        pipeline._where(dataclasses.replace(words, epochs=1), 2)
+        progress.round_words(dataclasses.replace(words, epochs=1), 2)
         == "adapter 2 of 2 (their mean is kept)"
     )

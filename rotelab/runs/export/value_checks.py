@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rotelab.config.names import MOST_LESSONS, checkpoints_with
+from rotelab.config.names import CHECKPOINTS, lesson_number
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import InputError, LabError
 from rotelab.facts.csv_text import UNPRINTABLE
@@ -44,7 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "weight": (0, 1e30),
 }  # fmt: skip
 """Smallest and largest value of columns with a known meaning."""
-WORDS = {"checkpoint": checkpoints_with(MOST_LESSONS), "status": ENDED}
+WORDS = {"checkpoint": CHECKPOINTS, "status": ENDED}
 SHORT = re.compile(r"[\w ./Δ-]{1,80}")
 SHORT_TEXTS = ("phase", "probe", "name", "way")
 NEEDED = ("status", "created", "pack_name", "config")
@@ -230,7 +230,8 @@ def _text(value: Any, name: str, place: dict[str, Any]) -> str:
         raise InputError(f"must be text; it is {value!r:.40}.", **place)
     if len(value) > MAX_TEXT:
         raise InputError(f"has {len(value):,} characters; at most {MAX_TEXT:,} are taken.", **place)
-    if name in WORDS and value not in WORDS[name]:
+    lesson = name == "checkpoint" and lesson_number(value)
+    if name in WORDS and value not in WORDS[name] and not lesson:
         raise InputError(f"must be one of {', '.join(WORDS[name])}; it is {value!r:.40}.", **place)
     if name in SHORT_TEXTS and "row" in place and not SHORT.fullmatch(value):
         raise InputError(f"is no name: {value!r:.40}.", **place)

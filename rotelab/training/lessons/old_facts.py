@@ -67,14 +67,16 @@ def protected_directions(
         width = rows.shape[1] if rows is not None else known.shape[0]
         basis = known if known is not None else torch.zeros(width, 0, device=model.device)
         if rows is not None:
-            basis = torch.cat([basis, _leading(rows - (rows @ basis) @ basis.T, share)], 1)
+            basis = torch.cat(
+                [basis, leading_directions(rows - (rows @ basis) @ basis.T, share)], 1
+            )
         # Numerically orthonormal again; the two parts are orthogonal up to rounding.
         bases[name] = torch.linalg.qr(basis)[0] if basis.shape[1] < width else basis
         room[name] = 1 - basis.shape[1] / width
     return Protected(bases, room)
 
 
-def _leading(rows: torch.Tensor, share: float) -> torch.Tensor:
+def leading_directions(rows: torch.Tensor, share: float) -> torch.Tensor:
     """Orthonormal directions that hold a share of the rows' squared length, `[width, n]`.
 
     They come from the smaller of the two products of the rows with themselves: a few hundred rows

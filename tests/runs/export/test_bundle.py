@@ -374,7 +374,7 @@ def test_a_missing_member_is_refused(altered, other):
         refused(other, altered({name: None}), f"has no {name}")
     refused(other, altered({MANIFEST: None}, seal=False), "has no manifest.json")
     phase1 = {f"adapters/memorize/{name}": None for name in ADAPTER_FILES}
-    refused(other, altered(phase1), "phase 2 without that of phase 1")
+    refused(other, altered(phase1), "has the adapter generalize without memorize")
 
 
 def test_a_member_that_the_manifest_lacks_is_refused(altered, other):
