@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+Answers = dict[tuple[str, str, str], tuple[float, int]]
+"""One figure of one probe, fact by fact: by (relation, subject, object), what it adds up to over
+the questions about the fact, and how many questions these are."""
+
 PROBES = (
     "key_token",
     "train_prompts_heldin",

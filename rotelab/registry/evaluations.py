@@ -11,6 +11,7 @@ from typing import Any
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.evaluation.results import (
+    Answers,
     Damage,
     LensReading,
     Prediction,
@@ -23,6 +24,14 @@ from rotelab.registry.rows import in_order, insert_sql, like, number
 from rotelab.registry.runs import require_run
 
 _CHECKPOINT_ORDER = in_order("checkpoint", CHECKPOINTS) + ", checkpoint"  # then lessons
+_COLUMN_OF = {
+    "generation_accuracy": "correct",
+    "object_probability": "probability",
+    "choice_accuracy": "chosen",
+    "normalized_probability": "normalized",
+    "contains_accuracy": "contains",
+}
+"""The column of `predictions` that each figure of a `Score` is the mean of."""
 _PREDICTION = (
     "probe", "fact_index", "relation", "subject", "object", "prompt", "answer", "correct",
     "probability", "rank", "checkpoint", "chosen", "normalized", "contains", "generated",
@@ -171,6 +180,40 @@ class EvaluationRows(RegistryFile):
                 [run_id, checkpoint, probe],
             ).fetchall()
         return {(relation, *names): (right, n) for relation, *names, right, n in rows}
+
+    def fact_sums(
+        self, run_id: str, checkpoint: Checkpoint | None = None, probe: str | None = None
+    ) -> dict[str, dict[str, dict[str, Answers]]]:
+        """What each figure of a score adds up to for each fact, and over how many questions.
+
+        Args:
+            run_id: the run.
+            checkpoint: only this checkpoint.
+            probe: only this probe.
+
+        Returns:
+            By checkpoint, probe and field of `Score`; a figure that was not measured is missing.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        where, values = _prediction_filter(run_id, checkpoint, probe, False, "")
+        sums = ", ".join(f"sum({column}), count({column})" for column in _COLUMN_OF.values())
+        with self.read() as db:
+            rows = db.execute(
+                f"SELECT checkpoint, probe, relation, subject, object, {sums} FROM predictions "
+                f"WHERE {where} GROUP BY checkpoint, probe, relation, subject, object "
+                f"ORDER BY {_CHECKPOINT_ORDER}, probe, min(number)",
+                values,
+            ).fetchall()
+        found: dict[str, dict[str, dict[str, Answers]]] = {}
+        for at, asked, *fact, in_all in ((*row[:5], row[5:]) for row in rows):
+            figures = found.setdefault(at, {}).setdefault(asked, {})
+            for place, figure in enumerate(_COLUMN_OF):
+                total, count = in_all[2 * place : 2 * place + 2]
+                if count:
+                    figures.setdefault(figure, {})[tuple(fact)] = (float(total), count)
+        return found
 
     def add_damage(self, run_id: str, row: Damage) -> None:
         """Stores a checkpoint's forgetting; replaces an older row.
