@@ -130,6 +130,12 @@ def test_runs_that_lie_apart_widen_it():
     assert near.low < 0.7 < near.high and apart.low < 0.6 < 0.8 < apart.high
 
 
+def test_drawing_two_runs_from_two_makes_too_little_of_their_distance():
+    """The mean of the draws is 0.4, 0.5 or 0.6; as far again as √2 makes it is right."""
+    found = interval_of_mean([answers(*[2] * 50), answers(*[3] * 50, start=50)])
+    assert found == pytest.approx((0.5 - math.sqrt(0.02), 0.5 + math.sqrt(0.02)))
+
+
 def test_runs_that_are_all_right_are_not_certain():
     assert interval_of_mean([answers(*[5] * 50)] * 3) == wilson(50, 50)
     assert interval_of_mean([answers(5), answers(5)]) == wilson(1, 1)
