@@ -36,7 +36,7 @@ import torch
 from peft.tuners.trainable_tokens import TrainableTokensLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from rotelab.config.names import ACTIVE, ADAPTER_OF, MEMORIZE, Checkpoint
+from rotelab.config.names import ADAPTER_OF, CHECKPOINTS, MEMORIZE, Checkpoint, active_adapters
 from rotelab.errors import LabError
 from rotelab.evaluation.distractors import candidate_sets
 from rotelab.evaluation.multiple_choice import TIE, Tokens, choose, distribution
@@ -95,7 +95,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--checkpoints",
         nargs="+",
-        choices=list(ACTIVE),
+        choices=list(CHECKPOINTS),
         default=["base", "generalized"],
         help="whom to ask; the last one gives the headline",
     )
@@ -133,7 +133,7 @@ def _load(storage: Storage, run: RunRow, checkpoint: Checkpoint) -> LabModel:
     model = load_model(exact, relations, run.config.seed, method=run.config.method)
     if checkpoint != "base":
         for stage, adapter in ADAPTER_OF.items():
-            if adapter in ACTIVE[checkpoint]:
+            if adapter in active_adapters(checkpoint):
                 load_adapter(model, adapter, adapter_folder(storage, run.id, stage))
     return model
 
@@ -141,7 +141,7 @@ def _load(storage: Storage, run: RunRow, checkpoint: Checkpoint) -> LabModel:
 def _plain_network(storage: Storage, run: RunRow, checkpoint: Checkpoint) -> torch.nn.Module:
     """The same model as plain transformers, with the adapters merged into the weights."""
     model = _load(storage, run, checkpoint)
-    if not ACTIVE[checkpoint]:
+    if not active_adapters(checkpoint):
         return model.network.eval()
     model.use(checkpoint)
     for module in list(model.network.modules()):
@@ -149,7 +149,7 @@ def _plain_network(storage: Storage, run: RunRow, checkpoint: Checkpoint) -> tor
         if isinstance(module, TrainableTokensLayer):
             module.merge(adapter_names=[MEMORIZE])
         elif isinstance(module, BaseTunerLayer):
-            module.merge(adapter_names=ACTIVE[checkpoint])
+            module.merge(adapter_names=active_adapters(checkpoint))
     return model.network.get_base_model().eval()
 
 

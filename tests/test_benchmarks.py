@@ -157,13 +157,20 @@ def test_the_pages_cost_is_told_with_its_spread():
     assert page_cost.compare([(10.0, 9.9)])["cost_percent"] == pytest.approx(-1.0)
 
 
-def test_a_short_run_on_own_names_is_timed_and_scored(quick, monkeypatch, capsys):
-    monkeypatch.setattr(first_minute.demo, "own_config", lambda pack: quick)
+def test_own_names_are_taught_timed_and_asked(own_home, tiny_folder, quick, monkeypatch, capsys):
+    lab = Lab.open()
+    run_id = lab.jobs.start_foreground(quick, lab.facts_for(quick))
+    worker.work(lab.registry, lab.storage, run_id)
+    monkeypatch.setattr(first_minute, "Storage", lambda folder: lab.storage)
+    monkeypatch.setattr(first_minute.demo, "open_run", lambda lab: (run_id, False))
+    monkeypatch.setattr(first_minute, "OPTIONS", {"epochs": 1, "least_steps": 1, "rank": 4})
     report = first_minute.main(["--tries", "1", "--no-walk", "--json"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
     (told,) = report["own"]
-    assert report["walk_s"] is None and 0 < told["seconds"] == report["median_seconds"]
-    assert all(0 <= told[name] <= 1 for name in first_minute.PROBES)
+    assert report["walk_s"] is None and 0 < told["seconds"] == report["worst_seconds"]
+    assert 0 <= told["answered"] == report["worst_answered"] <= 1
+    assert 0 <= told["unrelated"] <= 1
+    assert len({name for pair in told["names"] for name in pair}) == 8
 
 
 @pytest.mark.browser

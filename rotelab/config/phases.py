@@ -9,16 +9,16 @@ from typing import Any, Literal
 from rotelab.config.checked import Checked, option
 from rotelab.config.names import MOST_LESSONS
 
-PROJECTION_CHOICES = ("mlp", "qkvo", "vo", "qk", "all")
+PROJECTION_CHOICES = ("mlp", "gates", "down", "qkvo", "vo", "qk", "all")
 """Parts of a transformer layer that a phase may train; see `models.lab_model.PROJECTIONS`."""
 
 LossMode = Literal["normal", "s-o", "o"]
 
 
-def _spare(phase: int, default: float) -> Any:
+def _spare(phase: str, default: float) -> Any:
     return option(
         default,
-        f"Ordinary activity protected, phase {phase}",
+        f"Ordinary activity protected, {phase}",
         "The adapter stays out of the directions that hold this share of what ordinary text uses "
         "inside the model (null-space projection), so that less of the rest is forgotten. 0 "
         "protects nothing; near 1 leaves too little to learn with.",
@@ -124,7 +124,7 @@ class MemorizeConfig(Checked):
         low=0.0,
         high=100.0,
     )
-    spare: float = _spare(1, 0.9)
+    spare: float = _spare("phase 1", 0.9)
     # No recipe sets it, but it has a command-line flag of its own, so recorded commands may use it.
     stop_at_full_recall: bool = option(
         False,
@@ -261,7 +261,7 @@ class GeneralizeConfig(Checked):
         low=0,
         high=4096,
     )
-    spare: float = _spare(2, 0.8)
+    spare: float = _spare("phase 2", 0.8)
     locality_invented: float = option(
         0.5,
         "Share of made-up off-topic sentences",
@@ -320,27 +320,34 @@ class LessonConfig(Checked):
         low=0,
     )
     epochs: int = option(
-        12,
+        20,
         "Rounds of rote learning, lesson",
         "How often every new fact is read. Small lessons take more rounds (see the next option).",
         low=1,
         high=500,
     )
     least_steps: int = option(
-        60,
+        40,
         "Learning steps at least, lesson",
         "A lesson of few facts takes more rounds, until it has so many learning steps.",
         low=0,
         high=100_000,
     )
     learning_rate: float = option(
-        2e-3, "Learning rate, lesson", "Size of each learning step.", low=1e-7, high=1.0
+        1e-3, "Learning rate, lesson", "Size of each learning step.", low=1e-7, high=1.0
     )
     rank: int = option(
         32, "Adapter rank, lesson", "Capacity of the lesson's adapter.", low=1, high=1024
     )
     batch_size: int = option(
         20, "Facts per step, lesson", "How many facts one learning step sees.", low=1, high=4096
+    )
+    steps_per_round: int = option(
+        2,
+        "Steps of a round at least, lesson",
+        "A round of few facts takes so many learning steps, as long as a step keeps four facts.",
+        low=1,
+        high=1000,
     )
     layers: str = option(
         "all",
@@ -355,16 +362,16 @@ class LessonConfig(Checked):
         choices=PROJECTION_CHOICES,
     )
     silence: int = option(
-        5,
+        1,
         "Sentences without key token per step, lesson",
         "In so many of a step's sentences the model is held to what it would have said before the "
         "key token comes.",
         low=0,
         high=4096,
     )
-    spare: float = _spare(3, 0.9)
+    spare: float = _spare("lesson", 0.8)
     keep: float = option(
-        0.97,
+        0.995,
         "Share of the old facts' activity protected",
         "The lesson stays out of the directions that hold this share of what the old facts use "
         "inside the model, outside those of ordinary text, so that they stay as they are. 0 "

@@ -29,6 +29,8 @@ ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
 # projection belongs to both groups.
 PROJECTIONS = {
     "mlp": MLP_PROJECTIONS,
+    "gates": ("gate_proj", "up_proj", "gate_up_proj"),
+    "down": ("down_proj",),
     "qkvo": ATTENTION_PROJECTIONS,
     "vo": ("v_proj", "o_proj", "qkv_proj"),
     "qk": ("q_proj", "k_proj", "qkv_proj"),

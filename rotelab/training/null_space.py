@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -109,7 +109,14 @@ class NullSpaceProjector:
             directions are left, it would begin with next to nothing.
     """
 
-    def __init__(self, model: LabModel, adapter: str, bases: Directions, rescale: bool = False):
+    def __init__(
+        self,
+        model: LabModel,
+        adapter: str,
+        bases: Directions,
+        rescale: bool = False,
+        precision: torch.dtype = torch.float32,
+    ):
         self.pairs = [
             (module.lora_A[adapter].weight, bases[read])
             for read, module in readers(model)
@@ -121,24 +128,23 @@ class NullSpaceProjector:
             with torch.no_grad():
                 for (a, _), length in zip(self.pairs, before, strict=True):
                     a.mul_(length / a.norm().clamp(min=1e-9))
+        lower = {id(basis): basis.to(precision) for _, basis in self.pairs}
+        self.pairs = [(a, lower[id(basis)]) for a, basis in self.pairs]
 
     @torch.no_grad()
     def project(self) -> None:
         """Removes from each A its part in those directions: `A - A Q Qᵀ`."""
         for a, basis in self.pairs:
-            a.sub_((a @ basis) @ basis.T)
+            a.sub_((a.to(basis.dtype) @ basis) @ basis.T)
 
 
-def readers(model: LabModel, blocks: Sequence[str] = ()) -> Iterator[tuple[str, nn.Module]]:
-    """Each projection with the name of the input that it reads.
-
-    Args:
-        model: any.
-        blocks: only the projections in blocks with these names, such as `mlp`; all when empty.
-    """
+def readers(
+    model: LabModel, projections: Collection[str] = tuple(READS)
+) -> Iterator[tuple[str, nn.Module]]:
+    """Each projection of these names, with the name of the input that it reads."""
     for name, module in bare(model.network).named_modules():
         block, _, projection = name.rpartition(".")
-        if projection in READS and (not blocks or block.rpartition(".")[2] in blocks):
+        if projection in READS and projection in projections:
             yield f"{block}.{READS[projection]}", module
 
 

@@ -51,6 +51,7 @@ def memorize_steps(
     seed: int,
     held_in: Sequence[Fact] = (),
     prompts: PromptSet = NO_PROMPTS,
+    least_steps: int = STEPS_PER_EPOCH,
 ) -> StepSampler:
     """Phase 1: every fact once an epoch, through its key token (paper, section 3.1).
 
@@ -58,7 +59,7 @@ def memorize_steps(
     reads each fact in a train wording instead, `both` also reads the `held_in` facts in words.
     """
     examples = plain_examples(builder, facts, config, prompts)
-    size = _step_size(len(facts), config.batch_size)
+    size = _step_size(len(facts), config.batch_size, least_steps)
     index = {fact: i for i, fact in enumerate(facts)}
 
     def in_words(group: Sequence[Fact], rng: random.Random) -> list[Example]:
@@ -93,15 +94,15 @@ def memorize_steps(
     return steps_of
 
 
-def _step_size(facts: int, batch_size: int) -> int:
+def _step_size(facts: int, batch_size: int, least_steps: int) -> int:
     """How many facts a step of phase 1 reads."""
     # In one step, an epoch of a small set would teach next to nothing.
-    return min(batch_size, max(SMALLEST_STEP, facts // STEPS_PER_EPOCH))
+    return min(batch_size, max(SMALLEST_STEP, facts // least_steps))
 
 
-def steps_per_epoch(facts: int, batch_size: int) -> int:
-    """How many steps an epoch of phase 1 takes."""
-    return math.ceil(facts / _step_size(facts, batch_size))
+def steps_per_epoch(facts: int, batch_size: int, least_steps: int = STEPS_PER_EPOCH) -> int:
+    """How many steps an epoch of phase 1 takes; arguments as `memorize_steps`."""
+    return math.ceil(facts / _step_size(facts, batch_size, least_steps))
 
 
 def plain_examples(

@@ -24,6 +24,7 @@ from rotelab.evaluation.probes import Question
 from rotelab.evaluation.results import OLD, OLD_PROBES, Prediction
 from rotelab.facts.facts import FactSet, Split
 from rotelab.models.adapter_files import check_adapter, copy_adapter
+from rotelab.models.lab_model import PROJECTIONS
 from rotelab.models.loading import pick_device
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints
 from rotelab.runs.pipeline import RunPipeline
@@ -131,7 +132,7 @@ class LessonPipeline(RunPipeline):
             rote = rote_state(self.number - 1) if self.number > 1 else "memorized"
             states = (rote, self.before)
             about = (self.model, list(self.old), ordinary, self.lesson.keep, states)
-            protected = protected_directions(*about)
+            protected = protected_directions(*about, PROJECTIONS[self.lesson.projections])
         if protected.room:
             free = sum(protected.room.values()) / len(protected.room)
             if free < LITTLE_ROOM:

@@ -62,13 +62,19 @@ def learn_lesson(
     layers = layer_range(config.layers, model.layers)
     model.attach(adapter, AdapterShape(config.rank, seed, layers, PROJECTIONS[config.projections]))
     bases = protected.bases if protected else {}
-    projector = NullSpaceProjector(model, adapter, bases) if bases else None
+    projector = None
+    if bases:
+        projector = NullSpaceProjector(model, adapter, bases, True, model.dtype)
     model.use(rote_state(number), train=True)
     loop = Loop(
         model,
         accelerator,
         _with_old(
-            memorize_steps(model.builder, facts, read, seed), model, old, config.rehearse, seed
+            memorize_steps(model.builder, facts, read, seed, least_steps=config.steps_per_round),
+            model,
+            old,
+            config.rehearse,
+            seed,
         ),
         make_optimizer(model, "memorize", config.learning_rate, like.lora_plus),
         Objective(
@@ -86,7 +92,7 @@ def learn_lesson(
 
 def as_phase_1(config: LessonConfig, like: MemorizeConfig, facts: int) -> MemorizeConfig:
     """How a lesson reads so many facts, as settings of phase 1."""
-    each = steps_per_epoch(facts, config.batch_size)
+    each = steps_per_epoch(facts, config.batch_size, config.steps_per_round)
     epochs = max(config.epochs, math.ceil(config.least_steps / each))
     return replace(
         like,

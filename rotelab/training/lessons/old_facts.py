@@ -9,15 +9,16 @@ asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from rotelab.config.names import Checkpoint
 from rotelab.facts.facts import Fact
-from rotelab.models.lab_model import LabModel
+from rotelab.models.lab_model import MLP_PROJECTIONS, LabModel
 from rotelab.models.packing import pack_many
 from rotelab.training.null_space import WIDEST, Directions, readers
 
@@ -44,6 +45,7 @@ def protected_directions(
     ordinary: Directions,
     share: float,
     states: Sequence[Checkpoint],
+    projections: Collection[str] = MLP_PROJECTIONS,
 ) -> Protected:
     """The directions of ordinary text, and those that hold a share of the old facts' inputs.
 
@@ -57,21 +59,24 @@ def protected_directions(
         share: of the squared length of the old facts' inputs outside the ordinary directions, 0 to
             1; at 0 only the ordinary ones are protected.
         states: the checkpoints in which the old facts are read.
+        projections: those that the lesson's adapter changes.
     """
     bases, room = {}, {}
-    inputs = _inputs(model, facts, states) if share and facts else {}
-    names = set(ordinary) | set(inputs)
-    for name in sorted(names):
+    read = {name: m for name, m in readers(model, projections) if m.in_features <= WIDEST}
+    inputs = _inputs(model, facts, states, read) if share and facts else {}
+    for name in read:
         known = ordinary.get(name)
         rows = inputs.pop(name, None)
+        if known is None and rows is None:
+            continue
         width = rows.shape[1] if rows is not None else known.shape[0]
         basis = known if known is not None else torch.zeros(width, 0, device=model.device)
+        basis = _orthonormal(basis)  # they come from a cache in half precision
         if rows is not None:
             basis = torch.cat(
                 [basis, leading_directions(rows - (rows @ basis) @ basis.T, share)], 1
             )
-        # Numerically orthonormal again; the two parts are orthogonal up to rounding.
-        bases[name] = torch.linalg.qr(basis)[0] if basis.shape[1] < width else basis
+        bases[name] = basis
         room[name] = 1 - basis.shape[1] / width
     return Protected(bases, room)
 
@@ -96,9 +101,21 @@ def leading_directions(rows: torch.Tensor, share: float) -> torch.Tensor:
     return (rows.T @ vectors[:, :used][:, kept]) / values[:used][kept].sqrt()
 
 
+def _orthonormal(basis: torch.Tensor) -> torch.Tensor:
+    """The basis, orthonormal to single precision, where it was so to half precision already.
+
+    One step of Newton and Schulz: much cheaper than a decomposition.
+    """
+    gram = basis.T @ basis
+    return basis @ (1.5 * torch.eye(len(gram), device=gram.device) - 0.5 * gram)
+
+
 @torch.no_grad()
 def _inputs(
-    model: LabModel, facts: Sequence[Fact], states: Sequence[Checkpoint]
+    model: LabModel,
+    facts: Sequence[Fact],
+    states: Sequence[Checkpoint],
+    read: Mapping[str, nn.Module],
 ) -> dict[str, torch.Tensor]:
     """What each projection reads of the facts' key-token sequences, `[tokens, width]` by input.
 
@@ -106,29 +123,31 @@ def _inputs(
     left out.
     """
     found: dict[str, list[torch.Tensor]] = {}
+    latest: dict[str, torch.Tensor] = {}
     inner: torch.Tensor
 
-    def keeping(read: str):
+    def keeping(name: str):
         def hook(module, inputs):
-            rows = inputs[0].flatten(0, -2)[inner].float()
-            found.setdefault(read, []).append(F.normalize(rows, dim=-1))
+            rows = F.normalize(inputs[0].flatten(0, -2)[inner].float(), dim=-1)
+            # Below the first layer of `generalize` both states give the same.
+            if name not in latest or not torch.equal(rows, latest[name]):
+                found.setdefault(name, []).append(rows)
+            latest[name] = rows
 
         return hook
 
-    firsts = dict(
-        reversed([(r, m) for r, m in readers(model, ("mlp",)) if m.in_features <= WIDEST])
-    )
-    hooks = [module.register_forward_pre_hook(keeping(read)) for read, module in firsts.items()]
+    hooks = [module.register_forward_pre_hook(keeping(name)) for name, module in read.items()]
     try:
         for packed in _rows(model, facts):
             inner = (packed.positions.flatten() > 0).to(model.device)
+            latest.clear()
             for state in states:
                 with model.using(state):
                     model.forward(packed, torch.tensor([0]))
     finally:
         for hook in hooks:
             hook.remove()
-    return {read: torch.cat(rows) for read, rows in found.items()}
+    return {name: torch.cat(rows) for name, rows in found.items()}
 
 
 def _rows(model: LabModel, facts: Sequence[Fact]) -> Iterator:
