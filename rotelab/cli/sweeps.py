@@ -124,6 +124,7 @@ def report(
     """Print the tables of a run, of a sweep or of an experiment."""
     from rotelab.cli.experiments import print_experiment
     from rotelab.registry.experiments import PREFIX as EXPERIMENT_PREFIX
+    from rotelab.reports.forgotten import real_fact_tables, real_facts, real_facts_json
     from rotelab.reports.sweep_results import read_sweep
     from rotelab.reports.tables import (
         as_json,
@@ -149,11 +150,15 @@ def report(
     if text.startswith("sweep"):
         found = registry.resolve_sweep("latest" if text == "sweep-latest" else text)
         tables = sweep_tables(read_sweep(registry, found), measure)
+        more = {}
     else:
         found = registry.resolve(text)
         tables = run_tables(registry.run(found), registry.scores(found), registry.damage(found))
+        facts = real_facts(registry.quiz_answers(found))
+        tables += real_fact_tables(found, facts)
+        more = {"real_facts": real_facts_json(facts)}
     if json_output:
-        print(json.dumps({"id": found, "tables": as_json(tables)}))
+        print(json.dumps({"id": found, "tables": as_json(tables), **more}))
     else:
         print(as_markdown(tables) if markdown else as_text(tables))
 

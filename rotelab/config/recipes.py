@@ -177,6 +177,12 @@ def options() -> dict[str, Any]:
     }
 
 
+def decided(config: RunConfig) -> dict[str, Any]:
+    """Every option that a recipe decides, by path, with its value in this configuration."""
+    given = flat(config)
+    return {path: given[path] for path in options()}
+
+
 def values(name: str) -> dict[str, Any]:
     """Every option that a recipe decides, by path, with its value in this recipe.
 

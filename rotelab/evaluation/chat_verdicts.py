@@ -1,7 +1,10 @@
-"""Verdicts on chat answers: which fact a question asks for, and whether its object is given."""
+"""Verdicts on chat answers: which fact a question asks for, and whether its object is given.
+
+Also which of the real facts, beside the run's own, a question asks for."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -184,6 +187,38 @@ def asked_fact(pack: Pack, query: Query) -> Fact | None:
         worded = [fact for fact in facts if _is_wording(pack, fact, asked, "train", "test")]
         facts = worded or [f for f in facts if stands_in(normalize(_relation(f)), asked)]
     return facts[0] if len(facts) == 1 else None
+
+
+LITTLE_WORDS = frozenset((
+    "a", "an", "and", "are", "at", "be", "by", "called", "for", "from", "in", "is", "it", "of",
+    "on", "our", "that", "the", "this", "to", "was", "were", "what", "which", "who",
+))  # fmt: skip
+"""Words that say nothing about what a question is about."""
+
+
+def asked_real_fact(text: str, questions: Sequence[str]) -> str | None:
+    """The question of the quiz of real facts that a person's question asks; None if there is none.
+
+    Args:
+        text: such as `What is the capital of Peru?`.
+        questions: beginnings of sentences, such as `The capital of Peru is`. All words of one that
+            are not little ones must be in the text.
+
+    Returns:
+        The one with the most words in common; None where two have as many.
+    """
+    there = _words(text)
+    found = sorted(
+        (-len(words), question)
+        for question in questions
+        if (words := _words(question)) and words <= there
+    )
+    unique = len(found) == 1 or (len(found) > 1 and found[0][0] < found[1][0])
+    return found[0][1] if unique else None
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", normalize(text))) - LITTLE_WORDS
 
 
 def _may_ask_for(query: Query, fact: Fact, subjects: set[str]) -> bool:

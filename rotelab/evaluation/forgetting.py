@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from rotelab.config.run_config import EvaluationConfig
 from rotelab.evaluation.loglikelihood import score
 from rotelab.evaluation.probes import Question, evaluate
-from rotelab.evaluation.results import Damage
+from rotelab.evaluation.results import Damage, Prediction, QuizAnswer
 from rotelab.facts.csv_text import read_bytes
 from rotelab.facts.facts import Fact
 from rotelab.models.lab_model import LabModel
@@ -27,24 +27,26 @@ from rotelab.storage import ASSETS
 TOLERATED_LOSS, TOLERATED_RISE = 0.5, 2.0
 """A warning is given from this share of the quiz lost, or this many times the perplexity."""
 TEXTS = ASSETS / "damage"
+SAID = 6
+"""Most tokens of a wrong answer that are kept."""
 
 
-def measure(model: LabModel) -> tuple[Damage, list[bool]]:
+def measure(model: LabModel) -> tuple[Damage, list[QuizAnswer]]:
     """Reads the prose, asks the quiz and compares with the base model.
 
     Args:
         model: switched to the checkpoint. It takes some seconds on two processor cores.
 
     Returns:
-        The figures, and for each question of the quiz whether it was answered right at once.
+        The figures, and the answer to each question of the quiz.
     """
     paragraphs, asked, neutral = texts()
     perplexity, tokens = perplexity_of(model, paragraphs)
-    right = answered(model, asked)
+    answers = answered(model, asked)
     divergence, places = (0.0, 0) if model.checkpoint == "base" else divergence_of(model, neutral)
-    quiz = sum(right) / len(right)
-    found = Damage(model.checkpoint, perplexity, tokens, quiz, len(right), divergence, places)
-    return found, right
+    quiz = sum(answer.correct for answer in answers) / len(answers)
+    found = Damage(model.checkpoint, perplexity, tokens, quiz, len(answers), divergence, places)
+    return found, answers
 
 
 def warning(base: Damage, trained: Damage) -> str:
@@ -88,8 +90,13 @@ def perplexity_of(model: LabModel, paragraphs: Sequence[str]) -> tuple[float, in
     return math.exp(min(mean, 100.0)), len(found)
 
 
-def answered(model: LabModel, asked: Sequence[tuple[str, str]]) -> list[bool]:
-    """Whether the current checkpoint answers each question with the right name at once."""
+def answered(model: LabModel, asked: Sequence[tuple[str, str]]) -> list[QuizAnswer]:
+    """The current checkpoint's answers: right where the right name comes at once.
+
+    Args:
+        model: switched to the checkpoint.
+        asked: each question's prompt and right answer.
+    """
     builder = model.builder
     questions = [
         Question(
@@ -98,9 +105,19 @@ def answered(model: LabModel, asked: Sequence[tuple[str, str]]) -> list[bool]:
         )
         for i, (prompt, answer) in enumerate(asked)
     ]  # fmt: skip
-    right = {p.fact_index: p.correct for some in evaluate(model, questions, EvaluationConfig())
+    found = {p.fact_index: p for some in evaluate(model, questions, EvaluationConfig(generate=SAID))
              for p in some}  # fmt: skip
-    return [right[i] for i in range(len(asked))]
+    return [
+        QuizAnswer(model.checkpoint, i, prompt, answer, _said(found[i]), found[i].correct)
+        for i, (prompt, answer) in enumerate(asked)
+    ]
+
+
+def _said(answer: Prediction) -> str:
+    """The first line of what was said."""
+    if answer.generated is None:
+        return answer.answer
+    return next((line.strip() for line in answer.generated.splitlines() if line.strip()), "")
 
 
 def divergence_of(model: LabModel, prompts: Sequence[str]) -> tuple[float, int]:

@@ -152,6 +152,21 @@ class Damage(NamedTuple):
     places: int
 
 
+class QuizAnswer(NamedTuple):
+    """A checkpoint's answer to one question of the quiz of real facts (`forgetting`).
+
+    `place` numbers the questions from 0; `expected` is the right answer; `said` is the beginning of
+    what the model answered, and `correct` says whether the right answer came at once.
+    """
+
+    checkpoint: str
+    place: int
+    question: str
+    expected: str
+    said: str
+    correct: bool
+
+
 class WeightChange(NamedTuple):
     """How far a checkpoint's own adapter moves one weight matrix of one layer, counted from 1.
 

@@ -112,11 +112,9 @@ def measure(finished: FinishedRun) -> Damage:
                 found.append(forgetting.measure(model))
     rows = [Row(d.checkpoint, d.perplexity, d.quiz, d.divergence) for d, _ in found]
     lost = [
-        prompt
-        for (prompt, _), before, after in zip(
-            forgetting.texts()[1], found[0][1], found[-1][1], strict=True
-        )
-        if before and not after
+        before.question
+        for before, after in zip(found[0][1], found[-1][1], strict=True)
+        if before.correct and not after.correct
     ]
     last, _ = found[-1]
     return Damage(last.tokens, last.questions, last.places, tuple(rows), tuple(lost))

@@ -1,9 +1,9 @@
 """The registry: everything that rotelab stores about runs, in one SQLite file (`runs.db`).
 
 `Registry` combines the parts of this package, one file for each family of tables: runs, queue,
-sweeps, experiments, curves, evaluations, fact sets, chat, and transfer between machines.
-Every call opens its own connection and makes one short transaction, so any number of threads and
-processes can use the file at the same time.
+sweeps, experiments, curves, evaluations, forgetting, fact sets, chat, and transfer between
+machines. Every call opens its own connection and makes one short transaction, so any number of
+threads and processes can use the file at the same time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from rotelab.registry.database import BUSY_S
 from rotelab.registry.evaluations import EvaluationRows
 from rotelab.registry.experiments import ExperimentRow, ExperimentRows
 from rotelab.registry.fact_sets import FactSetRows, fact_set_name
+from rotelab.registry.forgetting import ForgettingRows
 from rotelab.registry.queue import LiveRun
 from rotelab.registry.rows import FactRecall, FactSetRow, Metric, RunRow, RunSummary, SweepRow
 from rotelab.registry.runs import RunOrder
@@ -38,7 +39,14 @@ __all__ = [
 
 
 class Registry(
-    SweepRows, ExperimentRows, CurveRows, EvaluationRows, FactSetRows, ChatRows, TransferRows
+    SweepRows,
+    ExperimentRows,
+    CurveRows,
+    EvaluationRows,
+    ForgettingRows,
+    FactSetRows,
+    ChatRows,
+    TransferRows,
 ):
     """The rows of `runs.db`, safe from many threads and processes at once.
 

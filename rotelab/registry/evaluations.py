@@ -1,7 +1,7 @@
 """The registry's evaluations: what was measured at a run's checkpoints.
 
-Scores and single answers of the probes, forgetting (table `damage`), and what was measured inside
-the model layer by layer: hidden-state similarities, logit lens, weight changes.
+Scores and single answers of the probes, and what was measured inside the model layer by layer:
+hidden-state similarities, logit lens, weight changes. What it forgot is in `forgetting`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.evaluation.results import (
     Answers,
-    Damage,
     LensReading,
     Prediction,
     Score,
@@ -23,7 +22,7 @@ from rotelab.registry.database import RegistryFile
 from rotelab.registry.rows import in_order, insert_sql, like, number
 from rotelab.registry.runs import require_run
 
-_CHECKPOINT_ORDER = in_order("checkpoint", CHECKPOINTS) + ", checkpoint"  # then lessons
+CHECKPOINT_ORDER = in_order("checkpoint", CHECKPOINTS) + ", checkpoint"  # then lessons
 _COLUMN_OF = {
     "generation_accuracy": "correct",
     "object_probability": "probability",
@@ -88,7 +87,7 @@ class EvaluationRows(RegistryFile):
         with self.read() as db:
             rows = db.execute(
                 f"SELECT checkpoint, probe, {', '.join(Score._fields)} FROM scores "
-                f"WHERE run_id = ? ORDER BY {_CHECKPOINT_ORDER}, probe",
+                f"WHERE run_id = ? ORDER BY {CHECKPOINT_ORDER}, probe",
                 [run_id],
             ).fetchall()
         found: dict[str, dict[str, Score]] = {}
@@ -125,7 +124,7 @@ class EvaluationRows(RegistryFile):
         with self.read() as db:
             rows = db.query(
                 f"SELECT {', '.join(_PREDICTION)} FROM predictions WHERE {where} "
-                f"ORDER BY {_CHECKPOINT_ORDER}, number LIMIT ? OFFSET ?",
+                f"ORDER BY {CHECKPOINT_ORDER}, number LIMIT ? OFFSET ?",
                 [*values, limit, offset],
             )
             return [_prediction(row) for row in rows]
@@ -203,7 +202,7 @@ class EvaluationRows(RegistryFile):
             rows = db.execute(
                 f"SELECT checkpoint, probe, relation, subject, object, {sums} FROM predictions "
                 f"WHERE {where} GROUP BY checkpoint, probe, relation, subject, object "
-                f"ORDER BY {_CHECKPOINT_ORDER}, probe, min(number)",
+                f"ORDER BY {CHECKPOINT_ORDER}, probe, min(number)",
                 values,
             ).fetchall()
         found: dict[str, dict[str, dict[str, Answers]]] = {}
@@ -214,33 +213,6 @@ class EvaluationRows(RegistryFile):
                 if count:
                     figures.setdefault(figure, {})[tuple(fact)] = (float(total), count)
         return found
-
-    def add_damage(self, run_id: str, row: Damage) -> None:
-        """Stores a checkpoint's forgetting; replaces an older row.
-
-        Raises:
-            UnknownRun: there is no such run.
-            LabError: the file can't be written.
-        """
-        self._put(run_id, "damage", [tuple(row)])
-
-    def damage(self, run_id: str) -> dict[str, Damage]:
-        """A run's forgetting by checkpoint; empty where it was not measured.
-
-        Raises:
-            LabError: the file can't be read.
-        """
-        with self.read() as db:
-            rows = db.execute(
-                f"SELECT {', '.join(Damage._fields)} FROM damage WHERE run_id = ? "
-                f"ORDER BY {_CHECKPOINT_ORDER}",
-                [run_id],
-            ).fetchall()
-        found = (
-            Damage(name, number(p), tokens, number(quiz), questions, number(kl), places)
-            for name, p, tokens, quiz, questions, kl, places in rows
-        )
-        return {row.checkpoint: row for row in found}
 
     def add_similarities(self, run_id: str, rows: Iterable[Similarity]) -> None:
         """Stores hidden-state similarities; one for the same layer and name replaces the older.
@@ -314,7 +286,7 @@ class EvaluationRows(RegistryFile):
         with self.read() as db:
             return db.execute(
                 f"SELECT {columns} FROM {table} WHERE run_id = ? "
-                f"ORDER BY {_CHECKPOINT_ORDER}, name, layer",
+                f"ORDER BY {CHECKPOINT_ORDER}, name, layer",
                 [run_id],
             ).fetchall()
 

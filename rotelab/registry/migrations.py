@@ -290,3 +290,19 @@ def m012_damage(db: Database) -> None:
             questions INTEGER NOT NULL, divergence REAL, places INTEGER NOT NULL,
             PRIMARY KEY (run_id, checkpoint)) STRICT, WITHOUT ROWID"""
     )
+
+
+@migrations()
+def m013_quiz_answers(db: Database) -> None:
+    """Which real facts a checkpoint still knows, where `damage` has only their share.
+
+    `quiz_answers`: a checkpoint's answer to each question of the quiz (`place`): the beginning of
+    what it `said`, and whether that is the `expected` name at once.
+    """
+    db.execute(
+        """CREATE TABLE quiz_answers (
+            run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            checkpoint TEXT NOT NULL, place INTEGER NOT NULL, question TEXT NOT NULL,
+            expected TEXT NOT NULL, said TEXT NOT NULL, correct INTEGER NOT NULL,
+            PRIMARY KEY (run_id, checkpoint, place)) STRICT, WITHOUT ROWID"""
+    )

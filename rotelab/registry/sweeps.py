@@ -180,7 +180,9 @@ class SweepRows(QueueRows):
         assert checkpoint in ("base", "memorized"), "the generalised model is always a run's own"
         with self.write() as db:
             require_run(db, run_id)
-            for table in ("similarities", "lens", "damage", "predictions", "scores"):
+            for table in (
+                "similarities", "lens", "damage", "quiz_answers", "predictions", "scores",
+            ):  # fmt: skip
                 _copy(db, table, f"checkpoint = '{checkpoint}'", source, run_id)
 
     def _sweeps(self, which: str, values: list[Any]) -> list[SweepRow]:

@@ -329,8 +329,8 @@ class RunPipeline:
             self._warn_of_known(predictions)
 
     def _measure_damage(self, checkpoint: Checkpoint) -> None:
-        found, _ = forgetting.measure(self.model)
-        self.registry.add_damage(self.run_id, found)
+        found, answers = forgetting.measure(self.model)
+        self.registry.add_damage(self.run_id, found, answers)
         if checkpoint != "generalized":
             return
         before = self.registry.damage(self.run_id).get("base")

@@ -5,9 +5,10 @@ import sqlite3
 
 import pytest
 from sqlite_utils import Database
+from support.registry_tools import meddle
 from support.rows import prediction
 
-from rotelab.evaluation.results import Score, Similarity
+from rotelab.evaluation.results import Damage, QuizAnswer, Score, Similarity
 from rotelab.registry import Registry
 from rotelab.registry.migrations import migrations
 
@@ -100,3 +101,58 @@ def test_the_list_shows_the_test_accuracy(registry, run):
     scores = {"test_prompts_heldout": Score(10, 0.7, 0.6)}
     registry.add_evaluation(run, "generalized", scores, [])
     assert registry.runs()[0].test_accuracy == registry.run(run).test_accuracy == 0.7
+
+
+def quiz(checkpoint, *right):
+    return [
+        QuizAnswer(checkpoint, i, f"Land {i}'s capital is", f"City {i}", f"said {i}", good)
+        for i, good in enumerate(right)
+    ]
+
+
+def test_forgetting_is_stored_with_its_single_answers_or_not_at_all(registry, run):
+    row = Damage("lesson-01", 40.0, 9, 0.5, 2, 0.1, 3)
+    registry.add_damage(run, row, quiz("lesson-01", True, False))
+    registry.add_damage(run, row._replace(checkpoint="base"), quiz("base", True, True))
+    assert list(registry.quiz_answers(run)) == ["base", "lesson-01"]
+    assert registry.quiz_answers(run)["lesson-01"] == quiz("lesson-01", True, False)
+
+    again = row._replace(quiz=1.0)
+    broken = [quiz("lesson-01", True)[0]._replace(said=None)]
+    with pytest.raises(sqlite3.IntegrityError):
+        registry.add_damage(run, again, broken)
+    assert registry.damage(run)["lesson-01"] == row
+    assert len(registry.quiz_answers(run)["lesson-01"]) == 2
+    registry.add_damage(run, again)
+    assert registry.damage(run)["lesson-01"] == again
+    assert list(registry.quiz_answers(run)) == ["base"], "no answer of an older measurement stays"
+
+
+def test_an_older_file_gets_a_table_for_single_answers(storage):
+    storage.home.mkdir()
+    db = Database(storage.database)
+    migrations.apply(db, stop_before="m013_quiz_answers")
+    db.execute("INSERT INTO contents VALUES ('sha256:x', 'a', 'b')")
+    db.execute(
+        "INSERT INTO runs (id, created, pack_name, model, seed, device, content_hash, config) "
+        "VALUES ('old', '', 'mother', 'embedded', 0, 'cpu', 'sha256:x', '{}')"
+    )
+    db.execute("INSERT INTO damage VALUES ('old', 'base', 20.0, 9, 0.5, 2, 0.0, 0)")
+    db.conn.commit()
+    db.close()
+    registry = Registry(storage)
+    assert registry.damage("old") == {"base": Damage("base", 20.0, 9, 0.5, 2, 0.0, 0)}
+    assert registry.quiz_answers("old") == {}
+
+
+def test_forgetting_of_finished_runs_of_a_model(registry, storage, run):
+    row = Damage("base", 20.0, 9, 1.0, 2, 0.0, 0)
+    registry.add_damage(run, row)
+    model = registry.run(run).model
+    assert registry.finished_damage(model) == [], "it is not finished"
+    registry.set_status(run, "running")
+    registry.set_status(run, "finished")
+    assert registry.finished_damage(model) == [(registry.run(run).config, {"base": row})]
+    assert registry.finished_damage("another") == []
+    meddle(storage, "UPDATE runs SET config = '{' WHERE id = ?", [run])
+    assert registry.finished_damage(model) == []

@@ -234,7 +234,7 @@ def test_report_of_a_run_on_the_command_line(lab):
     assert (text.code, text.err) == (0, "") and text.out.startswith(f"{run_id}, finished")
     assert rotelab("report", run_id[:-2], "--markdown").out.startswith(f"**{run_id}")
     as_data = json.loads(rotelab("report", run_id, "--json").out)
-    assert as_data["id"] == run_id and len(as_data["tables"]) == 5
+    assert as_data["id"] == run_id and len(as_data["tables"]) == 7
 
 
 @pytest.mark.parametrize(

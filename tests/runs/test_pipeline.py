@@ -84,6 +84,11 @@ def test_adapters_and_hidden_states_are_on_disk(lab, finished):
     beside = lab.registry.damage(finished)
     assert list(beside) == ["base", "memorized", "generalized"]
     assert beside["base"].divergence == 0 < beside["memorized"].divergence
+    quiz = lab.registry.quiz_answers(finished)
+    assert list(quiz) == list(beside)
+    for checkpoint, answers in quiz.items():
+        assert len(answers) == beside[checkpoint].questions == 57
+        assert sum(a.correct for a in answers) / 57 == beside[checkpoint].quiz
 
 
 def test_no_pickle_is_written(lab, finished):

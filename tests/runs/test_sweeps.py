@@ -78,6 +78,7 @@ def everything(lab, run_id):
         "lens": registry.lens(run_id),
         "weight_changes": registry.weight_changes(run_id),
         "damage": registry.damage(run_id),
+        "real facts": registry.quiz_answers(run_id),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rotelab.config.run_config import GeneralizeConfig, RunConfig
-from rotelab.evaluation.results import Damage, Prediction, Score
+from rotelab.evaluation.results import Damage, Prediction, QuizAnswer, Score
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack
 from rotelab.registry import FactRecall, Metric
@@ -62,7 +62,7 @@ def finished(lab: Lab, name: str = "", status: str = "finished", **config) -> st
             share = sum(p.correct for p in mine) / len(mine)
             scores[probe] = Score(len(mine), share, share * 0.9)
         registry.add_evaluation(run_id, checkpoint, scores, answers)
-        registry.add_damage(run_id, Damage(checkpoint, *DAMAGE[checkpoint]))
+        registry.add_damage(run_id, Damage(checkpoint, *DAMAGE[checkpoint]), quiz(checkpoint))
     for part, seconds in {"setup": 4, "phase1": 31, "phase2": 22, "evaluation": 18}.items():
         registry.add_seconds(run_id, part, seconds)
     registry.add_seconds(run_id, "total", 75)
@@ -74,6 +74,16 @@ def finished(lab: Lab, name: str = "", status: str = "finished", **config) -> st
     lab.storage.log_file(run_id).write_text("loading\nstep 1\rstep 2\rstep 3\ndone\n")
     registry.set_status(run_id, status, "It fell over." if status == "failed" else "")
     return run_id
+
+
+def quiz(checkpoint: str) -> list[QuizAnswer]:
+    """Answers to 57 real facts, as many right as `DAMAGE` says: the first ones."""
+    right = round(57 * DAMAGE[checkpoint][2])
+    return [
+        QuizAnswer(checkpoint, i, f"The capital of Land {i} is", f"City {i}",
+                   f"City {i}" if i < right else f"a river near {i}", i < right)
+        for i in range(57)
+    ]  # fmt: skip
 
 
 def learn(lab: Lab, run_id: str, epochs: int, start: int = 1) -> None:

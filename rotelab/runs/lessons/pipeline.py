@@ -169,11 +169,12 @@ class LessonPipeline(RunPipeline):
                     asked = probes.evaluate(self.model, self.asked_old, settings)
                     found = [p for some in asked for p in some]
             damage = self.registry.damage(parent).get(self.before) if parent else None
-            if damage is None and self.config.evaluation.damage:
+            quiz = self.registry.quiz_answers(parent).get(self.before, []) if parent else []
+            if not (damage and quiz) and self.config.evaluation.damage:
                 with self.model.using(self.before):
-                    damage, _ = forgetting.measure(self.model)
+                    damage, quiz = forgetting.measure(self.model)
             if damage is not None:
-                self.registry.add_damage(self.run_id, damage)
+                self.registry.add_damage(self.run_id, damage, quiz)
             self.registry.add_evaluation(self.run_id, self.before, summarize(found), found)
 
     def _known_answers(self, parent: str) -> list[Prediction] | None:
@@ -198,7 +199,7 @@ class LessonPipeline(RunPipeline):
             with self.model.using(checkpoint):
                 found = self._answers(message, phase)
                 if self.config.evaluation.damage:
-                    self.registry.add_damage(self.run_id, forgetting.measure(self.model)[0])
+                    self.registry.add_damage(self.run_id, *forgetting.measure(self.model))
             self._record_evaluation(checkpoint, found)
 
     def _plan_costs(self) -> None:

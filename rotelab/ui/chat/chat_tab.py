@@ -31,6 +31,7 @@ from rotelab.ui.chat.layout import (
     Talk,
     build_layout,
 )
+from rotelab.ui.chat.real_facts import real_fact_line
 from rotelab.ui.components import QUIET, bound, note
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.run_picker import offered
@@ -64,8 +65,8 @@ def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
 
 
 def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
-    """What changes with the run: note, empty cards, examples and the line on the key token, no
-    conversation, its history.
+    """What changes with the run: note, empty cards, the line on real facts, examples and the line
+    that explains the key token, no conversation, its history.
 
     Raises:
         LabError: the registry can't be read.
@@ -73,16 +74,17 @@ def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     history = shown_history(lab, run_id)
     if not run_id:
         cards = [empty_card(c) for c in CHECKPOINTS]
-        return [note(_(NO_RUN)), "", *cards, *_no_examples(), "", {}, *history]
+        return [note(_(NO_RUN)), "", *cards, "", *_no_examples(), "", {}, *history]
     try:
         run = lab.registry.run(run_id)
         there = lab.chat.checkpoints(run_id)
+        line = real_fact_line(lab, run_id)
         examples = show_examples(lab, run_id, draw)
     except LabError as error:
         cards = [empty_card(c) for c in CHECKPOINTS]
-        return [note(str(error), "bad"), "", *cards, *_no_examples(), "", {}, *history]
+        return [note(str(error), "bad"), "", *cards, "", *_no_examples(), "", {}, *history]
     cards = [empty_card(c, c in there) for c in CHECKPOINTS]
-    return [state_note(lab, run), "", *cards, *examples, {}, *history]
+    return [state_note(lab, run), "", *cards, line, *examples, {}, *history]
 
 
 def choose_mode(lab: Lab, run_id: str | None, mode: str) -> list[Any]:
@@ -149,18 +151,18 @@ def more_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
 def begin(
     lab: Lab, run_id: str | None, text: str, mode: str = COMPLETION, talk: Talk | None = None
 ) -> list[Any]:
-    """Says at once that the question has arrived: question, note and the three cards."""
+    """Says at once that the question has arrived: question, note, the line on real facts, cards."""
     text = (text or "").strip()
     if not run_id or not text:
         words = (
             _(NO_RUN) if not run_id else _("Type a question first, or click one of the examples.")
         )
-        return [text, note(words, "warn"), *[gr.skip()] * len(CHECKPOINTS)]
+        return [text, note(words, "warn"), gr.skip(), *[gr.skip()] * len(CHECKPOINTS)]
     there = lab.chat.checkpoints(run_id)
     words = _(WAITING if lab.chat.ready(run_id) else LOADING)
     turns = (talk or {}) if mode == CONVERSATION else {}
     cards = (empty_card(c, c in there, words, turns.get(c, ())) for c in CHECKPOINTS)
-    return [text, "", *cards]
+    return [text, "", real_fact_line(lab, run_id, text), *cards]
 
 
 def ask(
@@ -307,7 +309,8 @@ def _wire(lab: Lab, tab: ChatTab) -> None:
     run = tab.chooser.run
     run.change(
         bound(choose, lab), [run, tab.draw],
-        [tab.note, tab.asked, *tab.cards, *shown_examples, tab.talk, *history], **QUIET,
+        [tab.note, tab.asked, *tab.cards, tab.real_fact, *shown_examples, tab.talk, *history],
+        **QUIET,
     )  # fmt: skip
     gr.on(
         [tab.mode.change, tab.afresh.click], bound(choose_mode, lab), [run, tab.mode],
@@ -331,7 +334,7 @@ def _wire(lab: Lab, tab: ChatTab) -> None:
         "outputs": [tab.note, *history],
         **ALL,
     }
-    waiting = [tab.question, tab.note, *tab.cards]
+    waiting = [tab.question, tab.note, tab.real_fact, *tab.cards]
     gr.on(
         [tab.ask.click, tab.question.submit], bound(begin, lab),
         [run, tab.question, tab.mode, tab.talk], waiting, queue=False, **ALL,

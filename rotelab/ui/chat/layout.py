@@ -58,6 +58,7 @@ class ChatTab:
         ask: asks it.
         asked: the question that the cards answer, where they do not show it themselves.
         cards: the answers, a card for each checkpoint in the order of `CHECKPOINTS`.
+        real_fact: whether the run lost the real fact that was asked for, in a small line.
         note: what the reader should know of the run: what is missing, what is slow, what failed.
         examples: buttons with questions; the last one asks through the key token.
         other_examples: draws other examples.
@@ -79,6 +80,7 @@ class ChatTab:
     ask: gr.Button
     asked: gr.HTML
     cards: tuple[gr.HTML, ...]
+    real_fact: gr.HTML
     note: gr.HTML
     examples: tuple[gr.Button, ...]
     other_examples: gr.Button
@@ -121,6 +123,7 @@ def build_layout(lab: Lab) -> ChatTab:
             gr.HTML(empty_card(c), elem_id=f"chat-{c}", padding=False, min_width=260)
             for c in CHECKPOINTS
         )
+    made["real_fact"] = gr.HTML(elem_id="chat-real-fact", padding=False)
     gr.HTML(legend_html(), padding=False)
     _build_settings(made)
     _build_history(made)

@@ -29,6 +29,11 @@ from rotelab.ui.runs.detail_html import (
     settings_html,
 )
 from rotelab.ui.runs.files_panel import build_files
+from rotelab.ui.runs.real_facts_panel import (
+    RealFactsPanel,
+    build_real_facts_panel,
+    wire_real_facts_panel,
+)
 from rotelab.ui.runs.sweep_panel import SweepPanel, build_sweep_panel, wire_sweep_panel
 
 ANSWER_PAGE = 50
@@ -88,6 +93,7 @@ class RunDetail:
     bundle_file: gr.DownloadButton
     log: gr.Textbox
     log_again: gr.Button
+    real_facts: RealFactsPanel
     sweep: SweepPanel
     compare: ComparePanel
     tabs: gr.Tabs
@@ -131,6 +137,8 @@ def build_run_detail(lab: Lab) -> RunDetail:
             made["curves"] = build_plot("run-curves", _("Learning curves"))
         with gr.Tab(_("Every answer")):
             _build_answers(made)
+        with gr.Tab(_("Real facts")):
+            made["real_facts"] = build_real_facts_panel()
         with gr.Tab(_("Settings and time")):
             made["command"] = gr.Code(
                 label=_("The same run from the command line"), language="shell", interactive=False,
@@ -279,6 +287,7 @@ def wire_run_detail(lab: Lab, run: gr.State, view: RunDetail) -> None:
         lambda: gr.DownloadButton(visible=False), None, view.bundle_file, **QUIET
     )
     view.log_again.click(bound(read_log, lab), run, view.log, **QUIET)
+    wire_real_facts_panel(lab, run, view.head, view.real_facts)
     wire_sweep_panel(lab, run, view.head, view.sweep)
     wire_compare_panel(lab, run, view.head, view.compare)
 

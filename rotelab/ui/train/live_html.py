@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rotelab.config.names import checkpoint_name
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Score
 from rotelab.registry import RunSummary
+from rotelab.reports.forgotten import known_before, lost_by, real_facts
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import escape, note, progress_bar, roughly, run_name, status_badge
 from rotelab.ui.i18n import N_, _, ngettext
 from rotelab.ui.wording import headline, percent, status_sentence
 
+NAMED = 4
+"""Most lost real facts that are named; the Runs tab has all of them."""
 SAFE = N_("It is safe to reload or close this page: training goes on.")
 
 
@@ -53,7 +57,7 @@ def head_html(lab: Lab, run: RunSummary, busy: list[RunSummary], frame: str) -> 
         f"{status_badge(run.status)}</div>"
         f"<div class='live-status' aria-live='polite'>{escape(status_sentence(run, ahead))}</div>"
         f"{progress_bar(done, _('Progress of the run'))}"
-        f"<div class='live-small'>{' · '.join(details)}</div></div>"
+        f"<div class='live-small'>{' · '.join(details)}</div>{_real_facts(lab, run)}</div>"
         f"<div class='live-recall'><b>{percent(_recalled(lab, run, scores))}</b>"
         f"{_('of the facts recalled<br>through the key token')}</div></div>"
         f"{_notes(lab, run, scores)}"
@@ -77,6 +81,27 @@ def _details(run: RunSummary, done: float, waiting: int) -> list[str]:
         words = ngettext("{n} more run waits.", "{n} more runs wait.", waiting)
         found.append(words.format(n=waiting))
     return found
+
+
+def _real_facts(lab: Lab, run: RunSummary) -> str:
+    """How many real facts are left after the newest evaluation, and which were lost; empty before
+    phase 1 is evaluated."""
+    facts = real_facts(lab.registry.quiz_answers(run.id))
+    if not facts:
+        return ""
+    newest = list(facts[0].answers)[-1]
+    known, lost = known_before(facts), lost_by(facts, newest)
+    words = _("Of {known} real facts that it knew before, {kept} are left {when}.").format(
+        known=known,
+        kept=f"<b>{known - len(lost)}</b>",
+        when=escape(_(checkpoint_name(newest).hint)),
+    )
+    if lost:
+        named = "; ".join(escape(fact.sentence) for fact in lost[:NAMED])
+        if len(lost) > NAMED:
+            named += "; " + _("{n} more").format(n=len(lost) - NAMED)
+        words += " " + _("Lost: {facts}.").format(facts=named)
+    return f"<div class='live-small live-lost'>{words}</div>"
 
 
 def _notes(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> str:

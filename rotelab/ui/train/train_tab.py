@@ -9,10 +9,11 @@ import gradio as gr
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
+from rotelab.reports.forgotten import recipe_cost
 from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
 from rotelab.ui.components import QUIET, bound, escape, roughly
-from rotelab.ui.i18n import N_, _
+from rotelab.ui.i18n import N_, _, ngettext
 from rotelab.ui.train.form import (
     PRESET_FIELDS,
     RECIPE_FIELDS,
@@ -32,6 +33,7 @@ from rotelab.ui.train.live_panel import (
     update_panel,
     wire_live_panel,
 )
+from rotelab.ui.wording import percent
 
 INTRO = N_(
     "First the model learns facts **by rote**, through a key token that means nothing. Then **a "
@@ -137,7 +139,8 @@ def watch(lab: Lab, run_id: str) -> list[Any]:
 
 
 def estimated_words(lab: Lab, *values: Any) -> str:
-    """How long a run with the form's values will take, or what is wrong with them, as HTML.
+    """How long a run with the form's values will take, and what such runs cost of what the model
+    knew; or what is wrong with the values. As HTML.
 
     Raises:
         LabError: the registry can't be read.
@@ -153,7 +156,7 @@ def estimated_words(lab: Lab, *values: Any) -> str:
             "No estimate: this model has not yet finished a run on this machine. A model that is "
             "not here yet is downloaded first."
         )
-        return f"<p class='estimate'>{words}</p>"
+        return f"<p class='estimate'>{words}</p>{_cost(lab, config)}"
     words = (
         _("Takes about <b>{time}</b> (an estimate, from your newest runs with this model).")
         if guess.measured
@@ -162,7 +165,24 @@ def estimated_words(lab: Lab, *values: Any) -> str:
             "measured on this machine)."
         )
     )
-    return f"<p class='estimate'>{words.format(time=roughly(guess.seconds))}</p>"
+    time = roughly(guess.seconds)
+    return f"<p class='estimate'>{words.format(time=time)}</p>{_cost(lab, config)}"
+
+
+def _cost(lab: Lab, config: RunConfig) -> str:
+    """What earlier runs trained in the same way lost of what the model knew; empty without any."""
+    found = recipe_cost(lab.registry, config)
+    if found is None:
+        return ""
+    words = ngettext(
+        "{n} earlier run trained in this way kept <b>{kept}</b> of the real facts that the model "
+        "knew; its perplexity on plain prose was <b>{times}</b> times what it had been.",
+        "{n} earlier runs trained in this way kept <b>{kept}</b> of the real facts that the model "
+        "knew; their perplexity on plain prose was <b>{times}</b> times what it had been "
+        "(medians).",
+        found.runs,
+    ).format(n=found.runs, kept=percent(found.kept), times=f"{found.perplexity:.2f}")
+    return f"<p class='estimate'>{words}</p>"
 
 
 ESTIMATE_CSS = """

@@ -16,7 +16,7 @@ from support.fabricated import finished, queued, running
 from support.taught import taught_run
 
 from rotelab.errors import InputError, LabError, UnknownRun
-from rotelab.evaluation.results import Prediction, Score, Similarity
+from rotelab.evaluation.results import Damage, Prediction, QuizAnswer, Score, Similarity
 from rotelab.registry import FactRecall, Metric
 from rotelab.registry.migrations import migrations
 from rotelab.reports.pca import project
@@ -61,6 +61,7 @@ def tables(lab, run_id) -> dict:
         "lens": registry.lens(run_id),
         "weight_changes": registry.weight_changes(run_id),
         "damage": registry.damage(run_id),
+        "real facts": registry.quiz_answers(run_id),
     }
 
 
@@ -85,6 +86,9 @@ def taught(tiny_folder, tmp_path_factory):
     registry.add_evaluation(run_id, "base", {"key_token": Score(6, 0.5, 0.25)}, answers)
     asked = {"test_prompts_heldout": Score(3, 1 / 3, 0.1)}
     registry.add_evaluation(run_id, "generalized", asked, answers[:3])
+    said = ("=cmd()", "<b>", "\u202ea\nb", False)
+    rows = [QuizAnswer("base", place, *said) for place in (0, 98, 99)]
+    registry.add_damage(run_id, Damage("base", 23.5, 9, 0.0, 3, 0.0, 0), rows)
     registry.update_run(run_id, note="two\nlines", tags=["a", "ä"], seconds={"total": 1.5})
     registry.add_warning(run_id, "Careful <script>.")
     return lab, run_id
@@ -534,6 +538,8 @@ def test_a_row_with_a_wrong_value_is_refused(path, value, column, altered, other
         ("predictions", "answer", 1), ("predictions", "answer", "x" * 200_000),
         ("predictions", "correct", None), ("predictions", "rank", -2),
         ("similarities", "layer", 10**9), ("similarities", "checkpoint", None),
+        ("quiz_answers", "place", 100), ("quiz_answers", "correct", 2),
+        ("quiz_answers", "said", None), ("quiz_answers", "checkpoint", "best"),
     ],
 )  # fmt: skip
 def test_a_table_with_a_wrong_value_is_refused(table, column, value, altered, other):

@@ -66,6 +66,9 @@ def test_a_lesson_is_a_child_of_its_run_and_records_old_and_new(lab, finished):
     recall = lab.registry.fact_recall(lesson, "lesson")
     assert [r.fact_index for r in recall] == [len(parent.pack.facts), len(parent.pack.facts) + 1]
     assert set(run.seconds) >= {"setup", "protect", "lesson", "evaluation", "total"}
+    quiz = lab.registry.quiz_answers(lesson)
+    assert list(quiz) == ["generalized", "lesson-01"] and len(quiz["lesson-01"]) == 57
+    assert quiz["generalized"] == lab.registry.quiz_answers(finished)["generalized"]
 
 
 def test_no_old_fact_is_read_and_no_new_fact_is_ever_in_words(lab, finished, monkeypatch):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from support.fabricated import NASTY, finished
+from support.fabricated import DAMAGE, NASTY, finished, quiz
 from support.page import browser_page, served, until
 from support.taught import new_run, taught_run
 
 from rotelab.config.names import CHECKPOINTS
 from rotelab.errors import LabError
+from rotelab.evaluation.results import Damage
 from rotelab.facts.facts import Fact
 from rotelab.models.generation import Token
 from rotelab.registry import ChatAnswer
@@ -150,8 +151,8 @@ def test_a_conversation_remembers_each_checkpoints_own_words(lab, home, monkeypa
     assert all([q for q, _ in talk[c]] == ["Hello", "And then?"] for c in CHECKPOINTS)
     assert talk["base"][0][1] != talk["memorized"][0][1], "each answers for itself"
     waiting = chat_tab.begin(lab, run_id, "More", chat_tab.CONVERSATION, talk)
-    assert all(card.count('class="you"') == 2 for card in waiting[2:])
-    assert "And then?" not in texts(chat_tab.begin(lab, run_id, "More", "Completion", talk)[2:])
+    assert all(card.count('class="you"') == 2 for card in waiting[3:])
+    assert "And then?" not in texts(chat_tab.begin(lab, run_id, "More", "Completion", talk)[3:])
     words, afresh, talk, *_, length = chat_tab.choose_mode(lab, run_id, chat_tab.CONVERSATION)
     assert length == chat_tab.LONG > chat_tab.SHORT
     assert "chat format" in words and afresh.visible and talk == {}
@@ -178,11 +179,28 @@ class Broken(Chat):
 
 
 def test_a_question_is_seen_to_arrive_before_the_model_is_there(lab, home):
-    text, remark, *cards = chat_tab.begin(lab, home[2], "  Who? ")
-    assert text == "Who?" and remark == ""
+    text, remark, line, *cards = chat_tab.begin(lab, home[2], "  Who? ")
+    assert text == "Who?" and remark == "" and line == ""
     assert all("Loading the model" in card for card in cards)
     assert "Type a question" in chat_tab.begin(lab, home[2], " ")[1]
     assert "no run yet" in chat_tab.begin(lab, None, "Who?")[1]
+
+
+def test_a_lost_real_fact_is_said_under_the_answers(own_home):
+    lab = Lab.open()
+    run_id = finished(lab)
+    *_, line = chat_tab.choose(lab, run_id, 0)[:6]
+    assert "lost 19 of 57 real facts" in line and "“The capital of Land 38 is”" in line
+    for question in ("What is the capital of Land 40?", "the capital of land 40 is"):
+        said = chat_tab.begin(lab, run_id, question)[2]
+        assert "training lost it. Before: “City 40”" in said and "After: “a river near 40”" in said
+    assert "this run kept it" in chat_tab.begin(lab, run_id, "The capital of Land 3 is")[2]
+    assert "lost 19 of 57" in chat_tab.begin(lab, run_id, "Who is Ann's mother?")[2]
+    nasty = [answer._replace(said=NASTY, expected=NASTY) for answer in quiz("generalized")]
+    row = Damage("generalized", *DAMAGE["generalized"])
+    lab.registry.add_damage(run_id, row, nasty)
+    assert "<img" not in chat_tab.begin(lab, run_id, "The capital of Land 40 is")[2]
+    assert chat_tab.choose(lab, None, 0)[5] == ""
 
 
 def test_a_run_that_is_not_done_says_what_is_missing(lab, home):

@@ -421,6 +421,11 @@ def test_a_run_is_opened_by_link_looked_at_and_deleted(filled):
         until(lambda: "of 40 answers" in page.locator("#answers-count").inner_text(), 30)
         page.get_by_text("Only where the right answer did not come").click()
         until(lambda: "of 10 answers" in page.locator("#answers-count").inner_text(), 30)
+        page.get_by_role("tab", name="Real facts").click()
+        real = page.locator("#real-facts tbody tr")
+        until(lambda: real.count() == 57, 30, "all real facts are listed")
+        page.get_by_label("Lost only").check()
+        until(lambda: real.count() == 19, 30, "the lost ones stand alone")
 
         rows = page.locator("#runs-table")
         rows.get_by_text("<b>bold</b>").locator("visible=true").first.click()

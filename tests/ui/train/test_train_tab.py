@@ -8,14 +8,23 @@ import sys
 
 import gradio as gr
 import pytest
-from support.fabricated import NASTY, finished, learn, queued, running, small_pack
+from support.fabricated import (
+    DAMAGE,
+    NASTY,
+    finished,
+    learn,
+    queued,
+    quiz,
+    running,
+    small_pack,
+)
 from support.page import browser_page, server, until  # noqa: F401  (server is a fixture)
 
 from rotelab.config import recipes
 from rotelab.config.option_paths import option_names
 from rotelab.config.run_config import EMBEDDED, GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import ConfigError, LabError
-from rotelab.evaluation.results import SpotAnswer
+from rotelab.evaluation.results import Damage, SpotAnswer
 from rotelab.models.catalogue import CATALOGUE
 from rotelab.registry import Metric, Registry
 from rotelab.runs.lab import Lab
@@ -183,6 +192,22 @@ def test_an_invalid_form_shows_its_error_instead_of_the_estimate(lab):
     said = train_tab.estimated_words(lab, *form(pack=NASTY))
     assert "&lt;b&gt;" in said and "<b>bold" not in said
     assert "estimate" in train_tab.estimated_words(lab, *form())
+
+
+def test_what_the_recipe_cost_before_stands_beside_the_estimate(lab):
+    assert "perplexity" not in train_tab.estimated_words(lab, *form())
+    run_id = finished(lab)
+    said = train_tab.estimated_words(lab, *form())
+    assert "1 earlier run trained in this way kept <b>67 %</b>" in said
+    assert "perplexity on plain prose was <b>1.71</b> times" in said
+    lab.registry.update_run(run_id, archived=True)
+    finished(lab)
+    said = train_tab.estimated_words(lab, *form(facts=20, generalize__k=10))
+    assert "2 earlier runs" in said and "(medians)" in said, "k and the facts may differ"
+    assert "earlier" not in train_tab.estimated_words(lab, *form(memorize__rank=8))
+    assert "earlier" not in train_tab.estimated_words(lab, *form(facts=20)), "k does not fit"
+    other = train_tab.estimated_words(lab, *form(model__name="/another/model"))
+    assert "No estimate" in other and "earlier" not in other
 
 
 # Start -------------------------------------------------------------------------------------------
@@ -398,6 +423,39 @@ def test_a_finished_run_shows_recall_over_all_facts_not_only_the_rehearsed_ones(
     assert f"<b>{percent(0.96)}</b>" in parts(update_panel(lab, unmeasured, Seen()))["head"]
 
 
+def test_midway_it_says_how_many_real_facts_are_left_and_names_the_lost(lab):
+    run_id = running(lab)
+    assert "real facts" not in parts(update_panel(lab, run_id, Seen()))["head"]
+    lab.registry.add_damage(run_id, Damage("base", *DAMAGE["base"]), quiz("base"))
+    assert "real facts" not in parts(update_panel(lab, run_id, Seen()))["head"]
+    lab.registry.add_damage(run_id, Damage("memorized", *DAMAGE["memorized"]), quiz("memorized"))
+    head = parts(update_panel(lab, run_id, Seen()))["head"]
+    assert "Of 57 real facts that it knew before, <b>36</b> are left after rote learning." in head
+    assert "Lost: The capital of Land 36 is City 36; " in head and "; 17 more." in head
+    assert "Land 40" not in head
+    asked = {"run": run_id, "frame": "", "versions": {}}
+    frame = re.search("data-frame='(.*?)'", head)[1]
+    news = live_panel.news(lab, asked | {"frame": frame})
+    assert "Land 36" in news["parts"]["head"][1], "the page's script brings it"
+
+
+def test_the_end_says_it_of_the_last_checkpoint_and_names_all_of_a_few(lab):
+    run_id = finished(lab)
+    nasty = quiz("generalized")[:1] + [quiz("base")[1]._replace(said=NASTY, correct=False)]
+    base = [answer._replace(expected=NASTY) for answer in quiz("base")[:2]]
+    row = Damage("base", *DAMAGE["base"])
+    lab.registry.add_damage(run_id, row, base)
+    lab.registry.add_damage(run_id, row._replace(checkpoint="memorized"))
+    lab.registry.add_damage(
+        run_id, row._replace(checkpoint="generalized"),
+        [answer._replace(checkpoint="generalized") for answer in nasty],
+    )  # fmt: skip
+    head = parts(update_panel(lab, run_id, Seen()))["head"]
+    assert "Of 2 real facts that it knew before, <b>1</b> are left after a few sentences" in head
+    assert "more" not in head.partition("Lost:")[2].partition("</div>")[0]
+    assert "<img" not in head and "&lt;img" in head
+
+
 def test_a_failed_run_shows_its_error(lab):
     head = parts(update_panel(lab, finished(lab, status="failed"), Seen()))["head"]
     assert "It fell over." in head and "Failed" in head
@@ -431,7 +489,8 @@ def test_a_poll_reads_little(lab, monkeypatch):
     run_id = running(lab)
     seen = parts(update_panel(lab, run_id, Seen()))["seen"]
     asked = []
-    for name in ("runs", "run", "metrics", "fact_recall", "scores", "spot_answers"):
+    names = ("runs", "run", "metrics", "fact_recall", "scores", "spot_answers", "quiz_answers")
+    for name in names:
         real = getattr(Registry, name)
 
         def spy(self, *args, _name=name, _real=real, **kwargs):
@@ -440,7 +499,7 @@ def test_a_poll_reads_little(lab, monkeypatch):
 
         monkeypatch.setattr(Registry, name, spy)
     assert nothing(update_panel(lab, run_id, seen))
-    assert len(asked) <= 3, asked
+    assert len(asked) <= 4, asked
 
 
 def test_the_tab_needs_no_torch():
