@@ -17,6 +17,7 @@ from rotelab.config.option_paths import with_setting
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError, UnknownRun
 from rotelab.evaluation import forgetting
+from rotelab.evaluation.results import QuizAnswer
 from rotelab.experiments import experiment, experiments, runner
 from rotelab.experiments.depth import EPOCHS, Depth
 from rotelab.experiments.languages import NAMES
@@ -271,7 +272,14 @@ def test_damage_counts_what_the_base_model_loses(taught, monkeypatch):
     monkeypatch.setattr(forgetting, "texts", lambda: few)
     # The tiny model knows nothing; so that something can be lost, the base is made to know two.
     told = iter([[True, True, False, False], [True] * 4, [False, True, True, False]])
-    monkeypatch.setattr(forgetting, "answered", lambda model, asked: next(told))
+
+    def answered(model, asked):
+        return [
+            QuizAnswer(model.checkpoint, i, *question, "?", right)
+            for i, (question, right) in enumerate(zip(asked, next(told), strict=True))
+        ]
+
+    monkeypatch.setattr(forgetting, "answered", answered)
     experiment_id = begin(lab, "damage", run_id)
     carry_out(lab, experiment_id)
     found = result_of(lab.registry.experiment_row(experiment_id))
