@@ -143,11 +143,23 @@ def runs(
 
 
 @app.command()
-def packs() -> None:
-    """List the fact packs and saved fact sets."""
+def packs(
+    check: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Say what this pack, fact set or folder lacks, and how to mend it."
+        ),
+    ] = "",
+) -> None:
+    """List the fact packs and saved fact sets, or check one."""
+    from rotelab.facts.diagnosis import diagnose
     from rotelab.runs.lab import Lab
 
     lab = Lab.open()
+    if check:
+        lacks = diagnose(lab.find_pack(check))
+        print("\n".join(lack.sentence() for lack in lacks) or f"{check}: nothing to mend.")
+        return
     for name in lab.pack_names():
         try:
             pack = lab.find_pack(name)

@@ -27,9 +27,11 @@ from rotelab.config.recipes import RECIPES
 from rotelab.ui.i18n import DOMAIN, FOLDER, LANGUAGES
 
 SOURCES = Path(__file__).resolve().parents[1]
-CALLS = {"_": (0,), "N_": (0,), "gettext": (0,), "DisplayName": (0, 1, 2), "Verdict": (1,)}
-"""The calls that hold messages, and which arguments they are. `config` and `evaluation` know
-nothing of translations, but the page shows the names of the one and the reasons of the other."""
+CALLS = {"_": (0,), "N_": (0,), "gettext": (0,), "DisplayName": (0, 1, 2), "Verdict": (1,),
+         "Lack": (1,)}  # fmt: skip
+"""The calls that hold messages, and which arguments they are. `config`, `evaluation` and `facts`
+know nothing of translations, but the page shows the names of the first and the reasons of the
+others."""
 
 HEADER = """\
 # {name} translation of rotelab's page.

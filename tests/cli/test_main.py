@@ -244,6 +244,19 @@ def test_packs_are_listed_with_their_facts(own_home):
     assert "author 100, capital 100" in lines["five"]
 
 
+def test_a_pack_is_checked_before_time_is_spent(own_home, tmp_path):
+    said = rotelab("packs", "--check", "mother")
+    assert (said.code, said.out, said.err) == (0, "mother: nothing to mend.\n", "")
+    pack = load_pack("mother")
+    (tmp_path / "facts.csv").write_text(pack.facts.to_csv(), encoding="utf-8")
+    few = pack.prompts.first("train", 3).first("unrelated", 1)
+    (tmp_path / "prompts.csv").write_text(few.to_csv(), encoding="utf-8")
+    lines = rotelab("packs", "--check", tmp_path).out.splitlines()
+    assert len(lines) == 2 and lines[0].startswith("mother: Train wordings: 3. Write at least 7")
+    assert lines[1].startswith("mother: Unrelated sentences: 1.")
+    refused(rotelab("packs", "--check", "nobody"), "there is no pack 'nobody'")
+
+
 def test_a_damaged_fact_set_does_not_hide_the_others(own_home):
     lab = Lab.open()
     lab.registry.save_fact_set("broken", load_pack("mother"))

@@ -16,6 +16,7 @@ from pathlib import Path
 from rotelab.errors import InputError, LabError
 from rotelab.facts import synthetic
 from rotelab.facts.csv_text import parse_table, read_bytes, write_table
+from rotelab.facts.diagnosis import Lack, diagnose_prompts
 from rotelab.facts.facts import COLUMNS as FACT_COLUMNS
 from rotelab.facts.facts import Fact
 from rotelab.facts.facts_importer import parse_fact_rows, parse_facts
@@ -300,6 +301,17 @@ def notes_of(draft: Draft) -> tuple[dict[int, str], dict[int, str]]:
         if error.row:
             prompts[error.row] = f"✗ {error.message}"
     return facts, prompts
+
+
+def lacks_of(draft: Draft) -> list[Lack]:
+    """What the wordings lack, whatever the facts; nothing while one of them is at fault."""
+    rows = filled(draft.prompts)
+    relations = draft.relations or Counter(row[0] for row in rows)
+    try:
+        prompts = parse_prompt_rows(rows, PROMPTS_TABLE)
+    except InputError:  # `notes_of` says it beside its row
+        return []
+    return diagnose_prompts(prompts, [name for name in relations if name])
 
 
 def role_counts(draft: Draft) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rotelab.facts.prompts import SLOT
 from rotelab.ui import components
 from rotelab.ui.components import escape
-from rotelab.ui.facts.draft import Draft, filled, role_counts
+from rotelab.ui.facts.draft import Draft, filled, lacks_of, role_counts
 from rotelab.ui.i18n import N_, _, ngettext
 
 INTRODUCTION = N_(
@@ -25,6 +25,8 @@ RESTORED = N_("Your unsaved changes are back.")
 CHANGED = N_("Changed, and not saved yet.")
 KEY_TOKEN = N_("The key token: a new word that means nothing to the model at first.")
 
+UNFOLDED = 3
+"""Most hints on a pack that are shown at once."""
 EMPTY = N_("No facts yet. Add a row and type names into it, invent some, or import a CSV file.")
 
 ROLES_EXPLAINED = N_(
@@ -98,6 +100,21 @@ def count_chips(draft: Draft) -> str:
     return (
         f'<div class="chips">{"".join(f"<span class=chip>{chip}</span>" for chip in chips)}</div>'
     )
+
+
+def lacks_list(draft: Draft) -> str:
+    """What the wordings lack and how to mend it, folded up if it is much; empty if all is well."""
+    lacks = lacks_of(draft)
+    if not lacks:
+        return ""
+    title = ngettext(
+        "This pack could be better: {n} hint",
+        "This pack could be better: {n} hints",
+        len(lacks),
+    ).format(n=len(lacks))
+    items = "".join(f"<li>{escape(lack.sentence(_))}</li>" for lack in lacks)
+    unfolded = " open" if len(lacks) <= UNFOLDED else ""
+    return f'<details class="lacks"{unfolded}><summary>{title}</summary><ul>{items}</ul></details>'
 
 
 def example_lines(draft: Draft) -> str:

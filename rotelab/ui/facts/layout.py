@@ -18,6 +18,7 @@ from rotelab.ui.facts.html import (
     SAVE_HINT,
     count_chips,
     example_lines,
+    lacks_list,
     note,
 )
 from rotelab.ui.i18n import N_, _, ngettext
@@ -174,7 +175,7 @@ def render(
         noted(draft.prompts, draft.relation, prompts_notes),
         None,
         gr.update(value=_("Delete a row"), interactive=False),
-        count_chips(draft),
+        count_chips(draft) + lacks_list(draft),
         keep if name is None else name,
         keep if message is None else message,
         stash,
@@ -280,7 +281,8 @@ def _build_tables(draft: Draft) -> Tables:
                 **TABLE_LOOK,
             )  # fmt: skip
             add_prompt = gr.Button(_("Add a wording"), size="md", elem_id="prompts-add")
-    counts = gr.HTML(count_chips(draft), padding=False)
+    words = count_chips(draft) + lacks_list(draft)
+    counts = gr.HTML(words, padding=False, elem_id="facts-counts")
     return Tables(tabs, facts, prompts, gr.State(None), add_fact, delete, add_prompt, counts)
 
 

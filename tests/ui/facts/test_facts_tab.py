@@ -28,7 +28,7 @@ from rotelab.ui.facts.draft import (
     shown,
     with_wordings,
 )
-from rotelab.ui.facts.html import count_chips, example_lines, note
+from rotelab.ui.facts.html import UNFOLDED, count_chips, example_lines, lacks_list, note
 
 ROWS = (("a", "1", "x"), ("b", "2", "y"), ("a", "3", "z"), ("b", "4", "w"))
 
@@ -210,6 +210,40 @@ def test_words_are_escaped():
     draft = Draft(name=nasty, facts=(("a", nasty, nasty),), prompts=())
     for html in (count_chips(draft), example_lines(draft), note("bad", nasty)):
         assert "<img" not in html
+
+
+def few(draft, role, count):
+    """The draft with only so many wordings of a role."""
+    there = [row for row in draft.prompts if row[1] == role]
+    return replace(draft, prompts=tuple(r for r in draft.prompts if r not in there[count:]))
+
+
+def test_what_a_pack_lacks_stands_under_its_tables(lab, mother):
+    assert lacks_list(mother) == "" and lacks_list(Draft()) == ""
+    poor = few(mother, "train", 3)
+    html = lacks_list(poor)
+    assert "This pack could be better: 1 hint<" in html and '<details class="lacks" open>' in html
+    assert "mother: Train wordings: 3. Write at least 7 more" in html
+    shown_now = by_name(layout.render(lab, poor))["counts"]
+    assert html in shown_now and "3 to teach" in shown_now
+    without_facts = replace(poor, facts=())
+    assert lacks_list(without_facts) == html, "wordings can be written first"
+
+
+def test_much_that_is_lacking_is_folded_up_and_nothing_becomes_markup(mother):
+    nasty = ("mother", "train", "en", "<img src=x> {subject} <img src=x> is.")
+    twice = ("mother", "train", "en", "<img src=x> {subject} <img src=x> was")
+    poor = few(mother, "train", 0)
+    poor = few(few(few(poor, "test", 1), "locality", 1), "unrelated", 1)
+    html = lacks_list(replace(poor, prompts=(nasty, twice, *poor.prompts)))
+    assert html.count("<li>") > UNFOLDED and '<details class="lacks"><summary>' in html
+    assert "<img" not in html and "&lt;img" in html
+
+
+def test_a_wording_at_fault_comes_before_all_hints(mother):
+    poor = few(mother, "train", 3)
+    fault = replace(poor, prompts=(("mother", "train", "en", "no slot"), *poor.prompts))
+    assert lacks_list(fault) == "" and notes_of(fault)[1]
 
 
 # Where facts come from ---------------------------------------------------------------------------
