@@ -27,7 +27,8 @@ def compare(
     """Compare runs: settings that differ, scores, and facts that they answer differently."""
     from rotelab.reports.comparison import check
     from rotelab.reports.comparison import compare as compared
-    from rotelab.reports.tables import as_json, as_markdown, as_text, comparison_tables, no_markup
+    from rotelab.reports.formats import as_json, as_markdown, as_text, no_markup
+    from rotelab.reports.tables import comparison_tables
     from rotelab.runs.lab import Lab
 
     one_format(markdown, json_output)

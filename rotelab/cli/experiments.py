@@ -105,7 +105,7 @@ def print_experiment(
     """
     from rotelab.experiments import experiment as named
     from rotelab.experiments.runner import result_of
-    from rotelab.reports.tables import as_json, as_markdown, as_text, no_markup
+    from rotelab.reports.formats import as_json, as_markdown, as_text, no_markup
 
     row = lab.registry.experiment_row(experiment_id)
     found, about = result_of(row), named(row.experiment)

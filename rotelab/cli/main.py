@@ -250,7 +250,11 @@ def serve(
 
 def run_json(lab: Any, run_id: str) -> dict[str, Any]:
     """The JSON of `run --json`: id, status, settings, seconds, and scores of every checkpoint."""
-    done = lab.registry.run(run_id)
+    from rotelab.reports.intervals import intervals_of_run
+    from rotelab.reports.tables import scores_json
+
+    done, scores = lab.registry.run(run_id), lab.registry.scores(run_id)
+    intervals = intervals_of_run(lab.registry.fact_sums(run_id))
     parts = ("phase1", "phase2", "evaluation", "total")
     return {
         "run_id": run_id,
@@ -269,8 +273,9 @@ def run_json(lab: Any, run_id: str) -> dict[str, Any]:
         },
         "checkpoints": {
             checkpoint: {probe: _figures(score) for probe, score in probes.items()}
-            for checkpoint, probes in lab.registry.scores(run_id).items()
+            for checkpoint, probes in scores.items()
         },
+        "scores": scores_json(scores, intervals),
     }
 
 
@@ -289,13 +294,19 @@ def _number(value: float, digits: int) -> float | None:
 
 
 def _print_scores(lab: Any, run_id: str) -> None:
+    from rotelab.reports.formats import cell_text, estimate
+    from rotelab.reports.intervals import interval_at, intervals_of_run
+
     scores = lab.registry.scores(run_id)
+    intervals = intervals_of_run(lab.registry.fact_sums(run_id))
     if scores:
-        print(f"{run_id}   generation accuracy (object probability)")
+        print(f"{run_id}   generation accuracy [95 % interval] (object probability)")
     for checkpoint, probes in scores.items():
         cells = []
         for probe, s in probes.items():
-            cell = f"{probe} {s.generation_accuracy:.2f} ({s.object_probability:.2f})"
+            known = interval_at(intervals, checkpoint, probe, "generation_accuracy")
+            right = cell_text(estimate(s.generation_accuracy, known))
+            cell = f"{probe} {right} ({s.object_probability:.2f})"
             for name, measure in MORE_MEASURES.items():
                 if getattr(s, name) is not None:
                     cell += f" {measure.short} {getattr(s, name):.2f}"

@@ -125,14 +125,10 @@ def report(
     from rotelab.cli.experiments import print_experiment
     from rotelab.registry.experiments import PREFIX as EXPERIMENT_PREFIX
     from rotelab.reports.forgotten import real_fact_tables, real_facts, real_facts_json
+    from rotelab.reports.formats import as_json, as_markdown, as_text
+    from rotelab.reports.intervals import intervals_of_run
     from rotelab.reports.sweep_results import read_sweep
-    from rotelab.reports.tables import (
-        as_json,
-        as_markdown,
-        as_text,
-        run_tables,
-        sweep_tables,
-    )
+    from rotelab.reports.tables import run_tables, scores_json, sweep_tables
     from rotelab.runs.lab import Lab
 
     if measure not in MEASURES:
@@ -149,14 +145,17 @@ def report(
         raise LabError("Only experiments can be averaged. Name one run, or one sweep.")
     if text.startswith("sweep"):
         found = registry.resolve_sweep("latest" if text == "sweep-latest" else text)
-        tables = sweep_tables(read_sweep(registry, found), measure)
-        more = {}
+        tables, more = sweep_tables(read_sweep(registry, found), measure), {}
     else:
         found = registry.resolve(text)
-        tables = run_tables(registry.run(found), registry.scores(found), registry.damage(found))
+        scores, intervals = registry.scores(found), intervals_of_run(registry.fact_sums(found))
+        tables = run_tables(registry.run(found), scores, registry.damage(found), intervals)
         facts = real_facts(registry.quiz_answers(found))
         tables += real_fact_tables(found, facts)
-        more = {"real_facts": real_facts_json(facts)}
+        more = {
+            "scores": scores_json(scores, intervals),
+            "real_facts": real_facts_json(facts),
+        }
     if json_output:
         print(json.dumps({"id": found, "tables": as_json(tables), **more}))
     else:
@@ -172,8 +171,9 @@ def _runs(count: int) -> str:
 
 
 def _print_sweep(lab: Any, sweep_id: str, json_output: bool) -> None:
+    from rotelab.reports.formats import as_json, as_text
     from rotelab.reports.sweep_results import read_sweep
-    from rotelab.reports.tables import as_json, as_text, sweep_tables
+    from rotelab.reports.tables import sweep_tables
 
     results = read_sweep(lab.registry, sweep_id)
     tables = sweep_tables(results)

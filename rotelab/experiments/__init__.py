@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack
-from rotelab.reports.tables import Table
+from rotelab.reports.formats import Table
 from rotelab.runs.finished_run import FinishedRun
 
 __all__ = [

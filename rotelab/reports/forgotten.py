@@ -15,7 +15,7 @@ from rotelab.config.recipes import decided
 from rotelab.config.run_config import RunConfig
 from rotelab.evaluation.results import QuizAnswer
 from rotelab.registry import Registry
-from rotelab.reports.tables import Table
+from rotelab.reports.formats import Table
 
 Fate = Literal["lost", "never known", "new", "kept"]
 FATES: tuple[Fate, ...] = ("lost", "never known", "new", "kept")

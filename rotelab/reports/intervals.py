@@ -27,7 +27,7 @@ interval holds the true value, and why BCa and percentile.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -81,6 +81,10 @@ class Difference(NamedTuple):
 READINGS = ("no fact differs", "could be chance", "more than chance")
 
 
+Intervals = Mapping[str, Mapping[str, Mapping[str, Interval]]]
+"""A run's intervals by checkpoint, probe and field of `Score`; those that are not known missing."""
+
+
 # Of one run --------------------------------------------------------------------------------------
 
 
@@ -97,6 +101,31 @@ def intervals(figures: Sequence[Answers]) -> list[Interval | None]:
         for place, made in zip(places, _of_one(*_frozen(sums, asked)), strict=True):
             found[place] = made
     return found
+
+
+def intervals_of_run(sums: Mapping[str, Mapping[str, Mapping[str, Answers]]]) -> Intervals:
+    """The intervals of a run's scores.
+
+    Args:
+        sums: as `Registry.fact_sums` returns them.
+    """
+    places = [
+        (checkpoint, probe, figure)
+        for checkpoint, probes in sums.items()
+        for probe, figures in probes.items()
+        for figure in figures
+    ]
+    made = intervals([sums[checkpoint][probe][figure] for checkpoint, probe, figure in places])
+    found: dict[str, dict[str, dict[str, Interval]]] = {}
+    for (checkpoint, probe, figure), one in zip(places, made, strict=True):
+        if one is not None:
+            found.setdefault(checkpoint, {}).setdefault(probe, {})[figure] = one
+    return found
+
+
+def interval_at(known: Intervals, checkpoint: str, probe: str, figure: str) -> Interval | None:
+    """One of a run's intervals; None where it is not known."""
+    return known.get(checkpoint, {}).get(probe, {}).get(figure)
 
 
 def share_interval(right: int, asked: int) -> Interval:

@@ -1,15 +1,12 @@
-"""Tables of runs, sweeps and comparisons, and their formats: text, Markdown, JSON."""
+"""Tables of runs, sweeps, comparisons and repeated experiments."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
-
-from tabulate import tabulate
 
 from rotelab.config.names import (
     CHECKPOINTS,
@@ -26,25 +23,9 @@ from rotelab.errors import LabError
 from rotelab.evaluation.results import Damage, Score
 from rotelab.registry import RunRow
 from rotelab.reports.comparison import COMPARED, Comparison
-from rotelab.reports.sweep_results import Figure, Spread, SweepResults, cells, measured, spread
-
-Cell = str | int | float | Spread | None
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table.
-
-    Args:
-        title: what it shows.
-        columns: a name for each column.
-        rows: each with a cell for every column; None is shown as a dash.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
+from rotelab.reports.formats import Cell, Table, estimate, interval_json, rounded
+from rotelab.reports.intervals import Interval, Intervals, interval_at, share_interval
+from rotelab.reports.sweep_results import Figure, SweepResults, cells, measured, spread
 
 # Of a run ----------------------------------------------------------------------------------------
 
@@ -53,6 +34,7 @@ def run_tables(
     run: RunRow,
     scores: Mapping[str, Mapping[str, Score]],
     damage: Mapping[str, Damage] | None = None,
+    intervals: Intervals | None = None,
 ) -> list[Table]:
     """Scores by probe and checkpoint, seconds, and settings that differ from the defaults.
 
@@ -60,14 +42,21 @@ def run_tables(
         run: the run.
         scores: as `Registry.scores` returns them; may lack some.
         damage: as `Registry.damage` returns it.
+        intervals: of the scores; may lack some.
     """
     name = f"{run.id}, {run.status}"
-    tables = [_run_scores(f"{name}: {measure.long.lower()}", field, scores)
-              for field, measure in MEASURES.items()]  # fmt: skip
+    said = " [95 % interval over facts]" if intervals else ""
+    tables = [
+        _run_scores(f"{name}: {measure.long.lower()}{said}", field, scores, intervals or {})
+        for field, measure in MEASURES.items()
+    ]
     if damage:
         columns = ("after", "perplexity", "real facts", "n", "KL to base")
-        found = [(checkpoint_name(name).short, d.perplexity, d.quiz, d.questions, d.divergence)
-                 for name, d in damage.items()]  # fmt: skip
+        found = [
+            (checkpoint_name(name).short, d.perplexity, estimate(d.quiz, quiz_interval(d)),
+             d.questions, d.divergence)
+            for name, d in damage.items()
+        ]  # fmt: skip
         tables.append(Table(f"{name}: what else it knew", columns, tuple(found)))
     tables.append(_run_seconds(run))
     with contextlib.suppress(LabError):  # damaged settings must not hide the scores
@@ -75,12 +64,53 @@ def run_tables(
     return tables
 
 
-def _run_scores(title: str, measure: str, scores: Mapping[str, Mapping[str, Score]]) -> Table:
+def scores_json(
+    scores: Mapping[str, Mapping[str, Score]], intervals: Intervals
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """A run's scores as plain values, by checkpoint, probe and field of `Score`.
+
+    Returns:
+        `n` is the number of questions; every other figure is an object with its `value` and its
+        `interval`, `[low, high]`. Either is None where it is not known.
+    """
+    return {
+        checkpoint: {
+            probe: {
+                field: value
+                if field == "n"
+                else {
+                    "value": rounded(value),
+                    "interval": interval_json(interval_at(intervals, checkpoint, probe, field)),
+                }
+                for field, value in score._asdict().items()
+                if value is not None
+            }
+            for probe, score in probes.items()
+        }
+        for checkpoint, probes in scores.items()
+    }
+
+
+def quiz_interval(damage: Damage) -> Interval | None:
+    """The interval of the share of real facts that a checkpoint still answers."""
+    if not damage.questions or not math.isfinite(damage.quiz):
+        return None
+    return share_interval(round(damage.quiz * damage.questions), damage.questions)
+
+
+def _run_scores(
+    title: str, measure: str, scores: Mapping[str, Mapping[str, Score]], intervals: Intervals
+) -> Table:
     there = [checkpoint for checkpoint in CHECKPOINTS if checkpoint in scores]
     rows = []
     for probe in _probes(scores.values()):
         asked = max(scores[c][probe].n for c in there if probe in scores[c])
-        values = [getattr(scores[c][probe], measure) if probe in scores[c] else None for c in there]
+        values = [
+            estimate(getattr(scores[c][probe], measure), interval_at(intervals, c, probe, measure))
+            if probe in scores[c]
+            else None
+            for c in there
+        ]
         rows.append((probe_name(probe).short, asked, *values))
     return Table(title, ("asked", "n", *(checkpoint_name(c).short for c in there)), tuple(rows))
 
@@ -254,76 +284,6 @@ def _mean_cell(cells: Sequence[Cell]) -> Cell:
     # A number that some repetitions lack has no mean: over fewer it would not be comparable.
     figures = [cell for cell in cells if isinstance(cell, int | float)]
     return spread(figures) if len(figures) == len(cells) else None
-
-
-# Printing ----------------------------------------------------------------------------------------
-
-
-def as_text(tables: Sequence[Table]) -> str:
-    """The tables for a terminal."""
-    return "\n\n".join(f"{table.title}\n\n{_tabulated(table, 'simple')}" for table in tables)
-
-
-def as_markdown(tables: Sequence[Table]) -> str:
-    """The tables as Markdown, each with its title in bold above it."""
-    return "\n\n".join(
-        f"**{no_markup(table.title)}**\n\n{_tabulated(table, 'pipe', no_markup)}"
-        for table in tables
-    )
-
-
-def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """The tables as plain values. A mean with its deviation is an object; NaN is None, because JSON
-    has no NaN."""
-    return [
-        {
-            "title": table.title,
-            "columns": list(table.columns),
-            "rows": [[_json_cell(cell) for cell in row] for row in table.rows],
-        }
-        for table in tables
-    ]
-
-
-def worded(table: Table) -> list[bool]:
-    """For each column, whether it has words, which are aligned to the left, or numbers only."""
-    return [
-        any(isinstance(row[i], str) and any(map(str.isalpha, row[i])) for row in table.rows)
-        for i in range(len(table.columns))
-    ]
-
-
-def _tabulated(table: Table, style: str, escape=str) -> str:
-    if not table.rows:
-        return "(nothing)"
-    rows = [[escape(cell_text(cell)) for cell in row] for row in table.rows]
-    # By itself, tabulate would take an id for a number.
-    sides = ["left" if words else "right" for words in worded(table)]
-    heads = [escape(column) for column in table.columns]
-    return tabulate(rows, heads, style, colalign=sides, disable_numparse=True)
-
-
-def cell_text(cell: Cell) -> str:
-    """A cell as text: numbers with two decimals, a dash for a missing value."""
-    if isinstance(cell, Spread):
-        mean = cell_text(cell.mean)
-        return mean if math.isnan(cell.deviation) else f"{mean} ± {cell_text(cell.deviation)}"
-    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
-        return "–"
-    return f"{cell:.2f}" if isinstance(cell, float) else " ".join(str(cell).split())
-
-
-def _json_cell(cell: Cell) -> Any:
-    if isinstance(cell, Spread):
-        return {name: _json_cell(value) for name, value in cell._asdict().items()}
-    if isinstance(cell, float):
-        return round(cell, 6) if math.isfinite(cell) else None
-    return cell
-
-
-def no_markup(text: str) -> str:
-    """The text with Markdown's special characters escaped."""
-    return "".join(f"\\{char}" if char in "|*<[`\\" else char for char in text)
 
 
 def _probes(scores: Iterable[Mapping[str, Score]]) -> list[str]:

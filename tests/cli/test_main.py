@@ -329,6 +329,8 @@ def test_figures_are_there_only_where_they_were_asked_for(own_home, capsys):
         "generation_accuracy": 0.5, "object_probability": 0.25, "n": 4, "choice_accuracy": 0.75,
         "normalized_probability": 0.333333, "contains_accuracy": 1.0,
     }  # fmt: skip
+    both = main.run_json(lab, run_id)["scores"]["base"]["key_token"]
+    assert both["choice_accuracy"] == {"value": 0.75, "interval": None}, "no single answers"
     assert set(scores["unrelated"]) == {"generation_accuracy", "object_probability", "n"}
     main._print_scores(lab, run_id)
     line = capsys.readouterr().out.splitlines()[1]
@@ -431,7 +433,9 @@ def test_run_shows_a_bar_on_stderr_and_nothing_else(run):
 def test_run_without_json_prints_a_table(run, capsys):
     main._print_scores(Lab.open(), run.report["run_id"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(run.report["run_id"])
+    assert lines[0].startswith(run.report["run_id"]) and "[95 % interval]" in lines[0]
+    low, high = run.report["scores"]["base"]["key_token"]["generation_accuracy"]["interval"]
+    assert f"[{low:.2f}, {high:.2f}]" in lines[1]
     assert [line.split()[0] for line in lines[1:]] == CHECKPOINTS
     assert all(all(probe in line for probe in PROBES) for line in lines[1:])
 

@@ -19,7 +19,7 @@ from rotelab.experiments import FinishedRun, baselines, in_context, reversal
 from rotelab.experiments.runner import begin, carry_out, result_of
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import load_pack, shipped_packs
-from rotelab.reports.tables import cell_text
+from rotelab.reports.formats import cell_text
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 

@@ -10,6 +10,17 @@ from support.fabricated import finished, small_pack
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.evaluation.results import Score
 from rotelab.registry import SweepRow
+from rotelab.reports.formats import (
+    Estimate,
+    Table,
+    as_json,
+    as_markdown,
+    as_text,
+    cell_text,
+    estimate,
+    worded,
+)
+from rotelab.reports.intervals import Interval, intervals_of_run
 from rotelab.reports.sweep_results import (
     Figure,
     Outcome,
@@ -20,17 +31,7 @@ from rotelab.reports.sweep_results import (
     plane,
     spread,
 )
-from rotelab.reports.tables import (
-    Table,
-    as_json,
-    as_markdown,
-    as_text,
-    cell_text,
-    mean_tables,
-    run_tables,
-    sweep_tables,
-    worded,
-)
+from rotelab.reports.tables import mean_tables, run_tables, scores_json, sweep_tables
 
 TEST = "test_prompts_heldout"
 
@@ -138,6 +139,32 @@ def test_a_run_s_tables(lab):
     }  # fmt: skip
 
 
+def test_a_run_s_figures_have_their_intervals(lab):
+    run_id = finished(lab)
+    scores, sums = lab.registry.scores(run_id), lab.registry.fact_sums(run_id)
+    del sums["memorized"]["key_token"]  # as if its single answers were gone
+    known = intervals_of_run(sums)
+    run, damage = lab.registry.run(run_id), lab.registry.damage(run_id)
+    accuracy, probability, other, *_ = run_tables(run, scores, damage, known)
+    assert accuracy.title == f"{run_id}, finished: generation accuracy [95 % interval over facts]"
+    rows = {row[0]: row[2:] for row in accuracy.rows}
+    assert rows["key token"][1] == 1.0, "without answers, without an interval"
+    text = [cell_text(cell) for cell in rows["test, held out"]]
+    assert text == ["0.00 [0.00, 0.28]", "0.10 [0.02, 0.36]", "0.75 [0.55, 0.90]"]
+    assert isinstance(probability.rows[0][-1], Estimate)
+    assert [cell_text(row[2]) for row in other.rows] == [
+        "1.00 [0.94, 1.00]", "0.63 [0.50, 0.74]", "0.67 [0.54, 0.78]",
+    ]  # fmt: skip
+
+    found = scores_json(scores, known)["generalized"]["test_prompts_heldout"]
+    assert found["n"] == 40 and found["generation_accuracy"]["value"] == 0.75
+    assert found["generation_accuracy"]["interval"] == pytest.approx([0.55, 0.9])
+    assert scores_json(scores, {})["base"]["unrelated"] == {
+        "n": 20, "generation_accuracy": {"value": 0.0, "interval": None},
+        "object_probability": {"value": 0.0, "interval": None},
+    }  # fmt: skip
+
+
 def test_settings_are_not_rounded_and_shared_work_is_said(lab):
     slow = MemorizeConfig(learning_rate=1e-5, stop_at_full_recall=True)
     config = RunConfig(facts=20, generalize=GeneralizeConfig(k=5), memorize=slow)
@@ -171,8 +198,17 @@ ODD = Table(
         ("1e3", 1, Spread(0.25, math.nan, 1)),
         ("two\nlines", 12, math.nan),
         ("*x*", 0, None),
+        ("sure", 4, Estimate(0.875, Interval(0.8125, 0.9375))),
     ),
 )
+
+
+def test_a_figure_without_an_interval_is_a_figure():
+    sure = Interval(0.25, 0.75)
+    assert estimate(0.5, sure) == Estimate(0.5, sure)
+    assert (estimate(0.5, None), estimate(None, sure)) == (0.5, None)
+    assert math.isnan(estimate(math.nan, sure))
+    assert cell_text(Estimate(-0.001, Interval(-0.004, 0.0))) == "0.00 [0.00, 0.00]"
 
 
 def test_several_seeds_are_summed_up_cell_by_cell():
@@ -195,12 +231,13 @@ def test_as_text():
     assert as_text([ODD]).splitlines() == [
         "All | kinds",
         "",
-        "what         n        value",
-        "---------  ---  -----------",
-        "a|b          3  0.50 ± 0.12",
-        "1e3          1         0.25",
-        "two lines   12            –",
-        "*x*          0            –",
+        "what         n              value",
+        "---------  ---  -----------------",
+        "a|b          3        0.50 ± 0.12",
+        "1e3          1               0.25",
+        "two lines   12                  –",
+        "*x*          0                  –",
+        "sure         4  0.88 [0.81, 0.94]",
     ]
 
 
@@ -216,6 +253,7 @@ def test_as_markdown():
     assert lines[0] == "**All \\| kinds**" and lines[1] == ""
     assert lines[3].startswith("|:--") and lines[3].endswith("-:|")
     assert "a\\|b" in lines[4] and "0.50 ± 0.12" in lines[4] and "\\*x\\*" in lines[7]
+    assert "0.88 [0.81, 0.94]" in lines[8], "brackets of an interval are no markup"
     assert lines.count("**All \\| kinds**") == 2
 
 
@@ -224,7 +262,7 @@ def test_as_json_has_numbers_and_no_nan():
     assert table["title"] == "All | kinds" and table["columns"] == ["what", "n", "value"]
     assert [row[2] for row in table["rows"]] == [
         {"mean": 0.5, "deviation": 0.125, "n": 3}, {"mean": 0.25, "deviation": None, "n": 1},
-        None, None,
+        None, None, 0.875,
     ]  # fmt: skip
 
 
@@ -233,8 +271,13 @@ def test_report_of_a_run_on_the_command_line(lab):
     text = rotelab("report", "latest")
     assert (text.code, text.err) == (0, "") and text.out.startswith(f"{run_id}, finished")
     assert rotelab("report", run_id[:-2], "--markdown").out.startswith(f"**{run_id}")
+    assert "0.75 [0.55, 0.90]" in text.out
     as_data = json.loads(rotelab("report", run_id, "--json").out)
     assert as_data["id"] == run_id and len(as_data["tables"]) == 7
+    rows = {row[0]: row for row in as_data["tables"][0]["rows"]}
+    assert rows["test, held out"] == ["test, held out", 40, 0.0, 0.1, 0.75]
+    found = as_data["scores"]["generalized"]["test_prompts_heldout"]["generation_accuracy"]
+    assert found["value"] == 0.75 and found["interval"] == pytest.approx([0.55, 0.9])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ Cell = str | float | None
 
 
 class Titled(Protocol):
-    """A table with a title, such as `reports.tables.Table`."""
+    """A table with a title, such as `reports.formats.Table`."""
 
     title: str
     columns: Sequence[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rotelab.errors import LabError, UnknownRun
 from rotelab.experiments import Experiment, runner
 from rotelab.registry import ExperimentRow
-from rotelab.reports.tables import Table, cell_text, worded
+from rotelab.reports.formats import Table, cell_text, worded
 from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
 from rotelab.ui.components import duration, escape, note, progress_bar, roughly, status_word

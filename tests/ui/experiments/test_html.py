@@ -6,7 +6,7 @@ from support.fabricated import NASTY, finished
 
 from rotelab.experiments.depth import EPOCHS, OTHER_RATES
 from rotelab.experiments.runner import begin
-from rotelab.reports.tables import Table
+from rotelab.reports.formats import Table
 from rotelab.ui.experiments.html import cost_html, state_html, tables_html
 
 
