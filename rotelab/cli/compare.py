@@ -24,11 +24,15 @@ def compare(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare runs: settings that differ, scores, and facts that they answer differently."""
-    from rotelab.reports.comparison import check
+    """Compare runs: settings that differ, scores, and facts that they answer differently.
+
+    How far each run is from the first, and whether that could be chance, is told by the facts that
+    both were asked.
+    """
+    from rotelab.reports.comparison import ONE_SEED, check
     from rotelab.reports.comparison import compare as compared
     from rotelab.reports.formats import as_json, as_markdown, as_text, no_markup
-    from rotelab.reports.tables import comparison_tables
+    from rotelab.reports.tables import comparison_tables, differences_json
     from rotelab.runs.lab import Lab
 
     one_format(markdown, json_output)
@@ -37,9 +41,12 @@ def compare(
     comparison = compared(registry, [registry.resolve(run) for run in runs])
     tables = comparison_tables(comparison, facts)
     notes = [*comparison.notes, *comparison.fact_notes]
+    if comparison.differences:
+        notes.append(ONE_SEED)
     if json_output:
         ids = [side.run.id for side in comparison.sides]
-        print(json.dumps({"runs": ids, "notes": notes, "tables": as_json(tables)}))
+        said = {"runs": ids, "notes": notes, "tables": as_json(tables)}
+        print(json.dumps({**said, "differences": differences_json(comparison)}))
         return
     print(as_markdown(tables) if markdown else as_text(tables), end="\n\n")
     for note in notes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from rotelab.config.names import Checkpoint
@@ -13,9 +14,17 @@ from rotelab.config.option_paths import flat, label_of
 from rotelab.config.recipes import recipe_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
-from rotelab.evaluation.results import Score
+from rotelab.evaluation.results import Answers, Score
 from rotelab.facts.facts import Fact
 from rotelab.registry import Registry, RunRow
+from rotelab.reports.intervals import (
+    Difference,
+    Interval,
+    Intervals,
+    differences,
+    interval_at,
+    intervals_of_run,
+)
 
 LEAST, MOST = 2, 6
 """Fewest and most runs of a comparison: more columns and curves can't be told apart."""
@@ -28,6 +37,12 @@ PROBE = "test_prompts_heldout"
 
 OWN_SETTINGS = "own settings"
 
+ONE_SEED = (
+    "Differences are taken on the facts that both runs were asked. They tell these two models "
+    "apart; what another seed would change is not in their intervals."
+)
+"""What a reader of differences must know."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -38,18 +53,28 @@ class Side:
         label: its name, or “Run 7”; no two runs of a comparison have the same.
         config: its settings; None if they can't be read.
         scores: by checkpoint and probe.
+        sums: its answers fact by fact, by checkpoint, probe and measure.
     """
 
     run: RunRow
     label: str
     config: RunConfig | None
     scores: Mapping[str, Mapping[str, Score]]
+    sums: Mapping[str, Mapping[str, Mapping[str, Answers]]] = field(default_factory=dict)
 
     def value(self, checkpoint: str, probe: str, measure: str) -> float | None:
         """One of its numbers; None if it was not measured or is NaN."""
         score = self.scores.get(checkpoint, {}).get(probe)
         value = None if score is None else getattr(score, measure)
         return value if value is not None and math.isfinite(value) else None
+
+    def interval(self, checkpoint: str, probe: str, measure: str) -> Interval | None:
+        """The interval of one of its numbers; None without single answers."""
+        return interval_at(self._intervals, checkpoint, probe, measure)
+
+    @cached_property
+    def _intervals(self) -> Intervals:
+        return intervals_of_run({c: self.sums[c] for c in COMPARED if c in self.sums})
 
 
 class Option(NamedTuple):
@@ -127,6 +152,28 @@ class Comparison:
         scores = (of for side in self.sides for of in side.scores.values())
         return tuple(dict.fromkeys(probe for of in scores for probe in of))
 
+    @cached_property
+    def differences(self) -> Mapping[tuple[str, str, str, int], Difference | None]:
+        """By how much each run but the first is higher than the first.
+
+        By checkpoint, probe, measure and the run's place; None where the two share fewer than two
+        facts. What one of them was not asked is missing.
+        """
+        first, *others = (side.sums for side in self.sides)
+        places = [
+            (checkpoint, probe, measure, place)
+            for checkpoint in COMPARED
+            for probe, figures in first.get(checkpoint, {}).items()
+            for measure in figures
+            for place, sums in enumerate(others, 1)
+            if measure in sums.get(checkpoint, {}).get(probe, {})
+        ]
+        pairs = [
+            (self.sides[place].sums[checkpoint][probe][measure], first[checkpoint][probe][measure])
+            for checkpoint, probe, measure, place in places
+        ]
+        return dict(zip(places, differences(pairs), strict=True))
+
     def best(self, checkpoint: str, probe: str, measure: str) -> frozenset[int]:
         """The places of the runs with the best value; none if all that have one are equal.
 
@@ -164,7 +211,8 @@ def compare(registry: Registry, run_ids: Sequence[str]) -> Comparison:
         except LabError as error:
             config = None
             damaged.append(f"{label}: {error} Its options are left out; its results are compared.")
-        sides.append(Side(run, label, config, registry.scores(run.id)))
+        answers = registry.fact_sums(run.id)
+        sides.append(Side(run, label, config, registry.scores(run.id), answers))
     taught, unread = _taught(sides)
     rows, in_common, fact_notes = _by_fact(registry, sides, taught)
     return Comparison(

@@ -14,10 +14,11 @@ from rotelab.reports.sweep_results import Spread
 
 
 class Estimate(NamedTuple):
-    """A figure with its interval."""
+    """A figure with its interval, and with how many decimals it is shown."""
 
     value: float
     interval: Interval
+    digits: int = 2
 
 
 Cell = str | int | float | Estimate | Spread | None
@@ -96,21 +97,16 @@ def _tabulated(table: Table, style: str, escape=str) -> str:
 def cell_text(cell: Cell) -> str:
     """A cell as text: numbers with two decimals, a dash for a missing value."""
     if isinstance(cell, Estimate):
-        return f"{cell_text(cell.value)} {interval_text(cell.interval)}"
+        value, low, high = (_decimals(part, cell.digits) for part in (cell.value, *cell.interval))
+        return f"{value} [{low}, {high}]"
     if isinstance(cell, Spread):
         mean = cell_text(cell.mean)
         return mean if math.isnan(cell.deviation) else f"{mean} ± {cell_text(cell.deviation)}"
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return "–"
     if isinstance(cell, float):
-        return f"{round(cell, 2) + 0.0:.2f}"  # not -0.00
+        return _decimals(cell, 2)
     return " ".join(str(cell).split())
-
-
-def interval_text(interval: Interval) -> str:
-    """An interval as text, such as `[0.81, 0.93]`."""
-    low, high = (cell_text(end) for end in interval)
-    return f"[{low}, {high}]"
 
 
 def interval_json(interval: Interval | None) -> list[float | None] | None:
@@ -121,6 +117,10 @@ def interval_json(interval: Interval | None) -> list[float | None] | None:
 def rounded(value: float) -> float | None:
     """A number with six decimals; None for NaN and infinity, which JSON does not have."""
     return round(value, 6) if math.isfinite(value) else None
+
+
+def _decimals(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # never -0.00
 
 
 def _json_cell(cell: Cell) -> Any:

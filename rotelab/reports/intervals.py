@@ -12,10 +12,10 @@ How far a figure could be off by the luck of which facts were asked (and which s
 Questions about one fact stand and fall together, so facts are drawn and never single questions.
 Where a bootstrap sees too little to go by, these step in:
 
-* If fewer than `FEW` facts have a wrong answer, or a right one, Wilson's interval over the facts is
-  joined to it. From 50 facts out of 50 a bootstrap alone would make [1, 1].
-* A mean over few runs: how far the runs lie apart is scaled by √(n / (n - 1)), because drawing n
-  runs from n makes too little of it.
+* If fewer than `FEW` facts have a wrong answer, or a right one, Wilson's interval over the facts
+  takes its place. From 50 facts out of 50 a bootstrap would make [1, 1].
+* A mean over runs: there, both are joined, because Wilson's knows nothing of the runs. How far they
+  lie apart is scaled by √(n / (n - 1)), because drawing n runs from n makes too little of it.
 * A difference: the quantiles are those of Student's t (Hesterberg's expanded percentile). If fewer
   than `SIGNS` facts differ, 0 is always inside: a sign test could not tell them from chance. If
   all facts differ by the same, both runs' own intervals are put together (Newcombe).
@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rotelab.evaluation.results import Answers
+from rotelab.evaluation.results import Answers, Damage
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -77,6 +77,9 @@ class Difference(NamedTuple):
         inside = self.interval.low <= 1e-12 and self.interval.high >= -1e-12
         return "could be chance" if inside else "more than chance"
 
+
+TOO_FEW = "no two facts in common"
+"""What stands where two runs share too few facts for a difference."""
 
 READINGS = ("no fact differs", "could be chance", "more than chance")
 
@@ -126,6 +129,13 @@ def intervals_of_run(sums: Mapping[str, Mapping[str, Mapping[str, Answers]]]) ->
 def interval_at(known: Intervals, checkpoint: str, probe: str, figure: str) -> Interval | None:
     """One of a run's intervals; None where it is not known."""
     return known.get(checkpoint, {}).get(probe, {}).get(figure)
+
+
+def quiz_interval(damage: Damage) -> Interval | None:
+    """The interval of the share of real facts that a checkpoint still answers."""
+    if not damage.questions or not math.isfinite(damage.quiz):
+        return None
+    return share_interval(round(damage.quiz * damage.questions), damage.questions)
 
 
 def share_interval(right: int, asked: int) -> Interval:
@@ -201,7 +211,9 @@ def _of_one(sums: Frozen, asked: Frozen) -> tuple[Interval, ...]:
         found = _drawn(sums[varied], asked[varied], "BCa").confidence_interval
         lows[varied], highs[varied] = found.low, found.high
     return tuple(
-        _widened(low, high, share, right, of)
+        _over_facts(share, len(right))
+        if _scant(low, high, right, of)
+        else Interval(float(low), float(high))
         for low, high, share, right, of in zip(lows, highs, in_all, sums, asked, strict=True)
     )
 
@@ -220,7 +232,10 @@ def _of_mean(sums: Frozen, asked: Frozen) -> Interval:
     same_runs, other_runs = shares.mean(0), np.take_along_axis(shares, chosen, 0).mean(0)
     means = same_runs + math.sqrt(runs / (runs - 1)) * (other_runs - same_runs)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).clip(0, 1)
-    return _widened(low, high, in_all.mean(), sums.sum(0), asked.sum(0))
+    if _scant(low, high, sums.sum(0), asked.sum(0)):
+        wilson = _over_facts(in_all.mean(), facts)
+        low, high = min(low, wilson.low), max(high, wilson.high)
+    return Interval(float(low), float(high))
 
 
 @lru_cache(maxsize=512)
@@ -244,8 +259,7 @@ def _of_pairs(sums: Frozen, asked: Frozen) -> tuple[Difference, ...]:
         if 0 < differ < SIGNS:
             low, high = min(low, 0.0), max(high, 0.0)
         elif differ and not high - low > 1e-12:
-            sides = ((in_all[side], sums[side], asked[side]) for side in (one, other))
-            low, high = _put_together(*sides)
+            low, high = _put_together(in_all[one], in_all[other], facts)
         made.append(Difference(float(value), Interval(float(low), float(high)), facts, differ))
     return tuple(made)
 
@@ -287,29 +301,26 @@ def _drawn(
     )  # fmt: skip
 
 
-def _widened(
-    low: float, high: float, share: float, sums: np.ndarray, asked: np.ndarray
-) -> Interval:
-    """The interval, joined with Wilson's over facts where the bootstrap has too little to go by.
-
-    Wilson's takes whole facts; the share is rounded down for its low end and up for its high end.
-    """
-    scant = min((sums < asked).sum(), (sums > 0).sum()) < FEW
-    if scant or not high - low > 1e-12:
-        whole = share * len(sums)
-        low = min(low, share_interval(math.floor(whole + 1e-9), len(sums)).low)
-        high = max(high, share_interval(math.ceil(whole - 1e-9), len(sums)).high)
-    return Interval(float(low), float(high))
+def _scant(low: float, high: float, sums: np.ndarray, asked: np.ndarray) -> bool:
+    """Whether a bootstrap has too little to go by: hardly a fact is wrong, or right, or all are
+    alike."""
+    return min((sums < asked).sum(), (sums > 0).sum()) < FEW or not high - low > 1e-12
 
 
-def _put_together(*sides: tuple[float, np.ndarray, np.ndarray]) -> Interval:
-    """Newcombe's interval of a difference, from the shares, sums and counts of its two sides."""
-    (share, *_), (other_share, *_) = sides
-    own, other = (_widened(share, share, share, sums, asked) for share, sums, asked in sides)
-    value = share - other_share
+def _over_facts(share: float, facts: int) -> Interval:
+    """Wilson's interval, each fact one question. It takes whole ones: the share is rounded down for
+    its low end, and up for its high end."""
+    low = share_interval(math.floor(share * facts + 1e-9), facts).low
+    return Interval(low, share_interval(math.ceil(share * facts - 1e-9), facts).high)
+
+
+def _put_together(share: float, other: float, facts: int) -> Interval:
+    """Newcombe's interval of a difference, from Wilson's of its two sides."""
+    own, others = _over_facts(share, facts), _over_facts(other, facts)
+    value = share - other
     return Interval(
-        value - math.hypot(share - own.low, other.high - other_share),
-        value + math.hypot(own.high - share, other_share - other.low),
+        value - math.hypot(share - own.low, others.high - other),
+        value + math.hypot(own.high - share, other - others.low),
     )
 
 

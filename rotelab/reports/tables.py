@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import takewhile
 from typing import Any
 
 from rotelab.config.names import (
@@ -23,8 +22,15 @@ from rotelab.errors import LabError
 from rotelab.evaluation.results import Damage, Score
 from rotelab.registry import RunRow
 from rotelab.reports.comparison import COMPARED, Comparison
-from rotelab.reports.formats import Cell, Table, estimate, interval_json, rounded
-from rotelab.reports.intervals import Interval, Intervals, interval_at, share_interval
+from rotelab.reports.formats import Cell, Estimate, Table, estimate, interval_json, rounded
+from rotelab.reports.intervals import (
+    READINGS,
+    TOO_FEW,
+    Difference,
+    Intervals,
+    interval_at,
+    quiz_interval,
+)
 from rotelab.reports.sweep_results import Figure, SweepResults, cells, measured, spread
 
 # Of a run ----------------------------------------------------------------------------------------
@@ -89,13 +95,6 @@ def scores_json(
         }
         for checkpoint, probes in scores.items()
     }
-
-
-def quiz_interval(damage: Damage) -> Interval | None:
-    """The interval of the share of real facts that a checkpoint still answers."""
-    if not damage.questions or not math.isfinite(damage.quiz):
-        return None
-    return share_interval(round(damage.quiz * damage.questions), damage.questions)
 
 
 def _run_scores(
@@ -217,6 +216,11 @@ def comparison_tables(comparison: Comparison, facts: int) -> list[Table]:
         if rows:
             columns = ("asked", "model", *labels, "best")
             tables.append(Table(name.long, columns, tuple(rows)))
+        rows = list(_differences_from_first(comparison, measure))
+        if rows:
+            columns = ("asked", "model", "run", "facts in common", "difference", "reading")
+            title = f"{name.long}: difference from {labels[0]} [95 % interval over facts]"
+            tables.append(Table(title, columns, tuple(rows)))
     differ = len(comparison.facts)
     title = f"Facts answered differently: {differ} of {comparison.facts_in_common} in common"
     if differ > facts:
@@ -233,12 +237,66 @@ def _scores_beside(comparison: Comparison, measure: str) -> Iterable[tuple[Cell,
     probes = _probes(of for side in comparison.sides for of in side.scores.values())
     for checkpoint in COMPARED:
         for probe in probes:
-            values = [side.value(checkpoint, probe, measure) for side in comparison.sides]
+            values = [
+                estimate(side.value(checkpoint, probe, measure),
+                         side.interval(checkpoint, probe, measure))
+                for side in comparison.sides
+            ]  # fmt: skip
             if any(value is not None for value in values):
                 best = sorted(comparison.best(checkpoint, probe, measure))
                 names = ", ".join(comparison.labels[place] for place in best)
                 name = probe_name(probe).short
                 yield (name, checkpoint_name(checkpoint).short, *values, names)
+
+
+def _differences_from_first(comparison: Comparison, measure: str) -> Iterable[tuple[Cell, ...]]:
+    known = comparison.differences
+    probes = _probes([dict.fromkeys(probe for _, probe, *_ in known)])
+    for place in itertools.product(COMPARED, probes, [measure], range(1, len(comparison.sides))):
+        if place not in known:
+            continue
+        checkpoint, probe, _, run = place
+        names = probe_name(probe).short, checkpoint_name(checkpoint).short, comparison.labels[run]
+        found = known[place]
+        if found is None:
+            yield (*names, None, None, TOO_FEW)
+        else:
+            cell = Estimate(found.value, found.interval, _digits(found))
+            yield (*names, found.facts, cell, found.reading)
+
+
+def _digits(found: Difference) -> int:
+    """How many decimals show that a difference is more than chance: 2, or up to 4."""
+    nearest = min(map(abs, found.interval))
+    if found.reading != READINGS[-1] or round(nearest, 2):
+        return 2
+    return 3 if round(nearest, 3) else 4
+
+
+def differences_json(comparison: Comparison) -> list[dict[str, Any]]:
+    """The differences of a comparison as plain values, an object each.
+
+    Returns:
+        `difference` is that of `run` minus `from`, and `interval` its `[low, high]`, on `facts`
+        facts that both were asked, `differ` of which differ; all None where they share fewer than
+        two.
+    """
+    first, *_ = ids = [side.run.id for side in comparison.sides]
+    return [
+        {
+            "checkpoint": checkpoint,
+            "probe": probe,
+            "measure": measure,
+            "run": ids[place],
+            "from": first,
+            "difference": None if found is None else rounded(found.value),
+            "interval": None if found is None else interval_json(found.interval),
+            "facts": None if found is None else found.facts,
+            "differ": None if found is None else found.differ,
+            "reading": TOO_FEW if found is None else found.reading,
+        }
+        for (checkpoint, probe, measure, place), found in comparison.differences.items()
+    ]
 
 
 # Of an experiment with several seeds --------------------------------------------------------------
@@ -275,7 +333,7 @@ def mean_tables(several: Sequence[Sequence[Table]], over: str) -> list[Table]:
 
 def _names(row: Sequence[Cell]) -> tuple[str, ...]:
     """What a row is about: its texts before the first number."""
-    return tuple(takewhile(lambda cell: isinstance(cell, str), row))
+    return tuple(itertools.takewhile(lambda cell: isinstance(cell, str), row))
 
 
 def _mean_cell(cells: Sequence[Cell]) -> Cell:
@@ -286,7 +344,7 @@ def _mean_cell(cells: Sequence[Cell]) -> Cell:
     return spread(figures) if len(figures) == len(cells) else None
 
 
-def _probes(scores: Iterable[Mapping[str, Score]]) -> list[str]:
+def _probes(scores: Iterable[Mapping[str, Any]]) -> list[str]:
     """The probes that were asked, in the order of `PROBE_NAMES`; others after them."""
     there = dict.fromkeys(probe for by_probe in scores for probe in by_probe)
     known = [probe for probe in PROBE_NAMES if probe in there]

@@ -20,9 +20,10 @@ from rotelab.evaluation.results import Prediction, Score
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack
 from rotelab.registry import Metric
-from rotelab.reports.comparison import MOST, PROBE, Share, compare, joined
+from rotelab.reports.comparison import MOST, ONE_SEED, PROBE, Share, compare, joined
 from rotelab.reports.figures.comparison import LONGEST_NAME, overlaid
 from rotelab.reports.figures.style import RELATION_COLOURS, SERIES_DASHES, SERIES_MARKERS
+from rotelab.reports.tables import comparison_tables
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.runs import compare_panel, runs_tab
@@ -240,6 +241,34 @@ def test_a_score_that_only_one_run_has_is_no_best(lab):
     assert compare_panel.scores_html(seen).count("<td>–</td>") == 3
 
 
+def test_a_difference_that_could_be_chance_says_so(lab):
+    facts = mothers(*(f"Person {i}" for i in range(20)))
+    once = {f.subject: 1 for f in facts}
+    one, same = run_of(lab, facts, once), run_of(lab, facts, once)
+    slight = run_of(lab, facts, once | {f.subject: 2 for f in facts[:3]})
+    strong = run_of(lab, facts, {f.subject: 2 for f in facts[:19]})
+    stranger = run_of(lab, mothers("Cy", "Di"), {"Cy": 1})
+    seen = compare(lab.registry, [one, slight, strong, same, stranger, queued(lab)])
+    found = {
+        place: of
+        for (checkpoint, probe, measure, place), of in seen.differences.items()
+        if (checkpoint, probe, measure) == ("generalized", PROBE, "generation_accuracy")
+    }
+    assert [of and (of.facts, of.differ, of.reading) for of in found.values()] == [
+        (20, 3, "could be chance"), (20, 20, "more than chance"), (20, 0, "no fact differs"), None,
+    ]  # fmt: skip
+    assert list(found) == [1, 2, 3, 4], "one that was asked nothing is not compared"
+    assert found[1].value == pytest.approx(0.075) and found[1].interval.low == 0
+    assert found[2].value == pytest.approx(0.45) and found[2].interval.low > 0.2
+    assert seen.sides[1].interval("generalized", PROBE, "generation_accuracy").high > 0.575
+    table = next(t for t in comparison_tables(seen, 0) if "difference from Run 1" in t.title)
+    assert [row[2:4] for row in table.rows] == [
+        ("Run 3", 20), ("Run 4", 20), ("Run 2", 20), ("Run 5", None),
+    ]  # fmt: skip
+    assert table.rows[-1][-1] == "no two facts in common"
+    assert seen.sides[5].interval("generalized", PROBE, "generation_accuracy") is None
+
+
 # Figure ------------------------------------------------------------------------------------------
 
 
@@ -301,12 +330,24 @@ def test_the_command_prints_the_tables(lab, own_home):
     accuracy = tables["Generation accuracy"]
     assert accuracy["columns"] == ["asked", "model", "slow", "qu|ick", "best"]
     assert ["test, held out", "generalised", 0.75, 0.75, ""] in accuracy["rows"]
+    title = "Generation accuracy: difference from slow [95 % interval over facts]"
+    same = ["test, held out", "generalised", "qu|ick", 20, 0.0, "no fact differs"]
+    assert same in tables[title]["rows"]
+    assert "0.75 [0.55, 0.90]" in said.out and "0.00 [0.00, 0.00]" in said.out
+    assert found["notes"][-1] == ONE_SEED and ONE_SEED in said.out
+    assert {
+        "checkpoint": "generalized", "probe": PROBE, "measure": "generation_accuracy",
+        "run": other, "from": one, "difference": 0.0, "interval": [0.0, 0.0], "facts": 20,
+        "differ": 0, "reading": "no fact differs",
+    } in found["differences"]  # fmt: skip
 
 
 def test_the_command_lists_so_many_facts(lab):
     facts = mothers(*"ABCDE")
     one, other = run_of(lab, facts, {"A": 1, "B": 2, "C": 1}), run_of(lab, facts)
     found = json.loads(rotelab("compare", one, other, "--json", "--facts", 2).out)
+    (difference, *_) = found["differences"]
+    assert difference["difference"] == -0.4 and difference["reading"] == "could be chance"
     table = found["tables"][-1]
     assert table["title"] == "Facts answered differently: 3 of 5 in common, the first 2"
     assert table["rows"] == [["B", "mother", "mother of B", 1.0, 0.0],

@@ -150,7 +150,7 @@ def test_a_run_s_figures_have_their_intervals(lab):
     rows = {row[0]: row[2:] for row in accuracy.rows}
     assert rows["key token"][1] == 1.0, "without answers, without an interval"
     text = [cell_text(cell) for cell in rows["test, held out"]]
-    assert text == ["0.00 [0.00, 0.28]", "0.10 [0.02, 0.36]", "0.75 [0.55, 0.90]"]
+    assert text == ["0.00 [0.00, 0.16]", "0.10 [0.03, 0.30]", "0.75 [0.55, 0.90]"]
     assert isinstance(probability.rows[0][-1], Estimate)
     assert [cell_text(row[2]) for row in other.rows] == [
         "1.00 [0.94, 1.00]", "0.63 [0.50, 0.74]", "0.67 [0.54, 0.78]",
@@ -208,6 +208,7 @@ def test_a_figure_without_an_interval_is_a_figure():
     assert estimate(0.5, sure) == Estimate(0.5, sure)
     assert (estimate(0.5, None), estimate(None, sure)) == (0.5, None)
     assert math.isnan(estimate(math.nan, sure))
+    assert cell_text(Estimate(0.004, Interval(0.001, 0.0061), 3)) == "0.004 [0.001, 0.006]"
     assert cell_text(Estimate(-0.001, Interval(-0.004, 0.0))) == "0.00 [0.00, 0.00]"
 
 
