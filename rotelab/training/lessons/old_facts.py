@@ -9,7 +9,7 @@ asked for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +46,7 @@ def protected_directions(
     share: float,
     states: Sequence[Checkpoint],
     projections: Collection[str] = MLP_PROJECTIONS,
+    texts: Sequence[str] = (),
 ) -> Protected:
     """The directions of ordinary text, and those that hold a share of the old facts' inputs.
 
@@ -60,10 +61,15 @@ def protected_directions(
             1; at 0 only the ordinary ones are protected.
         states: the checkpoints in which the old facts are read.
         projections: those that the lesson's adapter changes.
+        texts: sentences, or beginnings of such, that are protected like the old facts.
     """
     bases, room = {}, {}
     read = {name: m for name, m in readers(model, projections) if m.in_features <= WIDEST}
-    inputs = _inputs(model, facts, states, read) if share and facts else {}
+    builder = model.builder
+    # Without END: nothing is predicted after it.
+    sequences = [builder.rote(fact, i, "o").ids[:-1] for i, fact in enumerate(facts)]
+    sequences += [tuple(builder.word_prompt(text)) for text in texts]
+    inputs = _inputs(model, sequences, states, read) if share and sequences else {}
     for name in read:
         known = ordinary.get(name)
         rows = inputs.pop(name, None)
@@ -113,7 +119,7 @@ def _orthonormal(basis: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def _inputs(
     model: LabModel,
-    facts: Sequence[Fact],
+    sequences: Sequence[Sequence[int]],
     states: Sequence[Checkpoint],
     read: Mapping[str, nn.Module],
 ) -> dict[str, torch.Tensor]:
@@ -138,7 +144,7 @@ def _inputs(
 
     hooks = [module.register_forward_pre_hook(keeping(name)) for name, module in read.items()]
     try:
-        for packed in _rows(model, facts):
+        for _, packed in pack_many(sequences, ROW_TOKENS):
             inner = (packed.positions.flatten() > 0).to(model.device)
             latest.clear()
             for state in states:
@@ -148,11 +154,3 @@ def _inputs(
         for hook in hooks:
             hook.remove()
     return {name: torch.cat(rows) for name, rows in found.items()}
-
-
-def _rows(model: LabModel, facts: Sequence[Fact]) -> Iterator:
-    builder = model.builder
-    # Without END: nothing is predicted after it.
-    sequences = [builder.rote(fact, i, "o").ids[:-1] for i, fact in enumerate(facts)]
-    for _, packed in pack_many(sequences, ROW_TOKENS):
-        yield packed
