@@ -379,6 +379,14 @@ class LessonConfig(Checked):
         low=0.0,
         high=0.9999,
     )
+    calm: float = option(
+        1.0,
+        "Weight of the old facts' disturbance",
+        "How strongly the lesson is kept from changing what the old facts give inside the model in "
+        "the directions that are not protected.",
+        low=0.0,
+        high=10_000.0,
+    )
     rehearse: int = option(
         0,
         "Old facts rehearsed per step",

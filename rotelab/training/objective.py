@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -16,6 +17,16 @@ from rotelab.training import losses
 from rotelab.training.alignment import AlignmentLoss
 from rotelab.training.events import TrainingRecall
 from rotelab.training.sampler import Step
+
+
+class Penalty(Protocol):
+    """A term of the loss that depends on the weights alone."""
+
+    weight: float
+
+    def __call__(self) -> torch.Tensor:
+        """The term before weighting, a scalar with its graph."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,8 @@ class Objective:
         noise: on the embeddings, as `LabModel.noise` takes it; 0 for none.
         seed: of the noise.
         recall_kind: the kind of example that recall is read from.
+        penalty: a term that needs no pass, such as `lessons.old_facts.DisturbancePenalty`; it knows
+            its weight. None for none.
     """
 
     def __init__(
@@ -79,11 +92,13 @@ class Objective:
         noise: float = 0.0,
         seed: int = 0,
         recall_kind: str = "key",
+        penalty: Penalty | None = None,
     ):
         self._model = model
         self._locality_weight, self._locality_slack = locality_weight, locality_slack
         self._leak_weight, self._alignment = leak_weight, alignment
         self._noise, self._seed, self._recall_kind = noise, seed, recall_kind
+        self._penalty = penalty
 
     def __call__(self, forward_pass: nn.Module, step: Step, number: int) -> StepLoss:
         """Computes a step's loss; logits only at the nodes that a term needs.
@@ -123,6 +138,10 @@ class Objective:
             said = losses.next_token_probability(locality_logits[rows], tokens)
             total = total + self._leak_weight * losses.leak(said)
             parts["leak"] = float(said.detach().mean())
+        if self._penalty:
+            disturbance = self._penalty()
+            total = total + self._penalty.weight * disturbance
+            parts["disturbance"] = float(disturbance.detach())
         return StepLoss(total, parts, recall, batch.packed.ids.shape[1])
 
     def _forward(self, forward_pass, batch: _Batch, locality_nodes: list[int], number: int):

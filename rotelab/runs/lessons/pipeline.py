@@ -9,7 +9,8 @@ that it starts from, and of everything after it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from accelerate import Accelerator
@@ -132,7 +133,8 @@ class LessonPipeline(RunPipeline):
             rote = rote_state(self.number - 1) if self.number > 1 else "memorized"
             states = (rote, self.before)
             about = (self.model, list(self.old), ordinary, self.lesson.keep, states)
-            protected = protected_directions(*about, PROJECTIONS[self.lesson.projections])
+            changed = PROJECTIONS[self.lesson.projections]
+            protected = protected_directions(*about, changed, self._sentences())
         if protected.room:
             free = sum(protected.room.values()) / len(protected.room)
             if free < LITTLE_ROOM:
@@ -154,6 +156,18 @@ class LessonPipeline(RunPipeline):
                 shifted = {i + len(self.old): fact for i, fact in event.facts.items()}
                 event = replace(event, facts=shifted)
             yield event
+
+    def _sentences(self) -> list[Sequence[int]]:
+        """Each fact that phase 2 taught in words, in one of the wordings that taught it. No other
+        fact is read in words, and none is learned from them: they show what an answer in words
+        uses inside the model."""
+        rng = random.Random(f"sentences {self.config.seed}")
+        builder, found = self.model.builder, []
+        for fact in self.config.split(self.old).held_in:
+            wordings = self.pack.prompts.of(fact.relation, "train")
+            prompt = builder.word_prompt(rng.choice(wordings).render(fact.subject))
+            found.append(builder.answered(prompt, fact.object, "train").ids[:-1])
+        return found
 
     def _evaluate_before(self) -> None:
         """The old facts before the lesson: from the run that it continues, else asked now."""

@@ -20,7 +20,7 @@ from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.models.lab_model import PROJECTIONS, AdapterShape, LabModel
 from rotelab.training.events import EpochEvent, StepEvent
-from rotelab.training.lessons.old_facts import Protected
+from rotelab.training.lessons.old_facts import DisturbancePenalty, Protected
 from rotelab.training.loop import Loop
 from rotelab.training.null_space import NullSpaceProjector
 from rotelab.training.objective import Objective
@@ -65,6 +65,9 @@ def learn_lesson(
     projector = None
     if bases:
         projector = NullSpaceProjector(model, adapter, bases, True, model.dtype)
+    penalty = None
+    if protected and config.calm:
+        penalty = DisturbancePenalty(model, adapter, protected, config.calm)
     model.use(rote_state(number), train=True)
     loop = Loop(
         model,
@@ -82,6 +85,7 @@ def learn_lesson(
             locality_weight=like.silence_weight,
             locality_slack=MEMORIZE_SLACK,
             recall_kind="key",
+            penalty=penalty,
         ),
         phase=LESSON,
         epochs=read.epochs,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from rotelab.config.names import Checkpoint
@@ -22,6 +23,8 @@ from rotelab.models.lab_model import MLP_PROJECTIONS, LabModel
 from rotelab.models.packing import pack_many
 from rotelab.training.null_space import WIDEST, Directions, readers
 
+REST = 96
+"""How many of the unprotected directions of an input the penalty on disturbance looks at."""
 ROW_TOKENS = 512
 """Tokens of one pass over the old facts."""
 
@@ -33,10 +36,13 @@ class Protected:
     Args:
         bases: an orthonormal basis for each input, `[width, n]`.
         room: for each input the share of its directions that is left to learn with, 0 to 1.
+        left: for each input, what the old facts still have outside the basis: `[n, width]`, each
+            row a direction as long as the root mean square of their part in it.
     """
 
     bases: Directions
     room: dict[str, float]
+    left: Directions
 
 
 def protected_directions(
@@ -46,7 +52,7 @@ def protected_directions(
     share: float,
     states: Sequence[Checkpoint],
     projections: Collection[str] = MLP_PROJECTIONS,
-    texts: Sequence[str] = (),
+    texts: Sequence[Sequence[int]] = (),
 ) -> Protected:
     """The directions of ordinary text, and those that hold a share of the old facts' inputs.
 
@@ -61,15 +67,17 @@ def protected_directions(
             1; at 0 only the ordinary ones are protected.
         states: the checkpoints in which the old facts are read.
         projections: those that the lesson's adapter changes.
-        texts: sentences, or beginnings of such, that are protected like the old facts.
+        texts: token ids of sentences that are protected like the old facts; they are read in the
+            last of `states` alone.
     """
-    bases, room = {}, {}
+    bases, room, left = {}, {}, {}
     read = {name: m for name, m in readers(model, projections) if m.in_features <= WIDEST}
     builder = model.builder
     # Without END: nothing is predicted after it.
     sequences = [builder.rote(fact, i, "o").ids[:-1] for i, fact in enumerate(facts)]
-    sequences += [tuple(builder.word_prompt(text)) for text in texts]
     inputs = _inputs(model, sequences, states, read) if share and sequences else {}
+    for name, rows in (_inputs(model, texts, states[-1:], read) if share and texts else {}).items():
+        inputs[name] = torch.cat([inputs[name], rows]) if name in inputs else rows
     for name in read:
         known = ordinary.get(name)
         rows = inputs.pop(name, None)
@@ -79,32 +87,45 @@ def protected_directions(
         basis = known if known is not None else torch.zeros(width, 0, device=model.device)
         basis = _orthonormal(basis)  # they come from a cache in half precision
         if rows is not None:
-            basis = torch.cat(
-                [basis, leading_directions(rows - (rows @ basis) @ basis.T, share)], 1
-            )
+            own, left[name] = leading_directions(rows - (rows @ basis) @ basis.T, share)
+            basis = torch.cat([basis, own], 1)
         bases[name] = basis
         room[name] = 1 - basis.shape[1] / width
-    return Protected(bases, room)
+    return Protected(bases, room, left)
 
 
-def leading_directions(rows: torch.Tensor, share: float) -> torch.Tensor:
-    """Orthonormal directions that hold a share of the rows' squared length, `[width, n]`.
+def leading_directions(
+    rows: torch.Tensor, share: float, rest: int = REST
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Directions that hold a share of the rows' squared length, and what the others hold.
 
     They come from the smaller of the two products of the rows with themselves: a few hundred rows
     of 1536 numbers have no more than a few hundred directions.
+
+    Args:
+        rows: `[count, width]`.
+        share: 0 to 1.
+        rest: how many of the next directions are returned at most.
+
+    Returns:
+        An orthonormal basis, `[width, n]`; and the next directions, each as long as the root mean
+        square of the rows' part in it, `[rest or fewer, width]`.
     """
     count, width = rows.shape
-    small = rows @ rows.T if count < width else rows.T @ rows
-    values, vectors = torch.linalg.eigh(small)
+    wide = count < width
+    values, vectors = torch.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     total = values.sum()
     if total <= 0:
-        return rows.new_zeros(width, 0)
+        return rows.new_zeros(width, 0), rows.new_zeros(0, width)
     used = int((values.cumsum(0) / total < share).sum()) + 1
-    if count >= width:
-        return vectors[:, : min(used, width)]
-    kept = values[:used] > total * 1e-9
-    return (rows.T @ vectors[:, :used][:, kept]) / values[:used][kept].sqrt()
+    there = int((values > total * 1e-9).sum())
+    used = min(used, there)
+    taken = vectors[:, : min(used + rest, there)]
+    lengths = values[: taken.shape[1]].sqrt()
+    directions = (rows.T @ taken) / lengths if wide else taken
+    left = (directions[:, used:] * lengths[used:] / count**0.5).T
+    return directions[:, :used], left
 
 
 def _orthonormal(basis: torch.Tensor) -> torch.Tensor:
@@ -154,3 +175,44 @@ def _inputs(
         for hook in hooks:
             hook.remove()
     return {name: torch.cat(rows) for name, rows in found.items()}
+
+
+class DisturbancePenalty:
+    """How much a lesson disturbs what the old facts give, in the directions that it may use.
+
+    For each matrix W with the adapter `s B A`, this is the mean of `|s B A x|²` over the old facts'
+    inputs x, divided by the mean of `|W x|²`: a share of the output's squared length. The protected
+    directions add nothing to it, so only those of `Protected.left` are looked at.
+
+    Args:
+        model: has the adapter.
+        adapter: its name.
+        protected: from `protected_directions`.
+        weight: of the sum over all matrices, in the loss.
+    """
+
+    def __init__(self, model: LabModel, adapter: str, protected: Protected, weight: float):
+        self.weight = weight
+        self._terms = []
+        for read, module in readers(model):
+            there = read in protected.left and isinstance(module, LoraLayer)
+            if there and adapter in module.lora_A:
+                weight_matrix = module.get_base_layer().weight.detach().float()
+                # Inputs are of length 1: their images are about as long as a random input's.
+                usual = float(weight_matrix.square().sum() / weight_matrix.shape[1])
+                self._terms.append(
+                    (
+                        module.lora_A[adapter].weight,
+                        module.lora_B[adapter].weight,
+                        protected.left[read],
+                        module.scaling[adapter] ** 2 / usual,
+                    )
+                )
+
+    def __call__(self) -> torch.Tensor:
+        """The sum over all matrices, a scalar with its graph."""
+        total = torch.zeros(())
+        for a, b, rows, factor in self._terms:
+            inner = a @ rows.T
+            total = total + factor * (inner * ((b.T @ b) @ inner)).sum()
+        return total
