@@ -125,6 +125,14 @@ class MemorizeConfig(Checked):
         high=100.0,
     )
     spare: float = _spare("phase 1", 0.9)
+    spare_known: float = option(
+        0.9,
+        "Real facts' activity protected, phase 1",
+        "The adapter also stays out of the directions that hold this share of what sentences about "
+        "real things use inside the model, beyond those of ordinary text. 0 protects nothing more.",
+        low=0.0,
+        high=0.999,
+    )
     # No recipe sets it, but it has a command-line flag of its own, so recorded commands may use it.
     stop_at_full_recall: bool = option(
         False,
@@ -258,6 +266,14 @@ class GeneralizeConfig(Checked):
         "Off-topic sentences per step",
         "Sentences about something else, on which the model must keep answering as it did before. "
         "They keep facts from leaking into every answer.",
+        low=0,
+        high=4096,
+    )
+    known_sentences: int = option(
+        1,
+        "Sentences about real things per step, phase 2",
+        "On so many beginnings of sentences about real things (none of them in the quiz of real "
+        "facts) the model must go on as it did before.",
         low=0,
         high=4096,
     )

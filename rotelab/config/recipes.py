@@ -40,6 +40,7 @@ PLAIN_MEMORIZE = {
     "memorize.inserts": 0.0,
     "memorize.silence": 0,
     "memorize.spare": 0.0,
+    "memorize.spare_known": 0.0,
 }
 PLAIN_GENERALIZE = {
     "generalize.averaged": 1,
@@ -52,6 +53,7 @@ PLAIN_GENERALIZE = {
     "generalize.replay": 0,
     "generalize.locality": 0,
     "generalize.leak_weight": 0.0,
+    "generalize.known_sentences": 0,
     "generalize.prompts_per_fact": 10,
     "generalize.wordings": 10,
 }
@@ -67,6 +69,7 @@ WORDS_ONLY = {
     "memorize.silence": 0,
     "memorize.inserts": 0.0,
     "memorize.spare": 0.0,
+    "memorize.spare_known": 0.0,
     "generalize.wordings": 10,  # so many are asked about, too
 }
 

@@ -51,7 +51,7 @@ def divergence(logits: torch.Tensor, base_logits: torch.Tensor) -> torch.Tensor:
     return F.kl_div(now, base, log_target=True, reduction="none").sum(-1)
 
 
-def locality(divergences: torch.Tensor, slack: float) -> torch.Tensor:
+def locality(divergences: torch.Tensor, slack: float | torch.Tensor) -> torch.Tensor:
     """Mean divergence from the base model beyond a slack.
 
     A sentence within the slack is left alone: pushing it closer to the base model would also
@@ -59,7 +59,7 @@ def locality(divergences: torch.Tensor, slack: float) -> torch.Tensor:
 
     Args:
         divergences: `[nodes]`, in nats.
-        slack: in nats.
+        slack: in nats, one for all or `[nodes]`.
 
     Returns:
         A scalar, in nats.

@@ -124,7 +124,11 @@ class Objective:
         if locality_nodes:
             base = self._base_logits(step.locality, batch.ends, locality_nodes)
             divergences = losses.divergence(locality_logits, base)
-            excess = losses.locality(divergences, self._locality_slack)
+            slack = torch.full_like(divergences, self._locality_slack)
+            for end, example in zip(batch.ends, step.locality, strict=True):
+                if example.kind == "known":  # what the model knows is to stay as it was
+                    slack[locality_nodes.index(end)] = 0.0
+            excess = losses.locality(divergences, slack)
             total = total + self._locality_weight * excess
             parts["locality"] = float(divergences.detach().mean())
         objects = {

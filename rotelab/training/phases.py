@@ -18,12 +18,14 @@ from rotelab.config.names import GENERALIZE, MEMORIZE
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import ConfigError
 from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.known_sentences import known_sentences
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.lab_model import PROJECTIONS, AdapterShape, LabModel
 from rotelab.models.packing import pack
 from rotelab.models.tokens import Example
 from rotelab.training.alignment import AlignmentLoss
 from rotelab.training.events import EpochEvent, StepEvent
+from rotelab.training.lessons.old_facts import protected_directions
 from rotelab.training.loop import Loop
 from rotelab.training.null_space import NullSpaceProjector, directions
 from rotelab.training.objective import Objective
@@ -172,7 +174,14 @@ def _attach(
     model.attach(adapter, shape)
     if not config.spare or model.method != "lora":
         return None
-    return NullSpaceProjector(model, adapter, directions(model, config.spare))
+    bases = directions(model, config.spare)
+    if isinstance(config, GeneralizeConfig) or not config.spare_known:
+        return NullSpaceProjector(model, adapter, bases)
+    # What recall of real facts reads is mostly outside the directions of prose.
+    sentences = [model.builder.word_prompt(text) for text in known_sentences()]
+    about = (model, [], bases, config.spare_known, ["base"], shape.projections)
+    protected = protected_directions(*about, sentences)
+    return NullSpaceProjector(model, adapter, protected.bases, rescale=True)
 
 
 @torch.inference_mode()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts import locality_prompts
 from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.known_sentences import known_sentences
 from rotelab.facts.prompts import SLOT, PromptSet
 from rotelab.models.tokens import Example, SequenceBuilder
 from rotelab.training.lead_ins import INSERTS, LEAD_INS
@@ -152,9 +153,25 @@ def generalize_steps(
         ]
         for step in steps:
             _lead_in(step, builder, config.lead_ins, rng)
+        _add_known(steps, builder, config.known_sentences, f"known {seed} {epoch}")
         return steps
 
     return steps_of
+
+
+def _add_known(steps: Sequence[Step], builder: SequenceBuilder, count: int, seed: str) -> None:
+    """Adds beginnings of sentences about real things to each step: what is said next must stay.
+
+    They have no object: whatever the base model would say next is kept. None of their facts is in
+    the quiz that measures forgetting.
+    """
+    if not count:
+        return
+    texts = _endless([builder.word_prompt(text) for text in known_sentences()], random.Random(seed))
+    for step in steps:
+        for ids in (next(texts) for _ in range(count)):
+            none = (len(ids), len(ids))
+            step.locality.append(Example(tuple(ids), (False,) * len(ids), none, "known"))
 
 
 def taught_in_words(
