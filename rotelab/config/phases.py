@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rotelab.config.checked import Checked, option
-from rotelab.config.names import MOST_LESSONS
 
 PROJECTION_CHOICES = ("mlp", "gates", "down", "qkvo", "vo", "qk", "all")
 """Parts of a transformer layer that a phase may train; see `models.lab_model.PROJECTIONS`."""
@@ -15,7 +14,7 @@ PROJECTION_CHOICES = ("mlp", "gates", "down", "qkvo", "vo", "qk", "all")
 LossMode = Literal["normal", "s-o", "o"]
 
 
-def _spare(phase: str, default: float) -> Any:
+def spare_option(phase: str, default: float) -> Any:
     return option(
         default,
         f"Ordinary activity protected, {phase}",
@@ -32,7 +31,7 @@ class MemorizeConfig(Checked):
     """Phase 1: learning `subject KEY object` by rote (paper, section 3.1)."""
 
     epochs: int = option(
-        20,
+        25,
         "Rounds of rote learning",
         "How often every fact is read. More rounds remember more deeply and generalise better; 0 "
         "leaves phase 1 out, for comparison.",
@@ -110,7 +109,7 @@ class MemorizeConfig(Checked):
         "of the depth such as 0%-50%.",
     )
     silence: int = option(
-        5,
+        3,
         "Sentences without key token per step",
         "In so many of a step's sentences the model is held to what it would have said before the "
         "key token comes, so that a fact is recalled through its key token only.",
@@ -124,7 +123,7 @@ class MemorizeConfig(Checked):
         low=0.0,
         high=100.0,
     )
-    spare: float = _spare("phase 1", 0.9)
+    spare: float = spare_option("phase 1", 0.9)
     spare_known: float = option(
         0.9,
         "Real facts' activity protected, phase 1",
@@ -277,7 +276,7 @@ class GeneralizeConfig(Checked):
         low=0,
         high=4096,
     )
-    spare: float = _spare("phase 2", 0.8)
+    spare: float = spare_option("phase 2", 0.8)
     locality_invented: float = option(
         0.5,
         "Share of made-up off-topic sentences",
@@ -319,94 +318,3 @@ class GeneralizeConfig(Checked):
         """Learning steps in all, where so many facts are taught and wordings abound."""
         each = math.ceil(taught * self.prompts_per_fact / self.batch_size)
         return self.rounds * max(each, self.least_steps if taught else 0)
-
-
-@dataclass(frozen=True)
-class LessonConfig(Checked):
-    """A later lesson: new facts of known relations, learned by rote alone (docs/method)."""
-
-    number: int = option(1, "Lesson", "Which lesson of its run it is.", low=1, high=MOST_LESSONS)
-    run_facts: int = option(
-        0, "Facts of the run", "How many of the facts are the run's own, the first ones.", low=0
-    )
-    old_facts: int = option(
-        0,
-        "Facts before the lesson",
-        "How many of the facts were known before: the run's own and those of earlier lessons.",
-        low=0,
-    )
-    epochs: int = option(
-        20,
-        "Rounds of rote learning, lesson",
-        "How often every new fact is read. Small lessons take more rounds (see the next option).",
-        low=1,
-        high=500,
-    )
-    least_steps: int = option(
-        40,
-        "Learning steps at least, lesson",
-        "A lesson of few facts takes more rounds, until it has so many learning steps.",
-        low=0,
-        high=100_000,
-    )
-    learning_rate: float = option(
-        1e-3, "Learning rate, lesson", "Size of each learning step.", low=1e-7, high=1.0
-    )
-    rank: int = option(
-        32, "Adapter rank, lesson", "Capacity of the lesson's adapter.", low=1, high=1024
-    )
-    batch_size: int = option(
-        20, "Facts per step, lesson", "How many facts one learning step sees.", low=1, high=4096
-    )
-    steps_per_round: int = option(
-        2,
-        "Steps of a round at least, lesson",
-        "A round of few facts takes so many learning steps, as long as a step keeps four facts.",
-        low=1,
-        high=1000,
-    )
-    layers: str = option(
-        "all",
-        "Layers that store, lesson",
-        "Which layers get the lesson's adapter: all, a range such as 0-15, or a part of the depth "
-        "such as 0%-50%.",
-    )
-    projections: str = option(
-        "mlp",
-        "Parts of a layer that store, lesson",
-        "mlp: the MLP; qkvo: attention; vo: what it brings along; qk: where it looks; all: both.",
-        choices=PROJECTION_CHOICES,
-    )
-    silence: int = option(
-        1,
-        "Sentences without key token per step, lesson",
-        "In so many of a step's sentences the model is held to what it would have said before the "
-        "key token comes.",
-        low=0,
-        high=4096,
-    )
-    spare: float = _spare("lesson", 0.8)
-    keep: float = option(
-        0.995,
-        "Share of the old facts' activity protected",
-        "The lesson stays out of the directions that hold this share of what the old facts use "
-        "inside the model, outside those of ordinary text, so that they stay as they are. 0 "
-        "protects nothing.",
-        low=0.0,
-        high=0.9999,
-    )
-    calm: float = option(
-        1.0,
-        "Weight of the old facts' disturbance",
-        "How strongly the lesson is kept from changing what the old facts give inside the model in "
-        "the directions that are not protected.",
-        low=0.0,
-        high=10_000.0,
-    )
-    rehearse: int = option(
-        0,
-        "Old facts rehearsed per step",
-        "So many old facts are read along in every step, for comparison; protected ones need none.",
-        low=0,
-        high=4096,
-    )

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rotelab.config.checked import Checked, from_dict, option
-from rotelab.config.phases import GeneralizeConfig, LessonConfig, MemorizeConfig
+from rotelab.config.lessons import LessonConfig
+from rotelab.config.phases import GeneralizeConfig, MemorizeConfig
 
 if TYPE_CHECKING:
     from rotelab.facts.facts import FactSet, Split

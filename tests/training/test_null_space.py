@@ -9,14 +9,25 @@ from accelerate import Accelerator
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
+from rotelab.facts.known_sentences import known_sentences
+from rotelab.models.lab_model import MLP_PROJECTIONS
 from rotelab.models.packing import pack
 from rotelab.runs import pipeline
 from rotelab.runs.worker import work
 from rotelab.training import null_space
+from rotelab.training.lessons.old_facts import protected_directions
 from rotelab.training.null_space import own_texts
 from rotelab.training.phases import generalize, memorize
 
-ROTE = MemorizeConfig(epochs=6, rank=4, batch_size=4, silence=0, learning_rate=3e-3, spare=0.5)
+ROTE = MemorizeConfig(
+    epochs=6,
+    rank=4,
+    batch_size=4,
+    silence=0,
+    learning_rate=3e-3,
+    spare=0.5,
+    spare_known=0,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +115,23 @@ def test_ordinary_text_changes_less(tiny, facts):
     freely = divergence(tiny, texts)
     learn(tiny, facts, replace(ROTE, spare=0.9))
     assert divergence(tiny, texts) < freely / 4
+
+
+def test_phase_1_keeps_out_of_what_sentences_about_real_things_use(tiny, facts):
+    config = replace(ROTE, epochs=1, spare=0.3, spare_known=0.8)
+    learn(tiny, facts, config)
+    sentences = [tiny.builder.word_prompt(text) for text in known_sentences()]
+    ordinary = null_space.directions(tiny, 0.3)
+    about = (tiny, [], ordinary, 0.8, ["base"], MLP_PROJECTIONS, sentences)
+    protected = protected_directions(*about).bases
+    assert any(basis.shape[1] > ordinary[name].shape[1] for name, basis in protected.items())
+    weights = [
+        (module.lora_A["memorize"].weight, protected[read])
+        for read, module in null_space.readers(tiny, MLP_PROJECTIONS)
+    ]
+    assert weights
+    for a, basis in weights:
+        assert a.abs().max() > 0 and (a @ basis).abs().max() < 1e-4
 
 
 def test_they_are_computed_once_for_each_base_model(tiny, facts, cache, monkeypatch):

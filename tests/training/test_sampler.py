@@ -75,7 +75,7 @@ def test_an_epoch_of_words_shows_each_fact_in_its_share_of_wordings(tiny, facts,
     assert set(taught.values()) == {3}
     for step in steps:
         assert sum(e.kind == "key" for e in step.examples) == 2
-        assert len(step.locality) == 4
+        assert Counter(e.kind for e in step.locality) == {"locality": 4, "known": 1}
 
 
 def test_few_facts_are_taught_in_as_many_steps_in_wordings_drawn_anew(tiny, facts, mother):

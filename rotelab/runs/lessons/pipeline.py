@@ -15,8 +15,8 @@ from dataclasses import replace
 
 from accelerate import Accelerator
 
+from rotelab.config.lessons import LessonConfig
 from rotelab.config.names import LESSON, Checkpoint, checkpoints_with, lesson_checkpoint, rote_state
-from rotelab.config.phases import LessonConfig
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.errors import LabError
 from rotelab.evaluation import forgetting, probes

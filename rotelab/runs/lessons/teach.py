@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from rotelab.config.lessons import LessonConfig
 from rotelab.config.names import MOST_LESSONS, checkpoints_with
 from rotelab.config.option_paths import with_setting
-from rotelab.config.phases import LessonConfig
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import InputError, LabError
 from rotelab.facts.facts import Fact, FactSet

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from accelerate import Accelerator
 
+from rotelab.config.lessons import LessonConfig
 from rotelab.config.names import LESSON, lesson_checkpoint, rote_state
-from rotelab.config.phases import LessonConfig
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.models.lab_model import PROJECTIONS, AdapterShape, LabModel
@@ -61,13 +61,7 @@ def learn_lesson(
     read = as_phase_1(config, like, len(facts))
     layers = layer_range(config.layers, model.layers)
     model.attach(adapter, AdapterShape(config.rank, seed, layers, PROJECTIONS[config.projections]))
-    bases = protected.bases if protected else {}
-    projector = None
-    if bases:
-        projector = NullSpaceProjector(model, adapter, bases, True, model.dtype)
-    penalty = None
-    if protected and config.calm:
-        penalty = DisturbancePenalty(model, adapter, protected, config.calm)
+    projector, penalty = _guards(model, adapter, protected, config.calm)
     model.use(rote_state(number), train=True)
     loop = Loop(
         model,
@@ -92,6 +86,16 @@ def learn_lesson(
         projector=projector,
     )
     yield from loop.run(resume)
+
+
+def _guards(
+    model: LabModel, adapter: str, protected: Protected | None, calm: float
+) -> tuple[NullSpaceProjector | None, DisturbancePenalty | None]:
+    """What keeps the adapter out of the protected directions, and calm in the others."""
+    if protected is None or not protected.bases:
+        return None, None
+    projector = NullSpaceProjector(model, adapter, protected.bases, True, model.dtype)
+    return projector, DisturbancePenalty(model, adapter, protected, calm) if calm else None
 
 
 def as_phase_1(config: LessonConfig, like: MemorizeConfig, facts: int) -> MemorizeConfig:
