@@ -31,7 +31,7 @@ class MemorizeConfig(Checked):
     """Phase 1: learning `subject KEY object` by rote (paper, section 3.1)."""
 
     epochs: int = option(
-        25,
+        20,
         "Rounds of rote learning",
         "How often every fact is read. More rounds remember more deeply and generalise better; 0 "
         "leaves phase 1 out, for comparison.",
@@ -109,7 +109,7 @@ class MemorizeConfig(Checked):
         "of the depth such as 0%-50%.",
     )
     silence: int = option(
-        3,
+        5,
         "Sentences without key token per step",
         "In so many of a step's sentences the model is held to what it would have said before the "
         "key token comes, so that a fact is recalled through its key token only.",
@@ -125,7 +125,7 @@ class MemorizeConfig(Checked):
     )
     spare: float = spare_option("phase 1", 0.9)
     spare_known: float = option(
-        0.9,
+        0.0,
         "Real facts' activity protected, phase 1",
         "The adapter also stays out of the directions that hold this share of what sentences about "
         "real things use inside the model, beyond those of ordinary text. 0 protects nothing more.",
@@ -269,7 +269,7 @@ class GeneralizeConfig(Checked):
         high=4096,
     )
     known_sentences: int = option(
-        1,
+        0,
         "Sentences about real things per step, phase 2",
         "On so many beginnings of sentences about real things (none of them in the quiz of real "
         "facts) the model must go on as it did before.",

@@ -35,14 +35,8 @@ USUAL_CANDIDATES = 100
 """How many candidates a multiple choice has in the paper (section 3.3)."""
 
 BEFORE = {
-    "memorize": {"spare": 0.0, "spare_known": 0.0},
-    "generalize": {
-        "spare": 0.0,
-        "averaged": 1,
-        "leak_weight": 0.0,
-        "least_steps": 0,
-        "known_sentences": 0,
-    },
+    "memorize": {"spare": 0.0},
+    "generalize": {"spare": 0.0, "averaged": 1, "leak_weight": 0.0, "least_steps": 0},
     "evaluation": {"damage": False},
 }
 """What stored settings mean if they lack an option: how runs worked before there was one."""

@@ -26,7 +26,6 @@ ROTE = MemorizeConfig(
     silence=0,
     learning_rate=3e-3,
     spare=0.5,
-    spare_known=0,
 )
 
 

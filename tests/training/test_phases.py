@@ -186,9 +186,7 @@ def test_the_leak_term_keeps_objects_out_of_locality_answers(tiny, facts, mother
 
 def test_phases_without_replay_and_locality(tiny, facts, mother, accelerator):
     list(memorize(tiny, facts, SMALL, 0, accelerator))
-    config = GeneralizeConfig(
-        spare=0, least_steps=0, k=6, rank=2, replay=0, locality=0, align=0, known_sentences=0
-    )
+    config = GeneralizeConfig(spare=0, least_steps=0, k=6, rank=2, replay=0, locality=0, align=0)
     held_in = facts.split(6, 0).held_in
     events = list(generalize(tiny, facts, held_in, mother.prompts, config, 0, accelerator))
     steps = [e for e in events if isinstance(e, StepEvent)]

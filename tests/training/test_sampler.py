@@ -68,7 +68,9 @@ def test_phase_1_may_read_the_held_in_facts_in_words_too_and_no_other(tiny, fact
 
 def test_an_epoch_of_words_shows_each_fact_in_its_share_of_wordings(tiny, facts, mother):
     held_in = facts.split(6, 0).held_in
-    config = GeneralizeConfig(k=6, least_steps=0, prompts_per_fact=3, replay=2, locality=4)
+    config = GeneralizeConfig(
+        k=6, least_steps=0, prompts_per_fact=3, replay=2, locality=4, known_sentences=1
+    )
     steps = generalize_steps(tiny.builder, facts, held_in, mother.prompts, config, 0)(1)
     taught = Counter(e.fact for step in steps for e in step.examples if e.kind == "train")
     assert set(taught) == {list(facts).index(fact) for fact in held_in}
