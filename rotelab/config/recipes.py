@@ -78,8 +78,8 @@ RECIPES = (
     ),
     Recipe(
         "keep-known",
-        "The lab's own, and out of the way of the real facts that the model knows: twice as many of "
-        "them are left, and new wordings are answered a little less often.",
+        "The lab's own, and out of the way of the real facts that the model knows: twice as many "
+        "of them are left, and new wordings are answered a little less often.",
         {"memorize.spare_known": 0.9, "generalize.known_sentences": 1},
     ),
     Recipe(
