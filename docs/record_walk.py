@@ -2,11 +2,11 @@
 
     python docs/record_walk.py [HOME]
 
-Trains 20 facts of the pack `mother` on the embedded model (a few minutes on two cores) in the home
-folder HOME, by default a temporary one. If HOME has a finished run already, it takes that one. The
-adapters are stored in float16. The page's questions are chosen by asking them: only questions about
-facts that phase 2 never saw, and which the imported bundle answers right after both phases and
-wrong before. Writes `assets/walk/run.rotelab.zip` and `assets/walk/questions.json`.
+Trains the 100 facts of the pack `mother` on the embedded model (ten minutes on two cores) in the
+home folder HOME, by default a temporary one. If HOME has a finished run already, it takes that
+one. The adapters are stored in float16. The page's questions are chosen by asking them: only
+questions about facts that phase 2 never saw, and which the imported bundle answers right after both
+phases and wrong before. Writes `assets/walk/run.rotelab.zip` and `assets/walk/questions.json`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
 from rotelab.runs.lab import Lab  # noqa: E402
 from rotelab.storage import Storage, adapter_folder  # noqa: E402
 
-# Small adapters keep the bundle small; they need more rounds than usual.
+# A smaller adapter keeps the bundle small and more of the real facts (docs/log/real-facts.md); more
+# averaged adapters answer new wordings more steadily, which later lessons live on.
 CONFIG = RunConfig(
     pack="mother",
-    facts=20,
-    memorize=MemorizeConfig(rank=8, epochs=40),
-    generalize=GeneralizeConfig(k=10, rank=8, epochs=4, least_steps=0),
-    evaluation=EvaluationConfig(test_prompts=3, unrelated_prompts=1),
+    memorize=MemorizeConfig(rank=12, epochs=25, silence=2),
+    generalize=GeneralizeConfig(averaged=4),
+    evaluation=EvaluationConfig(test_prompts=3),
 )
 # Plainest first. The wordings of role `test` were never trained on; the last ones were, with other
 # names.
@@ -52,7 +52,7 @@ WORDINGS = (
     "The mother of {subject} is",
 )
 QUESTIONS = 3
-MAX_BYTES = 6_000_000
+MAX_BYTES = 8_000_000
 
 
 def record(home: Path) -> None:
@@ -106,7 +106,7 @@ def choose(lab: Lab, bundle: Path) -> list[str]:
     run = lab.registry.run(run_id)
     for checkpoint, scores in lab.registry.scores(run_id).items():
         print(checkpoint, {probe: round(s.generation_accuracy, 2) for probe, s in scores.items()})
-    split = run.pack.facts.split(run.config.generalize.k, run.config.seed)
+    split = run.config.split(run.pack.facts)
     chosen: list[str] = []
     people = list(split.held_out)
     for wording in WORDINGS:

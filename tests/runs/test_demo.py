@@ -15,7 +15,7 @@ from rotelab.storage import Storage
 from rotelab.ui.app import _first_tab
 from rotelab.ui.start import start_tab
 
-MAX_BYTES = 6_000_000
+MAX_BYTES = 8_000_000
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_it_comes_again_after_it_was_deleted(lab):
 def test_the_questions_are_about_facts_that_were_never_taught_in_words(demo_run):
     lab, run_id = demo_run
     run, said = lab.registry.run(run_id), demo.recording()
-    assert said.facts == run.pack.facts and len(said.facts) == 20
+    assert said.facts == run.pack.facts and len(said.facts) == 100
     assert len(said.questions) == len({said.fact_of(q) for q in said.questions}) == 3
     held_out = demo.split_of(run).held_out
     assert len(held_out) == 10 and all(said.fact_of(q) in held_out for q in said.questions)
@@ -162,7 +162,7 @@ def test_stepping_in_says_that_a_run_was_put_here(lab):
     heights = curve.value["plot"] if isinstance(curve.value, dict) else curve.value.to_json()
     assert "20" in heights
     asked = demo.recording().fact_of(demo.recording().questions[0])
-    assert asked.subject not in lesson and "10 of the 20" in lesson
+    assert asked.subject not in lesson and "50 of the 100" in lesson
 
 
 def stop_all(lab):
