@@ -59,7 +59,7 @@ def test_the_questions_are_about_facts_that_were_never_taught_in_words(demo_run)
     assert said.facts == run.pack.facts and len(said.facts) == 100
     assert len(said.questions) == len({said.fact_of(q) for q in said.questions}) == 3
     held_out = demo.split_of(run).held_out
-    assert len(held_out) == 10 and all(said.fact_of(q) in held_out for q in said.questions)
+    assert len(held_out) == 50 and all(said.fact_of(q) in held_out for q in said.questions)
     fact, sentences = demo.taught_sentences(run)
     assert fact not in held_out and all(fact.subject in begun for begun, _ in sentences)
 
