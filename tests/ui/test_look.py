@@ -22,7 +22,9 @@ TABS = {
     "Runs": "#run-head .title",
 }
 """Each tab, and what is there once it is drawn."""
-SUB_TABS = ("Curves", "Every answer", "Settings and time", "Name, files and log", "Sweep")
+SUB_TABS = (
+    "Curves", "Every answer", "Real facts", "Settings and time", "Name, files and log", "Sweep",
+)  # fmt: skip
 WIDTHS = (820, 1280, 1920)
 """A tablet upright, a projector, a large screen."""
 
