@@ -56,8 +56,16 @@ def commands() -> str:
 
     from rotelab.cli.main import app
 
-    group = get_command(app)
-    return "\n\n".join(_command(name, command) for name, command in group.commands.items())
+    return "\n\n".join(_command(name, command) for name, command in each(get_command(app)))
+
+
+def each(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command of a group with its whole name, those of groups inside it too."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from each(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
 
 
 def options() -> str:
@@ -110,6 +118,14 @@ def modules() -> str:
     return _table(("module", "what it does"), sorted(rows, key=lambda row: _depth(row[0])))
 
 
+def columns() -> str:
+    """The rows of a table: what a column of facts can hold, and the names it is recognised by."""
+    from rotelab.facts.reading.columns import FACT_PARTS
+
+    rows = [(part, ", ".join(f"`{name}`" for name in names)) for part, names in FACT_PARTS.items()]
+    return "\n".join(f"| {part} | {names} |" for part, names in rows)
+
+
 def log() -> str:
     """The pages of the log by group, as mkdocs.yml lists them: date, question and answer."""
     site = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
@@ -127,6 +143,7 @@ PARTS = {
     "modules": modules,
     "commands": commands,
     "options": options,
+    "columns": columns,
     "recipes": recipes,
     "experiments": experiments,
     "experiment": experiment,

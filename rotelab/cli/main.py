@@ -15,6 +15,7 @@ import typer
 
 from rotelab.cli.compare import add_compare_command
 from rotelab.cli.experiments import add_experiment_commands
+from rotelab.cli.facts import add_facts_commands
 from rotelab.cli.options import Bar, takes_config
 from rotelab.cli.sweeps import add_sweep_commands
 from rotelab.cli.teach import add_teach_command
@@ -318,3 +319,4 @@ add_sweep_commands(app)
 add_experiment_commands(app)
 add_compare_command(app)
 add_teach_command(app)
+add_facts_commands(app)

@@ -11,8 +11,9 @@ from typing import Literal
 
 from rotelab.config.names import Checkpoint
 from rotelab.config.run_config import RunConfig
-from rotelab.evaluation.answer_match import begins, contains, normalize, stands_in
+from rotelab.evaluation.answer_match import begins, contains
 from rotelab.facts.facts import Fact
+from rotelab.facts.names import normalize, stands_in
 from rotelab.facts.packs import Pack
 from rotelab.models.key_tokens import split_key_token
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from rotelab.errors import ConfigError
-from rotelab.evaluation.answer_match import normalize
 from rotelab.facts.facts import Fact, FactSet, Relation
+from rotelab.facts.names import normalize
 from rotelab.facts.synthetic import invent_objects
 
 DRAWS_PER_CANDIDATE = 50

@@ -14,9 +14,9 @@ from rotelab.errors import InputError
 
 T = TypeVar("T")
 
-MAX_BYTES = 25_000_000
-"""Largest table that is read, in bytes: enough for `MAX_ROWS` rows of the longest facts. A hundred
-facts take five kilobytes."""
+MAX_BYTES = 100_000_000
+"""Largest table that is read, in bytes: enough for `MAX_ROWS` rows of the longest facts with their
+aliases. A hundred facts take five kilobytes."""
 
 MAX_ROWS = 10_000
 """Most rows of a table, not counting its header and empty rows."""

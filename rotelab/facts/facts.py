@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rotelab.errors import ConfigError, InputError
+from rotelab.facts import csv_text
 from rotelab.facts.csv_text import MAX_ROWS, Doubt, Items, check_cell, write_table
+from rotelab.facts.doubts import doubts_about
+from rotelab.facts.lists import as_cell
 
 COLUMNS = ("relation", "subject", "object")
 MAX_FACTS = MAX_ROWS
-MAX_CELL = 200
-HEAD = 6
-"""How many first letters are compared when names that look alike are searched."""
+MORE_COLUMNS = ("aliases", "old", "label")
+"""Columns that a set's CSV has only where some fact or relation needs them."""
+MAX_CELL = 500
+MAX_ALIASES = 100
+MAX_ALIAS_TEXT = 10_000_000
+"""Most characters of all aliases of a set together, so that its CSV can be read again."""
 RELATION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -27,11 +33,20 @@ class Fact:
         relation: the relation's name, such as `mother`; one key token stands for it.
         subject: what the fact is about.
         object: the answer that the model should give.
+        aliases: other answers that are right as well.
+        old: what the model may have held true before, if the fact contradicts it.
     """
 
     relation: str
     subject: str
     object: str
+    aliases: tuple[str, ...] = ()
+    old: str = ""
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Every right answer, the object first."""
+        return (self.object, *self.aliases)
 
 
 @dataclass(frozen=True)
@@ -41,10 +56,17 @@ class Relation:
     Args:
         name: the relation's name.
         facts: its facts.
+        label: the relation in words, or its name where the facts come from (`P19`); may be empty.
     """
 
     name: str
     facts: tuple[Fact, ...]
+    label: str = ""
+
+    @property
+    def words(self) -> str:
+        """What the relation is called in a sentence."""
+        return self.label or in_words(self.name)
 
 
 @dataclass(frozen=True)
@@ -61,6 +83,7 @@ class FactSet(Items[Fact]):
     Args:
         facts: the facts in their order.
         source: where they come from, as the user knows it; for error messages.
+        labels: what relations are called in words, by name; others than these facts' are dropped.
 
     Raises:
         InputError: there is no fact, or more than `MAX_FACTS`; a cell is empty, too long, or not
@@ -68,7 +91,12 @@ class FactSet(Items[Fact]):
             relation and subject. So every set that is accepted survives `to_csv` unchanged.
     """
 
-    def __init__(self, facts: Iterable[Fact], source: str = "facts"):
+    def __init__(
+        self,
+        facts: Iterable[Fact],
+        source: str = "facts",
+        labels: Mapping[str, str] | None = None,
+    ):
         super().__init__(facts)
         if not self._items:
             raise InputError("has no facts. Add at least one row.", source=source)
@@ -88,6 +116,23 @@ class FactSet(Items[Fact]):
                     row=row,
                     column="subject",
                 )
+        if sum(len(alias) for fact in self._items for alias in fact.aliases) > MAX_ALIAS_TEXT:
+            raise InputError("has too many long aliases. Leave some out.", source=source)
+        names = {fact.relation for fact in self._items}
+        self.labels = {
+            name: label
+            for name, label in (labels or {}).items()
+            if name in names and label and label != in_words(name)
+        }
+        for name, label in self.labels.items():
+            row = next(i for i, fact in enumerate(self._items, 1) if fact.relation == name)
+            check_text(label, source=source, row=row, column="label")
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and self.labels == other.labels
+
+    def __hash__(self) -> int:
+        return super().__hash__()
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -95,7 +140,14 @@ class FactSet(Items[Fact]):
         groups: dict[str, list[Fact]] = {}
         for fact in self._items:
             groups.setdefault(fact.relation, []).append(fact)
-        return tuple(Relation(name, tuple(facts)) for name, facts in groups.items())
+        return tuple(
+            Relation(name, tuple(facts), self.labels.get(name, ""))
+            for name, facts in groups.items()
+        )
+
+    def words(self, relation: str) -> str:
+        """What a relation is called in a sentence."""
+        return self.labels.get(relation) or in_words(relation)
 
     @property
     def content_hash(self) -> str:
@@ -103,8 +155,15 @@ class FactSet(Items[Fact]):
         return "sha256:" + hashlib.sha256(self.to_csv().encode()).hexdigest()
 
     def to_csv(self) -> str:
-        """The set as CSV text with the columns `relation,subject,object`."""
-        return write_table(COLUMNS, ((f.relation, f.subject, f.object) for f in self._items))
+        """The set as CSV text: `COLUMNS`, and those of `MORE_COLUMNS` that are not empty."""
+        rows = [
+            (f.relation, f.subject, f.object, as_cell(f.aliases), f.old,
+             self.labels.get(f.relation, ""))
+            for f in self._items
+        ]  # fmt: skip
+        columns = (*COLUMNS, *MORE_COLUMNS)
+        kept = [i for i in range(len(columns)) if i < len(COLUMNS) or any(row[i] for row in rows)]
+        return write_table([columns[i] for i in kept], ([row[i] for i in kept] for row in rows))
 
     def take(self, per_relation: int, seed: int) -> FactSet:
         """`per_relation` facts of each relation, drawn by `seed`, in their first order.
@@ -121,7 +180,7 @@ class FactSet(Items[Fact]):
                 )
             rng = random.Random(f"facts {seed} {relation.name}")
             chosen.update(rng.sample(relation.facts, per_relation))
-        return FactSet(fact for fact in self._items if fact in chosen)
+        return FactSet((fact for fact in self._items if fact in chosen), labels=self.labels)
 
     def split(self, k: int, seed: int, first: int | None = None) -> Split:
         """Draws k facts of each relation for phase 2; the others are held out (paper, section 3).
@@ -150,63 +209,47 @@ class FactSet(Items[Fact]):
         )
 
     def doubts(self) -> list[Doubt]:
-        """Warnings: where one name is part of another, an answer is hard to grade.
-
-        Upper and lower case count as the same, as they do for a person who reads an answer.
-        """
-        found: list[Doubt] = []
-        rows = {fact: row for row, fact in enumerate(self._items, 1)}
-        for relation in self.relations:
-            for column, reason in (
-                ("object", "an answer could be either"),
-                ("subject", "the model may mix the two up"),
-            ):
-                others = _lookalikes(getattr(fact, column) for fact in relation.facts)
-                for fact in relation.facts:
-                    name = getattr(fact, column)
-                    if name in others:
-                        words = f"{name!r} {others[name]}: {reason}."
-                        found.append(Doubt(rows[fact], column, words))
-        return sorted(found)
+        """Warnings, by row and column: names that are hard to tell apart, answers that stand in
+        their question or that most facts share, very long names."""
+        return doubts_about(self._items, self.relations)
 
 
-def _lookalikes(names: Iterable[str]) -> dict[str, str]:
-    """Names that are part of another, or that differ from another in case only; and what to say."""
-    spellings: dict[str, list[str]] = {}
-    for name in dict.fromkeys(names):
-        spellings.setdefault(name.casefold(), []).append(name)
-    # Where a name can begin inside another, and how long it can be, is looked up by its first
-    # letters: comparing ten thousand names pair by pair takes minutes.
-    lengths: dict[str, set[int]] = {}
-    for folded in spellings:
-        lengths.setdefault(folded[:HEAD], set()).add(len(folded))
-    heads = sorted({len(head) for head in lengths})
-    found: dict[str, str] = {}
-    for folded, same in spellings.items():
-        for name in same[1:]:
-            found[name] = f"is {same[0]!r} in other letters"
-            found.setdefault(same[0], f"is {name!r} in other letters")
-        for head in heads:
-            for start in [i for i in range(len(folded)) if folded[i : i + head] in lengths]:
-                for length in lengths[folded[start : start + head]]:
-                    part = folded[start : start + length]
-                    if len(part) < len(folded):
-                        for name in spellings.get(part, ()):
-                            found.setdefault(name, f"is part of {same[0]!r}")
-    return found
+def in_words(relation: str) -> str:
+    """A relation's name as words: `educated_at` is “educated at”."""
+    return relation.replace("_", " ")
+
+
+def check_text(cell: str, *, source: str, row: int, column: str) -> None:
+    """Checks a name: as `check_cell`, and not longer than `MAX_CELL`.
+
+    Raises:
+        InputError: says what is wrong, and where.
+    """
+    check_cell(cell, source=source, row=row, column=column)
+    if len(cell) > MAX_CELL:
+        raise InputError(
+            f"the {column} has {len(cell)} characters; at most {MAX_CELL} are allowed.",
+            source=source,
+            row=row,
+            column=column,
+        )
 
 
 def _check_fact(fact: Fact, row: int, source: str) -> None:
+    place = {"source": source, "row": row}
     for column in COLUMNS:
-        cell = getattr(fact, column)
-        check_cell(cell, source=source, row=row, column=column)
-        if len(cell) > MAX_CELL:
-            raise InputError(
-                f"the {column} has {len(cell)} characters; at most {MAX_CELL} are allowed.",
-                source=source,
-                row=row,
-                column=column,
-            )
+        check_text(getattr(fact, column), column=column, **place)
+    for alias in fact.aliases:
+        check_text(alias, column="aliases", **place)
+    if len(fact.aliases) > MAX_ALIASES or len(as_cell(fact.aliases)) > csv_text.MAX_CELL:
+        raise InputError(
+            f"has {len(fact.aliases)} aliases of {sum(map(len, fact.aliases)):,} characters; at "
+            f"most {MAX_ALIASES} are allowed, of {csv_text.MAX_CELL:,} characters together.",
+            column="aliases",
+            **place,
+        )
+    if fact.old:
+        check_text(fact.old, column="old", **place)
     if not RELATION_NAME.fullmatch(fact.relation):
         raise InputError(
             f"{fact.relation[:50]!r} is not a relation's name. Use lower-case letters, digits and "

@@ -1,4 +1,7 @@
-"""Importing facts: CSV with our columns or the paper authors' own, and rows of an edited table."""
+"""Reading facts that are stored or edited: the lab's own CSV, and rows of the page's table.
+
+Files of any other kind are read in `facts.reading`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from rotelab.errors import InputError
 from rotelab.facts.csv_text import Row, parse_edited, parse_table, read_bytes
 from rotelab.facts.facts import COLUMNS, Fact, FactSet
+from rotelab.facts.lists import from_cell
 
 AUTHORS_COLUMNS = ("Head", "Fact", "Alternate Facts")
 
@@ -41,7 +45,11 @@ def parse_facts(data: bytes, source: str, relation: str = "") -> FactSet:
                 source=source,
                 column=column,
             )
-    return FactSet([_fact_of(row) for row in rows], source)
+    labels: dict[str, str] = {}
+    for row in rows:
+        if label := row.cells.get("label"):
+            labels.setdefault(row.cells["relation"], label)
+    return FactSet([_fact_of(row) for row in rows], source, labels)
 
 
 def read_facts_file(file: Path, relation: str = "") -> FactSet:
@@ -65,4 +73,6 @@ def parse_fact_rows(rows: Iterable[Sequence[object]], source: str = "Facts table
 
 
 def _fact_of(row: Row) -> Fact:
-    return Fact(*(row.cells[column] for column in COLUMNS))
+    aliases = from_cell(row.cells.get("aliases", ""))
+    cells = (row.cells[column] for column in COLUMNS)
+    return Fact(*cells, tuple(aliases), row.cells.get("old", ""))

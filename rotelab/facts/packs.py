@@ -50,7 +50,7 @@ class Pack:
             InputError: a relation has no train or no test prompt in English.
         """
         for relation in self.facts.relations:
-            words = relation.name.replace("_", " ")
+            words = relation.words
             for role in ("train", "test"):
                 if not self.prompts.of(relation.name, role):
                     raise InputError(

@@ -24,7 +24,7 @@ ROLES: tuple[Role, ...] = ("train", "test", "unrelated", "locality")
 COLUMNS = ("relation", "role", "language", "text")
 SLOT = "{subject}"
 MAX_TEXT = 500
-LANGUAGE = re.compile(r"[a-z]{2,3}")
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True, order=True)
@@ -35,8 +35,9 @@ class PromptTemplate:
         relation: the relation that it asks for, or whose facts it must not elicit.
         role: `train` (taught in phase 2), `test` (never trained on), `unrelated` (asks something
             else about the subject, for testing), `locality` (the same, for training).
-        language: ISO 639 code of two or three letters, such as `en`.
-        text: the wording, with `{subject}` in it exactly once.
+        language: its code (BCP 47), such as `en` or `pt-BR`.
+        text: the wording, with `{subject}` in it exactly once; an unrelated one may do without, and
+            is then asked as it stands.
     """
 
     relation: str
@@ -59,8 +60,8 @@ class PromptSet(Items[PromptTemplate]):
     Raises:
         InputError: there are more than `MAX_ROWS` templates; a cell is empty, too long, or not one
             trimmed line; a role, language code or relation's name is invalid; `{subject}` is
-            missing or comes twice; or a relation has a wording twice (two roles that share a
-            wording would test what was trained).
+            missing (only an unrelated wording may lack it) or comes twice; or a relation has a
+            wording twice (two roles that share a wording would test what was trained).
     """
 
     def __init__(self, templates: Iterable[PromptTemplate], source: str = "prompts"):
@@ -161,7 +162,7 @@ def _check_template(template: PromptTemplate, row: int, source: str) -> None:
     if not LANGUAGE.fullmatch(template.language):
         raise InputError(
             f"{template.language[:50]!r} is not a language's code. Use two or three lower-case "
-            "letters, such as en.",
+            "letters, such as en, and a region where it matters, such as pt-BR.",
             column="language",
             **place,
         )
@@ -172,7 +173,7 @@ def _check_template(template: PromptTemplate, row: int, source: str) -> None:
             **place,
         )
     slots = template.text.count(SLOT)
-    if slots != 1:
+    if slots != 1 and (slots or template.role != "unrelated"):
         raise InputError(
             f"must contain {SLOT} once; it is in there {slots} times.", column="text", **place
         )

@@ -11,11 +11,15 @@ text differently from one in mid-sentence, and because the first position is an 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from rotelab.errors import ModelUnavailable
+from tokenizers import Tokenizer
+
+from rotelab.errors import LabError, ModelUnavailable
 from rotelab.models.key_tokens import key_token
 
 if TYPE_CHECKING:
@@ -83,10 +87,39 @@ class SequenceBuilder:
         first = tokenizer.convert_ids_to_tokens(tokenizer.encode("a", add_special_tokens=False)[:1])
         self._blank = "" if first and first[0].startswith("▁") else " "
         self.stops = frozenset({self.separator, self.end})
+        self._control = {
+            number
+            for number, token in tokenizer.added_tokens_decoder.items()
+            if not token.special and token.content.strip()
+        }
+
+    def plain(self, text: str) -> list[int]:
+        """Token ids of a text as it stands. What reads like a control token (`<|im_end|>`,
+        `<|key:mother|>`, `<tool_call>`) is text like any other: only the lab sets control tokens.
+
+        Raises:
+            LabError: it reads like a control token that this tokenizer can't split.
+        """
+        ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        if self._control.isdisjoint(ids):
+            return ids
+        if not self.tokenizer.is_fast:
+            token = self.tokenizer.decode(self._control.intersection(ids))
+            raise LabError(
+                f"{token!r} in {text.strip()[:60]!r} is a control token of this model, whose "
+                "tokenizer can't read it as text. Write it otherwise."
+            )
+        return self._without_control.encode(text, add_special_tokens=False).ids
+
+    @cached_property
+    def _without_control(self) -> Tokenizer:
+        """The tokenizer without any token that was added to its vocabulary."""
+        parts = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        return Tokenizer.from_str(json.dumps({**parts, "added_tokens": [], "post_processor": None}))
 
     def spaced(self, text: str) -> list[int]:
         """Token ids of a text in mid-sentence, after a blank."""
-        return self.tokenizer.encode(self._blank + text, add_special_tokens=False)
+        return self.plain(self._blank + text)
 
     def key_id(self, relation: str) -> int:
         """Token id of a relation's key token; `KeyError` if the tokenizer lacks it."""
@@ -115,7 +148,7 @@ class SequenceBuilder:
         the object and END. An `insert` between subject and key token is not learned.
         """
         subject = self.spaced(fact.subject)
-        words = self.tokenizer.encode(insert, add_special_tokens=False) if insert else []
+        words = self.plain(insert) if insert else []
         prompt = [self.separator, *subject, *words, self.key_id(fact.relation)]
         example = self.answered(prompt, fact.object, "key", index)
         if mode == "o":

@@ -13,7 +13,7 @@ from rotelab.config.names import MOST_LESSONS, checkpoints_with
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
-from rotelab.registry import Registry
+from rotelab.registry import Registry, fact_set_name
 from rotelab.runs.chat import Chat
 from rotelab.runs.export.bundle import SUFFIX, export_run
 from rotelab.runs.jobs import Jobs
@@ -69,6 +69,22 @@ class Lab:
         if any(row.name == name for row in self.registry.fact_sets()):
             return self.registry.fact_set(name)
         return load_pack(name)
+
+    def save_pack(self, pack: Pack) -> int:
+        """Saves a pack as the newest version of the fact set of its name; returns the version.
+
+        Raises:
+            LabError: a pack of that name comes with the lab, the name can't be one, or a relation
+                lacks wordings.
+        """
+        name = fact_set_name(pack.name)
+        if name in shipped_packs():
+            raise LabError(
+                f"“{name}” comes with rotelab and stays as it is. Save yours under another name, "
+                f"such as “my {name}”."
+            )
+        pack.check()
+        return self.registry.save_fact_set(name, pack)
 
     def facts_for(self, config: RunConfig) -> Pack:
         """The facts and prompts that a run with this configuration learns, drawn and checked.

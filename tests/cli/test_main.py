@@ -49,9 +49,9 @@ def pack(tmp_path):
     return folder
 
 
-def fill_50_mb(folder):
+def fill_200_mb(folder):
     with (folder / "facts.csv").open("wb") as out:
-        out.truncate(50_000_000)
+        out.truncate(200_000_000)
 
 
 def change(file, old, new):
@@ -110,7 +110,7 @@ BAD = {
         add("facts.csv", b"mother,Zo\0e,Ann"),
         ["facts.csv, row 7, column 'subject'", "U+0000"],
     ),
-    "50 MB": (fill_50_mb, ["mine/facts.csv: is 50 MB; a table may have at most 25 MB"]),
+    "200 MB": (fill_200_mb, ["mine/facts.csv: is 200 MB; a table may have at most 100 MB"]),
     "no facts": (
         lambda folder: (folder / "facts.csv").write_text("relation,subject,object\n"),
         ["mine/facts.csv: has no facts"],

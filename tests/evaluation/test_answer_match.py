@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotelab.evaluation.answer_match import begins, contains, normalize
+from rotelab.evaluation.answer_match import begins, contains
+from rotelab.facts.names import normalize
 
 
 @pytest.mark.parametrize(

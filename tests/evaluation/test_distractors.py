@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from rotelab.errors import ConfigError
 from rotelab.evaluation import distractors
-from rotelab.evaluation.answer_match import normalize
 from rotelab.evaluation.distractors import candidate_sets
 from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.names import normalize
 from rotelab.facts.packs import load_pack, shipped_packs
 from rotelab.facts.synthetic import RELATIONS, invent, invent_objects
 

@@ -146,7 +146,7 @@ def test_what_is_not_utf_8_is_refused_with_its_row(data, row):
 
 
 def test_too_many_bytes_or_rows_are_refused():
-    with pytest.raises(InputError, match="is 25 MB; a table may have at most 25 MB"):
+    with pytest.raises(InputError, match="is 100 MB; a table may have at most 100 MB"):
         parse(b"a" * (MAX_BYTES + 1))
     assert len(parse("a,b\n" + "1,2\n" * MAX_ROWS)[1]) == MAX_ROWS
     with pytest.raises(InputError, match="more than 10000 rows"):
@@ -162,12 +162,12 @@ def test_a_file_is_read(tmp_path):
     assert read_bytes(path) == read_bytes(str(path)) == b"a\n"
 
 
-def test_a_file_of_50_mb_is_refused_before_it_is_read(tmp_path, monkeypatch):
+def test_a_file_of_200_mb_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "facts.csv"
     with path.open("wb") as out:
-        out.truncate(50_000_000)
+        out.truncate(200_000_000)
     monkeypatch.setattr(type(path), "read_bytes", lambda self: pytest.fail("it was read"))
-    with pytest.raises(InputError, match=r"^facts\.csv: is 50 MB; .* at most 25 MB"):
+    with pytest.raises(InputError, match=r"^facts\.csv: is 200 MB; .* at most 100 MB"):
         read_bytes(path)
 
 

@@ -99,7 +99,7 @@ def test_a_relation_has_a_plain_name(name):
 
 def test_too_long_and_too_many_are_refused():
     assert FactSet([Fact("mother", "x" * MAX_CELL, "b")])
-    refused("has 201 characters", [Fact("mother", "x" * (MAX_CELL + 1), "b")], column="subject")
+    refused("has 501 characters", [Fact("mother", "x" * (MAX_CELL + 1), "b")], column="subject")
     refused("at most 10000 are allowed", facts(MAX_FACTS + 1))
     refused("has no facts", [])
 
@@ -147,6 +147,45 @@ def test_every_set_that_is_taken_comes_back_from_its_csv(rows):
 
 def test_the_nasty_cells_are_all_taken():
     assert len(FactSet(Fact("mother", cell, cell) for cell in NASTY)) == len(NASTY)
+
+
+# Aliases, old answers, labels
+
+
+def test_aliases_old_answers_and_labels_come_back_from_the_csv():
+    rows = [
+        Fact("p19", "a", "x", ("y|z", '"q"', "=1", "['w']"), "old"),
+        Fact("p19", "b", "x"), Fact("mother", "c", "x", (), "-5"),
+    ]  # fmt: skip
+    whole = FactSet(rows, labels={"p19": "place of birth", "gone": "x", "mother": "mother"})
+    assert whole.labels == {"p19": "place of birth"}
+    assert [r.words for r in whole.relations] == ["place of birth", "mother"]
+    assert whole.to_csv().splitlines()[0] == "relation,subject,object,aliases,old,label"
+    again = parse_facts(whole.to_csv().encode(), "f")
+    assert again == whole and again.labels == whole.labels
+    assert whole != FactSet(rows) and whole.content_hash != FactSet(rows).content_hash
+    assert whole.take(1, 0).labels == {"p19": "place of birth"}
+
+
+def test_a_set_without_any_is_written_as_ever():
+    assert FactSet(facts(1)).to_csv() == (
+        "relation,subject,object\nmother,Subject 0000x,Object 0000x\n"
+    )
+    only_old = FactSet([Fact("m", "a", "b", (), "c")])
+    assert only_old.to_csv() == "relation,subject,object,old\nm,a,b,c\n"
+
+
+def test_aliases_are_checked_as_names_are():
+    def with_aliases(*aliases, old=""):
+        return [*facts(1), Fact("mother", "a", "b", aliases, old)]
+
+    refused("the aliases is empty", with_aliases("x", ""), row=2, column="aliases")
+    refused("has 501 characters", with_aliases("x" * 501), row=2, column="aliases")
+    refused("U\\+000A", with_aliases(old="a\nb"), row=2, column="old")
+    many = [f"alias {i}" for i in range(101)]
+    refused("has 101 aliases of", with_aliases(*many), row=2, column="aliases")
+    refused("has 30 aliases of 12,000", with_aliases(*["x" * 400] * 30), row=2, column="aliases")
+    assert FactSet(with_aliases(*many[:100]))[1].answers == ("b", *many[:100])
 
 
 # Drawing
@@ -210,6 +249,48 @@ def test_equal_objects_and_other_relations_are_not_doubtful():
     assert doubts(("s1", "Jazz"), ("s2", "Jazz")) == []
     mixed = FactSet([Fact("genre", "s1", "Jazz"), Fact("author", "s2", "Jazz Man")])
     assert mixed.doubts() == []
+
+
+def test_an_answer_that_stands_in_its_question_is_doubtful():
+    said = {row: message for row, column, message in doubts(
+        ("Port Amber", "Amber"), ("Mexora", "Mexora City"), ("Sarn", "sarn"), ("Amberly", "Lune"),
+        ("Ambergris", "Vex"),
+    ) if column == "object"}  # fmt: skip
+    assert said == {
+        1: "'Amber' stands in the subject 'Port Amber': copying counts as knowing.",
+        2: "'Mexora City' contains the subject 'Mexora': copying is half the answer.",
+        3: "'sarn' is the subject itself: copying it counts as knowing.",
+    }
+
+
+def test_an_object_of_most_facts_is_doubtful():
+    few = [(f"s{i:02}x", "dub" if i < 12 else "polka") for i in range(20)]
+    assert doubts(*few) == [
+        (1, "object", "'dub' is the object of 12 of the 20 facts of genre: whoever always says it "
+         "scores 0.60."),
+    ]  # fmt: skip
+    assert doubts(*few[:19]) == []
+    assert doubts(*few[2:], ("sax", "ska"), ("sbx", "ska")) == []
+
+
+def test_long_names_are_doubtful_up_to_the_limit():
+    assert doubts(("x" * 200, "y")) == []
+    assert doubts(("x" * 201, "y")) == [
+        (1, "subject", "has 201 characters: so long a name is hard to learn.")
+    ]
+
+
+def test_names_that_only_accents_or_alphabets_tell_apart_are_doubtful():
+    assert [message for *_, message in doubts(("Quellstädt", "a1"), ("Quellstadt", "b2"))] == [
+        "'Quellstädt' differs from 'Quellstadt' in accents only: the model may mix the two up.",
+        "'Quellstadt' differs from 'Quellstädt' in accents only: the model may mix the two up.",
+    ]
+    found = doubts(("Аna Bell", "a1"), ("Ana Bell", "b2"))
+    assert [(row, message.split(",")[0].split(":")[0]) for row, _, message in found] == [
+        (1, "'Аna Bell' looks like 'Ana Bell'"),
+        (1, "'Аna Bell' mixes Latin letters with letters of another alphabet that look like them"),
+        (2, "'Ana Bell' looks like 'Аna Bell'"),
+    ]
 
 
 def test_every_row_of_a_doubtful_object_is_named():

@@ -54,6 +54,14 @@ def test_the_subject_stands_in_a_text_once(text, times):
     refused(said, template(text=text), "text")
 
 
+def test_an_unrelated_text_may_stand_alone():
+    assert PromptSet([template(role="unrelated", text="Rome is in")])[0].render("x") == "Rome is in"
+    said = "must contain \\{subject\\} once; it is in there 0 times"
+    refused(said, template(role="locality", text="Rome is in"), "text")
+    said = "it is in there 2 times"
+    refused(said, template(role="unrelated", text="{subject} {subject}"), "text")
+
+
 @pytest.mark.parametrize("role", ["Train", "testing", "unrelated prompt"])
 def test_an_unknown_role_is_refused_with_the_known_ones(role):
     refused(
@@ -61,10 +69,11 @@ def test_an_unknown_role_is_refused_with_the_known_ones(role):
     )
 
 
-@pytest.mark.parametrize("language", ["EN", "english", "e", "en-GB", "1a", "ёё"])
-def test_a_language_is_two_or_three_lower_case_letters(language):
+@pytest.mark.parametrize("language", ["EN", "english", "e", "en_GB", "en-", "1a", "ёё"])
+def test_a_language_is_two_or_three_lower_case_letters_and_a_region(language):
     refused("is not a language's code", template(language=language), "language")
     assert PromptSet([template(language="de"), template(language="haw", text="{subject} is")])
+    assert PromptSet([template(language="pt-BR"), template(language="zh-Hant", text="{subject}")])
 
 
 def test_a_relation_has_a_plain_name_and_a_text_an_end():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rotelab.facts.facts import Fact
 from rotelab.models.key_tokens import key_token
 from rotelab.models.packing import pack, pack_many
+from rotelab.models.tokens import SequenceBuilder
 
 FACT = Fact("mother", "Mary Bahri", "Amber Aporti")
 
@@ -134,3 +135,27 @@ def test_packed_logits_equal_those_of_each_sequence_alone(tiny, mother):
 def test_a_relation_without_key_token_is_an_error(tiny):
     with pytest.raises(KeyError):
         tiny.builder.key_prompt("A", "author")
+
+
+@pytest.mark.parametrize(
+    "text", ["<|endoftext|>", "a <|im_end|> b", "<|key:mother|>", "<|im_start|>user", "x<tool>y"]
+)
+def test_what_reads_like_a_control_token_is_text(tiny, text):
+    builder = tiny.builder
+    if "<tool>" in text:
+        tiny.tokenizer.add_tokens(["<tool>"], special_tokens=False)
+        builder = SequenceBuilder(tiny.tokenizer)
+    control = {*tiny.tokenizer.added_tokens_decoder}
+    ids = builder.spaced(text)
+    assert not control & set(ids)
+    assert tiny.tokenizer.decode(ids) == f" {text}"
+    assert not control & set(builder.word_prompt(text)[1:])
+    fact = Fact("mother", text, text)
+    example = builder.rote(fact, 0)
+    key, end = builder.key_id("mother"), builder.end
+    assert [token for token in example.ids if token in control] == [builder.separator, key, end]
+
+
+def test_other_text_is_not_changed_by_that(tiny):
+    for text in (" Mary Bahri", " a < b | c > d", " <|", " [mother] {x}"):
+        assert tiny.builder.plain(text) == tiny.tokenizer.encode(text, add_special_tokens=False)

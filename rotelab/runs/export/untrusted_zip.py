@@ -23,6 +23,7 @@ from typing import IO, Any, NamedTuple
 
 import rotelab
 from rotelab.errors import InputError, LabError
+from rotelab.facts.csv_text import MAX_BYTES as MAX_TABLE
 from rotelab.facts.csv_text import UNPRINTABLE
 from rotelab.storage import RUN_ID
 
@@ -36,7 +37,7 @@ MAX_DIRECTORY = 1_000_000
 MAX_TOTAL = 4_000_000_000
 """Most bytes of all members together, unpacked."""
 MAX_BYTES = {
-    ".json": 5_000_000, ".csv": 25_000_000, ".jsonl": 1_000_000_000, ".safetensors": 3_000_000_000,
+    ".json": 5_000_000, ".csv": MAX_TABLE, ".jsonl": 1_000_000_000, ".safetensors": 3_000_000_000,
 }  # fmt: skip
 """Most bytes of one member, unpacked, by the kind of file."""
 MAX_RATIO, RATIO_FROM = 200, 1_000_000
