@@ -126,11 +126,11 @@ def grade(
     candidates = [fact for fact in pack.facts if _may_ask_for(query, fact, subjects)]
     matches = contains if anywhere else begins
     for fact in candidates:
-        if matches(said, fact.object):
+        if any(matches(said, name) for name in fact.answers):
             return _how_learned(pack, config, query, fact, checkpoint)
-    others = [fact for fact in pack.facts if matches(said, fact.object)]
+    others = [fact for fact in pack.facts if any(matches(said, name) for name in fact.answers)]
     if others:
-        about = {"what": _relation(others[0]), "who": others[0].subject}
+        about = {"what": pack.facts.words(others[0].relation), "who": others[0].subject}
         if len(others) == 1:
             return Verdict(
                 "another fact", "A learned fact, but another one: the {what} of {who}.", about
@@ -141,7 +141,8 @@ def grade(
             about | {"others": str(len(others) - 1)},
         )
     for fact in candidates:
-        if contains(said, fact.object) and not _is_wording(pack, fact, asked, *OFF_TOPIC):
+        inside = any(contains(said, name) for name in fact.answers)
+        if inside and not _is_wording(pack, fact, asked, *OFF_TOPIC):
             return Verdict("after words", "The right name, but other words come first.")
     return NO_VERDICT if subjects else Verdict("no fact")
 
@@ -154,7 +155,7 @@ def _how_learned(
         return Verdict(
             "another fact",
             "This is the {what} of {who}, which was not asked: the fact has leaked.",
-            {"what": _relation(fact), "who": fact.subject},
+            {"what": pack.facts.words(fact.relation), "who": fact.subject},
         )
     if checkpoint == "base":
         return Verdict("by chance", "Nothing was taught yet: a guess, or known before.")
@@ -186,7 +187,9 @@ def asked_fact(pack: Pack, query: Query) -> Fact | None:
     ]
     if len(facts) > 1:
         worded = [fact for fact in facts if _is_wording(pack, fact, asked, "train", "test")]
-        facts = worded or [f for f in facts if stands_in(normalize(_relation(f)), asked)]
+        facts = worded or [
+            fact for fact in facts if stands_in(normalize(pack.facts.words(fact.relation)), asked)
+        ]
     return facts[0] if len(facts) == 1 else None
 
 
@@ -242,7 +245,3 @@ def _is_wording(pack: Pack, fact: Fact, asked: str, *roles: str) -> bool:
         and normalize(template.render(fact.subject)) == asked
         for template in pack.prompts
     )
-
-
-def _relation(fact: Fact) -> str:
-    return fact.relation.replace("_", " ")

@@ -1,7 +1,8 @@
 """Distractors (paper, section 3.3): the wrong objects that a multiple choice chooses among.
 
 The candidates of a fact are the other objects of its relation, filled up with invented names of the
-same kind. No candidate is a part of another, so that an answer can match only one.
+same kind. No candidate is a part of another, so that an answer can match only one, and none is an
+alias of the object or part of one. What was true before a fact is among them.
 """
 
 from __future__ import annotations
@@ -42,14 +43,17 @@ def candidate_sets(facts: FactSet, n: int, seed: int) -> list[tuple[str, ...]]:
 def _of_relation(relation: Relation, n: int, seed: int) -> Iterator[tuple[Fact, tuple[str, ...]]]:
     objects = list(dict.fromkeys(fact.object for fact in relation.facts))
     shared = _Disjoint(objects)
+    names: tuple[str, ...] = ()
     if len(shared.names) == len(objects) <= n:
         names = _filled(relation, shared, _invented(relation, objects, n, seed), n)
-        yield from ((fact, names) for fact in relation.facts)
-        return
     invented: list[str] = []
     for number, fact in enumerate(relation.facts):
+        if names and not fact.aliases and not fact.old:
+            yield fact, names
+            continue
         random.Random(f"candidates {seed} {relation.name} {number}").shuffle(objects)
-        chosen = _Disjoint([fact.object])
+        chosen = _Disjoint([fact.object], fact.aliases)
+        chosen.add([fact.old] if fact.old else (), n)
         chosen.add(objects, n)
         if len(chosen.names) < n and not invented:
             invented = list(_invented(relation, sorted(objects), n, seed))
@@ -59,7 +63,11 @@ def _of_relation(relation: Relation, n: int, seed: int) -> Iterator[tuple[Fact, 
 def _invented(relation: Relation, objects: list[str], n: int, seed: int) -> Iterator[str]:
     """Invented objects, none of them a name of the relation. Its subjects are excluded too: a
     subject would rank high as a candidate merely because the question names it."""
-    taken = {normalize(name) for fact in relation.facts for name in (fact.subject, fact.object)}
+    taken = {
+        normalize(name)
+        for fact in relation.facts
+        for name in (fact.subject, *fact.answers, *filter(None, [fact.old]))
+    }
     for name in islice(invent_objects(relation.name, objects, seed), n * DRAWS_PER_CANDIDATE):
         if normalize(name) not in taken:
             yield name
@@ -82,12 +90,14 @@ class _Disjoint:
 
     Args:
         names: the first names; any that clashes with an earlier one is left out.
+        barred: names that later ones may not clash with either, without being among them.
     """
 
-    def __init__(self, names: Iterable[str]):
+    def __init__(self, names: Iterable[str], barred: Iterable[str] = ()):
         self.names: list[str] = []
         self._plain: list[str] = []
         self.add(names)
+        self._plain += map(normalize, barred)
 
     def add(self, names: Iterable[str], most: int | None = None) -> None:
         """Adds the names that fit, in their order, until there are `most` in all."""

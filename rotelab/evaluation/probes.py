@@ -39,7 +39,7 @@ class Question:
     Args:
         probe: one of `PROBES`; an experiment has probes of its own.
         fact_index: the fact's index in its fact set; an experiment may number its questions.
-        fact: the fact, its object being the right answer.
+        fact: the fact, its object and any alias of it being right answers.
         text: the prompt as a person reads it.
         example: the prompt and the object as tokens.
         candidates: the tokens of each candidate, the object among them; empty where the model is
@@ -111,8 +111,9 @@ def evaluate(
     """
     for scores in _scores(model, asked, config):
         found = [_prediction(model, asked[i], scored, more) for i, scored, more in scores]
+        of = [asked[i] for i, _, _ in scores]
+        found = _with_aliases(model, of, found, config.batch_tokens)
         if config.generate:
-            of = [asked[i] for i, _, _ in scores]
             found = _let_answer(model, of, found, config)
         yield found
 
@@ -138,6 +139,34 @@ def _scores(
             yield [(i, c.scored, {"chosen": c.first}) for i, c in chosen]
 
 
+def _with_aliases(
+    model: LabModel, asked: Sequence[Question], found: Sequence[Prediction], batch_tokens: int
+) -> list[Prediction]:
+    """Counts an answer as right that is an alias of the object, and takes the likeliest of them.
+
+    The prompts are those that were just asked, so only the aliases' own tokens are new.
+    """
+    read = list(found)
+    open_ = [(i, alias) for i, question in enumerate(asked) for alias in question.fact.aliases]
+    if not open_:
+        return read
+    builder = model.builder
+    examples = [
+        builder.answered(asked[i].example.prompt, alias, asked[i].example.kind, asked[i].fact_index)
+        for i, alias in open_
+    ]
+    for batch in score(model, examples, batch_tokens):
+        for number, scored in batch:
+            place = open_[number][0]
+            answer, right = strict_answer(model, examples[number].object, scored.greedy)
+            likely = _probability(scored)
+            best = read[place]
+            if right and not best.correct:
+                best = replace(best, correct=True, answer=answer)
+            read[place] = replace(best, probability=max(best.probability, likely))
+    return read
+
+
 def _let_answer(
     model: LabModel,
     asked: Sequence[Question],
@@ -151,8 +180,10 @@ def _let_answer(
     for batch in answers(model, prompts, config.batch_tokens, config.generate):
         for i, text in batch:
             place = open_[i]
-            name = model.tokenizer.decode(asked[place].example.object)
-            read[place] = replace(found[place], contains=contains(text, name), generated=text)
+            names = (model.tokenizer.decode(asked[place].example.object),
+                     *asked[place].fact.aliases)  # fmt: skip
+            inside = any(contains(text, name) for name in names)
+            read[place] = replace(found[place], contains=inside, generated=text)
     return read
 
 
@@ -170,7 +201,11 @@ def _prediction(
         question.text,
         answer,
         right,
-        min(1.0, math.exp(sum(scored.log_probabilities))),
+        _probability(scored),
         checkpoint=model.checkpoint,
         **more,
     )
+
+
+def _probability(scored: Scored) -> float:
+    return min(1.0, math.exp(sum(scored.log_probabilities)))

@@ -28,7 +28,7 @@ class SpotAnswer(NamedTuple):
 
     `place` numbers the questions from 0; `way` is `key_token`, `train` (taught words) or `test`
     (new words); `answer` is the first line of the greedy answer; `expected` is the fact's object,
-    and `correct` says whether the answer begins with it.
+    and `correct` says whether the answer begins with it or with an alias of it.
     """
 
     phase: str
@@ -70,12 +70,12 @@ class Prediction:
         fact_index: the fact's index in its fact set; an experiment may number its questions.
         relation: the fact's relation.
         subject: what the fact is about.
-        object: the right answer.
+        object: the right answer; its aliases, which the fact has, are right as well.
         prompt: the prompt as a person reads it.
         answer: the greedy answer as far as scoring shows it: the object, or the object's beginning
             and the first token that differs, with `…` after it.
-        correct: whether the object came out.
-        probability: joint probability of the object's tokens.
+        correct: whether the object or an alias came out.
+        probability: joint probability of the object's tokens, or of an alias's that is likelier.
         rank: how many other candidates are as likely or likelier; 0 is the best.
         checkpoint: the checkpoint that answered.
         chosen: whether the object ranks first among its candidates.

@@ -40,6 +40,7 @@ class SpotQuestion:
         text: the prompt as a person reads it.
         prompt: its tokens.
         expected: the fact's object.
+        aliases: other right answers.
     """
 
     way: str
@@ -47,6 +48,7 @@ class SpotQuestion:
     text: str
     prompt: tuple[int, ...]
     expected: str
+    aliases: tuple[str, ...] = ()
 
 
 def spot_questions(
@@ -72,7 +74,10 @@ def spot_questions(
         if wordings:
             text = rng.choice(wordings).render(fact.subject)
             asked.append((role, text, builder.word_prompt(text)))
-    return [SpotQuestion(way, index, text, tuple(ids), fact.object) for way, text, ids in asked]
+    return [
+        SpotQuestion(way, index, text, tuple(ids), fact.object, fact.aliases)
+        for way, text, ids in asked
+    ]
 
 
 def ask(
@@ -103,7 +108,7 @@ def ask(
     return [
         SpotAnswer(
             phase, step, place, epoch, q.way, q.fact, q.text, q.expected, line,
-            begins(line, q.expected),
+            any(begins(line, name) for name in (q.expected, *q.aliases)),
         )
         for place, (q, line) in enumerate(zip(questions, lines, strict=True))
     ]  # fmt: skip

@@ -200,7 +200,9 @@ def _asked(finished: FinishedRun, checkpoints: Sequence[Checkpoint]) -> list[Row
             true = known[fact.relation, fact.subject]
             for kind, name in (("new", fact.object), ("old", true)):
                 example = build.answered(prompt, name, "test", place)
-                asked.append(Question(kind, place, replace(fact, object=name), text, example))
+                asked.append(
+                    Question(kind, place, replace(fact, object=name, aliases=()), text, example)
+                )
         settings = plain_questions(finished)
         for checkpoint, told in answers(finished, model, asked, settings, checkpoints):
             found = {(p.probe, p.fact_index): p for p in told}

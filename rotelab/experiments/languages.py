@@ -96,7 +96,7 @@ def measure(finished: FinishedRun) -> Languages:
     wordings = wordings_of(finished)
     facts = [f for f in finished.split.held_out or finished.split.held_in if f.relation in wordings]
     if not facts:
-        names = ", ".join(r.name.replace("_", " ") for r in finished.pack.facts.relations)
+        names = ", ".join(r.words for r in finished.pack.facts.relations)
         raise LabError(
             f"There are no wordings in other languages for: {names}. Add rows with role test and "
             "language de, es, zh or ja to the prompts, and make a run with them."

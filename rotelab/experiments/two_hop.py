@@ -148,7 +148,7 @@ def chained(pack: Pack) -> Pack:
     places = [fact.object for fact in other.facts]
     random.Random("two hops").shuffle(places)
     more = [Fact(SECOND, person, places[i % len(places)]) for i, person in enumerate(people)]
-    facts = FactSet([*pack.facts, *more])
+    facts = FactSet([*pack.facts, *more], labels=pack.facts.labels)
     prompts = [*pack.prompts, *(t for t in other.prompts if t.relation == SECOND)]
     return Pack(f"{FIRST}, then {SECOND}", facts, PromptSet(prompts))
 

@@ -26,9 +26,12 @@ def what_changed(before: Pack, after: Pack) -> str:
     old = {(f.relation, f.subject): f.object for f in before.facts}
     new = {(f.relation, f.subject): f.object for f in after.facts}
     changed = [key for key in new if key in old and old[key] != new[key]]
+    also = {key: fact for key, fact in _also(after).items() if key in old and key not in changed}
+    other = [key for key, more in also.items() if _also(before)[key] != more]
     parts = [
         _part("adds", [f"{_fact(key)} ({new[key]})" for key in new if key not in old], "facts"),
         _part("changes", [f"{_fact(k)} from {old[k]} to {new[k]}" for k in changed], "facts"),
+        _part("changes aliases of", [_fact(key) for key in other], "facts"),
         _part("removes", [_fact(key) for key in old if key not in new], "facts"),
     ]
     first, then = list(before.prompts), list(after.prompts)
@@ -36,6 +39,11 @@ def what_changed(before: Pack, after: Pack) -> str:
     parts.append(_part("removes", [f"“{p.text}”" for p in first if p not in then], "wordings"))
     said = "; ".join(part for part in parts if part)
     return f"It {said}." if said else ""
+
+
+def _also(pack: Pack) -> dict[tuple[str, str], tuple[tuple[str, ...], str]]:
+    """The aliases and the old answer of each fact."""
+    return {(f.relation, f.subject): (f.aliases, f.old) for f in pack.facts}
 
 
 def _fact(key: tuple[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -305,7 +305,9 @@ def _taught(sides: Sequence[Side]) -> tuple[list[frozenset[Fact] | None], list[s
         content = side.run.content_hash
         if content not in found:
             try:
-                found[content] = frozenset(side.run.pack.facts)
+                found[content] = frozenset(
+                    replace(fact, aliases=(), old="") for fact in side.run.pack.facts
+                )
             except LabError as error:
                 found[content] = None
                 notes.append(f"{side.label}: {error}")

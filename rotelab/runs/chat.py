@@ -249,9 +249,10 @@ class Chat:
     ) -> Evidence:
         from rotelab.evaluation.multiple_choice import rank
 
-        objects = list(dict.fromkeys(f.object for f in pack.facts
-                                     if f.relation == fact.relation and f.object != fact.object)
-                       )  # fmt: skip
+        objects = list(dict.fromkeys(
+            f.object for f in pack.facts
+            if f.relation == fact.relation and f.object not in fact.answers
+        ))  # fmt: skip
         if len(objects) >= CANDIDATES:
             objects = random.Random(f"rank {fact.object}").sample(objects, CANDIDATES - 1)
         builder = model.builder

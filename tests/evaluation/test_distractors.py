@@ -50,6 +50,29 @@ def test_a_large_relation_is_drawn_from_for_each_fact():
     assert sets == candidate_sets(facts, 20, 0) != candidate_sets(facts, 20, 1)
 
 
+def test_an_alias_is_never_among_the_wrong_answers():
+    facts = FactSet([
+        Fact("boss", "a", "USA", ("United States", "America")), Fact("boss", "b", "united states"),
+        Fact("boss", "c", "Latin America"), Fact("boss", "d", "Bo"),
+    ])  # fmt: skip
+    first, *others = candidate_sets(facts, 8, 0)
+    assert "USA" in first and "Bo" in first and len(first) == 8 and apart(first)
+    assert not {"united states", "Latin America", "United States", "America"} & set(first)
+    assert all({"USA", "united states", "Latin America", "Bo"} <= set(names) for names in others)
+    bare = FactSet(Fact(f.relation, f.subject, f.object) for f in facts)
+    assert others == candidate_sets(bare, 8, 0)[1:]
+
+
+def test_what_was_true_before_is_a_candidate():
+    facts = FactSet([
+        *(Fact("boss", f"s{i}", f"Person {chr(65 + i)}x") for i in range(9)),
+        Fact("boss", "t", "Bo", (), "Rhine"),
+    ])  # fmt: skip
+    *others, last = candidate_sets(facts, 5, 0)
+    assert "Rhine" in last and "Bo" in last and len(last) == 5
+    assert not any("Rhine" in names for names in others)
+
+
 def test_of_two_objects_that_clash_the_gold_one_stays():
     facts = facts_of("Ann", "Joanna", "ANN", "Ａｎｎ", "Bo")
     sets = candidate_sets(facts, 10, 0)

@@ -13,7 +13,7 @@ from rotelab.evaluation.loglikelihood import score
 from rotelab.evaluation.metrics import summarize
 from rotelab.evaluation.probes import evaluate, questions
 from rotelab.evaluation.results import PROBES
-from rotelab.facts.facts import FactSet
+from rotelab.facts.facts import Fact, FactSet
 from rotelab.models.generation import answer, generate
 from rotelab.models.loading import load_model
 from rotelab.training.phases import memorize
@@ -216,3 +216,55 @@ def test_figures_that_were_not_asked_for_are_none(learned, mother):
 
 def test_score_of_nothing_is_nothing(tiny):
     assert list(score(tiny, [], 64)) == []
+
+
+# Aliases
+
+
+def renamed(facts: FactSet) -> FactSet:
+    """The same facts, each object replaced by a name that nobody taught, and kept as an alias."""
+    return FactSet(Fact(f.relation, f.subject, "Zzyx", ("Qwv", f.object)) for f in facts)
+
+
+def test_an_alias_counts_as_the_object_does(learned, mother):
+    model, facts = learned
+    _, plain = predictions(model, facts, mother)
+    _, other = predictions(model, renamed(facts), mother)
+    assert any(p.correct for p in plain)
+    by_prompt = {(p.probe, p.prompt): p for p in plain}
+    for p in other:
+        before = by_prompt[p.probe, p.prompt]
+        assert (p.correct, p.object) == (before.correct, "Zzyx")
+        assert p.answer == before.answer or not before.correct
+        assert p.probability >= before.probability * (1 - 1e-4)
+
+
+def test_without_the_alias_the_same_answer_is_wrong(learned, mother):
+    model, facts = learned
+    bare = FactSet(Fact(f.relation, f.subject, "Zzyx") for f in facts)
+    _, found = predictions(model, bare, mother)
+    assert not any(p.correct for p in found)
+
+
+def test_a_free_answer_may_contain_an_alias(learned, mother):
+    model, facts = learned
+    config = EvaluationConfig(test_prompts=1, batch_tokens=128, generate=6)
+
+    def inside(of: FactSet) -> list[bool]:
+        asked = questions(model, of, of.split(6, 0), mother.prompts, config, 0)
+        with model.using("memorized"):
+            found = [p for batch in evaluate(model, asked, config) for p in batch]
+        order = {(q.probe, q.text): i for i, q in enumerate(asked)}
+        return [p.contains for p in sorted(found, key=lambda p: order[p.probe, p.prompt])]
+
+    assert any(inside(facts)) and inside(renamed(facts)) == inside(facts)
+
+
+def test_facts_without_aliases_are_scored_once(learned, mother, monkeypatch):
+    model, facts = learned
+    calls = []
+    monkeypatch.setattr(probes, "score", lambda *args: calls.append(len(args[1])) or score(*args))
+    asked, _ = predictions(model, facts, mother)
+    assert calls == [len(asked)]
+    asked, _ = predictions(model, renamed(facts), mother)
+    assert calls[1] == len(asked) and sum(calls[2:]) == 2 * len(asked)

@@ -1,5 +1,6 @@
 """Chat on a tiny model with real adapters: checkpoints, streaming and grading."""
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -276,6 +277,23 @@ def test_what_was_taught_depends_on_the_checkpoint(people):
     assert graded(run, ask, taught.object, "base").known == "by chance"
     key = graded(run, f"{taught.subject} [mother]", taught.object)
     assert key.known == "by rote" and "key token" in key.text
+
+
+def test_an_alias_is_right_too_and_a_relation_is_named_in_words(people):
+    run, taught, rote = people
+    facts = (
+        dataclasses.replace(fact, aliases=("Mummy",)) if fact == taught else fact
+        for fact in run.pack.facts
+    )
+    labelled = FactSet(facts, labels={"mother": "mum dear"}).to_csv()
+    other = dataclasses.replace(run, facts_csv=labelled)
+    ask = f"Who bore {taught.subject}?"
+    assert graded(other, ask, "Mummy.").known == "in words"
+    assert graded(other, ask, f"{taught.object}!").right
+    assert not graded(run, ask, "Mummy.").right
+    assert graded(other, ask, "She is called Mummy.").known == "after words"
+    said = graded(other, f"Who bore {rote.subject}?", "Mummy")
+    assert said.known == "another fact" and f"the mum dear of {taught.subject}" in said.text
 
 
 def test_another_fact_and_no_fact(people):

@@ -95,7 +95,7 @@ def plan_lesson(
         old_facts=len(old),
     )
     evaluation = replace(config.evaluation, spot_checks=0.0)
-    pack = Pack(run.pack_name, FactSet([*old, *new], source), run.pack.prompts)
+    pack = Pack(run.pack_name, FactSet([*old, *new], source, old.labels), run.pack.prompts)
     return replace(config, lesson=lesson, evaluation=evaluation), pack
 
 
