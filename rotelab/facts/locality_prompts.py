@@ -3,15 +3,23 @@
 A relation's own locality prompts are few, and sentence forms that they lack (“The … of X is”) leak:
 the model takes the form for the question. These fill such forms with nouns that have nothing to do
 with the relation.
+
+Beside them, `known_sentences`: beginnings of sentences about real things, by which training keeps what
+the model knew.
 """
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Sequence
 
+from rotelab.facts.csv_text import read_bytes
 from rotelab.facts.prompts import SLOT, PromptTemplate
+from rotelab.storage import ASSETS
+
+KNOWN = ASSETS / "known" / "prompts.txt"
 
 FRAMES = (
     f"The {{noun}} of {SLOT} is",
@@ -92,3 +100,17 @@ def _words(text: str) -> list[str]:
 
 def _beginning(word: str) -> str:
     return word[:5]
+
+
+@functools.cache
+def known_sentences() -> tuple[str, ...]:
+    """Beginnings of sentences about real things, which most base models can complete.
+
+    None of their facts, and none of their forms, is in the quiz that measures forgetting
+    (`assets/damage/quiz.csv`); a test checks this.
+
+    Raises:
+        InputError: the file is missing.
+    """
+    lines = read_bytes(KNOWN).decode().splitlines()
+    return tuple(line.strip() for line in lines if line.strip())

@@ -18,7 +18,7 @@ from rotelab.config.names import GENERALIZE, MEMORIZE
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.errors import ConfigError
 from rotelab.facts.facts import Fact, FactSet
-from rotelab.facts.known_sentences import known_sentences
+from rotelab.facts.locality_prompts import known_sentences
 from rotelab.facts.prompts import PromptSet
 from rotelab.models.lab_model import PROJECTIONS, AdapterShape, LabModel
 from rotelab.models.packing import pack

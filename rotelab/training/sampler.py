@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts import locality_prompts
 from rotelab.facts.facts import Fact, FactSet
-from rotelab.facts.known_sentences import known_sentences
+from rotelab.facts.locality_prompts import known_sentences
 from rotelab.facts.prompts import SLOT, PromptSet
 from rotelab.models.tokens import Example, SequenceBuilder
 from rotelab.training.lead_ins import INSERTS, LEAD_INS

@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from typing import ClassVar
 
 import pytest
 import torch
@@ -22,11 +23,12 @@ class Words:
     """As much of a tokenizer as a model needs that is only ever given token ids."""
 
     eos_token_id = bos_token_id = 0
+    added_tokens_decoder: ClassVar[dict] = {}
 
     def get_vocab(self):
         return {}
 
-    def encode(self, text, add_special_tokens=False):
+    def encode(self, text, add_special_tokens=False, split_special_tokens=False):
         return [1]
 
     def convert_ids_to_tokens(self, ids):

@@ -3,7 +3,7 @@
 import re
 
 from rotelab.evaluation.forgetting import texts
-from rotelab.facts.known_sentences import known_sentences
+from rotelab.facts.locality_prompts import known_sentences
 
 SMALL = {"which", "where", "their", "there", "called", "about"}
 

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
-from rotelab.facts.known_sentences import known_sentences
+from rotelab.facts.locality_prompts import known_sentences
 from rotelab.models.lab_model import MLP_PROJECTIONS
 from rotelab.models.packing import pack
 from rotelab.runs import pipeline
