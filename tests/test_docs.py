@@ -134,7 +134,9 @@ def test_commands_in_the_documentation_exist() -> None:
         text = page.read_text(encoding="utf-8").replace("\n", " ")
         for name, rest in re.findall(r"python -m rotelab ([a-z][a-z-]*)([^`#]*)", text):
             assert name in commands, (page.name, name)
-            known = {flag for param in commands[name].params for flag in param.opts}
+            # A group such as `facts` has commands of its own.
+            parts = [commands[name], *getattr(commands[name], "commands", {}).values()]
+            known = {flag for part in parts for param in part.params for flag in param.opts}
             used = re.findall(r"(?<=\s)--[a-z0-9-]+", rest.split("python -m")[0])
             assert set(used) <= known, (page.name, name, used)
             seen.add(name)

@@ -4,8 +4,8 @@ A relation's own locality prompts are few, and sentence forms that they lack (â€
 the model takes the form for the question. These fill such forms with nouns that have nothing to do
 with the relation.
 
-Beside them, `known_sentences`: beginnings of sentences about real things, by which training keeps what
-the model knew.
+Beside them, `known_sentences`: beginnings of sentences about real things, by which training keeps
+what the model knew.
 """
 
 from __future__ import annotations
