@@ -1,40 +1,68 @@
-/* Follows a running run: fetches its words and curves and puts them in place, without Gradio's events
-   (rotelab/ui/train/live_panel.py). */
+/* Follows a running run or lesson: fetches its words and curves and puts them in place, without
+   Gradio's events (rotelab/ui/train/live_panel.py, rotelab/ui/lessons/teach_panel.py). */
 (() => {
   const parts = {}, versions = {}; // by name: a part's Gradio props, and the version it shows
   const LOST = "The lab does not answer. Is it still running?";
 
-  function follow(element, trigger, server) {
-    let due, asking = false, every = 2;
-    const shown = () => element.querySelector(".live-head")?.dataset ?? {};
+  // Has `look` ask the server again and again while the element is seen. `look` is given the seconds
+  // between two requests and returns what they should be, or null to rest until `ask` is called.
+  function poll(element, every, look) {
+    let due, asking = false;
 
     async function ask() {
       clearTimeout(due);
       // Out of sight it rests; the observers below ask again as soon as it is seen.
       if (asking || document.hidden || !element.isConnected || !element.checkVisibility()) return;
       asking = true;
+      let next = every;
       try {
-        const { run = "", frame = "" } = shown();
-        const news = await server.news({ run, frame, versions, every });
+        next = await look(every);
+        every = next ?? every;
         delete element.dataset.lost;
-        every = news.every;
-        if (news.update) trigger("tick");
-        else if (run === (shown().run ?? "") && frame === (shown().frame ?? "")) { // the same run is still on show
-          for (const [name, [version, html]] of Object.entries(news.parts)) {
-            if (!parts[name]) continue;
-            parts[name].value = html;
-            versions[name] = version;
-          }
-        }
       } catch {
         element.dataset.lost = LOST;
       }
       asking = false;
-      due = setTimeout(ask, 1000 * every);
+      if (next !== null) due = setTimeout(ask, 1000 * every);
     }
 
     new IntersectionObserver(ask).observe(element);
     document.addEventListener("visibilitychange", ask);
+    return ask;
+  }
+
+  function follow(element, trigger, server) {
+    const shown = () => element.querySelector(".live-head")?.dataset ?? {};
+    poll(element, 2, async (every) => {
+      const { run = "", frame = "" } = shown();
+      const news = await server.news({ run, frame, versions, every });
+      if (news.update) trigger("tick");
+      else if (run === (shown().run ?? "") && frame === (shown().frame ?? "")) { // the same run is still on show
+        for (const [name, [version, html]] of Object.entries(news.parts)) {
+          if (!parts[name]) continue;
+          parts[name].value = html;
+          versions[name] = version;
+        }
+      }
+      return news.every;
+    });
+  }
+
+  function followLesson(element, trigger, server, props) {
+    let followed = "", version = "";
+    const shown = () => element.querySelector("[data-lesson]")?.dataset.lesson ?? "";
+    const ask = poll(element, 1, async (every) => {
+      const lesson = shown();
+      if (!lesson) return null;
+      if (lesson !== followed) [followed, version] = [lesson, ""];
+      const news = await server.news({ lesson, version, every });
+      if (lesson !== shown()) return every;
+      if (news.update) trigger("tick");
+      else if (news.html) [props.value, version] = [news.html, news.version];
+      return news.every;
+    });
+    // A lesson has begun, or another page of this lab began it.
+    new MutationObserver(() => shown() !== followed && ask()).observe(element, { childList: true, subtree: true });
   }
 
   function hold(name, props) {
@@ -42,7 +70,7 @@
     delete versions[name]; // Gradio may have put back an older value
   }
 
-  window.rotelabLive = { hold, follow };
+  window.rotelabLive = { hold, follow, followLesson };
 })();
 
 /* The tip over the curves and the grid of facts (rotelab/reports/figures/live.py): says what is under

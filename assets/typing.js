@@ -33,3 +33,15 @@ document.addEventListener("click", ({ target }) => {
   if (choice(target) && target === fresh) target.select();
   fresh = null;
 });
+
+/* Several lines that are pasted into the table of new facts go into the box below it, which takes them
+   apart (rotelab/ui/lessons/teach_panel.py). Gradio's table would put them all into one cell. */
+document.addEventListener("paste", (event) => {
+  const text = event.clipboardData.getData("text").trimEnd();
+  const box = event.target.closest?.(".teach-table")?.closest(".teach-panel").querySelector(".teach-paste textarea");
+  if (!box || !/[\n\t]/.test(text)) return;
+  event.preventDefault();
+  event.stopPropagation();
+  box.value = `${text}\n`;
+  box.dispatchEvent(new InputEvent("input", { bubbles: true }));
+}, true);

@@ -1,12 +1,13 @@
-"""The command line's flags for options, and the command that makes a run again."""
+"""The command line's flags for options, and the command that makes a run or a lesson again."""
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 
 from rotelab.config import recipes
 from rotelab.config.option_paths import flat, text_of
-from rotelab.config.run_config import RunConfig
+from rotelab.config.run_config import LessonConfig, RunConfig
 
 FLAGS = {
     "pack": "--pack",
@@ -46,7 +47,7 @@ def command_of(config: RunConfig, pack: str = "") -> str:
     """The shell command whose run has these settings; options at their default are left out.
 
     Args:
-        config: the settings.
+        config: the settings; of no lesson.
         pack: the name or folder of the facts, if it is not the one in the settings.
     """
     recipe = recipes.recipe_of(config) or recipes.DEFAULT
@@ -59,4 +60,23 @@ def command_of(config: RunConfig, pack: str = "") -> str:
             continue
         text = text_of(value)
         words += [FLAGS[name], text] if name in FLAGS else ["--set", f"{name}={text}"]
+    return shlex.join(words)
+
+
+OF_THE_FACTS = ("number", "run_facts", "old_facts")
+"""Options of a lesson that follow from what it continues."""
+
+
+def teach_command_of(lesson: LessonConfig, run_id: str) -> str:
+    """The shell command that teaches a run such a lesson; the new facts must be in `facts.csv`.
+
+    Args:
+        lesson: its options; those at their default are left out.
+        run_id: the run or lesson that it continues.
+    """
+    words = ["python", "-m", "rotelab", "teach", run_id, "facts.csv"]
+    for f in dataclasses.fields(lesson):
+        value = getattr(lesson, f.name)
+        if f.name not in OF_THE_FACTS and value != getattr(LessonConfig(), f.name):
+            words += ["--set", f"{f.name}={text_of(value)}"]
     return shlex.join(words)

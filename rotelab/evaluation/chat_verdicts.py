@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rotelab.config.names import Checkpoint
+from rotelab.config.names import Checkpoint, lesson_number
 from rotelab.config.run_config import RunConfig
 from rotelab.evaluation.answer_match import begins, contains
 from rotelab.facts.facts import Fact
@@ -159,15 +159,39 @@ def _how_learned(
         )
     if checkpoint == "base":
         return Verdict("by chance", "Nothing was taught yet: a guess, or known before.")
+    lesson = _lesson_of(pack, config, fact)
+    if lesson > lesson_number(checkpoint):
+        return Verdict("by chance", "A later lesson taught this fact: a guess, or known before.")
     if query.relation:
         return Verdict("by rote", "Recalled through the key token, as it was learned.")
     if config.memorize.reads == "words":
         return Verdict("in words", "Phase 1 of this run taught every fact in words.")
     if checkpoint == "memorized":
         return Verdict("by rote", "From rote learning alone.")
+    if lesson > 1 and lesson != config.lesson.number:  # two lessons or more came before this one
+        return Verdict(
+            "never in words",
+            "Learned by rote in an earlier lesson: no sentence in words was ever read about it.",
+        )
+    if lesson:
+        return Verdict(
+            "never in words",
+            "Learned by rote in lesson {n}: no sentence in words was ever read about it.",
+            {"n": str(lesson)},
+        )
     if fact in config.split(pack.facts).held_in:
         return Verdict("in words", "Phase 2 taught this fact in words.")
     return Verdict("never in words", "This fact was only ever learned by rote.")
+
+
+def _lesson_of(pack: Pack, config: RunConfig, fact: Fact) -> int:
+    """The lesson that taught a fact, the last one it can be; 0 for a fact of the run itself."""
+    if config.lesson is None:
+        return 0
+    place = list(pack.facts).index(fact)
+    if place < config.lesson.run_facts:
+        return 0
+    return config.lesson.number - (place < config.lesson.old_facts)
 
 
 def asked_fact(pack: Pack, query: Query) -> Fact | None:

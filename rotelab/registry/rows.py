@@ -35,7 +35,8 @@ class RunSummary:
         queue_position: its place in the queue; None where its sweep starts it.
         sweep_id: the sweep that it belongs to, if any; `sweep_position` is its 0-based place there.
         shared_phase1_from: the run whose phase 1 this run reused, if any.
-        test_accuracy: generation accuracy on held-out test prompts after phase 2, if measured.
+        test_accuracy: generation accuracy on held-out test prompts after phase 2, if measured; of
+            a lesson, on its new facts.
         k: how many facts of each relation are taught in words; None where the row is damaged.
         total_s: how long the run took in all, in seconds, if it was measured.
         error: why it failed, or that its row is damaged; empty when all is well.
@@ -110,6 +111,14 @@ class RunRow(RunSummary):
     config_json: str = ""
     facts_csv: str = ""
     prompts_csv: str = ""
+
+    @property
+    def is_lesson(self) -> bool:
+        """Whether it is a later lesson of another run; no where its settings are damaged."""
+        try:
+            return self.config.lesson is not None
+        except LabError:
+            return False
 
     @property
     def config(self) -> RunConfig:

@@ -10,14 +10,15 @@ import random
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, cycle, islice
 from typing import TYPE_CHECKING, Any
 
-from rotelab.config.names import Checkpoint
+from rotelab.config.names import CHECKPOINTS, Checkpoint, lesson_checkpoint
 from rotelab.errors import LabError
 from rotelab.evaluation.chat_verdicts import NO_VERDICT, Query, Verdict, asked_fact, grade
 from rotelab.registry import Registry, RunRow
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
+from rotelab.runs.lessons.teach import new_facts
 from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
@@ -342,18 +343,30 @@ def _with_key_token(query: Query) -> str:
     return query.subject + key_token(query.relation) if query.relation else query.text
 
 
+def compared_checkpoints(run: RunRow) -> tuple[Checkpoint, ...]:
+    """The checkpoints whose answers are compared: the three of every run, and that of a lesson.
+
+    Raises:
+        LabError: the run's row is damaged.
+    """
+    lesson = run.config.lesson
+    return (*CHECKPOINTS, *([lesson_checkpoint(lesson.number)] if lesson else []))
+
+
 def example_questions(run: RunRow, n: int = 6, seed: int = 0) -> list[str]:
     """Questions in test wordings about facts that phase 2 never taught, and one last question
-    through a key token."""
+    through a key token. Of a lesson, about its new facts, several about each where they are few."""
     facts = run.pack.facts
     split = run.config.split(facts)
     rng = random.Random(f"examples {seed}")
-    pool = list(split.held_out or split.held_in)
+    pool = new_facts(run) if run.config.lesson else list(split.held_out or split.held_in)
     chosen = rng.sample(pool, min(n, len(pool)))
-    asked = []
+    if run.config.lesson:
+        chosen = list(islice(cycle(chosen), n))
+    asked: list[str] = []
     for fact in chosen:
-        wordings = run.pack.prompts.of(fact.relation, "test")
-        if wordings:
-            asked.append(rng.choice(wordings).render(fact.subject))
+        said = [w.render(fact.subject) for w in run.pack.prompts.of(fact.relation, "test")]
+        if said := [question for question in said if question not in asked]:
+            asked.append(rng.choice(said))
     # The first fact once more, so that the two ways to ask for it can be compared.
     return [*asked, *(f"{fact.subject} [{fact.relation}]" for fact in chosen[:1])]

@@ -150,11 +150,20 @@ class Lab:
         """Starts a new run with the same settings and the same frozen facts; returns its id.
 
         Raises:
-            LabError: its settings or facts are damaged, or no process can be started.
+            LabError: its settings or facts are damaged, it is a lesson of a run that is gone, or
+                no process can be started.
         """
         run = self.registry.run(run_id)
         name = f"{run.name} (again)"[:MAX_NAME] if run.name else ""
-        return self.jobs.enqueue(run.config, run.pack, parent_id=run.id, name=name)
+        parent = run.id
+        if run.config.lesson is not None:  # it continues the run that the first one continued
+            if run.parent_id is None:
+                raise LabError(
+                    "The run that this lesson continues is gone, so it can't be learned again. "
+                    "Teach its facts to another run."
+                )
+            parent = run.parent_id
+        return self.jobs.enqueue(run.config, run.pack, parent_id=parent, name=name)
 
     def rename(self, run_id: str, name: str, note: str, tags: str) -> None:
         """Gives a run a name, a note and tags, which are written with commas between them.

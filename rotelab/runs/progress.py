@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rotelab.config.names import CHECKPOINTS, GENERALIZE, LESSON, MEMORIZE
@@ -181,9 +182,9 @@ def _measured(lab: Lab, config: RunConfig) -> tuple[dict[str, float], float]:
     newest = lab.registry.runs(limit=30, status="finished", archived=None)
     # A run made elsewhere, such as the recorded demo, says nothing about this machine.
     wanted = (config.model.name, config.model.device)
-    same = [r for r in newest if not r.imported and (r.model, r.device) == wanted]
-    for summary in same[:MEASURED_RUNS]:
-        run = lab.registry.run(summary.id)
+    same = (r for r in newest if not r.imported and (r.model, r.device) == wanted)
+    whole = (run for run in (lab.registry.run(r.id) for r in same) if not run.is_lesson)
+    for run in islice(whole, MEASURED_RUNS):
         work = _work_of(run)
         for part in PARTS if work else ():
             seconds = run.seconds.get(part)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rotelab.config.names import CHECKPOINTS, Checkpoint, checkpoint_name
 from rotelab.evaluation.chat_verdicts import Verdict
 from rotelab.registry import ChatAnswer
+from rotelab.reports.figures.style import css_name
 from rotelab.runs.chat import Reply, Turns
 from rotelab.ui.components import ago, checkpoint_badge, escape
 from rotelab.ui.i18n import N_, _
@@ -114,7 +115,9 @@ def history_html(history: Sequence[ChatAnswer]) -> str:
     """The questions that a run was asked and its answers, newest first; empty without any."""
     if not history:
         return ""
-    heads = "".join(f"<th scope='col'>{checkpoint_badge(c)}</th>" for c in CHECKPOINTS)
+    lessons = {answer.checkpoint for answer in history} - set(CHECKPOINTS)
+    columns = (*CHECKPOINTS, *sorted(lessons))
+    heads = "".join(f"<th scope='col'>{checkpoint_badge(c)}</th>" for c in columns)
     rows = []
     turns: dict[int, dict[Checkpoint, ChatAnswer]] = {}
     for answer in history:
@@ -124,7 +127,7 @@ def history_html(history: Sequence[ChatAnswer]) -> str:
         mode = _(MODE_WORDS[one.mode]) if one.mode in MODE_WORDS else one.mode
         if one.temperature:
             mode += ", " + _("temperature {t}").format(t=f"{one.temperature:g}")
-        cells = "".join(_history_cell(answers.get(c)) for c in CHECKPOINTS)
+        cells = "".join(_history_cell(answers.get(c)) for c in columns)
         rows.append(
             f"<tr><th scope='row'>{escape(one.question)}"
             f"<span class='hint'>{escape(mode)} · {ago(one.asked)}</span></th>{cells}</tr>"
@@ -139,7 +142,7 @@ def history_html(history: Sequence[ChatAnswer]) -> str:
 def _card(checkpoint: Checkpoint, body: str) -> str:
     return (
         f'<section class="answer" data-checkpoint="{checkpoint}" '
-        f'style="--tint:var(--{checkpoint})"><header>{checkpoint_badge(checkpoint)}'
+        f'style="--tint:var(--{css_name(checkpoint)})"><header>{checkpoint_badge(checkpoint)}'
         f'<span class="hint">{escape(_(checkpoint_name(checkpoint).hint))}</span></header>'
         f'<div aria-live="polite">{body}</div></section>'
     )

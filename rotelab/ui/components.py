@@ -12,10 +12,10 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.config.names import Status, checkpoint_name
+from rotelab.config.names import Status, checkpoint_name, lesson_number
 from rotelab.errors import LabError
 from rotelab.registry import RunSummary
-from rotelab.reports.figures.style import CHECKPOINT_COLOURS
+from rotelab.reports.figures.style import checkpoint_colour
 from rotelab.runs.lab import Lab
 from rotelab.ui.i18n import N_, _, language, ngettext, speaking
 
@@ -145,11 +145,32 @@ def status_badge(status: str) -> str:
 
 def checkpoint_badge(checkpoint: str) -> str:
     """A checkpoint's name with its colour in front, as HTML."""
-    colour, name = CHECKPOINT_COLOURS[checkpoint], _(checkpoint_name(checkpoint).long)
+    colour, name = checkpoint_colour(checkpoint), checkpoint_words(checkpoint)
     return (
         f'<span class="checkpoint"><span class="swatch" style="background:{colour}"></span>'
         f"{name}</span>"
     )
+
+
+def checkpoint_words(checkpoint: str) -> str:
+    """A checkpoint's name in the reader's language."""
+    if number := lesson_number(checkpoint):
+        return _("Lesson {n}").format(n=number)
+    return _(checkpoint_name(checkpoint).long)
+
+
+def runs_ahead(lab: Lab, run: RunSummary) -> int:
+    """How many runs start before one that waits in the queue; 0 for any other.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    if run.status != "queued" or run.held:
+        return 0
+    waiting = lab.registry.runs(limit=-1, status="queued", archived=None, held=False)
+    place = (run.queue_position or 0, run.number)
+    ahead = sum((r.queue_position or 0, r.number) < place for r in waiting)
+    return ahead + len(lab.registry.live_runs())
 
 
 def note(text: str, tone: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import gradio as gr
 
 from rotelab.config.names import Status
+from rotelab.errors import UnknownRun
+from rotelab.registry import RunSummary
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import MAX_RUN_CHOICES, run_choices, run_label
 from rotelab.ui.i18n import _
@@ -71,14 +74,38 @@ def offered(
     Raises:
         LabError: the registry can't be read.
     """
-    runs = lab.registry.runs(limit=MAX_RUN_CHOICES, status=status, held=False)
-    choices = [(run_label(run), run.id) for run in runs]
-    now = [[run.id, run.status, run.phase] for run in runs]
+    choices, now = _listed(lab, chosen, status)
     states = {run_id: state for run_id, *state in now}
     if chosen not in states:
-        finished = (run.id for run in runs if run.status == "finished")
-        first = next(finished, runs[0].id if runs else None)
-        return [gr.Dropdown(choices=choices, value=first), now, gr.skip()]
+        return [gr.Dropdown(choices=choices, value=_first(now)), now, gr.skip()]
     before = {run_id: state for run_id, *state in known}
     moved = chosen in before and before[chosen] != states[chosen]
     return [gr.Dropdown(choices=choices), now, time.monotonic() if moved else gr.skip()]
+
+
+def with_choice(lab: Lab, run_id: str | None) -> gr.Dropdown:
+    """The chooser with that run chosen; if it is gone, with the one that `offered` takes.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    choices, now = _listed(lab, run_id)
+    there = any(run_id == known for known, *_ in now)
+    return gr.Dropdown(choices=choices, value=run_id if there else _first(now))
+
+
+def _listed(
+    lab: Lab, chosen: str | None, status: Status | None = None
+) -> tuple[list[tuple[str, str]], list[list[str]]]:
+    """(label, id) of the runs to choose from, and id, status and phase of each."""
+    runs: list[RunSummary] = lab.registry.runs(limit=MAX_RUN_CHOICES, status=status, held=False)
+    if chosen and status is None and all(run.id != chosen for run in runs):
+        with contextlib.suppress(UnknownRun):
+            runs.append(lab.registry.run(chosen))  # archived, as the tour's own run is; or old
+    return [(run_label(r), r.id) for r in runs], [[r.id, r.status, r.phase] for r in runs]
+
+
+def _first(now: list[list[str]]) -> str | None:
+    """The newest finished run, else the newest."""
+    finished = (run_id for run_id, status, _ in now if status == "finished")
+    return next(finished, now[0][0] if now else None)

@@ -1,7 +1,7 @@
 """The page's look: a theme with bundled fonts and greys that leaves colour to the data.
 
-Buttons and links are violet, so that grey, orange and blue always mean base, memorised and
-generalised, as in the figures.
+Buttons and links are violet, so that grey, orange, blue and green always mean base, memorised,
+generalised and taught in a later lesson, as in the figures.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import gradio as gr
 from gradio.themes.utils import colors, fonts, sizes
 
-from rotelab.reports.figures.style import CHECKPOINT_COLOURS, PLOT_CSS
+from rotelab.config.names import LESSON
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, LESSON_COLOUR, PLOT_CSS
 from rotelab.storage import ASSETS
 
 STYLE_SHEET = ASSETS / "style.css"
@@ -143,7 +144,8 @@ def head() -> str:
 
 def style_sheet() -> str:
     """The page's CSS, preceded by the checkpoints' colours as variables."""
-    variables = "".join(f"--{name}: {colour};" for name, colour in CHECKPOINT_COLOURS.items())
+    colours = CHECKPOINT_COLOURS | {LESSON: LESSON_COLOUR}
+    variables = "".join(f"--{name}: {colour};" for name, colour in colours.items())
     sheets = (
         STYLE_SHEET, LIVE_STYLE_SHEET, CHAT_STYLE_SHEET, TOUR_STYLE_SHEET, PLOTS_STYLE_SHEET,
     )  # fmt: skip

@@ -233,7 +233,7 @@ def test_gradios_queue_rests_while_it_is_empty(tmp_path):
     assert "sleep_when_free" in inspect.getsource(type(demo._queue).start_processing)
 
 
-def test_its_own_script_may_ask_for_one_thing():
+def test_its_own_script_may_only_ask_for_news():
     """Functions that a component's script can call have no name in the list above."""
     demo = build_app(Lab.open())
     asked = {
@@ -242,7 +242,7 @@ def test_its_own_script_may_ask_for_one_thing():
         for name in dir(block)
         if getattr(getattr(block, name, None), "_is_server_fn", False)
     }
-    assert asked == {("live-head", "news")}
+    assert asked == {("live-head", "news"), ("chat-teach-live", "news")}
 
 
 def test_the_page_is_built_before_torch_is_imported():

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from rotelab.config.names import LESSON, lesson_number
+
 CHECKPOINT_COLOURS = {"base": "#808080", "memorized": "#D55E00", "generalized": "#1F86C9"}
 CHECKPOINT_DASHES = {"base": "dot", "memorized": "dash", "generalized": "solid"}
+LESSON_COLOUR = "#009E73"
+"""Of every lesson's checkpoint: the page shows one of them beside the others."""
 
 RELATION_COLOURS = ("#1F86C9", "#D55E00", "#009E73", "#C4639A", "#C98A00", "#7488A6")
 """Colours of relations, or of runs, in their order."""
@@ -90,6 +94,16 @@ HOUSE = go.layout.Template(
     }
 )  # fmt: skip
 """The style of every figure, unless it sets its own."""
+
+
+def checkpoint_colour(checkpoint: str) -> str:
+    """A checkpoint's colour, such as `#1F86C9`."""
+    return LESSON_COLOUR if lesson_number(checkpoint) else CHECKPOINT_COLOURS[checkpoint]
+
+
+def css_name(checkpoint: str) -> str:
+    """The CSS variable with that colour, without its dashes in front."""
+    return LESSON if lesson_number(checkpoint) else checkpoint
 
 
 def translucent(colour: str, opacity: float) -> str:

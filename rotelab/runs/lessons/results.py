@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rotelab.config.names import checkpoints_with, lesson_checkpoint
+from rotelab.config.names import Checkpoint, checkpoints_with, lesson_checkpoint
 from rotelab.errors import LabError
 from rotelab.evaluation.results import OLD, Damage, Score
 from rotelab.registry import Registry
@@ -43,6 +43,11 @@ class LessonResult:
     new: dict[str, Score]
     old: dict[str, tuple[Score, Score]]
     damage: tuple[Damage | None, Damage | None]
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, Checkpoint]:
+        """The checkpoint before the lesson, and the one after it."""
+        return checkpoints_with(self.number - 1)[-1], lesson_checkpoint(self.number)
 
     def to_json(self) -> dict:
         """The object that `teach --json` prints."""

@@ -1,4 +1,5 @@
-"""The Chat tab: one question, three answers side by side, each from another checkpoint.
+"""The Chat tab: one question, answered side by side by each of a run's checkpoints: the three of
+every run, and for a later lesson that lesson's.
 
 Asked as a text to go on with (completion), or as a message in a conversation.
 """
@@ -6,15 +7,15 @@ Asked as a text to go on with (completion), or as a message in a conversation.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
-from rotelab.config.names import CHECKPOINTS, Checkpoint, checkpoint_name
+from rotelab.config.names import CHECKPOINTS, Checkpoint, lesson_number
 from rotelab.errors import LabError
 from rotelab.registry import ChatAnswer, RunRow
-from rotelab.runs.chat import Reply, example_questions
+from rotelab.runs.chat import Reply, compared_checkpoints, example_questions
 from rotelab.runs.lab import Lab
 from rotelab.ui.answer_cards import LACKS, answer_card, asked_html, empty_card
 from rotelab.ui.chat.history import export_history, shown_history
@@ -27,12 +28,14 @@ from rotelab.ui.chat.layout import (
     MODES,
     NO_RUN,
     SHORT,
+    SLOTS,
     ChatTab,
     Talk,
     build_layout,
 )
 from rotelab.ui.chat.real_facts import real_fact_line
-from rotelab.ui.components import QUIET, bound, note
+from rotelab.ui.chat.teach_more import wire_teach_more
+from rotelab.ui.components import QUIET, bound, checkpoint_words, note
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.run_picker import offered
 
@@ -73,17 +76,16 @@ def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     """
     history = shown_history(lab, run_id)
     if not run_id:
-        cards = [empty_card(c) for c in CHECKPOINTS]
+        cards = _only({c: empty_card(c) for c in CHECKPOINTS})
         return [note(_(NO_RUN)), "", *cards, "", *_no_examples(), "", {}, *history]
     try:
         run = lab.registry.run(run_id)
-        there = lab.chat.checkpoints(run_id)
+        cards = _only(_empty_cards(lab, run_id))
         line = real_fact_line(lab, run_id)
         examples = show_examples(lab, run_id, draw)
     except LabError as error:
-        cards = [empty_card(c) for c in CHECKPOINTS]
+        cards = _only({c: empty_card(c) for c in CHECKPOINTS})
         return [note(str(error), "bad"), "", *cards, "", *_no_examples(), "", {}, *history]
-    cards = [empty_card(c, c in there) for c in CHECKPOINTS]
     return [state_note(lab, run), "", *cards, line, *examples, {}, *history]
 
 
@@ -94,10 +96,9 @@ def choose_mode(lab: Lab, run_id: str | None, mode: str) -> list[Any]:
     Raises:
         LabError: the registry can't be read.
     """
-    there = lab.chat.checkpoints(run_id) if run_id else list(CHECKPOINTS)
-    cards = [empty_card(c, c in there) for c in CHECKPOINTS]
-    talks = mode == CONVERSATION
-    return [_(MODES[mode]), gr.Button(visible=talks), {}, "", *cards, LONG if talks else SHORT]
+    cards = _empty_cards(lab, run_id) if run_id else {c: empty_card(c) for c in CHECKPOINTS}
+    talks, shown = mode == CONVERSATION, _in_slots(cards)
+    return [_(MODES[mode]), gr.Button(visible=talks), {}, "", *shown, LONG if talks else SHORT]
 
 
 def renew(lab: Lab, run_id: str | None, *cards: str) -> list[Any]:
@@ -108,13 +109,14 @@ def renew(lab: Lab, run_id: str | None, *cards: str) -> list[Any]:
         LabError: the registry can't be read.
     """
     if not run_id:
-        return [gr.skip()] * (1 + len(CHECKPOINTS))
+        return [gr.skip()] * (1 + len(SLOTS))
     there = lab.chat.checkpoints(run_id)
-    news = [
-        empty_card(c) if c in there and LACKS in (card or "") else gr.skip()
-        for c, card in zip(CHECKPOINTS, cards, strict=True)
-    ]
-    return [state_note(lab, lab.registry.run(run_id)), *news]
+    news = {
+        c: empty_card(c)
+        for c, card in zip(_compared(lab, run_id), cards, strict=False)
+        if c in there and LACKS in (card or "")
+    }
+    return [state_note(lab, lab.registry.run(run_id)), *_in_slots(news)]
 
 
 def show_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
@@ -131,6 +133,11 @@ def show_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     held_out = run.config.generalize.k < max(len(r.facts) for r in run.pack.facts.relations)
     hint = (
         _(
+            "Wordings that were never trained, about what this lesson taught **by rote alone: no "
+            "sentence in words was read**. `{key}` asks through the **key token**."
+        )
+        if run.config.lesson
+        else _(
             "Wordings that were never trained, on facts that phase 2 never saw in words. `{key}` "
             "asks through the **key token**, the meaningless word of phase 1."
         )
@@ -157,11 +164,10 @@ def begin(
         words = (
             _(NO_RUN) if not run_id else _("Type a question first, or click one of the examples.")
         )
-        return [text, note(words, "warn"), gr.skip(), *[gr.skip()] * len(CHECKPOINTS)]
-    there = lab.chat.checkpoints(run_id)
+        return [text, note(words, "warn"), gr.skip(), *[gr.skip()] * len(SLOTS)]
     words = _(WAITING if lab.chat.ready(run_id) else LOADING)
     turns = (talk or {}) if mode == CONVERSATION else {}
-    cards = (empty_card(c, c in there, words, turns.get(c, ())) for c in CHECKPOINTS)
+    cards = _in_slots(_empty_cards(lab, run_id, words, turns))
     return [text, "", real_fact_line(lab, run_id, text), *cards]
 
 
@@ -174,7 +180,7 @@ def ask(
     mode: str = COMPLETION,
     talk: Talk | None = None,
 ) -> Iterator[list[Any]]:
-    """Streams the three answers: cards, the conversation so far, at last the note of `settle`; and
+    """Streams the answers: cards, the conversation so far, at last the note of `settle`; and
     at first the question, which may have waited behind another one.
 
     Each token costs the server what its outputs cost, so nothing else is among them.
@@ -189,10 +195,10 @@ def ask(
     answers: dict[Checkpoint, ChatAnswer] = {}
     try:
         run = lab.registry.run(run_id)
-        there = lab.chat.checkpoints(run_id)
+        who = compared_checkpoints(run)
         asked = lab.registry.chat_history(run_id, 1)
         steps = lab.chat.steps(
-            run_id, text, there, int(length), float(temperature),
+            run_id, text, who, int(length), float(temperature),
             seed=asked[-1].turn if asked else 0, turns=turns if talks else None, evidence=True,
         )  # fmt: skip
         for replies in steps:
@@ -203,7 +209,7 @@ def ask(
                 if reply.done:
                     answers[reply.checkpoint] = _kept(reply)
             yield _update(update)
-        answers = {c: answers[c] for c in CHECKPOINTS if c in answers}  # they end as they end
+        answers = {c: answers[c] for c in who if c in answers}  # they end as they end
         remark = state_note(lab, run)
         lab.registry.add_chat(run_id, text, answers.values(), mode.lower(), float(temperature))
         if talks:
@@ -238,10 +244,10 @@ def settle(lab: Lab, run_id: str | None, remark: str | None) -> list[Any]:
 def state_note(lab: Lab, run: RunRow) -> str:
     """What a person should know before asking this run: what is missing, what is slow."""
     there = lab.chat.checkpoints(run.id)
-    missing = [_(checkpoint_name(c).long) for c in CHECKPOINTS if c not in there]
+    missing = [checkpoint_words(c) for c in _compared(lab, run.id) if c not in there]
     words = []
     if missing:
-        have = ", ".join(_(checkpoint_name(c).long) for c in there)
+        have = ", ".join(map(checkpoint_words, there))
         said = _("This run has: {have}. It lacks: {lack}.")
         words.append(said.format(have=have, lack=", ".join(missing)))
         words.append(
@@ -264,10 +270,41 @@ def state_note(lab: Lab, run: RunRow) -> str:
     return note(" ".join(words))
 
 
+def _compared(lab: Lab, run_id: str) -> tuple[Checkpoint, ...]:
+    """The checkpoints that a run's cards are for."""
+    try:
+        return compared_checkpoints(lab.registry.run(run_id))
+    except LabError:  # it is gone or damaged, which is said when it is asked
+        return CHECKPOINTS
+
+
+def _empty_cards(
+    lab: Lab, run_id: str, words: str = "", turns: Talk | None = None
+) -> dict[Checkpoint, str]:
+    """A card without an answer for each of a run's checkpoints."""
+    there = lab.chat.checkpoints(run_id)
+    return {
+        c: empty_card(c, c in there, words, (turns or {}).get(c, ()))
+        for c in _compared(lab, run_id)
+    }
+
+
+def _in_slots(cards: Mapping[Checkpoint, str]) -> list[Any]:
+    """The values of `ChatTab.cards`; a card that is not given stays as it is."""
+    lesson = next((card for c, card in cards.items() if lesson_number(c)), None)
+    return [*(cards.get(c, gr.skip()) for c in CHECKPOINTS), lesson or gr.skip()]
+
+
+def _only(cards: Mapping[Checkpoint, str]) -> list[Any]:
+    """The same for another run: shows the card of a lesson, or hides it."""
+    *others, lesson = _in_slots(cards)
+    shown = isinstance(lesson, str)
+    return [*others, gr.HTML(lesson, visible=True) if shown else gr.HTML(visible=False)]
+
+
 def _cleared(lab: Lab, run_id: str, answers: dict) -> dict[str, str]:
     """Cards that were still waiting, emptied."""
-    there = lab.chat.checkpoints(run_id)
-    return {c: empty_card(c, c in there) for c in CHECKPOINTS if c not in answers}
+    return {c: card for c, card in _empty_cards(lab, run_id).items() if c not in answers}
 
 
 def _kept(reply: Reply) -> ChatAnswer:
@@ -287,9 +324,8 @@ def _update(
     asked: str | None = None,
 ) -> list[Any]:
     """The outputs of `ask`; what is not given stays as it is, but for the remark."""
-    values = [*((cards or {}).get(c) for c in CHECKPOINTS), talk]
-    shown = [gr.skip() if value is None else value for value in values]
-    return [*shown, remark, gr.skip() if asked is None else asked]
+    rest = [gr.skip() if value is None else value for value in (talk, asked)]
+    return [*_in_slots(cards or {}), rest[0], remark, rest[1]]
 
 
 def cleared(mode: str, question: str, talk: Talk | None) -> Any:
@@ -341,6 +377,7 @@ def _wire(lab: Lab, tab: ChatTab) -> None:
     ).then(**asking).then(**settling).then(
         cleared, [tab.mode, tab.question, tab.talk], tab.question, queue=False, **ALL
     )  # fmt: skip
+    wire_teach_more(lab, tab.teach_more, tab.chooser)
     for example in tab.examples:
         example.click(
             bound(begin, lab), [run, example, tab.mode, tab.talk], waiting, queue=False, **ALL

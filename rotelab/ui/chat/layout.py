@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.config.names import CHECKPOINTS, Checkpoint
+from rotelab.config.names import CHECKPOINTS, LESSON, Checkpoint
 from rotelab.runs.lab import Lab
 from rotelab.ui.answer_cards import empty_card, legend_html
+from rotelab.ui.chat.teach_more import TeachMore, build_buttons, build_teach_more
 from rotelab.ui.components import note
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.run_picker import RunChooser, build_run_chooser
@@ -44,6 +45,9 @@ MODES = {
 }
 NO_RUN = N_("There is no run yet. Start one on the Train tab; then its model answers here.")
 
+SLOTS = (*CHECKPOINTS, LESSON)
+"""The cards: one of each checkpoint that every run has, and one of a lesson's."""
+
 Talk = dict[Checkpoint, list[tuple[str, str]]]
 """A conversation so far: each checkpoint's questions and answers."""
 
@@ -57,7 +61,7 @@ class ChatTab:
         question: the box for a question.
         ask: asks it.
         asked: the question that the cards answer, where they do not show it themselves.
-        cards: the answers, a card for each checkpoint in the order of `CHECKPOINTS`.
+        cards: the answers, in the order of `SLOTS`; that of a lesson is hidden for other runs.
         real_fact: whether the run lost the real fact that was asked for, in a small line.
         note: what the reader should know of the run: what is missing, what is slow, what failed.
         examples: buttons with questions; the last one asks through the key token.
@@ -70,6 +74,7 @@ class ChatTab:
         mode_words: what that means, in one line.
         afresh: begins a new conversation.
         talk: the conversation so far.
+        teach_more: teaches the run new facts, and undoes a lesson.
         history_view: what this run was asked, as a table.
         export: writes that table into a file.
         export_file: offers the file.
@@ -92,6 +97,7 @@ class ChatTab:
     mode_words: gr.Markdown
     afresh: gr.Button
     talk: gr.State
+    teach_more: TeachMore
     history_view: gr.HTML
     export: gr.Button
     export_file: gr.DownloadButton
@@ -116,13 +122,16 @@ def build_layout(lab: Lab) -> ChatTab:
     made: dict[str, Any] = {"draw": gr.State(0), "talk": gr.State({})}
     gr.Markdown(_(INTRO))
     _build_question(made, lab)
-    _build_mode(made)
+    made["teach_more"] = build_teach_more(lab, *_build_mode(made))
     made["asked"] = gr.HTML(elem_id="chat-asked", padding=False)
     with gr.Row(equal_height=True, elem_id="chat-answers"):
         made["cards"] = tuple(
-            gr.HTML(empty_card(c), elem_id=f"chat-{c}", padding=False, min_width=260)
-            for c in CHECKPOINTS
-        )
+            gr.HTML(
+                empty_card(slot) if slot in CHECKPOINTS else "", visible=slot in CHECKPOINTS,
+                elem_id=f"chat-{slot}", padding=False, min_width=260,
+            )
+            for slot in SLOTS
+        )  # fmt: skip
     made["real_fact"] = gr.HTML(elem_id="chat-real-fact", padding=False)
     gr.HTML(legend_html(), padding=False)
     _build_settings(made)
@@ -138,7 +147,7 @@ def _build_question(made: dict[str, Any], lab: Lab) -> None:
             placeholder=_("Who is …?"), max_lines=3, max_length=MAX_QUESTION, scale=6,
         )  # fmt: skip
         made["ask"] = gr.Button(
-            _("Ask all three"), variant="primary", size="lg", scale=1, min_width=140,
+            _("Ask all"), variant="primary", size="lg", scale=1, min_width=140,
             elem_id="chat-ask",
         )  # fmt: skip
     made["note"] = gr.HTML(note(_(NO_RUN)), elem_id="chat-note", padding=False)
@@ -154,7 +163,8 @@ def _build_question(made: dict[str, Any], lab: Lab) -> None:
     made["key_hint"] = gr.Markdown(elem_id="chat-key-hint")
 
 
-def _build_mode(made: dict[str, Any]) -> None:
+def _build_mode(made: dict[str, Any]) -> tuple[gr.Button, gr.Button]:
+    """The modes, and the buttons that teach more and undo a lesson."""
     with gr.Row(elem_id="chat-mode-row"):
         made["mode"] = gr.Radio(
             [(_(mode), mode) for mode in MODES], value=COMPLETION, show_label=False,
@@ -166,6 +176,7 @@ def _build_mode(made: dict[str, Any]) -> None:
             _("New conversation"), size="sm", visible=False, scale=0, min_width=160,
             elem_id="chat-afresh",
         )  # fmt: skip
+        return build_buttons()
 
 
 def _build_settings(made: dict[str, Any]) -> None:

@@ -91,6 +91,10 @@ TEMPLATE = (
 )
 
 
+TALK, REMARK = len(chat_tab.SLOTS), len(chat_tab.SLOTS) + 1
+"""Places among the outputs of `ask`."""
+
+
 # Handlers of the chat -----------------------------------------------------------------------------
 
 
@@ -111,7 +115,7 @@ def test_asking_streams_three_labelled_answers_and_keeps_them(lab, home):
     assert AWAITS in updates[-5][2] and AWAITS not in updates[-2][2], "it is said that more comes"
     for card in updates[-4:-1]:  # after the answers, how likely the right one was
         assert "of 6 answers that this relation has" in texts(card)
-    remark, view, export, _ = chat_tab.settle(lab, run_id, updates[-1][4])
+    remark, view, export, _ = chat_tab.settle(lab, run_id, updates[-1][REMARK])
     assert 'role="alert"' not in remark and question in view and export.visible
     kept = lab.registry.chat_history(run_id)
     assert [a.checkpoint for a in kept] == list(CHECKPOINTS)
@@ -142,16 +146,16 @@ def test_what_was_asked_can_be_exported(lab, home):
 def test_a_conversation_remembers_each_checkpoints_own_words(lab, home, monkeypatch):
     run_id = home[2]
     *_, last = chat_tab.ask(lab, run_id, "Hello", 4, 0, chat_tab.CONVERSATION, {})
-    assert "no chat template" in last[4], "this tiny model has none"
+    assert "no chat template" in last[REMARK], "this tiny model has none"
     monkeypatch.setattr(lab.chat._loaded[2].tokenizer, "chat_template", TEMPLATE, raising=False)
     talk = {}
     for question in ("Hello", "And then?"):
         *_, last = chat_tab.ask(lab, run_id, question, 4, 0, chat_tab.CONVERSATION, talk)
-        talk = last[3]
+        talk = last[TALK]
     assert all([q for q, _ in talk[c]] == ["Hello", "And then?"] for c in CHECKPOINTS)
     assert talk["base"][0][1] != talk["memorized"][0][1], "each answers for itself"
     waiting = chat_tab.begin(lab, run_id, "More", chat_tab.CONVERSATION, talk)
-    assert all(card.count('class="you"') == 2 for card in waiting[3:])
+    assert all(card.count('class="you"') == 2 for card in waiting[3:-1])
     assert "And then?" not in texts(chat_tab.begin(lab, run_id, "More", "Completion", talk)[3:])
     words, afresh, talk, *_, length = chat_tab.choose_mode(lab, run_id, chat_tab.CONVERSATION)
     assert length == chat_tab.LONG > chat_tab.SHORT
@@ -162,11 +166,11 @@ def test_a_conversation_remembers_each_checkpoints_own_words(lab, home, monkeypa
 
 def test_what_goes_wrong_stands_beside_the_question(lab, home):
     *_, last = chat_tab.ask(lab, "20260101-000000-gone-0000", "Hello", 4, 0)
-    assert 'role="alert"' in last[4] and "no run" in last[4]
+    assert 'role="alert"' in last[REMARK] and "no run" in last[REMARK]
     lab_without_model = replace(lab, chat=Broken(lab.registry, lab.storage))
     before = lab.registry.chat_history(home[2])
     *_, last = chat_tab.ask(lab_without_model, home[2], "Hello", 4, 0)
-    assert "&lt;b&gt;no network" in last[4]
+    assert "&lt;b&gt;no network" in last[REMARK]
     assert lab.registry.chat_history(home[2]) == before, "a question without answers is not kept"
 
 
@@ -179,9 +183,10 @@ class Broken(Chat):
 
 
 def test_a_question_is_seen_to_arrive_before_the_model_is_there(lab, home):
-    text, remark, line, *cards = chat_tab.begin(lab, home[2], "  Who? ")
+    text, remark, line, *cards, lesson = chat_tab.begin(lab, home[2], "  Who? ")
     assert text == "Who?" and remark == "" and line == ""
     assert all("Loading the model" in card for card in cards)
+    assert lesson == gr.skip(), "this run has none"
     assert "Type a question" in chat_tab.begin(lab, home[2], " ")[1]
     assert "no run yet" in chat_tab.begin(lab, None, "Who?")[1]
 
@@ -189,7 +194,7 @@ def test_a_question_is_seen_to_arrive_before_the_model_is_there(lab, home):
 def test_a_lost_real_fact_is_said_under_the_answers(own_home):
     lab = Lab.open()
     run_id = finished(lab)
-    *_, line = chat_tab.choose(lab, run_id, 0)[:6]
+    *_, line = chat_tab.choose(lab, run_id, 0)[:7]
     assert "lost 19 of 57 real facts" in line and "“The capital of Land 38 is”" in line
     for question in ("What is the capital of Land 40?", "the capital of land 40 is"):
         said = chat_tab.begin(lab, run_id, question)[2]
@@ -200,7 +205,7 @@ def test_a_lost_real_fact_is_said_under_the_answers(own_home):
     row = Damage("generalized", *DAMAGE["generalized"])
     lab.registry.add_damage(run_id, row, nasty)
     assert "<img" not in chat_tab.begin(lab, run_id, "The capital of Land 40 is")[2]
-    assert chat_tab.choose(lab, None, 0)[5] == ""
+    assert chat_tab.choose(lab, None, 0)[6] == ""
 
 
 def test_a_run_that_is_not_done_says_what_is_missing(lab, home):
@@ -213,10 +218,11 @@ def test_a_run_that_is_not_done_says_what_is_missing(lab, home):
 def test_what_has_been_learned_meanwhile_can_be_asked(lab, home, monkeypatch):
     lacks = [empty_card("base"), empty_card("memorized", False), empty_card("generalized", False)]
     monkeypatch.setattr(lab.chat, "checkpoints", lambda run_id: ["base", "memorized"])
-    remark, base, memorized, generalized = chat_tab.renew(lab, home[1], *lacks)
+    remark, base, memorized, generalized, lesson = chat_tab.renew(lab, home[1], *lacks)
     assert "It lacks: Generalised." in remark
     assert memorized == empty_card("memorized") != lacks[1]
-    assert not isinstance(base, str) and not isinstance(generalized, str), "they stay as they are"
+    as_it_is = (base, generalized, lesson)
+    assert not any(isinstance(card, str) for card in as_it_is), "they stay as they are"
 
 
 def test_training_on_the_gpu_is_said_before_anybody_asks(own_home, tiny_folder):

@@ -1,0 +1,273 @@
+"""The panel that teaches a run more: a small table, a button, and the names as they light up.
+
+The page's own script (`assets/live.js`) asks for news while a lesson is learned, and triggers
+Gradio's event `tick` of the live part once the lesson can be asked, or has ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from rotelab.config.names import LIVE, lesson_checkpoint
+from rotelab.errors import LabError
+from rotelab.registry import RunRow
+from rotelab.runs.lab import Lab
+from rotelab.runs.lessons.teach import new_facts
+from rotelab.ui.components import QUIET, bound, note, runs_ahead
+from rotelab.ui.i18n import N_, _
+from rotelab.ui.lessons.html import learning_html
+from rotelab.ui.lessons.typed_facts import (
+    Cells,
+    facts_of_lines,
+    filled_up,
+    headers,
+    relations_of,
+    teach_rows,
+    with_lines,
+)
+from rotelab.ui.polling import Pace
+
+TICK_S = 1.0
+PACE = Pace(TICK_S, 10)
+FAULT_S = 10.0
+"""Seconds after which a page that met a fault asks again."""
+
+BY_ROTE = N_(
+    "They are learned by rote alone, in half a minute or so: <b>no sentence in words is read</b>. "
+    "Then you can ask about them in words."
+)
+
+
+@dataclass(frozen=True)
+class TeachPanel:
+    """The panel's components.
+
+    Args:
+        table: the new facts, as they are typed.
+        paste: takes several lines at once.
+        start: teaches them.
+        remark: what is wrong with them, or with the lesson.
+        live: the lesson that is being learned; its event `tick` says that it can be asked or has
+            ended.
+        stop: stops it.
+        lesson: its id; empty while there is none.
+    """
+
+    table: gr.Dataframe
+    paste: gr.Textbox
+    start: gr.Button
+    remark: gr.HTML
+    live: gr.HTML
+    stop: gr.Button
+    lesson: gr.State
+
+    @property
+    def shown(self) -> list[Any]:
+        """The outputs of `watch` and `begin`."""
+        return [self.lesson, self.remark, self.live, self.start, self.stop]
+
+
+def build_teach_panel(
+    lab: Lab,
+    elem_id: str,
+    rows: Sequence[Sequence[str]],
+    heads: Sequence[str],
+    height: int = 330,
+) -> TeachPanel:
+    """Lays out the panel, inside the current column or group.
+
+    Args:
+        lab: has the lessons.
+        elem_id: begins the element ids of its parts.
+        rows: what stands in the table at first.
+        heads: of the table's columns.
+        height: of the table at most, in pixels.
+    """
+    lesson = gr.State("")
+    with gr.Row(elem_classes=["teach-panel"]):
+        with gr.Column(scale=6, min_width=340):
+            table = gr.Dataframe(
+                filled_up(rows), headers=list(heads), type="array", interactive=True,
+                max_height=height, show_label=False, label=_("New facts"), buttons=[],
+                show_row_numbers=True, elem_id=f"{elem_id}-table", elem_classes=["teach-table"],
+            )  # fmt: skip
+            paste = gr.Textbox(
+                show_label=False, label=_("Several at once"), lines=2, max_lines=2,
+                max_length=100_000, elem_id=f"{elem_id}-paste",
+                placeholder=_("… or paste lines here: subject, object"),
+                elem_classes=["teach-paste"],
+            )  # fmt: skip
+        with gr.Column(scale=5, min_width=340):
+            gr.HTML(f'<p class="lead">{_(BY_ROTE)}</p>', padding=False)
+            with gr.Row():
+                start = gr.Button(_("Teach by rote"), variant="primary", elem_id=f"{elem_id}-start")
+                stop = gr.Button(
+                    _("Stop"), variant="stop", visible=False, elem_id=f"{elem_id}-stop"
+                )
+            remark = gr.HTML(padding=False, elem_id=f"{elem_id}-remark")
+            live = gr.HTML(
+                padding=False, elem_id=f"{elem_id}-live", elem_classes=["teach-live"],
+                server_functions=[bound(news, lab)],
+                js_on_load="rotelabLive.followLesson(element, trigger, server, props);",
+            )  # fmt: skip
+    return TeachPanel(table, paste, start, remark, live, stop, lesson)
+
+
+def wire_teach_panel(lab: Lab, panel: TeachPanel, run: Any, begins: Callable | None = None) -> None:
+    """Connects the panel's own parts; the tab itself listens to `panel.live.tick`.
+
+    Args:
+        lab: has the run.
+        panel: the panel.
+        run: a component whose value is the id of the run that is taught.
+        begins: called in place of `begin`, with the same arguments.
+    """
+    panel.start.click(
+        bound(begins or begin, lab), [run, panel.table], panel.shown, trigger_mode="once",
+        show_progress_on=panel.start, api_visibility="private",
+    )  # fmt: skip
+    panel.stop.click(bound(stop, lab), panel.lesson, [panel.remark, panel.stop], **QUIET)
+    # Gradio's `input` tells of keys only, not of what is pasted.
+    panel.paste.change(
+        bound(take_lines, lab), [run, panel.table, panel.paste],
+        [panel.table, panel.paste, panel.remark], trigger_mode="always_last", **QUIET,
+    )  # fmt: skip
+
+
+# Handlers ----------------------------------------------------------------------------------------
+
+
+def begin(lab: Lab, run_id: str | None, rows: Cells) -> list[Any]:
+    """Starts the lesson, or says what is wrong with the table, in which nothing changes; in the
+    order of `TeachPanel.shown`."""
+    try:
+        lesson_id = teach_rows(lab, run_id or "", rows)
+    except LabError as error:
+        return [gr.skip(), note(str(error), "bad"), *[gr.skip()] * 3]
+    return watch(lab, lesson_id)
+
+
+def watch(lab: Lab, lesson_id: str, remark: str = "") -> list[Any]:
+    """Shows a lesson while it is learned, or none; in the order of `TeachPanel.shown`.
+
+    Args:
+        lab: has the lesson.
+        lesson_id: empty for none.
+        remark: what is said beside it, as HTML.
+
+    Raises:
+        LabError: there is no such lesson, or the registry can't be read.
+    """
+    shown = _live_html(lab, lab.registry.run(lesson_id)) if lesson_id else ""
+    at_work = bool(lesson_id)
+    return [
+        lesson_id, remark, shown, gr.Button(visible=not at_work),
+        gr.Button(_("Stop"), visible=at_work, interactive=True),
+    ]  # fmt: skip
+
+
+def stop(lab: Lab, lesson_id: str) -> list[Any]:
+    """Asks the lesson to stop; fills the remark and the button.
+
+    Raises:
+        LabError: there is no such lesson, or the registry can't be written.
+    """
+    if lesson_id:
+        lab.jobs.stop(lesson_id)
+    return ["", gr.Button(_("Stopping…"), interactive=False)]
+
+
+def take_lines(lab: Lab, run_id: str | None, rows: Cells, text: str) -> list[Any]:
+    """Moves whole lines from the box into the table; fills table, box and remark.
+
+    While a single line is being typed, nothing happens.
+    """
+    if not run_id or "\n" not in (text or ""):
+        return [gr.skip()] * 3
+    try:
+        relations = relations_of(lab, run_id)
+        more = facts_of_lines(text, relations)
+    except LabError as error:
+        return [gr.skip(), gr.skip(), note(str(error), "bad")]
+    return [sheet_of(with_lines(rows, more), relations), "", ""]
+
+
+def sheet_of(rows: Sequence[Sequence[str]], relations: Sequence[str]) -> dict[str, Any]:
+    """The table's value for a run with these relations."""
+    return {"headers": headers(relations), "data": [list(row) for row in rows]}
+
+
+def news(lab: Lab, asked: dict[str, Any]) -> dict[str, Any]:
+    """What has changed in the lesson on show, for the page's script (`assets/live.js`).
+
+    Args:
+        lab: has the lesson.
+        asked: `lesson`, the `version` that was sent last, and `every`, the seconds between two
+            requests.
+
+    Returns:
+        `update`, whether the lesson can be asked or has ended; otherwise `html` and its `version`
+        where it has changed; and `every`, in how many seconds to ask again.
+    """
+    every = asked.get("every")
+    every = float(every) if isinstance(every, int | float) else TICK_S
+    answer = {"update": False, "every": PACE.ticked(min(max(every, TICK_S), FAULT_S))}
+    try:
+        run = lab.registry.run(str(asked.get("lesson") or ""))
+        if can_be_asked(lab, run) or not _at_work(run):
+            return answer | {"update": True}
+        html = _live_html(lab, run)
+    except LabError:  # the event `tick` meets it too, and shows it on the page
+        return answer | {"update": True, "every": FAULT_S}
+    version = hashlib.blake2b(html.encode(), digest_size=8).hexdigest()
+    if version == asked.get("version"):
+        return answer
+    return answer | {"html": html, "version": version}
+
+
+# Lessons -----------------------------------------------------------------------------------------
+
+
+def can_be_asked(lab: Lab, run: RunRow) -> bool:
+    """Whether a lesson has been learned: its adapter is saved, even if questions are still asked.
+
+    Raises:
+        LabError: the run's row is damaged.
+    """
+    lesson = run.config.lesson
+    return lesson is not None and lesson_checkpoint(lesson.number) in lab.chat.checkpoints(run.id)
+
+
+def lesson_at_work(lab: Lab, run_id: str) -> str:
+    """The id of the lesson that a run is being taught now; empty if there is none.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    for summary in lab.registry.runs(status=[*LIVE, "queued"], archived=None):
+        if summary.parent_id == run_id:
+            run = lab.registry.run(summary.id)
+            if run.config.lesson is not None and not can_be_asked(lab, run):
+                return run.id
+    return ""
+
+
+def ending(run: RunRow) -> str:
+    """Why a lesson ended before it was learned, as HTML."""
+    if run.status == "stopped":
+        return note(_("Stopped before it was learned. What you typed is still here."), "warn")
+    return note(run.error or _("It ended before it was learned."), "bad")
+
+
+def _at_work(run: RunRow) -> bool:
+    return run.live or run.status == "queued"
+
+
+def _live_html(lab: Lab, run: RunRow) -> str:
+    recalls = lab.registry.fact_recall(run.id, "lesson")
+    return learning_html(run, new_facts(run), recalls, runs_ahead(lab, run))

@@ -1,0 +1,106 @@
+"""The panel that teaches more: what it shows of a lesson, and what the page is told."""
+
+from dataclasses import replace
+
+import gradio as gr
+import pytest
+from support.fabricated import NASTY, finished
+from support.fabricated_lessons import NEW, learn, lesson_at_work, save_adapter
+
+from rotelab.facts.facts import Fact
+from rotelab.runs.lessons.teach import new_facts
+from rotelab.ui.lessons import teach_panel
+from rotelab.ui.lessons.html import learning_html, time_left_s
+
+ROWS = [[fact.subject, fact.object] for fact in NEW]
+
+
+@pytest.fixture
+def run_id(lab):
+    return finished(lab)
+
+
+def shown_html(lab, lesson):
+    run = lab.registry.run(lesson)
+    return learning_html(run, new_facts(run), lab.registry.fact_recall(lesson, "lesson"))
+
+
+def test_names_light_up_one_by_one(lab, run_id):
+    lesson = lesson_at_work(lab, run_id, rounds=1)
+    html = shown_html(lab, lesson)
+    assert f"data-lesson='{lesson}'" in html and "0 of 3 names recalled" in html
+    assert all(fact.subject in html.replace("&#x27;", "'") for fact in NEW)
+    assert "class='known'" not in html and "→ Rosa Hill" in html, "what it says so far"
+    learn(lab, lesson, 7, start=2)
+    html = shown_html(lab, lesson)
+    assert html.count("class='known'") == 1 and "→ Ines Vogel ✓" in html
+    assert "1 of 3 names recalled" in html and "No sentence in words is read" in html
+    assert "aria-valuenow='40'" in html and "left" in html
+
+
+def test_the_time_left_is_that_of_learning_alone(lab, run_id):
+    run = lab.registry.run(lesson_at_work(lab, run_id, rounds=10))
+    # 40 s are left of which 0.7 are to do; 6 s of what went by were setup.
+    gone = 40 * 0.3 / 0.7 - 6
+    assert time_left_s(run) == pytest.approx(gone)  # as many steps are left as were made
+    assert time_left_s(replace(run, phase="setup")) is None
+    assert time_left_s(replace(run, step=None)) is None
+
+
+def test_no_name_becomes_markup(lab, run_id):
+    nasty = (Fact("mother", NASTY[:60], NASTY[:60]),)
+    html = shown_html(lab, lesson_at_work(lab, run_id, 20, nasty))
+    assert "<img" not in html and "&lt;img" in html
+
+
+def test_the_page_is_told_what_has_changed_and_when_the_lesson_can_be_asked(lab, run_id):
+    lesson = lesson_at_work(lab, run_id, rounds=3)
+    asked = {"lesson": lesson, "version": "", "every": 1.0}
+    news = teach_panel.news(lab, asked)
+    assert not news["update"] and "learning-names" in news["html"] and news["every"] >= 1
+    asked["version"] = news["version"]
+    assert "html" not in teach_panel.news(lab, asked), "nothing is sent twice"
+    learn(lab, lesson, 1, start=4)
+    assert teach_panel.news(lab, asked)["version"] != asked["version"]
+    save_adapter(lab, lesson)
+    assert lab.registry.run(lesson).status == "running", "its questions are still to come"
+    assert teach_panel.news(lab, asked)["update"]
+    assert teach_panel.news(lab, {"lesson": "gone"})["update"]
+
+
+def test_a_lesson_that_ends_early_says_so(lab, run_id):
+    lesson = lesson_at_work(lab, run_id)
+    lab.registry.set_status(lesson, "failed", "<b>no memory")
+    assert teach_panel.news(lab, {"lesson": lesson})["update"]
+    assert "&lt;b&gt;no memory" in teach_panel.ending(lab.registry.run(lesson))
+    stopped = lesson_at_work(lab, run_id)
+    lab.registry.set_status(stopped, "stopped")
+    assert "still here" in teach_panel.ending(lab.registry.run(stopped))
+
+
+def test_the_button_starts_a_lesson_and_a_fault_stands_beside_the_table(lab, run_id, monkeypatch):
+    monkeypatch.setattr(lab.jobs, "start_next", lambda: None)
+    lesson, remark, live, start, stop = teach_panel.begin(lab, run_id, ROWS)
+    assert lab.registry.run(lesson).config.lesson.number == 1 and remark == ""
+    assert "Waiting" in live and not start.visible and stop.visible
+    assert teach_panel.lesson_at_work(lab, run_id) == lesson, "found again after a reload"
+    same, remark, *rest = teach_panel.begin(lab, run_id, [["<b>x", ""]])
+    assert "row 1" in remark and "<b>" not in remark.replace("<p", "")
+    assert same == gr.skip() and rest == [gr.skip()] * 3, "what was typed stays"
+
+
+def test_stop_ends_it(lab, run_id, monkeypatch):
+    monkeypatch.setattr(lab.jobs, "start_next", lambda: None)
+    lesson = teach_panel.begin(lab, run_id, ROWS)[0]
+    assert not teach_panel.stop(lab, lesson)[1].interactive
+    assert lab.registry.run(lesson).status == "stopped"
+    assert teach_panel.lesson_at_work(lab, run_id) == ""
+
+
+def test_pasted_lines_go_into_the_table(lab, run_id):
+    table, box, remark = teach_panel.take_lines(lab, run_id, [["A", "B"]], "C, D\nE\tF\n")
+    assert table["data"][:3] == [["A", "B"], ["C", "D"], ["E", "F"]] and box == remark == ""
+    assert table["headers"] == ["Subject", "Object (mother)"]
+    assert teach_panel.take_lines(lab, run_id, [], "C, D") == [gr.skip()] * 3, "still being typed"
+    table, box, remark = teach_panel.take_lines(lab, run_id, [], "C, D\nE\n")
+    assert table == box == gr.skip() and "row 2" in remark
