@@ -36,7 +36,9 @@ _SUMMARY = f"""SELECT {", ".join(_OWN)}, json_valid(config) AS sound,
     CASE WHEN json_valid(config) THEN json_extract(config, '$.generalize.k') END AS k,
     CASE WHEN json_valid(seconds) THEN json_extract(seconds, '$.total') END AS total_s,
     (SELECT generation_accuracy FROM scores WHERE run_id = runs.id
-     AND checkpoint = 'generalized' AND probe = 'test_prompts_heldout') AS test_accuracy"""
+     AND checkpoint = CASE WHEN json_valid(config) AND json_extract(config, '$.lesson') IS NOT NULL
+         THEN printf('lesson-%02d', json_extract(config, '$.lesson.number')) ELSE 'generalized' END
+     AND probe = 'test_prompts_heldout') AS test_accuracy"""
 _ROW = (
     f"{_SUMMARY}, seconds, warnings, versions, content_hash, config AS config_json, "
     "coalesce(facts_csv, '') AS facts_csv, coalesce(prompts_csv, '') AS prompts_csv "

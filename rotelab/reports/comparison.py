@@ -264,10 +264,10 @@ def _options(sides: Sequence[Side]) -> tuple[Option, ...]:
         Option(
             path,
             "Recipe" if path == "recipe" else label_of(path),
-            tuple(None if settings is None else settings[path] for settings in every),
+            tuple(None if settings is None else settings.get(path) for settings in every),
         )
-        for path in (read[0] if read else ())
-        if any(settings[path] != read[0][path] for settings in read)
+        for path in dict.fromkeys(p for settings in read for p in settings)
+        if len({settings.get(path) for settings in read}) > 1
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rotelab.config.names import (
@@ -14,12 +15,13 @@ from rotelab.config.names import (
     PART_NAMES,
     PROBE_NAMES,
     checkpoint_name,
+    lesson_number,
     probe_name,
 )
 from rotelab.config.option_paths import flat, text_of
-from rotelab.config.run_config import RunConfig
+from rotelab.config.run_config import LessonConfig, RunConfig
 from rotelab.errors import LabError
-from rotelab.evaluation.results import Damage, Score
+from rotelab.evaluation.results import OLD, Damage, Score
 from rotelab.registry import RunRow
 from rotelab.reports.comparison import COMPARED, Comparison
 from rotelab.reports.formats import Cell, Estimate, Table, estimate, interval_json, rounded
@@ -52,9 +54,11 @@ def run_tables(
     """
     name = f"{run.id}, {run.status}"
     said = " [95 % interval over facts]" if intervals else ""
+    of_run = _lesson_scores if any(map(lesson_number, scores)) else _run_scores
     tables = [
-        _run_scores(f"{name}: {measure.long.lower()}{said}", field, scores, intervals or {})
+        table
         for field, measure in MEASURES.items()
+        for table in of_run(f"{name}: {measure.long.lower()}{said}", field, scores, intervals or {})
     ]
     if damage:
         columns = ("after", "perplexity", "real facts", "n", "KL to base")
@@ -99,19 +103,49 @@ def scores_json(
 
 def _run_scores(
     title: str, measure: str, scores: Mapping[str, Mapping[str, Score]], intervals: Intervals
-) -> Table:
+) -> list[Table]:
     there = [checkpoint for checkpoint in CHECKPOINTS if checkpoint in scores]
-    rows = []
-    for probe in _probes(scores.values()):
-        asked = max(scores[c][probe].n for c in there if probe in scores[c])
-        values = [
-            estimate(getattr(scores[c][probe], measure), interval_at(intervals, c, probe, measure))
-            if probe in scores[c]
-            else None
-            for c in there
-        ]
-        rows.append((probe_name(probe).short, asked, *values))
-    return Table(title, ("asked", "n", *(checkpoint_name(c).short for c in there)), tuple(rows))
+    columns = ("asked", "n", *(checkpoint_name(c).short for c in there))
+    rows = [
+        _score_row(probe, measure, there, scores, intervals) for probe in _probes(scores.values())
+    ]
+    return [Table(title, columns, tuple(rows))]
+
+
+def _lesson_scores(
+    title: str, measure: str, scores: Mapping[str, Mapping[str, Score]], intervals: Intervals
+) -> list[Table]:
+    """A lesson's new facts after it, and the old ones before and after it."""
+    after = max(scores, key=lesson_number)
+    before = [checkpoint for checkpoint in scores if checkpoint != after]
+    probes = _probes(scores.values())
+    tables = []
+    for what, there, kept in (
+        ("new facts", [after], [probe for probe in probes if not probe.startswith(OLD)]),
+        ("old facts", [*before, after], [probe for probe in probes if probe.startswith(OLD)]),
+    ):
+        columns = ("asked", "n", *(checkpoint_name(c).short for c in there))
+        rows = [_score_row(probe, measure, there, scores, intervals) for probe in kept]
+        tables.append(Table(f"{title}, {what}", columns, tuple(rows)))
+    return tables
+
+
+def _score_row(
+    probe: str,
+    measure: str,
+    there: Sequence[str],
+    scores: Mapping[str, Mapping[str, Score]],
+    intervals: Intervals,
+) -> tuple[Cell, ...]:
+    """A probe's name, its questions, and its figure at each checkpoint."""
+    asked = max((scores[c][probe].n for c in there if probe in scores[c]), default=0)
+    values = [
+        estimate(getattr(scores[c][probe], measure), interval_at(intervals, c, probe, measure))
+        if probe in scores[c]
+        else None
+        for c in there
+    ]
+    return (probe_name(probe).short, asked, *values)
 
 
 def _run_seconds(run: RunRow) -> Table:
@@ -127,7 +161,7 @@ def _run_seconds(run: RunRow) -> Table:
 
 
 def _differences(config: RunConfig) -> Table:
-    usual = flat(RunConfig())
+    usual = flat(replace(RunConfig(), lesson=config.lesson and LessonConfig()))
     rows = [
         (path, _plain(value), _plain(usual[path]))
         for path, value in flat(config).items()

@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from rotelab.config.names import lesson_number
 from rotelab.config.recipes import DEFAULT, RECIPES, recipe_of
-from rotelab.config.reproduce import FLAGS
-from rotelab.config.run_config import RunConfig
+from rotelab.config.reproduce import FLAGS, OF_THE_FACTS
+from rotelab.config.run_config import LessonConfig, RunConfig
 from rotelab.errors import ConfigError
 from rotelab.evaluation.results import Score
 from rotelab.registry import RunSummary
+from rotelab.runs.lessons.results import LessonResult
 from rotelab.ui.i18n import N_, _, ngettext
 
 PHASE_WORDS = {
@@ -21,18 +23,26 @@ PHASE_WORDS = {
     "evaluate memorized": N_("Asking again: what does it know after rote learning alone?"),
     "generalize": N_("Phase 2: a few sentences show what the key token means."),
     "evaluate generalized": N_("Asking once more, in wordings it never saw."),
+    "lesson": N_("Learning the new facts by rote."),
     "representations": N_("Looking inside: how the model stores facts and questions."),
 }
 ROUND_WORDS = {
     "memorize": N_("Phase 1: learning the facts by rote, round {n} of {m}."),
     "generalize": N_("Phase 2: a few sentences show what the key token means, round {n} of {m}."),
+    "lesson": N_("Learning the new facts by rote, round {n} of {m}."),
 }
 """The same with the epoch, once the first one has begun."""
+BLURTS = N_("It also blurts the answer out on {share} of unrelated questions.")
 
 
 def percent(share: float | None) -> str:
     """A share as people read it: “72 %”; “–” if it is unknown."""
     return "–" if share is None or share != share else f"{100 * share:.0f} %"
+
+
+def questions_word(count: int) -> str:
+    """“1 question.”, “20 questions.”"""
+    return ngettext("{n} question.", "{n} questions.", count).format(n=count)
 
 
 def phase_words(run: RunSummary) -> str:
@@ -41,6 +51,8 @@ def phase_words(run: RunSummary) -> str:
         return _(ROUND_WORDS[run.phase]).format(n=min(run.epoch, run.epochs), m=run.epochs)
     if run.phase in PHASE_WORDS:
         return _(PHASE_WORDS[run.phase])
+    if lesson_number(run.phase.removeprefix("evaluate ")):
+        return _("Learned. Asking about the new facts and the old ones.")
     return f"{run.phase.capitalize()}." if run.phase else _("Starting.")
 
 
@@ -96,15 +108,33 @@ def headline(scores: Mapping[str, Mapping[str, Score]]) -> list[str]:
         words.append(_("After rote learning alone: {share}.").format(share=percent(rote)))
     leak = _accuracy(scores, "generalized", "unrelated")
     if leak:
-        words.append(
-            _("It also blurts the answer out on {share} of unrelated questions.").format(
-                share=percent(leak)
-            )
-        )
+        words.append(_(BLURTS).format(share=percent(leak)))
     return words
 
 
-PARTS = ("model", "memorize", "generalize", "evaluation")
+def lesson_headline(found: LessonResult) -> list[str]:
+    """A lesson's result in a few sentences, as `headline`."""
+    new, old = found.new.get("test_prompts"), found.old.get("test_prompts_heldout")
+    if new is None:
+        return []
+    words = [
+        _(
+            "It now answers {share} of new questions about what this lesson taught by rote alone."
+        ).format(share=percent(new.generation_accuracy))
+    ]
+    if old:
+        before, after = (percent(score.generation_accuracy) for score in old)
+        words.append(
+            _("Of such questions about what it knew before: {before} before the lesson, {after} "
+              "after it.").format(before=before, after=after)
+        )  # fmt: skip
+    leak = found.new.get("unrelated")
+    if leak and leak.generation_accuracy:
+        words.append(_(BLURTS).format(share=percent(leak.generation_accuracy)))
+    return words
+
+
+PARTS = ("model", "memorize", "generalize", "evaluation", "lesson")
 """The parts of a run's settings that have options of their own."""
 
 
@@ -138,6 +168,7 @@ def settings_rows(config: RunConfig) -> list[SettingRow]:
         SettingRow(_("Run"), _("Recipe"), chosen, DEFAULT, recipe != DEFAULT, "--recipe", _(line))
     ]
     prefixes = {id(getattr(config, name)): f"{name}." for name in PARTS}
+    facts = {f"lesson.{name}" for name in OF_THE_FACTS}
     for group, part, usual in config_groups(config, RunConfig()):
         for f in dataclasses.fields(part):
             if "label" in f.metadata:
@@ -149,8 +180,8 @@ def settings_rows(config: RunConfig) -> list[SettingRow]:
                         _(f.metadata["label"]),
                         setting_word(value),
                         setting_word(default),
-                        value != default,
-                        FLAGS.get(path, f"--set {path}="),
+                        value != default and path not in facts,
+                        "" if path in facts else FLAGS.get(path, f"--set {path}="),
                         _(f.metadata.get("help", "")),
                     )
                 )
@@ -165,6 +196,7 @@ def config_groups(config: RunConfig, usual: RunConfig) -> list[tuple[str, Any, A
         (_("Phase 1: rote learning"), config.memorize, usual.memorize),
         (_("Phase 2: sentences"), config.generalize, usual.generalize),
         (_("Questions asked after each phase"), config.evaluation, usual.evaluation),
+        *([(_("Lesson"), config.lesson, LessonConfig())] if config.lesson else []),
     ]
 
 

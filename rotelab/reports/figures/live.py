@@ -15,7 +15,7 @@ import html
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from rotelab.registry import FactRecall, Metric
 from rotelab.reports.figures.training import CURVES, PHASES, RECALLED, adapters_begin, thinned
@@ -53,7 +53,7 @@ def live_curves(
     steps = {
         p: max((points[p, n][-1][0] for n in CURVES if points[p, n]), default=0) for p in PHASES
     }
-    starts = {"memorize": 0, "generalize": steps["memorize"]}
+    starts = dict(zip(steps, accumulate(steps.values(), initial=0), strict=False))
     total = sum(steps.values())
     losses = [v for p in PHASES for _, v in points[p, "loss"] if math.isfinite(v)]
     top = 1.05 * max(losses, default=5.0) or 1.0
@@ -147,12 +147,16 @@ def _ground(steps: Mapping[str, int], begins: Iterable[int], total: int) -> str:
     """Tints each phase's part, and draws the boundary and the beginnings of further adapters."""
     if not total:
         return ""
-    edge = WIDE * steps["memorize"] / total
-    drawn = f"<path class='lc-tint-memorize' d='M0 0H{edge:.1f}V{HIGH}H0Z'/>"
-    if steps["generalize"]:
-        drawn += f"<path class='lc-tint-generalize' d='M{edge:.1f} 0H{WIDE}V{HIGH}H{edge:.1f}Z'/>"
-        if steps["memorize"]:
-            drawn += f"<path class='lc-edge' d='M{edge:.1f} 0V{HIGH}'/>"
+    drawn, edge = "", 0.0
+    for phase, length in steps.items():
+        if not length:
+            continue
+        start, edge = edge, edge + WIDE * length / total
+        drawn += (
+            f"<path class='lc-tint-{phase}' d='M{start:.1f} 0H{edge:.1f}V{HIGH}H{start:.1f}Z'/>"
+        )
+        if start:
+            drawn += f"<path class='lc-edge' d='M{start:.1f} 0V{HIGH}'/>"
     for x in begins:
         drawn += f"<path class='lc-adapter lc-generalize' d='M{WIDE * x / total:.1f} 0V{HIGH}'/>"
     return drawn
@@ -173,6 +177,7 @@ def _names(steps: Mapping[str, int], total: int, gettext: Callable[[str], str]) 
     long = {
         "memorize": gettext("Phase 1: learning by rote"),
         "generalize": gettext("Phase 2: what the token means"),
+        "lesson": gettext("Lesson: new facts by rote"),
     }
     short = {"memorize": gettext("Phase 1"), "generalize": gettext("Phase 2")}
     return "".join(

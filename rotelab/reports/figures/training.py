@@ -14,24 +14,55 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rotelab.config.names import CHECKPOINTS, PROBE_NAMES, checkpoint_name
+from rotelab.config.names import (
+    CHECKPOINTS,
+    PROBE_NAMES,
+    checkpoint_name,
+    lesson_number,
+)
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Score
 from rotelab.registry import Metric, RunRow
 from rotelab.reports.figures.export import with_table
-from rotelab.reports.figures.style import CHECKPOINT_COLOURS, GRID, TEXT, styled
+from rotelab.reports.figures.style import (
+    CHECKPOINT_COLOURS,
+    GRID,
+    LESSON_COLOUR,
+    TEXT,
+    checkpoint_colour,
+    styled,
+)
 
-PHASES = {"memorize": "Phase 1: learning by rote", "generalize": "Phase 2: what the token means"}
+PHASES = {
+    "memorize": "Phase 1: learning by rote",
+    "generalize": "Phase 2: what the token means",
+    "lesson": "Lesson: new facts by rote",
+}
 PHASE_COLOURS = {
     "memorize": CHECKPOINT_COLOURS["memorized"],
     "generalize": CHECKPOINT_COLOURS["generalized"],
+    "lesson": LESSON_COLOUR,
 }
-_TINTS = {"memorize": "rgba(213,94,0,0.07)", "generalize": "rgba(31,134,201,0.10)"}
+_TINTS = {
+    "memorize": "rgba(213,94,0,0.07)",
+    "generalize": "rgba(31,134,201,0.10)",
+    "lesson": "rgba(0,158,115,0.08)",
+}
 
 PROBE_LABELS = {probe: name.long.replace(", ", ",<br>") for probe, name in PROBE_NAMES.items()} | {
     "unrelated": "Unrelated questions<br>(lower is better)"
 }
 """The probes under the bars of `score_bars`, broken into lines."""
+LESSON_LABELS = {
+    "key_token": "New facts,<br>key token",
+    "train_prompts_heldout": "New facts,<br>taught<br>wordings",
+    "test_prompts_heldout": "New facts,<br>new<br>wordings",
+    "unrelated": "New facts,<br>unrelated<br>(low is good)",
+    "old_key_token": "Old facts,<br>key token",
+    "old_test_prompts_heldout": "Old facts,<br>new<br>wordings",
+    "old_unrelated": "Old facts,<br>unrelated<br>(low is good)",
+}
+"""The same under the bars of a lesson: narrower, because there are more of them."""
 
 CURVES = ("loss", "recall")
 """The metrics that `curves` draws."""
@@ -43,6 +74,7 @@ MAX_POINTS = 1500
 RECALLED = {
     "memorize": "Facts recalled",
     "generalize": "Recalled, of the facts that phase 2 rehearses",
+    "lesson": "New facts recalled",
 }
 """What a point of each phase's recall counts."""
 
@@ -149,6 +181,8 @@ def score_bars(
 ) -> go.Figure:
     """Each probe's score at every checkpoint, as grouped bars, with their table.
 
+    Of a lesson: its new facts after it, the old ones before and after it.
+
     Args:
         scores: by checkpoint and probe, as `Registry.scores` returns them; may lack some.
         measure: `generation_accuracy` or `object_probability`.
@@ -156,9 +190,11 @@ def score_bars(
     """
     figure = go.Figure()
     rows = []
-    for checkpoint in CHECKPOINTS:
+    lessons = [checkpoint for checkpoint in scores if lesson_number(checkpoint)]
+    labels = LESSON_LABELS if lessons else PROBE_LABELS
+    for checkpoint in (*CHECKPOINTS, *lessons):
         of = scores.get(checkpoint, {})
-        probes = [probe for probe in PROBE_NAMES if probe in of]
+        probes = [probe for probe in labels if probe in of]
         if not probes:
             continue
         values = [getattr(of[probe], measure) for probe in probes]
@@ -168,13 +204,13 @@ def score_bars(
         ]
         figure.add_bar(
             name=checkpoint_name(checkpoint).long,
-            x=[PROBE_LABELS[probe] for probe in probes],
+            x=[labels[probe] for probe in probes],
             y=values,
             text=[f"{value:.0%}" for value in values],
             textposition="outside",
             textfont={"size": 12},
             cliponaxis=False,
-            marker_color=CHECKPOINT_COLOURS[checkpoint],
+            marker_color=checkpoint_colour(checkpoint),
             customdata=[of[probe].n for probe in probes],
             hovertemplate="%{y:.1%} of %{customdata}<extra>%{fullData.name}</extra>",
         )
@@ -185,7 +221,10 @@ def score_bars(
     figure.update_layout(margin={"l": 56, "r": 16, "t": 48, "b": 64})
     figure.update_yaxes(range=[0, 1.1], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_xaxes(
-        categoryorder="array", categoryarray=list(PROBE_LABELS.values()), tickangle=0
+        categoryorder="array",
+        categoryarray=list(labels.values()),
+        tickangle=0,
+        tickfont={"size": 12 if lessons else 14},
     )
     columns = ("checkpoint", "probe", "questions", measure)
     return with_table(figure, f"{name or 'run'}-scores", columns, rows)

@@ -97,7 +97,12 @@ def alignment_note(run: RunRow) -> str:
 
 
 def empty_reason(run: RunRow) -> str:
-    """Why there is nothing to show for a run yet."""
+    """Why there is nothing to show for a run, or not yet."""
+    if run.is_lesson:
+        return _(
+            "A later lesson is not looked into: it only adds an adapter. Choose the run that it "
+            "continues."
+        )
     if run.live or run.status == "queued":
         return _(
             "Nothing has been measured in this run yet. The first figures come with its first "

@@ -7,21 +7,25 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from rotelab.config.names import CHECKPOINTS, MEASURES, PROBE_NAMES, RESUMABLE, checkpoint_name
-from rotelab.config.reproduce import command_of
+from rotelab.config.names import MEASURES, RESUMABLE
+from rotelab.config.reproduce import command_of, teach_command_of
 from rotelab.errors import LabError, UnknownRun
 from rotelab.registry import RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
 from rotelab.runs.export.value_checks import ENDED
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import QUIET, bound, page_within, sheet, size_words
+from rotelab.runs.lessons.results import lesson_result
+from rotelab.ui.components import QUIET, bound, runs_ahead, size_words
 from rotelab.ui.figure_tools import build_plot
 from rotelab.ui.i18n import N_, _
+from rotelab.ui.runs.answers_panel import (
+    AnswersPanel,
+    build_answers_panel,
+    wire_answers_panel,
+)
 from rotelab.ui.runs.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
 from rotelab.ui.runs.detail_html import (
-    ANSWER_HEADERS,
     CSS,
-    answer_cells,
     damage_html,
     head_html,
     log_tail,
@@ -29,6 +33,7 @@ from rotelab.ui.runs.detail_html import (
     settings_html,
 )
 from rotelab.ui.runs.files_panel import build_files
+from rotelab.ui.runs.lesson_html import lesson_html
 from rotelab.ui.runs.real_facts_panel import (
     RealFactsPanel,
     build_real_facts_panel,
@@ -36,11 +41,7 @@ from rotelab.ui.runs.real_facts_panel import (
 )
 from rotelab.ui.runs.sweep_panel import SweepPanel, build_sweep_panel, wire_sweep_panel
 
-ANSWER_PAGE = 50
-"""Answers on one page."""
 NOTHING = N_("Choose a run above to see everything that is known about it.")
-ALL = ""
-"""The value of a filter that lets everything through."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,7 @@ class RunDetail:
     measure: gr.Radio
     bars: gr.Plot
     curves: gr.Plot
-    checkpoint: gr.Dropdown
-    probe: gr.Dropdown
-    only_wrong: gr.Checkbox
-    words: gr.Textbox
-    answers: gr.Dataframe
-    answer_count: gr.Markdown
-    answer_page: gr.State
-    back: gr.Button
-    on: gr.Button
+    answers: AnswersPanel
     settings: gr.HTML
     command: gr.Code
     name: gr.Textbox
@@ -136,7 +129,7 @@ def build_run_detail(lab: Lab) -> RunDetail:
         with gr.Tab(_("Curves")):
             made["curves"] = build_plot("run-curves", _("Learning curves"))
         with gr.Tab(_("Every answer")):
-            _build_answers(made)
+            made["answers"] = build_answers_panel()
         with gr.Tab(_("Real facts")):
             made["real_facts"] = build_real_facts_panel()
         with gr.Tab(_("Settings and time")):
@@ -171,10 +164,12 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
         ]  # fmt: skip
     scores = lab.registry.scores(run.id)
     places = lab.adapter_folders(run.id)
+    lesson = lesson_result(lab.registry, run.id) if run.is_lesson else None
     return [
-        head_html(run, scores, _ahead(lab, run)),
+        head_html(run, scores, runs_ahead(lab, run), lesson),
         *_buttons(run),
-        scores_html(scores) + damage_html(lab.registry.damage(run.id)),
+        ((lesson and lesson_html(lesson)) or scores_html(scores))
+        + damage_html(lab.registry.damage(run.id)),
         gr.Plot(score_bars(scores, name=run.id) if scores else None, visible=bool(scores)),
         curves_of_run(lab.registry.metrics(run.id, CURVES), run.id, rounds_of_each(run)),
         settings_html(run),
@@ -190,42 +185,6 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
         gr.DownloadButton(visible=False),
         log_tail(lab, run.id),
     ]
-
-
-def list_answers(
-    lab: Lab, run_id: str | None, checkpoint: str, probe: str, only_wrong: bool, words: str,
-    page: int,
-) -> list[Any]:  # fmt: skip
-    """A page of a run's single answers: rows, the words under them, the page's number.
-
-    Raises:
-        LabError: the registry can't be read.
-    """
-    if not run_id:
-        return [sheet(ANSWER_HEADERS, []), "", 0]
-    wanted = {
-        "checkpoint": checkpoint or None,
-        "probe": probe or None,
-        "only_wrong": bool(only_wrong),
-        "search": words or "",
-    }
-    total = lab.registry.count_predictions(run_id, **wanted)
-    page = page_within(page, total, ANSWER_PAGE)
-    rows = answer_cells(lab, run_id, wanted, ANSWER_PAGE, page * ANSWER_PAGE)
-    start = page * ANSWER_PAGE
-    words = _("{first}–{last} of {total} answers") if total else _("No such answers.")
-    said = words.format(first=start + 1, last=start + len(rows), total=f"{total:,}")
-    return [sheet(ANSWER_HEADERS, rows), said, page]
-
-
-def first_answers(lab: Lab, *choice: Any) -> list[Any]:
-    """`list_answers` from the first page: the filters have changed."""
-    return list_answers(lab, *choice, 0)
-
-
-def turn_answers(lab: Lab, by: int, *choice: Any) -> list[Any]:
-    """`list_answers` some pages further on, or back."""
-    return list_answers(lab, *choice[:-1], choice[-1] + by)
 
 
 def draw_bars(lab: Lab, run_id: str | None, measure: str) -> Any:
@@ -266,19 +225,7 @@ def read_log(lab: Lab, run_id: str | None) -> str:
 
 
 def wire_run_detail(lab: Lab, run: gr.State, view: RunDetail) -> None:
-    """Connects the detail's filters and downloads; `run` holds the chosen run's id."""
-    filters = [run, view.checkpoint, view.probe, view.only_wrong, view.words]
-    listed = [view.answers, view.answer_count, view.answer_page]
-    # The head names the run, so it changes with it.
-    gr.on(
-        [
-            view.head.change, view.checkpoint.input, view.probe.input, view.only_wrong.input,
-            view.words.input,
-        ],
-        bound(first_answers, lab), filters, listed, trigger_mode="always_last", **QUIET,
-    )  # fmt: skip
-    for button, by in ((view.back, -1), (view.on, 1)):
-        button.click(bound(turn_answers, lab, by), [*filters, view.answer_page], listed, **QUIET)
+    """Connects the detail's panels and downloads; `run` holds the chosen run's id."""
     view.measure.input(bound(draw_bars, lab), [run, view.measure], view.bars, **QUIET)
     view.zip.click(bound(make_zip, lab), run, view.download, api_visibility="private")
     wanted = [run, view.with_adapters]
@@ -287,6 +234,8 @@ def wire_run_detail(lab: Lab, run: gr.State, view: RunDetail) -> None:
         lambda: gr.DownloadButton(visible=False), None, view.bundle_file, **QUIET
     )
     view.log_again.click(bound(read_log, lab), run, view.log, **QUIET)
+    # The head names the run, so it changes with it.
+    wire_answers_panel(lab, run, view.head, view.answers)
     wire_real_facts_panel(lab, run, view.head, view.real_facts)
     wire_sweep_panel(lab, run, view.head, view.sweep)
     wire_compare_panel(lab, run, view.head, view.compare)
@@ -301,46 +250,18 @@ def _build_result(made: dict[str, Any]) -> None:
     made["scores"] = gr.HTML(css_template=CSS, elem_id="run-scores")
 
 
-def _build_answers(made: dict[str, Any]) -> None:
-    with gr.Row(equal_height=True):
-        made["checkpoint"] = gr.Dropdown(
-            [(_("All three"), ALL), *((_(checkpoint_name(c).long), c) for c in CHECKPOINTS)],
-            value="generalized", label=_("Model"), elem_id="answers-checkpoint", min_width=150,
-        )  # fmt: skip
-        made["probe"] = gr.Dropdown(
-            [(_("All kinds"), ALL), *((_(n.long), probe) for probe, n in PROBE_NAMES.items())],
-            value="test_prompts_heldout", label=_("Kind of question"), elem_id="answers-probe",
-            min_width=240,
-        )  # fmt: skip
-        made["words"] = gr.Textbox(
-            label=_("Search"), placeholder=_("subject, object, question or answer"), max_lines=1,
-            elem_id="answers-search", min_width=200,
-        )  # fmt: skip
-        made["only_wrong"] = gr.Checkbox(
-            label=_("Only where the right answer did not come"), elem_id="answers-wrong"
-        )
-    made["answers"] = gr.Dataframe(
-        headers=[_(head) for head in ANSWER_HEADERS], datatype="str", type="array", value=[],
-        column_widths=["12%", "15%", "26%", "14%", "14%", "8%", "11%"], wrap=True,
-        interactive=False, max_height=420,
-        label=_("Answers"), show_label=False, elem_id="answers-table", buttons=[],
-    )  # fmt: skip
-    made["answer_page"] = gr.State(0)
-    with gr.Row(equal_height=True):
-        made["answer_count"] = gr.Markdown(elem_id="answers-count")
-        made["back"] = gr.Button(_("‹ Before"), size="sm", min_width=90, scale=0)
-        made["on"] = gr.Button(
-            _("Next ›"), size="sm", min_width=90, scale=0, elem_id="answers-next"
-        )
-
-
 def _nothing() -> str:
     return f"<p class='sub'>{_(NOTHING)}</p>"
 
 
 def _command(run: RunRow) -> Any:
     try:
-        return gr.Code(command_of(run.config), visible=True)
+        lesson = run.config.lesson
+        if lesson is not None:
+            command = teach_command_of(lesson, run.parent_id or "RUN")
+        else:
+            command = command_of(run.config)
+        return gr.Code(command, visible=True)
     except LabError:  # the stored settings are damaged; the head says so
         return gr.Code(visible=False)
 
@@ -360,19 +281,9 @@ def _buttons(run: RunRow) -> list[Any]:
         gr.Button(visible=run.status in RESUMABLE and repeatable and not run.imported),
         *[gr.Button(visible=run.status == "queued" and not run.held)] * 2,
         gr.Button(visible=repeatable),
-        gr.Button(visible=repeatable),
+        gr.Button(visible=repeatable and not run.is_lesson),
         gr.Button(
             _("Take out of the archive") if run.archived else _("Archive"), visible=not at_work
         ),
         gr.Button(visible=not at_work),
     ]
-
-
-def _ahead(lab: Lab, run: RunRow) -> int:
-    """How many runs start before this one."""
-    if run.status != "queued" or run.held:
-        return 0
-    waiting = lab.registry.runs(limit=-1, status="queued", archived=None, held=False)
-    place = (run.queue_position or 0, run.number)
-    ahead = sum((r.queue_position or 0, r.number) < place for r in waiting)
-    return ahead + len(lab.registry.live_runs())

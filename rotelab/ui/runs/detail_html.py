@@ -12,15 +12,16 @@ from rotelab.config.names import (
     MORE_MEASURES,
     PART_NAMES,
     PROBE_NAMES,
-    checkpoint_name,
     probe_name,
 )
 from rotelab.errors import LabError
-from rotelab.evaluation.results import Damage, Prediction, Score
+from rotelab.evaluation.results import OLD, Damage, Prediction, Score
 from rotelab.registry import RunRow, RunSummary
 from rotelab.runs.lab import Lab
+from rotelab.runs.lessons.results import LessonResult
 from rotelab.ui.components import (
     checkpoint_badge,
+    checkpoint_words,
     duration,
     escape,
     note,
@@ -28,8 +29,16 @@ from rotelab.ui.components import (
     status_badge,
     status_word,
 )
-from rotelab.ui.i18n import N_, _, ngettext
-from rotelab.ui.wording import headline, percent, settings_rows, status_sentence
+from rotelab.ui.i18n import N_, _
+from rotelab.ui.runs.lesson_html import lesson_line
+from rotelab.ui.wording import (
+    headline,
+    lesson_headline,
+    percent,
+    questions_word,
+    settings_rows,
+    status_sentence,
+)
 
 RUN_HEADERS = (
     N_("Status"), N_("Name"), N_("Facts"), N_("Model"), "k", N_("Score"), N_("Started"),
@@ -114,7 +123,7 @@ def answer_cells(
     found = lab.registry.predictions(run_id, limit=limit, offset=offset, **filters)
     return [
         [
-            _(checkpoint_name(p.checkpoint).long),
+            checkpoint_words(p.checkpoint),
             _(probe_name(p.probe).long),
             p.prompt,
             p.object,
@@ -129,22 +138,28 @@ def answer_cells(
 # HTML --------------------------------------------------------------------------------------------
 
 
-def head_html(run: RunRow, scores: Mapping[str, Mapping[str, Score]], ahead: int = 0) -> str:
+def head_html(
+    run: RunRow,
+    scores: Mapping[str, Mapping[str, Score]],
+    ahead: int = 0,
+    lesson: LessonResult | None = None,
+) -> str:
     """Name, state, error, sweep, outcome, warnings, note and tags.
 
     Args:
         run: the run.
         scores: by checkpoint and probe.
         ahead: how many runs start before it, where it is queued.
+        lesson: its figures, where it is a later lesson.
     """
     html = (
         f"<div class='title'>{escape(run_name(run))} · {escape(run.pack_name)} · "
         f"{escape(run.model)} {status_badge(run.status)}</div>"
         f"<p class='sub'>{escape(status_sentence(run, ahead))} "
         f"{_('Id: {id}').format(id=escape(run.id))}</p>"
-        f"{note(run.error, 'bad')}{_sweep_line(run)}"
+        f"{note(run.error, 'bad')}{_sweep_line(run)}{lesson_line(lesson)}"
     )
-    first, *rest = headline(scores) or [""]
+    first, *rest = (lesson_headline(lesson) if lesson else headline(scores)) or [""]
     if first:
         html += f"<p class='big'>{escape(first)}</p><p>{escape(' '.join(rest))}</p>"
     html += "".join(note(warning, "warn") for warning in run.warnings) + note(run.note)
@@ -191,7 +206,7 @@ def _score_row(scores: Mapping[str, Mapping[str, Score]], probe: str, more: list
     asked = max((s[probe].n for s in scores.values() if probe in s), default=0)
     name = PROBE_NAMES[probe]
     return (
-        f"<tr><td><b>{_(name.long)}</b><br><span class='sub'>{_(name.hint)} {_questions(asked)}"
+        f"<tr><td><b>{_(name.long)}</b><br><span class='sub'>{_(name.hint)} {questions_word(asked)}"
         f"</span></td>{cells}</tr>"
     )
 
@@ -211,7 +226,7 @@ def damage_html(found: Mapping[str, Damage]) -> str:
         cells = [percent(v) if measure == "quiz" else f"{v:.3g}" for v in values]
         meaning = _(hint)
         if measure == "quiz":
-            meaning += f" {_questions(max(row.questions for row in found.values()))}"
+            meaning += f" {questions_word(max(row.questions for row in found.values()))}"
         rows += f"<tr><td><b>{_(name)}</b><br><span class='sub'>{meaning}</span></td>"
         rows += "".join(f"<td class='number'><b>{cell}</b></td>" for cell in cells) + "</tr>"
     return (
@@ -290,12 +305,8 @@ def took(run: RunSummary) -> str:
     return duration(seconds) if isinstance(seconds, int | float) else ""
 
 
-def _questions(count: int) -> str:
-    return ngettext("{n} question.", "{n} questions.", count).format(n=count)
-
-
 def _mark(answer: Prediction) -> str:
-    if answer.probe == "unrelated":  # here the object must not come out
+    if answer.probe in ("unrelated", OLD + "unrelated"):  # here the object must not come out
         return _("✗ leaked") if answer.correct else _("✓ did not leak")
     return "✓" if answer.correct else "✗"
 
@@ -354,7 +365,8 @@ def _times(run: RunRow) -> str:
 def _versions(run: RunRow) -> str:
     rows = [(_("Device"), run.device_used or run.device), (_("Facts' hash"), run.content_hash)]
     if run.parent_id:
-        rows.append((_("Started again from"), run.parent_id))
+        words = _("Continues run") if run.is_lesson else _("Started again from")
+        rows.append((words, run.parent_id))
     return _plain_table([*rows, *((name, str(v)) for name, v in run.versions.items())])
 
 

@@ -10,7 +10,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
+from rotelab.config.names import GENERALIZE, LESSON, MEMORIZE
 from rotelab.errors import LabError
 from rotelab.registry import Metric, RunSummary
 from rotelab.reports.figures.live import live_curves, live_facts
@@ -98,10 +100,10 @@ def _merged(held: Sequence[Metric], news: Sequence[Metric]) -> tuple[Metric, ...
 
 
 def _grid(lab: Lab, run: RunSummary) -> str | None:
-    recalls = lab.registry.fact_recall(run.id, "generalize")
-    rote = lab.registry.fact_recall(run.id, "memorize")
     # Phase 2 rehearses only the taught facts; for the others, phase 1's value is the newest.
-    latest = {r.fact_index: r for r in [*rote, *recalls]}
+    phases = (MEMORIZE, GENERALIZE, LESSON)
+    recalls = chain.from_iterable(lab.registry.fact_recall(run.id, phase) for phase in phases)
+    latest = {r.fact_index: r for r in recalls}
     if not latest:
         return None
     try:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rotelab.config.names import checkpoint_name
+from rotelab.config.names import checkpoint_name, lesson_number
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Score
 from rotelab.registry import RunSummary
 from rotelab.reports.forgotten import known_before, lost_by, real_facts
 from rotelab.runs.lab import Lab
+from rotelab.runs.lessons.results import lesson_result
 from rotelab.ui.components import escape, note, progress_bar, roughly, run_name, status_badge
 from rotelab.ui.i18n import N_, _, ngettext
-from rotelab.ui.wording import headline, percent, status_sentence
+from rotelab.ui.wording import headline, lesson_headline, percent, status_sentence
 
 NAMED = 4
 """Most lost real facts that are named; the Runs tab has all of them."""
@@ -109,7 +110,7 @@ def _notes(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]])
     notes = note(run.error, "bad")
     if _unfinished(run):
         return notes
-    words = headline(scores)
+    words = _headline(lab, run, scores)
     if words:
         following = _(
             "Next: open the <b>Chat</b> tab and ask it yourself. <b>Runs</b> has every single "
@@ -126,11 +127,18 @@ def _notes(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]])
     return notes + "".join(note(warning, "warn") for warning in warnings)
 
 
+def _headline(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> list[str]:
+    if any(map(lesson_number, scores)):
+        return lesson_headline(lesson_result(lab.registry, run.id))
+    return headline(scores)
+
+
 def _recalled(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> float | None:
     """The newest measured share of facts recalled through the key token."""
     if run.status == "finished":
         # Measured on all facts; recall during training covers the rehearsed ones only.
-        score = scores.get("generalized", {}).get("key_token")
+        last = next(filter(lesson_number, reversed(scores)), "generalized")
+        score = scores.get(last, {}).get("key_token")
         if score:
             return score.generation_accuracy
     rows = lab.registry.metrics(run.id, ["recall"])
