@@ -60,8 +60,9 @@ def as_markdown(tables: Sequence[Table]) -> str:
 
 
 def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """The tables as plain values. A mean with its deviation is an object; NaN is None, because JSON
-    has no NaN. A figure comes without its interval; `scores_json` has both."""
+    """The tables as plain values. A mean is an object with `mean`, `deviation`, `n` and `interval`;
+    NaN is None, because JSON has no NaN. The figure of one run comes without its interval, which
+    `scores_json` has."""
     return [
         {
             "title": table.title,
@@ -100,6 +101,8 @@ def cell_text(cell: Cell) -> str:
         value, low, high = (_decimals(part, cell.digits) for part in (cell.value, *cell.interval))
         return f"{value} [{low}, {high}]"
     if isinstance(cell, Spread):
+        if cell.interval is not None:
+            return cell_text(Estimate(cell.mean, cell.interval))
         mean = cell_text(cell.mean)
         return mean if math.isnan(cell.deviation) else f"{mean} ± {cell_text(cell.deviation)}"
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
@@ -127,7 +130,11 @@ def _json_cell(cell: Cell) -> Any:
     if isinstance(cell, Estimate):
         return rounded(cell.value)
     if isinstance(cell, Spread):
-        return {name: _json_cell(value) for name, value in cell._asdict().items()}
+        interval = interval_json(cell.interval)
+        return {
+            "mean": rounded(cell.mean), "deviation": rounded(cell.deviation), "n": cell.n,
+            "interval": interval,
+        }  # fmt: skip
     return rounded(cell) if isinstance(cell, float) else cell
 
 

@@ -77,6 +77,14 @@ class Difference(NamedTuple):
         inside = self.interval.low <= 1e-12 and self.interval.high >= -1e-12
         return "could be chance" if inside else "more than chance"
 
+    @property
+    def decimals(self) -> int:
+        """How many decimals show on which side of 0 the interval lies: 2, or up to 4."""
+        nearest = min(map(abs, self.interval))
+        if self.reading != "more than chance" or round(nearest, 2):
+            return 2
+        return 3 if round(nearest, 3) else 4
+
 
 TOO_FEW = "no two facts in common"
 """What stands where two runs share too few facts for a difference."""

@@ -1,19 +1,21 @@
-"""A sweep's results: its runs' scores by cell, with mean and deviation over seeds."""
+"""A sweep's results: its runs' scores by cell, with mean, deviation and interval over seeds."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from rotelab.config.names import Status
 from rotelab.config.option_paths import label_of, value_of
 from rotelab.config.sweep_grid import SEED
 from rotelab.errors import LabError
-from rotelab.evaluation.results import Score
+from rotelab.evaluation.results import Answers, Score
 from rotelab.registry import Registry, SweepRow
+from rotelab.reports.intervals import Interval, interval_of_mean
 
 
 class Figure(NamedTuple):
@@ -30,6 +32,11 @@ class Figure(NamedTuple):
     measure: str = "generation_accuracy"
 
 
+def no_answers(_: Figure) -> Answers:
+    """What a run says that has no single answers."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The results of one run of a sweep.
@@ -42,6 +49,7 @@ class Outcome:
         scores: by checkpoint and probe.
         seconds: how long each part took.
         shared_phase1_from: the run whose phase 1 it reused, if any.
+        answers: reads the answers that a figure is made of, fact by fact.
     """
 
     run_id: str
@@ -51,6 +59,7 @@ class Outcome:
     scores: Mapping[str, Mapping[str, Score]]
     seconds: Mapping[str, float]
     shared_phase1_from: str | None = None
+    answers: Callable[[Figure], Answers] = field(default=no_answers, compare=False, repr=False)
 
     @property
     def finished(self) -> bool:
@@ -87,17 +96,19 @@ class SweepResults:
 
 
 class Spread(NamedTuple):
-    """Mean and deviation of one number over the runs of a cell.
+    """Mean, deviation and interval of one number over the runs of a cell.
 
     Args:
         mean: the arithmetic mean; NaN where a value is not a finite number.
         deviation: the sample standard deviation (n - 1); NaN for fewer than two runs.
         n: how many runs.
+        interval: the mean's, over facts and runs; None without single answers.
     """
 
     mean: float
     deviation: float
     n: int
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -151,9 +162,16 @@ def read_sweep(registry: Registry, sweep_id: str) -> SweepResults:
                 scores,
                 run.seconds,
                 run.shared_phase1_from,
+                partial(_answers, registry, run.id),
             )
         )
     return SweepResults(sweep, tuple(outcomes))
+
+
+def _answers(registry: Registry, run_id: str, figure: Figure) -> Answers:
+    checkpoint, probe, measure = figure
+    sums = registry.fact_sums(run_id, checkpoint, probe)
+    return sums.get(checkpoint, {}).get(probe, {}).get(measure, {})
 
 
 def spread(values: Sequence[float]) -> Spread | None:
@@ -182,9 +200,15 @@ def cells(results: SweepResults) -> dict[tuple[Any, ...], list[Outcome]]:
 
 
 def measured(outcomes: Sequence[Outcome], figure: Figure) -> Spread | None:
-    """Mean and deviation of one number over some runs; None if none of them has it."""
-    values = [outcome.value(figure) for outcome in outcomes if outcome.finished]
-    return spread([value for value in values if value is not None])
+    """Mean, deviation and interval of one number over some runs; None if none of them has it."""
+    there = [(o, o.value(figure)) for o in outcomes if o.finished]
+    there = [(outcome, value) for outcome, value in there if value is not None]
+    found = spread([value for _, value in there])
+    if found is None or not math.isfinite(found.mean):
+        return found
+    answers = [outcome.answers(figure) for outcome, _ in there]
+    # An interval over fewer runs would not be that of this mean.
+    return found._replace(interval=interval_of_mean(answers)) if all(answers) else found
 
 
 def plane(results: SweepResults, figure: Figure) -> Plane:

@@ -26,14 +26,12 @@ from rotelab.registry import RunRow
 from rotelab.reports.comparison import COMPARED, Comparison
 from rotelab.reports.formats import Cell, Estimate, Table, estimate, interval_json, rounded
 from rotelab.reports.intervals import (
-    READINGS,
     TOO_FEW,
-    Difference,
     Intervals,
     interval_at,
     quiz_interval,
 )
-from rotelab.reports.sweep_results import Figure, SweepResults, cells, measured, spread
+from rotelab.reports.sweep_results import Figure, Spread, SweepResults, cells, measured, spread
 
 # Of a run ----------------------------------------------------------------------------------------
 
@@ -175,7 +173,7 @@ def _differences(config: RunConfig) -> Table:
 
 
 def sweep_tables(results: SweepResults, measure: str = "generation_accuracy") -> list[Table]:
-    """Mean and deviation of each cell at every checkpoint, then the single runs.
+    """Mean and interval of each cell at every checkpoint, then the single runs.
 
     Args:
         results: the sweep's results so far.
@@ -186,25 +184,25 @@ def sweep_tables(results: SweepResults, measure: str = "generation_accuracy") ->
     tables = []
     for checkpoint in reversed(CHECKPOINTS):
         what = f"{MEASURES[measure].long.lower()} of the {checkpoint_name(checkpoint).short} model"
-        title = (
-            f"{name}: {what}, mean ± standard deviation over seeds "
-            f"({done} of {len(results.outcomes)} runs finished)"
-        )
-        tables.append(_cells(title, results, checkpoint, measure))
+        title = f"{name}: {what}, mean [95 % interval over facts and seeds]"
+        ended = f" ({done} of {len(results.outcomes)} runs finished)"
+        tables.append(_cells(title, ended, results, checkpoint, measure))
     tables.append(_runs("Runs", results))
     if results.unfinished:
         tables.append(_unfinished(results))
     return tables
 
 
-def _cells(title: str, results: SweepResults, checkpoint: str, measure: str) -> Table:
+def _cells(title: str, ended: str, results: SweepResults, checkpoint: str, measure: str) -> Table:
     probes = _probes(o.scores.get(checkpoint, {}) for o in results.outcomes if o.finished)
     rows = []
     for values, outcomes in cells(results).items():
         found = [measured(outcomes, Figure(checkpoint, probe, measure)) for probe in probes]
         rows.append((*map(_plain, values), len(outcomes), *found))
+    if any(isinstance(cell, Spread) and cell.interval is None for row in rows for cell in row):
+        title += ", or ± standard deviation where single answers are not stored"
     columns = (*results.cell_axes, "n", *(probe_name(probe).short for probe in probes))
-    return Table(title, columns, tuple(rows))
+    return Table(title + ended, columns, tuple(rows))
 
 
 def _runs(title: str, results: SweepResults) -> Table:
@@ -295,16 +293,8 @@ def _differences_from_first(comparison: Comparison, measure: str) -> Iterable[tu
         if found is None:
             yield (*names, None, None, TOO_FEW)
         else:
-            cell = Estimate(found.value, found.interval, _digits(found))
+            cell = Estimate(found.value, found.interval, found.decimals)
             yield (*names, found.facts, cell, found.reading)
-
-
-def _digits(found: Difference) -> int:
-    """How many decimals show that a difference is more than chance: 2, or up to 4."""
-    nearest = min(map(abs, found.interval))
-    if found.reading != READINGS[-1] or round(nearest, 2):
-        return 2
-    return 3 if round(nearest, 3) else 4
 
 
 def differences_json(comparison: Comparison) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from rotelab.config.names import Status, checkpoint_name, lesson_number
 from rotelab.errors import LabError
 from rotelab.registry import RunSummary
 from rotelab.reports.figures.style import checkpoint_colour
+from rotelab.reports.intervals import Interval
 from rotelab.runs.lab import Lab
 from rotelab.ui.i18n import N_, _, language, ngettext, speaking
 
@@ -45,6 +46,32 @@ log = logging.getLogger("rotelab.page")
 def escape(text: object) -> str:
     """Escapes a text that somebody wrote, for HTML or for Markdown that allows HTML."""
     return html.escape(str(text), quote=True)
+
+
+def interval_html(
+    interval: Interval | None, digits: int = 0, signed: bool = False, meaning: str = ""
+) -> str:
+    """An interval in percent, with what it is as a tooltip; nothing without one.
+
+    Args:
+        interval: of a share, 0 to 1, or of a difference between two.
+        digits: how many decimals.
+        signed: whether every end has its sign.
+        meaning: the tooltip; that of a single run's figure, if empty.
+    """
+    if interval is None:
+        return ""
+    ends = ", ".join(percent_points(end, digits, signed) for end in interval)
+    meaning = meaning or _(
+        "95 % interval: how far the figure could be off by the luck of which facts were asked"
+    )
+    return f"<span class='interval' title='{escape(meaning)}'>[{ends}]</span>"
+
+
+def percent_points(value: float, digits: int, signed: bool = False) -> str:
+    """A share, or a difference between two, times a hundred, with a real minus."""
+    number = round(100 * value, digits) + 0.0  # never -0
+    return f"{number:{'+' if signed and number else ''}.{digits}f}".replace("-", "−")
 
 
 def shown(handler: Callable) -> Callable:

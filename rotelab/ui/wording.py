@@ -13,6 +13,7 @@ from rotelab.config.run_config import LessonConfig, RunConfig
 from rotelab.errors import ConfigError
 from rotelab.evaluation.results import Score
 from rotelab.registry import RunSummary
+from rotelab.reports.intervals import Intervals, interval_at
 from rotelab.runs.lessons.results import LessonResult
 from rotelab.ui.i18n import N_, _, ngettext
 
@@ -88,9 +89,16 @@ def status_sentence(run: RunSummary, ahead: int = 0) -> str:
     }.get(run.status, run.status)
 
 
-def headline(scores: Mapping[str, Mapping[str, Score]]) -> list[str]:
+def headline(
+    scores: Mapping[str, Mapping[str, Score]], intervals: Intervals | None = None
+) -> list[str]:
     """A run's result in a few sentences, the most important one first; none if nothing was
-    measured."""
+    measured.
+
+    Args:
+        scores: by checkpoint and probe.
+        intervals: of the scores; the first figure's is said where it is known.
+    """
     before, rote, after = (
         _accuracy(scores, checkpoint, "test_prompts_heldout")
         for checkpoint in ("base", "memorized", "generalized")
@@ -102,6 +110,7 @@ def headline(scores: Mapping[str, Mapping[str, Score]]) -> list[str]:
             share=percent(after)
         )
     ]
+    words += _interval_words(intervals, "generalized")
     if before is not None:
         words.append(_("Before: {share}.").format(share=percent(before)))
     if rote is not None:
@@ -112,7 +121,7 @@ def headline(scores: Mapping[str, Mapping[str, Score]]) -> list[str]:
     return words
 
 
-def lesson_headline(found: LessonResult) -> list[str]:
+def lesson_headline(found: LessonResult, intervals: Intervals | None = None) -> list[str]:
     """A lesson's result in a few sentences, as `headline`."""
     new, old = found.new.get("test_prompts"), found.old.get("test_prompts_heldout")
     if new is None:
@@ -122,6 +131,7 @@ def lesson_headline(found: LessonResult) -> list[str]:
             "It now answers {share} of new questions about what this lesson taught by rote alone."
         ).format(share=percent(new.generation_accuracy))
     ]
+    words += _interval_words(intervals, found.checkpoints[1])
     if old:
         before, after = (percent(score.generation_accuracy) for score in old)
         words.append(
@@ -132,6 +142,15 @@ def lesson_headline(found: LessonResult) -> list[str]:
     if leak and leak.generation_accuracy:
         words.append(_(BLURTS).format(share=percent(leak.generation_accuracy)))
     return words
+
+
+def _interval_words(intervals: Intervals | None, checkpoint: str) -> list[str]:
+    """The interval of the share of new wordings that a checkpoint answers, if it is known."""
+    known = interval_at(intervals or {}, checkpoint, "test_prompts_heldout", "generation_accuracy")
+    if known is None:
+        return []
+    low, high = percent(known.low), percent(known.high)
+    return [_("95 % interval over facts: {low} to {high}.").format(low=low, high=high)]
 
 
 PARTS = ("model", "memorize", "generalize", "evaluation", "lesson")

@@ -26,8 +26,9 @@ from rotelab.reports.figures.style import RELATION_COLOURS, SERIES_DASHES, SERIE
 from rotelab.reports.tables import comparison_tables
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
-from rotelab.ui.runs import compare_panel, runs_tab
-from rotelab.ui.runs.compare_panel import FACT_PAGE, fill_compare, linked, offer, turn_facts
+from rotelab.ui.runs import compare_html, compare_panel, runs_tab
+from rotelab.ui.runs.compare_html import FACT_PAGE
+from rotelab.ui.runs.compare_panel import fill_compare, linked, offer, turn_facts
 
 NOT_YET = ((), 0)
 """What the panel remembers before anything was on show."""
@@ -121,7 +122,7 @@ def test_a_damaged_run_is_named_and_the_rest_compared(lab):
     assert both.options == () and both.facts_in_common == 20
     damage(lab, one)
     assert compare(lab.registry, [one, other]).options == ()
-    assert "same settings" not in compare_panel.words_html(compare(lab.registry, [one, other]))
+    assert "same settings" not in compare_html.words_html(compare(lab.registry, [one, other]))
 
 
 # Facts -------------------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ def test_a_run_without_facts_to_compare_is_named(lab):
         "waiting: not yet asked about held-out facts after phase 2.",
         "stranger has no fact in common with the others.",
     )
-    html = compare_panel.facts_html(seen, 0)
+    html = compare_html.facts_html(seen, 0)
     assert "stranger has no fact in common" in html and ">Ann<" in html
 
 
@@ -206,7 +207,7 @@ def test_only_held_out_test_answers_after_phase_2_count(lab):
     one, other = run_of(lab, facts, {"Ann": 1}), run_of(lab, facts, {"Ann": 1})
     seen = compare(lab.registry, [one, other])
     assert seen.facts == () and seen.facts_in_common == 1
-    assert "None: 1 fact in common" in compare_panel.facts_html(seen, 0)
+    assert "None: 1 fact in common" in compare_html.facts_html(seen, 0)
     about = (0, "mother", "Ann", "mother of Ann", "Who?", "?", True, 0.5)
     lab.registry.add_evaluation(one, "memorized", {}, [Prediction(PROBE, *about)])
     lab.registry.add_evaluation(one, "base", {}, [Prediction("key_token", *about)])
@@ -227,7 +228,7 @@ def test_the_best_is_the_highest_and_of_leaks_the_lowest(lab):
     assert seen.best("generalized", PROBE, "object_probability") == frozenset()  # all are equal
     assert seen.best("memorized", PROBE, "generation_accuracy") == frozenset()
     assert seen.best("generalized", PROBE, "choice_accuracy") == frozenset()
-    html = compare_panel.scores_html(seen)
+    html = compare_html.scores_html(seen)
     assert "<b>75.0 %</b> <b title='the best of its row'>★</b>" in html
     assert html.count("★") == 3 + 1  # two runs and one, and the words below
     assert "nan" not in html and "40 questions" in html
@@ -238,7 +239,7 @@ def test_a_score_that_only_one_run_has_is_no_best(lab):
     scored(lab, one, "generalized", test_prompts_heldout=0.5)
     seen = compare(lab.registry, [one, other])
     assert seen.best("generalized", PROBE, "generation_accuracy") == frozenset()
-    assert compare_panel.scores_html(seen).count("<td>–</td>") == 3
+    assert compare_html.scores_html(seen).count("<td>–</td>") == 3
 
 
 def test_a_difference_that_could_be_chance_says_so(lab):
@@ -388,6 +389,24 @@ def test_the_panel_puts_runs_side_by_side(lab):
     assert panel.curves.visible and "quick" in str(panel.curves.value)
     assert panel.scores.count("75.0 %") == 4 and "Facts known by rote, new wordings" in panel.scores
     assert "None: 20 facts in common" in panel.facts and not panel.pager.visible
+
+
+def test_the_panel_says_what_could_be_chance(lab):
+    facts = mothers(*(f"Person {i}" for i in range(20)))
+    once = {f.subject: 1 for f in facts}
+    one, slight = run_of(lab, facts, once), run_of(lab, facts, once | {"Person 0": 2}, NASTY)
+    strong = run_of(lab, facts, {f.subject: 2 for f in facts[:19]}, "strong")
+    stranger = run_of(lab, mothers("Cy", "Di"), {"Cy": 1}, "stranger")
+    html = shown(lab, one, [slight, strong, stranger]).scores
+    _, html = html.split("<h2>Differences from Run 1</h2>")
+    assert (
+        "+2.5 <span class='sub'>right</span> <span class='interval' title='95 % interval of" in html
+    )
+    assert ">[0.0, +10.0]</span> could be chance" in html and "on 20 facts that both" in html
+    assert "<b>+45.0</b>" in html and "<b>more than chance</b>" in html
+    assert "likely:</span> no fact differs" in html and "no two facts in common" in html
+    assert "<img" not in html and "not in the interval" in html
+    assert "Differences" not in shown(lab, queued(lab), [queued(lab)]).scores
 
 
 def test_what_is_refused_is_said_in_the_panel(lab):

@@ -8,8 +8,11 @@ from support.command_line import refused, rotelab
 from support.fabricated import finished, small_pack
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
+from rotelab.config.sweep_grid import grid
+from rotelab.evaluation.metrics import summarize
 from rotelab.evaluation.results import Score
 from rotelab.registry import SweepRow
+from rotelab.registry.sweeps import PlannedRun
 from rotelab.reports.formats import (
     Estimate,
     Table,
@@ -20,7 +23,7 @@ from rotelab.reports.formats import (
     estimate,
     worded,
 )
-from rotelab.reports.intervals import Interval, intervals_of_run
+from rotelab.reports.intervals import Interval, interval_of_mean, intervals_of_run
 from rotelab.reports.sweep_results import (
     Figure,
     Outcome,
@@ -64,7 +67,7 @@ def test_mean_and_sample_deviation():
     assert spread([]) is None
     one = spread([0.5])
     assert (one.mean, one.n) == (0.5, 1) and math.isnan(one.deviation)
-    assert spread([0.2, 0.4]) == (pytest.approx(0.3), pytest.approx(0.2 / math.sqrt(2)), 2)
+    assert spread([0.2, 0.4]) == (pytest.approx(0.3), pytest.approx(0.2 / math.sqrt(2)), 2, None)
     assert math.isnan(spread([0.5, math.nan]).mean)
 
 
@@ -75,6 +78,37 @@ def test_cells_are_in_the_order_of_the_axes_and_hold_what_has_finished():
     assert [len(of) for of in found.values()] == [1, 2]
     assert measured(found[3, 1], Figure("base")) is None
     assert [o.run_id for o in FOUR.unfinished] == ["run-3-10-1"]
+
+
+def test_a_mean_has_its_interval_where_all_its_runs_have_answers(lab):
+    ids = [finished(lab, seed=seed) for seed in (0, 1)]
+    figure = Figure()
+    sums = [lab.registry.fact_sums(i)[figure.checkpoint][figure.probe] for i in ids]
+    known = [outcome(1, n, 0.75, answers=lambda f, n=n: sums[n][f.measure]) for n in (0, 1)]
+    found = measured(known, figure)
+    assert found.interval == interval_of_mean([of[figure.measure] for of in sums])
+    assert found.interval.low < found.mean == 0.75 < found.interval.high
+    assert measured([*known, outcome(1, 2, 0.75)], figure).interval is None
+    assert measured([*known, outcome(1, 2, math.nan)], figure).interval is None
+    (table, *_) = sweep_tables(results(*known))
+    assert "±" not in table.title and as_text([table]).count("0.75 [0.") == 1
+
+
+def test_a_sweep_reads_the_answers_of_its_runs(lab):
+    axes, base = {"seed": [0, 1]}, RunConfig(facts=20, generalize=GeneralizeConfig(k=10))
+    runs = [PlannedRun(config, small_pack(), "") for config in grid(axes, base)]
+    sweep_id = lab.registry.create_sweep(axes, base, runs, "")
+    source = lab.registry.predictions(finished(lab), "generalized", limit=-1)
+    for run in lab.registry.sweep_runs(sweep_id):
+        lab.registry.set_status(run.id, "running")
+        lab.registry.add_evaluation(run.id, "generalized", summarize(source), source)
+        lab.registry.set_status(run.id, "finished")
+    said = rotelab("report", sweep_id)
+    assert "mean [95 % interval over facts and seeds]" in said.out
+    (table, *_) = json.loads(rotelab("report", sweep_id, "--json").out)["tables"]
+    cell = table["rows"][0][table["columns"].index("test, held out")]
+    assert list(cell) == ["mean", "deviation", "n", "interval"] and cell["mean"] == 0.75
+    assert cell["interval"][0] < 0.75 < cell["interval"][1]
 
 
 def test_a_plane_takes_the_first_two_axes_with_several_values():
@@ -103,7 +137,8 @@ def test_a_sweep_s_tables():
     assert "of the generalised model" in headline.title and "3 of 4 runs" in headline.title
     assert headline.columns == ("memorize.epochs", "generalize.k", "n", "test, held out")
     assert [row[:3] for row in headline.rows] == [(3, 10, 1), (3, 1, 2)]
-    assert headline.rows[1][3] == (pytest.approx(0.3), pytest.approx(0.2 / math.sqrt(2)), 2)
+    assert headline.rows[1][3] == (pytest.approx(0.3), pytest.approx(0.2 / math.sqrt(2)), 2, None)
+    assert "± standard deviation where" in headline.title and "0.30 ± 0.14" in as_text([headline])
     assert len(runs.rows) == 4 and runs.rows[0][0] == "run-3-1-0"
     assert unfinished.rows == (("run-3-10-1", 3, 10, 1, "failed", "The disk is full."),)
     other = sweep_tables(FOUR, "object_probability")[0]
@@ -194,7 +229,7 @@ ODD = Table(
     "All | kinds",
     ("what", "n", "value"),
     (
-        ("a|b", 3, Spread(0.5, 0.125, 3)),
+        ("a|b", 3, Spread(0.5, 0.125, 3, Interval(0.375, 0.625))),
         ("1e3", 1, Spread(0.25, math.nan, 1)),
         ("two\nlines", 12, math.nan),
         ("*x*", 0, None),
@@ -234,7 +269,7 @@ def test_as_text():
         "",
         "what         n              value",
         "---------  ---  -----------------",
-        "a|b          3        0.50 ± 0.12",
+        "a|b          3  0.50 [0.38, 0.62]",
         "1e3          1               0.25",
         "two lines   12                  –",
         "*x*          0                  –",
@@ -253,7 +288,7 @@ def test_as_markdown():
     lines = as_markdown([ODD, ODD]).splitlines()
     assert lines[0] == "**All \\| kinds**" and lines[1] == ""
     assert lines[3].startswith("|:--") and lines[3].endswith("-:|")
-    assert "a\\|b" in lines[4] and "0.50 ± 0.12" in lines[4] and "\\*x\\*" in lines[7]
+    assert "a\\|b" in lines[4] and "0.50 [0.38, 0.62]" in lines[4] and "\\*x\\*" in lines[7]
     assert "0.88 [0.81, 0.94]" in lines[8], "brackets of an interval are no markup"
     assert lines.count("**All \\| kinds**") == 2
 
@@ -262,7 +297,8 @@ def test_as_json_has_numbers_and_no_nan():
     (table,) = json.loads(json.dumps(as_json([ODD]), allow_nan=False))
     assert table["title"] == "All | kinds" and table["columns"] == ["what", "n", "value"]
     assert [row[2] for row in table["rows"]] == [
-        {"mean": 0.5, "deviation": 0.125, "n": 3}, {"mean": 0.25, "deviation": None, "n": 1},
+        {"mean": 0.5, "deviation": 0.125, "n": 3, "interval": [0.375, 0.625]},
+        {"mean": 0.25, "deviation": None, "n": 1, "interval": None},
         None, None, 0.875,
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Figures of a sweep: one measure over two options, as a heatmap and as curves with deviations."""
+"""Figures of a sweep: one measure over two options, as a heatmap and as curves with intervals."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def heatmap(plane: Plane, name: str = "") -> go.Figure:
             showscale=False,  # the numbers are in the cells
         )
     )
-    styled(figure, 150 + 44 * len(plane.ys))
+    styled(figure, 150 + 56 * len(plane.ys))
     # Categories, so that 1, 5, 10 and 50 get cells of equal width.
     figure.update_xaxes(title_text=plane.label(plane.x), type="category", showgrid=False)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
@@ -65,7 +65,7 @@ def heatmap(plane: Plane, name: str = "") -> go.Figure:
 
 
 def spread_curves(plane: Plane, name: str = "") -> go.Figure:
-    """The mean along one option, a line for each value of the other, the deviation as a band.
+    """The mean along one option, a line for each value of the other, its interval as a band.
 
     Args:
         plane: the measure over two options.
@@ -89,7 +89,7 @@ def spread_curves(plane: Plane, name: str = "") -> go.Figure:
         figure.update_xaxes(
             type="category", categoryorder="array", categoryarray=[_name(x) for x in plane.xs]
         )
-    figure.update_yaxes(range=[-0.04, 1.06], tickformat=".0%", title_text="Mean ± deviation")
+    figure.update_yaxes(range=[-0.04, 1.06], tickformat=".0%", title_text="Mean, 95 % interval")
     figure.update_layout(
         uirevision=f"{name} curves",
         showlegend=bool(plane.y),
@@ -108,13 +108,18 @@ def _table(plane: Plane) -> tuple[list[str], list[list[Cell]]]:
     """The table of both figures, columns and rows: a row for each pair of values."""
     axes = [axis for axis in (plane.y, plane.x) if axis]
     shown = plane.figure
-    columns = [*axes, "checkpoint", "probe", f"mean {shown.measure}", "deviation", "runs"]
+    columns = [
+        *axes, "checkpoint", "probe", f"mean {shown.measure}", "deviation", "runs",
+        "low", "high",
+    ]  # fmt: skip
     rows: list[list[Cell]] = []
     for y, row in zip(plane.ys, plane.spreads, strict=True):
         for x, spread in zip(plane.xs, row, strict=True):
             if spread is not None:
                 place = [_plain(y), _plain(x)] if plane.y else [_plain(x)]
-                rows.append([*place, shown.checkpoint, shown.probe, *spread])
+                *figures, interval = spread
+                ends = interval or (None, None)
+                rows.append([*place, shown.checkpoint, shown.probe, *figures, *ends])
     return columns, rows
 
 
@@ -123,17 +128,15 @@ def _plain(value: Any) -> Cell:
 
 
 def _line(figure: go.Figure, place: int, name: str, points: list[tuple[Any, Spread]]) -> None:
-    """A line with its band; the band of a point with one run has no height."""
+    """A line with its band; where an interval is not known, the band has no height."""
     colour = RELATION_COLOURS[place % len(RELATION_COLOURS)]
     xs, means = [x for x, _ in points], [spread.mean for _, spread in points]
-    deviations = [0.0 if math.isnan(s.deviation) else s.deviation for _, s in points]
-    if any(deviations):
-        upper = [mean + d for mean, d in zip(means, deviations, strict=True)]
-        lower = [mean - d for mean, d in zip(means, deviations, strict=True)]
+    if any(spread.interval for _, spread in points):
+        lower, upper = zip(*(s.interval or (s.mean, s.mean) for _, s in points), strict=True)
         figure.add_scatter(
             x=[*xs, *reversed(xs)], y=[*upper, *reversed(lower)], fill="toself", mode="lines",
             fillcolor=translucent(colour, 0.18), line={"width": 0}, hoverinfo="skip",
-            showlegend=False, legendgroup=name, name=f"{name} ± deviation",
+            showlegend=False, legendgroup=name, name=f"{name}, 95 % interval",
         )  # fmt: skip
     figure.add_scatter(
         x=xs,
@@ -149,16 +152,24 @@ def _line(figure: go.Figure, place: int, name: str, points: list[tuple[Any, Spre
 
 
 def _short(spread: Spread | None) -> str:
-    return "–" if spread is None or math.isnan(spread.mean) else f"{spread.mean:.0%}"
+    if spread is None or math.isnan(spread.mean):
+        return "–"
+    if spread.interval is None:
+        return f"{spread.mean:.0%}"
+    low, high = (f"{100 * end:.0f}" for end in spread.interval)
+    return f"{spread.mean:.0%}<br><span style='font-size:12px'>[{low}, {high}]</span>"
 
 
 def _words(spread: Spread | None) -> str:
     if spread is None:
         return _NONE
     runs = "1 run" if spread.n == 1 else f"{spread.n} runs"
-    deviation = "" if math.isnan(spread.deviation) else f" ± {spread.deviation:.1%}"
+    if not math.isnan(spread.deviation):
+        runs += f", ± {spread.deviation:.1%}"
     mean = "not a number" if math.isnan(spread.mean) else f"{spread.mean:.1%}"
-    return f"{mean}{deviation} ({runs})"
+    if spread.interval is not None:
+        mean += " [{:.1f}, {:.1f}]".format(*(100 * end for end in spread.interval))
+    return f"{mean} ({runs})"
 
 
 def _name(value: Any) -> str:

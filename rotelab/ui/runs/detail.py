@@ -12,6 +12,7 @@ from rotelab.config.reproduce import command_of, teach_command_of
 from rotelab.errors import LabError, UnknownRun
 from rotelab.registry import RunRow
 from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
+from rotelab.reports.intervals import intervals_of_run
 from rotelab.runs.export.value_checks import ENDED
 from rotelab.runs.lab import Lab
 from rotelab.runs.lessons.results import lesson_result
@@ -24,21 +25,14 @@ from rotelab.ui.runs.answers_panel import (
     wire_answers_panel,
 )
 from rotelab.ui.runs.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
-from rotelab.ui.runs.detail_html import (
-    CSS,
-    damage_html,
-    head_html,
-    log_tail,
-    scores_html,
-    settings_html,
-)
+from rotelab.ui.runs.detail_html import CSS, head_html, log_tail, settings_html
 from rotelab.ui.runs.files_panel import build_files
-from rotelab.ui.runs.lesson_html import lesson_html
 from rotelab.ui.runs.real_facts_panel import (
     RealFactsPanel,
     build_real_facts_panel,
     wire_real_facts_panel,
 )
+from rotelab.ui.runs.scores_html import damage_html, lesson_html, scores_html
 from rotelab.ui.runs.sweep_panel import SweepPanel, build_sweep_panel, wire_sweep_panel
 
 NOTHING = N_("Choose a run above to see everything that is known about it.")
@@ -163,12 +157,13 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
             gr.DownloadButton(visible=False), "",
         ]  # fmt: skip
     scores = lab.registry.scores(run.id)
+    intervals = intervals_of_run(lab.registry.fact_sums(run.id)) if scores else {}
     places = lab.adapter_folders(run.id)
     lesson = lesson_result(lab.registry, run.id) if run.is_lesson else None
     return [
-        head_html(run, scores, runs_ahead(lab, run), lesson),
+        head_html(run, scores, runs_ahead(lab, run), lesson, intervals),
         *_buttons(run),
-        ((lesson and lesson_html(lesson)) or scores_html(scores))
+        ((lesson and lesson_html(lesson, intervals)) or scores_html(scores, intervals))
         + damage_html(lab.registry.damage(run.id)),
         gr.Plot(score_bars(scores, name=run.id) if scores else None, visible=bool(scores)),
         curves_of_run(lab.registry.metrics(run.id, CURVES), run.id, rounds_of_each(run)),

@@ -7,20 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from rotelab.config.names import (
-    CHECKPOINTS,
-    MEASURES,
-    MORE_MEASURES,
     PART_NAMES,
-    PROBE_NAMES,
     probe_name,
 )
 from rotelab.errors import LabError
-from rotelab.evaluation.results import OLD, Damage, Prediction, Score
+from rotelab.evaluation.results import OLD, Prediction, Score
 from rotelab.registry import RunRow, RunSummary
+from rotelab.reports.intervals import Intervals
 from rotelab.runs.lab import Lab
 from rotelab.runs.lessons.results import LessonResult
 from rotelab.ui.components import (
-    checkpoint_badge,
     checkpoint_words,
     duration,
     escape,
@@ -30,12 +26,10 @@ from rotelab.ui.components import (
     status_word,
 )
 from rotelab.ui.i18n import N_, _
-from rotelab.ui.runs.lesson_html import lesson_line
 from rotelab.ui.wording import (
     headline,
     lesson_headline,
     percent,
-    questions_word,
     settings_rows,
     status_sentence,
 )
@@ -50,22 +44,6 @@ ANSWER_HEADERS = (
 )  # fmt: skip
 LOG_BYTES = 20_000
 
-DAMAGE_WORDS = {
-    "perplexity": (
-        N_("Plain prose"),
-        N_("Perplexity: how much it is surprised by plain prose."),
-    ),
-    "quiz": (
-        N_("Real facts"),
-        N_("Of a quiz of real facts, how many it answers right at once."),
-    ),
-    "divergence": (
-        N_("Distance"),
-        N_("How far the next word's odds are from the base model's (KL, nats)."),
-    ),
-}
-"""Name and meaning of each measure of forgetting."""
-
 CSS = """
 table {border-collapse: collapse; width: 100%; font-size: .95rem; border: none}
 th, td {text-align: left; padding: .35rem .6rem; vertical-align: top; overflow-wrap: anywhere;
@@ -77,6 +55,8 @@ td.value {min-width: 7rem}
 .columns > div {flex: 1 1 26rem; min-width: 0}
 .columns > div:first-child {flex: 2 1 36rem}
 td.number, th.number {text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}
+.interval {white-space: nowrap; color: var(--body-text-color-subdued); cursor: help}
+td.number .interval {display: block}
 tbody th[scope=row] {font-weight: 400}
 tr.changed :is(td, th) {font-weight: 600; background: var(--background-fill-secondary)}
 td.sub, p.sub {color: var(--body-text-color-subdued); font-weight: 400}
@@ -143,6 +123,7 @@ def head_html(
     scores: Mapping[str, Mapping[str, Score]],
     ahead: int = 0,
     lesson: LessonResult | None = None,
+    intervals: Intervals | None = None,
 ) -> str:
     """Name, state, error, sweep, outcome, warnings, note and tags.
 
@@ -151,6 +132,7 @@ def head_html(
         scores: by checkpoint and probe.
         ahead: how many runs start before it, where it is queued.
         lesson: its figures, where it is a later lesson.
+        intervals: of the scores; may lack some.
     """
     html = (
         f"<div class='title'>{escape(run_name(run))} · {escape(run.pack_name)} · "
@@ -159,7 +141,8 @@ def head_html(
         f"{_('Id: {id}').format(id=escape(run.id))}</p>"
         f"{note(run.error, 'bad')}{_sweep_line(run)}{lesson_line(lesson)}"
     )
-    first, *rest = (lesson_headline(lesson) if lesson else headline(scores)) or [""]
+    words = lesson_headline(lesson, intervals) if lesson else headline(scores, intervals)
+    first, *rest = words or [""]
     if first:
         html += f"<p class='big'>{escape(first)}</p><p>{escape(' '.join(rest))}</p>"
     html += "".join(note(warning, "warn") for warning in run.warnings) + note(run.note)
@@ -169,70 +152,17 @@ def head_html(
     return html
 
 
-def scores_html(scores: Mapping[str, Mapping[str, Score]]) -> str:
-    """All scores at the three checkpoints, with the meaning of each question and each measure.
-
-    Args:
-        scores: by checkpoint and probe.
-    """
-    if not scores:
-        words = _("Nothing asked yet; scores come with the first questions.")
-        return f"<p class='sub'>{words}</p>"
-    more = [field for field in MORE_MEASURES if _measured(scores, field)]
-    shown = MEASURES | {field: MORE_MEASURES[field] for field in more}
-    heads = "".join(
-        f"<th class='number' scope='col' colspan='{len(shown)}'>{checkpoint_badge(c)}</th>"
-        for c in CHECKPOINTS
-    )
-    names = "".join(f"<th class='number'>{_(name.short)}</th>" for name in shown.values())
-    rows = "".join(_score_row(scores, probe, more) for probe in PROBE_NAMES)
-    definitions = "".join(f"<p class='sub'>{_(name.hint)}</p>" for name in shown.values())
-    return (
-        f"<table><thead><tr><th rowspan='2' scope='col'>{_('What was asked')}</th>{heads}</tr>"
-        f"<tr>{names * len(CHECKPOINTS)}</tr></thead><tbody>{rows}</tbody></table>{definitions}"
-    )
-
-
-def _score_row(scores: Mapping[str, Mapping[str, Score]], probe: str, more: list[str]) -> str:
-    cells = ""
-    for checkpoint in CHECKPOINTS:
-        score = scores.get(checkpoint, {}).get(probe)
-        accuracy = percent(score.generation_accuracy) if score else "–"
-        likely = f"{100 * score.object_probability:.1f} %" if score else "–"
-        cells += f"<td class='number'><b>{accuracy}</b></td><td class='number'>{likely}</td>"
-        for field in more:
-            value = percent(getattr(score, field)) if score else "–"
-            cells += f"<td class='number'>{value}</td>"
-    asked = max((s[probe].n for s in scores.values() if probe in s), default=0)
-    name = PROBE_NAMES[probe]
-    return (
-        f"<tr><td><b>{_(name.long)}</b><br><span class='sub'>{_(name.hint)} {questions_word(asked)}"
-        f"</span></td>{cells}</tr>"
-    )
-
-
-def damage_html(found: Mapping[str, Damage]) -> str:
-    """What training did to the model's other knowledge; nothing where that was not measured.
-
-    Args:
-        found: by checkpoint.
-    """
-    if not found:
+def lesson_line(lesson: LessonResult | None) -> str:
+    """Which lesson it is, and of which run; empty for any other run."""
+    if lesson is None:
         return ""
-    heads = "".join(f"<th class='number' scope='col'>{checkpoint_badge(c)}</th>" for c in found)
-    rows = ""
-    for measure, (name, hint) in DAMAGE_WORDS.items():
-        values = [getattr(row, measure) for row in found.values()]
-        cells = [percent(v) if measure == "quiz" else f"{v:.3g}" for v in values]
-        meaning = _(hint)
-        if measure == "quiz":
-            meaning += f" {questions_word(max(row.questions for row in found.values()))}"
-        rows += f"<tr><td><b>{_(name)}</b><br><span class='sub'>{meaning}</span></td>"
-        rows += "".join(f"<td class='number'><b>{cell}</b></td>" for cell in cells) + "</tr>"
-    return (
-        f"<h4>{_('What else it knew')}</h4><table><thead><tr><th></th>{heads}</tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
-    )
+    if lesson.parent_run_id is None:
+        words = _("Lesson {n}. The run that it continues is gone.").format(n=lesson.number)
+    else:
+        words = _("Lesson {n}; it continues run {run}. No sentence in words was read.").format(
+            n=lesson.number, run=lesson.parent_run_id
+        )
+    return f"<p class='sub'>{escape(words)}</p>"
 
 
 def settings_html(run: RunRow) -> str:
@@ -327,11 +257,6 @@ def _among_candidates(answer: Prediction) -> str:
         return ""
     share = f"{100 * answer.normalized:.1f} %"
     return " " + _("({share} of the candidates)").format(share=share)
-
-
-def _measured(scores: Mapping[str, Mapping[str, Score]], field: str) -> bool:
-    found = (s for probes in scores.values() for s in probes.values())
-    return any(getattr(score, field) is not None for score in found)
 
 
 def _sweep_line(run: RunRow) -> str:

@@ -104,6 +104,14 @@ def sweep_html(results: SweepResults, shown: Plane) -> str:
     if shown.over:
         over = ", ".join(map(escape, shown.over))
         words.append(_("Each figure is the mean over {options}.").format(options=over))
+    if any(cell is not None and cell.interval for row in shown.spreads for cell in row):
+        words.append(
+            _(
+                "In brackets, and as bands: its 95 % interval, in percent. It says how far the "
+                "figure could be off by the luck of which facts were asked and which runs were "
+                "made."
+            )
+        )
     if results.unfinished:
         command = f"<code>python -m rotelab sweep --resume {escape(sweep.id)}</code>"
         words.append(_("{command} makes what is left.").format(command=command))

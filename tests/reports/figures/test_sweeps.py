@@ -10,6 +10,7 @@ from rotelab.config.sweep_grid import grid
 from rotelab.evaluation.results import Score
 from rotelab.registry.sweeps import PlannedRun
 from rotelab.reports.figures.sweeps import heatmap, spread_curves
+from rotelab.reports.intervals import Interval
 from rotelab.reports.sweep_results import Figure, Plane, Spread
 from rotelab.ui import wording
 from rotelab.ui.app import build_app
@@ -24,7 +25,9 @@ def plane(spreads, xs=(1, 10), ys=(3, 20), y="memorize.epochs"):
     return Plane(Figure(), "generalize.k", y, list(xs), list(ys), spreads, ("seed",))
 
 
-FULL = plane([[Spread(0.2, 0.1, 3), Spread(0.5, 0.0, 3)], [Spread(0.4, NONE, 1), None]])
+FULL = plane([
+    [Spread(0.2, 0.1, 3, Interval(0.125, 0.25)), Spread(0.5, 0.0, 3)], [Spread(0.4, NONE, 1), None],
+])  # fmt: skip
 
 
 def lines(figure):
@@ -40,21 +43,23 @@ def test_a_heatmap_has_a_cell_for_each_pair():
     (heat,) = figure.data
     assert [list(row) for row in heat.z] == [[0.2, 0.5], [0.4, None]]
     assert (list(heat.x), list(heat.y)) == (["1", "10"], ["3", "20"])
-    assert [list(row) for row in heat.text] == [["20%", "50%"], ["40%", "–"]]
-    assert heat.customdata[0][0] == "20.0% ± 10.0% (3 runs)"
+    short = "20%<br><span style='font-size:12px'>[12, 25]</span>"
+    assert [list(row) for row in heat.text] == [[short, "50%"], ["40%", "–"]]
+    assert heat.customdata[0][0] == "20.0% [12.5, 25.0] (3 runs, ± 10.0%)"
+    assert heat.customdata[0][1] == "50.0% (3 runs, ± 0.0%)"
     assert heat.customdata[1][0] == "40.0% (1 run)" and "finished yet" in heat.customdata[1][1]
     assert figure.layout.xaxis.title.text == "Facts taught in words (k)"
     assert figure.layout.yaxis.title.text == "Rounds of rote learning"
 
 
-def test_curves_have_a_line_for_each_value_and_a_band_where_there_is_spread():
+def test_curves_have_a_line_for_each_value_and_a_band_where_there_is_an_interval():
     figure = spread_curves(FULL, "a")
     first, second = lines(figure)
     assert (list(first.x), list(first.y), first.name) == ([1, 10], [0.2, 0.5], "3")
     assert (list(second.x), list(second.y), second.name) == ([1], [0.4], "20")
     (band,) = bands(figure)
     assert list(band.x) == [1, 10, 10, 1]
-    assert list(band.y) == pytest.approx([0.3, 0.5, 0.5, 0.1])
+    assert list(band.y) == pytest.approx([0.25, 0.5, 0.5, 0.125])
     assert first.line.dash != second.line.dash and first.marker.symbol != second.marker.symbol
 
 

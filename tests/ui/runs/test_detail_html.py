@@ -4,13 +4,11 @@ from support.fabricated import finished, queued
 
 from rotelab.config.names import MORE_MEASURES
 from rotelab.evaluation.results import Damage, Prediction, Score
+from rotelab.reports.intervals import Interval, intervals_of_run
 from rotelab.runs.lab import Lab
-from rotelab.ui.runs.detail_html import (
-    ANSWER_HEADERS,
-    answer_cells,
-    damage_html,
-    scores_html,
-)
+from rotelab.ui.components import interval_html
+from rotelab.ui.runs.detail_html import ANSWER_HEADERS, answer_cells, head_html
+from rotelab.ui.runs.scores_html import damage_html, scores_html
 
 
 def heads(html):
@@ -36,11 +34,36 @@ def test_a_measure_that_was_taken_has_a_column_and_a_definition():
     assert heads(html) == [3, 3, 3] and ">31 %<" in html and ">88 %<" in html
 
 
+def test_figures_have_their_intervals_and_what_these_are(own_home):
+    lab = Lab.open()
+    run_id = finished(lab)
+    scores, intervals = (
+        lab.registry.scores(run_id),
+        intervals_of_run(lab.registry.fact_sums(run_id)),
+    )
+    html = scores_html(scores, intervals)
+    assert "<b>75 %</b><span class='interval' title='95 % interval: how far" in html
+    assert "67.5 %<span" in html and ">[55, 90]</span>" in html and "In brackets:" in html
+    plain = scores_html(scores)
+    assert "interval" not in plain and "In brackets" not in plain
+    head = head_html(lab.registry.run(run_id), scores, intervals=intervals)
+    assert "95 % interval over facts: 55 % to 90 %. Before: 0 %." in head
+    assert "interval" not in head_html(lab.registry.run(run_id), scores)
+
+
+def test_an_interval_in_percent():
+    assert interval_html(None) == ""
+    assert ">[−0.4, 12.5]<" in interval_html(Interval(-0.004, 0.125), 1)
+    signed = interval_html(Interval(-0.0001, 0.125), 1, True, 'what "it" is')
+    assert signed == ("<span class='interval' title='what &quot;it&quot; is'>[0.0, +12.5]</span>")
+
+
 def test_forgetting_is_shown_beside_the_scores(own_home):
     lab = Lab.open()
     html = damage_html(lab.registry.damage(finished(lab)))
     assert html.count("<tr>") == 4 and html.count(">67 %<") == 1 and ">40.2<" in html
-    assert "57 questions" in html
+    assert "57 questions" in html and "<b>67 %</b><span class='interval'" in html
+    assert html.count("class='interval'") == 3, "of the quiz alone"
     assert damage_html({}) == "", "an older run says nothing"
     broken = {"generalized": Damage("generalized", float("nan"), 9, 0.0, 57, float("nan"), 9)}
     assert ">nan<" in damage_html(broken)

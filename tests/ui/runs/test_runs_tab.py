@@ -20,7 +20,8 @@ from rotelab.ui.components import size_words
 from rotelab.ui.runs import actions, runs_tab, table
 from rotelab.ui.runs.answers_panel import ALL, ANSWER_PAGE, first_answers, turn_answers
 from rotelab.ui.runs.detail import RunDetail, fill_detail
-from rotelab.ui.runs.detail_html import RUN_HEADERS, log_tail, scores_html, settings_html
+from rotelab.ui.runs.detail_html import RUN_HEADERS, log_tail, settings_html
+from rotelab.ui.runs.scores_html import scores_html
 from rotelab.ui.wording import headline
 
 
