@@ -12,7 +12,7 @@ from rotelab.errors import ConfigError, InputError
 from rotelab.facts import csv_text
 from rotelab.facts.csv_text import MAX_ROWS, Doubt, Items, check_cell, write_table
 from rotelab.facts.doubts import doubts_about
-from rotelab.facts.lists import as_cell
+from rotelab.facts.formats.lists import as_cell
 
 COLUMNS = ("relation", "subject", "object")
 MAX_FACTS = MAX_ROWS

@@ -11,7 +11,7 @@ from pathlib import Path
 from rotelab.errors import InputError
 from rotelab.facts.csv_text import Row, parse_edited, parse_table, read_bytes
 from rotelab.facts.facts import COLUMNS, Fact, FactSet
-from rotelab.facts.lists import from_cell
+from rotelab.facts.formats.lists import from_cell
 
 AUTHORS_COLUMNS = ("Head", "Fact", "Alternate Facts")
 

@@ -87,11 +87,6 @@ class SequenceBuilder:
         first = tokenizer.convert_ids_to_tokens(tokenizer.encode("a", add_special_tokens=False)[:1])
         self._blank = "" if first and first[0].startswith("▁") else " "
         self.stops = frozenset({self.separator, self.end})
-        self._control = {
-            number
-            for number, token in tokenizer.added_tokens_decoder.items()
-            if not token.special and token.content.strip()
-        }
 
     def plain(self, text: str) -> list[int]:
         """Token ids of a text as it stands. What reads like a control token (`<|im_end|>`,
@@ -110,6 +105,15 @@ class SequenceBuilder:
                 "tokenizer can't read it as text. Write it otherwise."
             )
         return self._without_control.encode(text, add_special_tokens=False).ids
+
+    @cached_property
+    def _control(self) -> set[int]:
+        """The tokens that were added to the vocabulary and are not called special: `<tool_call>`."""
+        return {
+            number
+            for number, token in self.tokenizer.added_tokens_decoder.items()
+            if not token.special and token.content.strip()
+        }
 
     @cached_property
     def _without_control(self) -> Tokenizer:

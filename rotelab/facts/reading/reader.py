@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from rotelab.errors import InputError
 from rotelab.facts.facts import MAX_ALIASES, Fact
+from rotelab.facts.formats.lists import from_cell
 from rotelab.facts.formats.tables import Cell, Record, Table
-from rotelab.facts.lists import from_cell
 from rotelab.facts.names import spelled
 from rotelab.facts.prompts import PromptTemplate, Role
 from rotelab.facts.reading.cells import Name, Place, looks_escaped, name_in

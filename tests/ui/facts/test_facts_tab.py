@@ -195,7 +195,15 @@ def test_what_a_base_model_answered_in_some_run_stands_beside_its_row(lab):
     fact = pack.facts[4]
     run_id = lab.registry.create_run(RunConfig(), pack)
     right = Prediction(
-        "test_prompts_heldout", 4, *vars(fact).values(), "Who?", fact.object, True, 0.9
+        "test_prompts_heldout",
+        4,
+        fact.relation,
+        fact.subject,
+        fact.object,
+        "Who?",
+        fact.object,
+        True,
+        0.9,
     )
     score = {"test_prompts_heldout": Score(1, 1.0, 0.9)}
     lab.registry.add_evaluation(run_id, "memorized", score, [right])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotelab.facts.lists import as_cell, as_typed, from_cell
+from rotelab.facts.formats.lists import as_cell, as_typed, from_cell
 
 names = st.text(min_size=1, max_size=8).map(str.strip).filter(bool)
 
