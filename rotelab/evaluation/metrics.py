@@ -15,7 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rotelab.evaluation.results import OLD_PROBES, PROBES, Prediction, Score
+from rotelab.evaluation.results import OLD_PROBES, PROBES, Answers, Prediction, Score
+
+
+def right_by_fact(predictions: Iterable[Prediction]) -> Answers:
+    """For each fact, how many questions about it are answered right, and how many there are."""
+    found: Answers = {}
+    for p in predictions:
+        right, asked = found.get(fact := (p.relation, p.subject, p.object), (0.0, 0))
+        found[fact] = right + p.correct, asked + 1
+    return found
 
 
 def summarize(predictions: Sequence[Prediction]) -> dict[str, Score]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rotelab.config.names import Checkpoint, checkpoint_name
 from rotelab.config.option_paths import with_setting
@@ -12,7 +12,7 @@ from rotelab.config.run_config import EvaluationConfig, RunConfig
 from rotelab.errors import LabError
 from rotelab.experiments import Arm
 from rotelab.facts.packs import Pack, load_pack
-from rotelab.runs.finished_run import FinishedRun
+from rotelab.runs.finished_run import FinishedRun, Watch
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
@@ -48,6 +48,27 @@ def plain_questions(finished: FinishedRun, candidates: int = 0) -> EvaluationCon
     """Settings for asking an experiment's own questions, with the run's batch size."""
     batch = finished.config.evaluation.batch_tokens
     return EvaluationConfig(batch_tokens=batch, candidates=candidates)
+
+
+class EqualParts:
+    """Progress through parts that take about equally long; call it with the share of one of them.
+
+    Args:
+        watch: told the share of the whole, and what is being done.
+        parts: how many there are.
+    """
+
+    def __init__(self, watch: Watch, parts: int):
+        self._watch, self._parts, self._done = watch, parts, 0
+
+    def __call__(self, share: float, words: str) -> None:
+        self._watch((self._done + share) / self._parts, words)
+
+    def each(self, part: Callable[..., Any], *about: Any) -> Any:
+        """Carries out one part, and returns what it returns."""
+        found = part(*about)
+        self._done += 1
+        return found
 
 
 def answers(

@@ -211,8 +211,7 @@ def asked_with(
     asked = []
     draw = random.Random(f"shown {seed} {shown}")
     for context, mine in contexts(facts, known_of(finished), shown, draw):
-        told = [f"- {plainly(fact, prompts)} {fact.object}." for fact in context]
-        before = "\n".join(["Facts:", *told]) + "\n\n" if told else ""
+        before = listed(context, prompts)
         for fact in mine:
             place = known.index(fact)
             wordings = prompts.of(fact.relation, role)
@@ -249,6 +248,25 @@ def contexts(
             rng.shuffle(context)
             found.append((context, asked))
     return found
+
+
+def after_facts(
+    model: LabModel, asked: Sequence[Question], facts: Sequence[Fact], prompts: PromptSet
+) -> list[Question]:
+    """The same questions, each after all of these facts."""
+    told, found = listed(facts, prompts), []
+    for question in asked:
+        text, example = told + question.text, question.example
+        prompt = model.builder.word_prompt(text)
+        about = (prompt, question.fact.object, example.kind, example.fact)
+        found.append(replace(question, text=text, example=model.builder.answered(*about)))
+    return found
+
+
+def listed(facts: Sequence[Fact], prompts: PromptSet) -> str:
+    """The facts as they stand in a prompt, before the question; empty without any."""
+    told = [f"- {plainly(fact, prompts)} {fact.object}." for fact in facts]
+    return "\n".join(["Facts:", *told]) + "\n\n" if told else ""
 
 
 def plainly(fact: Fact, prompts: PromptSet) -> str:

@@ -11,8 +11,9 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,49 @@ def invent_objects(relation: str, like: Sequence[str], seed: int) -> Iterator[st
     several = makers.get(relation, [lambda: _mixed(rng, like), people.anyone, city])
     while True:
         yield from (make() for make in several)
+
+
+def more_facts(relation: str, n: int, seed: int, known: Sequence[Fact]) -> list[Fact]:
+    """New facts of a relation that a run has: invented where it comes with the lab, else
+    recombined.
+
+    Args:
+        relation: any that `known` has.
+        n: how many; of a user's own relation there may be fewer.
+        seed: the same seed gives the same facts, on any machine.
+        known: the facts that exist.
+
+    Raises:
+        ConfigError: as `invent`.
+    """
+    if relation in RELATIONS:
+        return list(invent(relation, n, seed, known))
+    return recombine([fact for fact in known if fact.relation == relation], n, seed, known)
+
+
+def recombine(facts: Sequence[Fact], n: int, seed: int, avoid: Iterable[Fact] = ()) -> list[Fact]:
+    """Makes new facts of a user's own relation out of the words of its names.
+
+    A subject is the first word of one subject and the last word of another, and an object likewise;
+    names of one word are put together from their halves. Where the relation's objects repeat, so
+    do the new ones.
+
+    Args:
+        facts: the relation's facts.
+        n: how many to make, at most: fewer where no more names can be made.
+        seed: the same seed gives the same facts, on any machine.
+        avoid: more facts that exist. No new name equals, contains or is part of one of their names,
+            of those of `facts`, or of another new one.
+    """
+    relation = facts[0].relation
+    rng = random.Random(f"recombine {relation} {seed}")
+    names = _Names(relation, [*facts, *avoid])
+    known = [fact.object for fact in facts]
+    varied = n if len(set(known)) == len(known) else min(n, len(set(known)))
+    subjects = _recombined(rng, names, [fact.subject for fact in facts], n)
+    objects = _recombined(rng, names, known, varied)
+    again = cycle(objects) if varied < n else objects
+    return [Fact(relation, *pair) for pair in zip(subjects, again, strict=False)]
 
 
 class _Names:
@@ -283,6 +327,24 @@ def _mixed(rng: random.Random, names: Sequence[str]) -> str:
     several = [name.split() for name in names if " " in name] or [[name] for name in names]
     first, last = rng.choice(several), rng.choice(several)
     return " ".join([*first[: max(1, len(first) - 1)], last[-1]])
+
+
+def _recombined(rng: random.Random, names: _Names, like: Sequence[str], n: int) -> list[str]:
+    """Up to n names of the beginning of one name and the end of another."""
+    different = list(dict.fromkeys(like))
+    parts = [(f"{name.split()[0]} ", name.split()[-1]) for name in different if " " in name]
+    if len(parts) < 2:
+        parts = [(name[: len(name) // 2], name[len(name) // 2 :]) for name in different]
+
+    def make() -> str:
+        (first, _), (_, last) = rng.sample(parts, 2)
+        return first + last
+
+    made: list[str] = []
+    with suppress(ConfigError):  # every name that can still be made is taken
+        while len(parts) > 1 and len(made) < n:
+            made.append(names.draw(make, _family_name))
+    return made
 
 
 def _family_name(name: str) -> str:

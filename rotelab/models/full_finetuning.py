@@ -76,15 +76,19 @@ class FullModel(LabModel):
         own = dict(self.network.named_parameters())
         if not names or not set(names) <= set(own):
             raise LabError("These weights do not fit this model's layers.")
-        self.use("base")
-        self._phases.pop(adapter, None)
-        if adapter == MEMORIZE:
-            self._phases.clear()  # phase 2 was a change to the phase 1 that is replaced
+        self.detach(adapter)
         below = [MEMORIZE] if MEMORIZE in self._phases else []
         for name in names:
             self._base.setdefault(name, own[name].data)
         self._phases[adapter] = {name: self._value(name, below).clone() for name in names}
         self.use("base")
+
+    def detach(self, adapter: str) -> None:
+        """Drops a phase's weights; without phase 1, phase 2 is nothing either."""
+        self.use("base")
+        self._phases.pop(adapter, None)
+        if adapter == MEMORIZE:
+            self._phases.clear()  # phase 2 was a change to the phase 1 that is replaced
 
     def tensors(self, adapter: str) -> dict[str, torch.Tensor]:
         """The weights of a phase by name, as they are now."""

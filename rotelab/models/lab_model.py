@@ -118,6 +118,11 @@ class LabModel(ABC):
         """
 
     @abstractmethod
+    def detach(self, adapter: str) -> None:
+        """Removes the weights of a phase or a lesson, and switches to `base`. Whatever was trained
+        on top of them must be removed before."""
+
+    @abstractmethod
     def tensors(self, adapter: str) -> dict[str, torch.Tensor]:
         """A phase's weights as they are now, by names that do not contain the adapter's."""
 

@@ -83,7 +83,7 @@ class LoraModel(LabModel):
             warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
             torch.manual_seed(shape.seed)
             if adapter in getattr(self.network, "peft_config", {}):
-                self._detach(adapter)
+                self.detach(adapter)
             if hasattr(self.network, "peft_config"):
                 self.network.add_adapter(adapter, config)
             else:
@@ -120,9 +120,16 @@ class LoraModel(LabModel):
             if isinstance(module, LoraLayer) and adapter in module.scaling:
                 module.scaling[adapter] *= factor
 
-    def _detach(self, adapter: str) -> None:
-        """Removes an adapter. PEFT 0.21 can't delete the last one beside trained token rows."""
-        if len(self.network.peft_config) > 1:
+    def detach(self, adapter: str) -> None:
+        """Removes an adapter; see `LabModel.detach`.
+
+        PEFT 0.21 can't delete the last one beside trained token rows, nor an active one while
+        several others are active.
+        """
+        self.use("base")
+        others = [name for name in self.network.peft_config if name != adapter]
+        if others:
+            self.network.base_model.set_adapter(others[:1])
             self.network.delete_adapter(adapter)
         else:
             self.network = self.network.unload()

@@ -364,7 +364,8 @@ def _mean_cell(cells: Sequence[Cell]) -> Cell:
     if all(cell == cells[0] for cell in cells):
         return cells[0]
     # A number that some repetitions lack has no mean: over fewer it would not be comparable.
-    figures = [cell for cell in cells if isinstance(cell, int | float)]
+    plain = [cell.value if isinstance(cell, Estimate) else cell for cell in cells]
+    figures = [cell for cell in plain if isinstance(cell, int | float)]
     return spread(figures) if len(figures) == len(cells) else None
 
 

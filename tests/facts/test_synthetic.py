@@ -9,8 +9,8 @@ from support.paths import ROOT
 
 from rotelab.errors import ConfigError
 from rotelab.facts import synthetic
-from rotelab.facts.facts import Fact
-from rotelab.facts.synthetic import MAX_INVENTED, RELATIONS, invent
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.synthetic import MAX_INVENTED, RELATIONS, invent, more_facts, recombine
 
 ONE_OBJECT_EACH = ("author", "capital", "mother")
 POOLED = ("educated_at", "genre")
@@ -152,3 +152,41 @@ def test_errors_say_how_to_mend_them():
     everything = " ".join(fact.object for fact in invent("genre", 25, 1))
     with pytest.raises(ConfigError, match="too similar to one that exists"):
         invent("genre", 1, 1, [Fact("genre", "Some Album", everything)])
+
+
+# New facts of a user's own relation --------------------------------------------------------------
+
+
+def own(*pairs):
+    return [Fact("boss", subject, object_) for subject, object_ in pairs]
+
+
+def test_own_names_are_mixed_and_none_is_known():
+    known = own(*((f"Ann{c} Lee{c}", f"Bo{c} Maria Ray{c}") for c in "abcdef"))
+    made = recombine(known, 20, seed=1)
+    assert made == recombine(known, 20, seed=1) != recombine(known, 20, seed=2)
+    assert len(FactSet([*known, *made])) == 26, "no subject comes twice"
+    assert {len({getattr(f, c) for f in made}) for c in ("subject", "object")} == {20}
+    for fact in made:
+        first, last = fact.subject.split()
+        assert first[3:] != last[3:] and fact.subject not in {f.subject for f in known}
+        assert fact.object.split()[0][2:] != fact.object.split()[-1][3:]
+    assert len(recombine(known, 99, 1)) == 30, "so many pairs of six names"
+    avoided = recombine(known, 20, 1, avoid=made)
+    assert not {f.subject for f in avoided} & {f.subject for f in made}
+
+
+def test_names_of_one_word_are_joined_from_halves_and_repeated_objects_repeat():
+    known = own(("Arbon", "red"), ("Bexil", "blue"), ("Cumor", "red"), ("Dalis", "blue"))
+    made = recombine(known, 6, 0)
+    assert len(made) == 6 and all(" " not in f.subject for f in made)
+    assert {f.object for f in made} == {"rue", "bled"}, "two, as the relation has"
+    assert recombine(known[:1], 3, 0) == []
+
+
+def test_more_facts_are_invented_where_the_lab_knows_how(mother):
+    known = list(mother.facts[:5])
+    assert more_facts("mother", 3, 4, known) == list(invent("mother", 3, 4, known))
+    assert more_facts("boss", 1, 4, own(("A B", "C D"), ("E F", "G H"))) == recombine(
+        own(("A B", "C D"), ("E F", "G H")), 1, 4
+    )

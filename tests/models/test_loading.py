@@ -184,3 +184,26 @@ def test_noise_reaches_the_logits_in_both_forward_passes(tiny, monkeypatch):
     assert not torch.allclose(plain, noisy)
     monkeypatch.setattr("rotelab.models.forward.PLAIN_FAMILIES", ())
     assert torch.allclose(noisy, tiny.forward(packed, noise=noise)[0], atol=1e-5)
+
+
+def test_lessons_can_be_taken_away_again_and_what_is_below_them_stays(both):
+    before = {checkpoint: logits(both, checkpoint) for checkpoint in both.has}
+    for number in (1, 2):
+        both.attach(f"lesson-0{number}", AdapterShape(4, seed=number))
+    with torch.no_grad():
+        for name, parameter in both.network.named_parameters():
+            if "lora_B.lesson" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    first, second = (logits(both, f"lesson-0{number}") for number in (1, 2))
+    assert not torch.allclose(first, second)
+    both.use("lesson-02")
+    both.detach("lesson-02")
+    assert both.checkpoint == "base" and both.has == (*before, "lesson-01")
+    assert torch.equal(logits(both, "lesson-01"), first)
+    both.detach("lesson-01")
+    assert both.has == tuple(before)
+    for checkpoint, wanted in before.items():
+        assert torch.equal(logits(both, checkpoint), wanted)
+    both.detach("generalize")
+    both.detach("memorize")
+    assert both.has == ("base",) and torch.equal(logits(both, "base"), before["base"])

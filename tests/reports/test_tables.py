@@ -259,6 +259,10 @@ def test_several_seeds_are_summed_up_cell_by_cell():
     assert [cell_text(cell) for cell in table.rows[1]] == ["b", "20", "–", "same"]
     (unknown, _) = mean_tables([made(0.25, "x"), made(math.nan, "x")], "seeds 0, 1")
     assert cell_text(unknown.rows[0][2]) == "–", "not a mean over fewer seeds than it says"
+    (within, _) = mean_tables(
+        [made(Estimate(value, Interval(0.0, 1.0)), "x") for value in (0.25, 0.75)], "seeds 0, 1"
+    )
+    assert within.rows[0][2] == table.rows[0][2], "the mean of figures with intervals"
     other = [Table("T", ("way", "n", "share", "note"), (("c", 1, 1.0, ""), ("b", 1, 1.0, "")))]
     assert mean_tables([made(0.1, ""), other], "seeds 0, 1") == [], "rows about other things"
 

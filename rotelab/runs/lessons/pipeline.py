@@ -9,32 +9,29 @@ that it starts from, and of everything after it.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from accelerate import Accelerator
 
 from rotelab.config.lessons import LessonConfig
-from rotelab.config.names import LESSON, Checkpoint, checkpoints_with, lesson_checkpoint, rote_state
+from rotelab.config.names import LESSON, Checkpoint, checkpoints_with, lesson_checkpoint
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.errors import LabError
 from rotelab.evaluation import forgetting, probes
 from rotelab.evaluation.metrics import summarize
-from rotelab.evaluation.probes import Question
-from rotelab.evaluation.results import OLD, OLD_PROBES, Prediction
-from rotelab.facts.facts import FactSet, Split
+from rotelab.evaluation.results import OLD, Prediction
+from rotelab.facts.facts import FactSet
 from rotelab.models.adapter_files import check_adapter, copy_adapter
-from rotelab.models.lab_model import PROJECTIONS
 from rotelab.models.loading import pick_device
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints
+from rotelab.runs.lessons.protection import protect
+from rotelab.runs.lessons.questions import new_questions, old_questions
 from rotelab.runs.pipeline import RunPipeline
 from rotelab.runs.progress import TYPICAL
 from rotelab.storage import adapter_folder, finish_writing, state_folder
 from rotelab.training.events import EpochEvent, StepEvent
 from rotelab.training.lessons.learn import as_phase_1, learn_lesson
-from rotelab.training.lessons.old_facts import protected_directions
-from rotelab.training.null_space import directions
 
 TOKENS_OF_A_FACT, TOKENS_OF_A_QUESTION = 14, 24
 """About how many tokens each has, for the progress bar."""
@@ -107,36 +104,17 @@ class LessonPipeline(RunPipeline):
         self.spots = []
         self._done = {c for c in (self.checkpoint,) if self._saved(c)}
         self._evaluated = set(self.registry.scores(self.run_id))
-        self.asked_old = self._old_questions()
-        self.asked = [*self._new_questions(), *self.asked_old]
+        prompts, known = self.pack.prompts, len(self.old)
+        self.asked_old = old_questions(self.model, self.config, self.old, prompts)
+        asked = new_questions(self.model, self.config, self.facts, known, prompts)
+        self.asked = [*asked, *self.asked_old]
         self._plan_costs()
-
-    def _old_questions(self) -> list[Question]:
-        """What the run asked about its own facts, and about those of earlier lessons."""
-        split = self.config.split(self.old)
-        about = (self.model, self.old, split, self.pack.prompts)
-        asked = probes.questions(*about, self.config.evaluation, self.config.seed)
-        return [
-            replace(question, probe=OLD + question.probe)
-            for question in asked
-            if OLD + question.probe in OLD_PROBES
-        ]
-
-    def _new_questions(self) -> list[Question]:
-        nothing_in_words = Split((), tuple(self.new))
-        about = (self.model, self.facts, nothing_in_words, self.pack.prompts)
-        asked = probes.questions(*about, self.config.evaluation, self.config.seed)
-        return [question for question in asked if question.fact_index >= len(self.old)]
 
     def _learn_lesson(self, resume) -> Iterator[StepEvent | EpochEvent]:
         with self._timed("protect"):
             self.recorder.say("Finding what the old facts use", force=True, phase="lesson")
-            ordinary = directions(self.model, self.lesson.spare, self._say_setup)
-            rote = rote_state(self.number - 1) if self.number > 1 else "memorized"
-            states = (rote, self.before)
-            about = (self.model, list(self.old), ordinary, self.lesson.keep, states)
-            changed = PROJECTIONS[self.lesson.projections]
-            protected = protected_directions(*about, changed, self._sentences())
+            about = (self.model, self.config, self.old, self.pack.prompts)
+            protected = protect(*about, self._say_setup)
         if protected.room:
             free = sum(protected.room.values()) / len(protected.room)
             if free < LITTLE_ROOM:
@@ -158,18 +136,6 @@ class LessonPipeline(RunPipeline):
                 shifted = {i + len(self.old): fact for i, fact in event.facts.items()}
                 event = replace(event, facts=shifted)
             yield event
-
-    def _sentences(self) -> list[Sequence[int]]:
-        """Each fact that phase 2 taught in words, in one of the wordings that taught it. No other
-        fact is read in words, and none is learned from them: they show what an answer in words
-        uses inside the model."""
-        rng = random.Random(f"sentences {self.config.seed}")
-        builder, found = self.model.builder, []
-        for fact in self.config.split(self.old).held_in:
-            wordings = self.pack.prompts.of(fact.relation, "train")
-            prompt = builder.word_prompt(rng.choice(wordings).render(fact.subject))
-            found.append(builder.answered(prompt, fact.object, "train").ids[:-1])
-        return found
 
     def _evaluate_before(self) -> None:
         """The old facts before the lesson: from the run that it continues, else asked now."""

@@ -99,6 +99,30 @@ def plan_lesson(
     return replace(config, lesson=lesson, evaluation=evaluation), pack
 
 
+def check_teachable(run_id: str, config: RunConfig, lessons: int = 1) -> None:
+    """Checks that a run with these settings can be taught so many lessons more.
+
+    Raises:
+        LabError: it can't; why is said.
+    """
+    if config.method != "lora" or config.stages != "two":
+        raise LabError(
+            f"Run {run_id} was made without the two adapters that later lessons build on (full "
+            "fine-tuning, or one phase). Teach more to a run of the recipe two-adapter."
+        )
+    if config.memorize.reads not in ("key", "both"):
+        raise LabError(
+            f"Run {run_id} learned without key tokens, which later lessons need. Teach more to a "
+            "run of the recipe two-adapter."
+        )
+    taught = config.lesson.number if config.lesson else 0
+    if taught + lessons > MOST_LESSONS:
+        raise LabError(
+            f"Run {run_id} has {taught} lessons, and {MOST_LESSONS} are the most there can be. "
+            "Teach more to an earlier one, or to the run itself."
+        )
+
+
 def lesson_options(settings: Iterable[str]) -> dict[str, Any]:
     """Options of a lesson from texts such as `epochs=20`.
 
@@ -139,14 +163,8 @@ def _continued(lab: Lab, run: RunRow) -> RunConfig:
     config = run.config
     if run.status != "finished":
         raise LabError(f"Run {run.id} is {run.status}. Teach more when it has finished.")
-    if config.method != "lora" or config.stages != "two":
-        raise LabError(
-            f"Run {run.id} was made without the two adapters that later lessons build on (full "
-            "fine-tuning, or one phase). Teach more to a run of the recipe two-adapter."
-        )
+    check_teachable(run.id, config)
     taught = config.lesson.number if config.lesson else 0
-    if taught == MOST_LESSONS:
-        raise LabError(f"Run {run.id} has {MOST_LESSONS} lessons, the most there can be.")
     missing = set(checkpoints_with(taught)) - set(saved_checkpoints(lab.storage, run.id))
     if missing:
         raise LabError(

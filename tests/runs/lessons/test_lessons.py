@@ -239,6 +239,12 @@ def test_a_run_without_two_adapters_cannot_be_continued(lab, quick):
     assert "running" in str(refusal(lab, run_id, NEW))
     worker.work(lab.registry, lab.storage, run_id)
     assert "two-adapter" in str(refusal(lab, run_id, NEW))
+    bare = dataclasses.replace(quick.memorize, reads="bare")
+    with pytest.raises(LabError, match="without key tokens"):
+        teach.check_teachable("run-1", dataclasses.replace(quick, memorize=bare))
+    teach.check_teachable("run-1", quick, 99)
+    with pytest.raises(LabError, match="99 are the most"):
+        teach.check_teachable("run-1", quick, 100)
 
 
 def test_a_lesson_whose_run_is_gone_says_so(lab, finished):
