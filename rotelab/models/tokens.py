@@ -108,7 +108,7 @@ class SequenceBuilder:
 
     @cached_property
     def _control(self) -> set[int]:
-        """The tokens that were added to the vocabulary and are not called special: `<tool_call>`."""
+        """The tokens added to the vocabulary that are not called special, such as `<tool_call>`."""
         return {
             number
             for number, token in self.tokenizer.added_tokens_decoder.items()
