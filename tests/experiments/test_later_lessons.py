@@ -49,7 +49,7 @@ def made(tmp_path_factory, tiny_folder):
 
     def watched(model, questions, settings):
         found = []
-        asked.append((model.checkpoint, questions, found))
+        asked.append((model.checkpoint, questions, found, model.has))
         for some in evaluate(model, questions, settings):
             found += some
             yield some
@@ -108,11 +108,11 @@ def test_old_facts_are_asked_the_same_before_and_after(made):
             (q.probe, q.fact_index, q.text, q.example) for q in questions if q.probe.startswith(OLD)
         }
 
-    (first, start, known), *rest = asked
+    (first, start, known, _), *rest = asked
     assert first == "generalized" and old(start) and len(old(start)) == len(start)
-    single = [questions for checkpoint, questions, _ in rest if checkpoint == "lesson-01"]
+    single = [questions for checkpoint, questions, *_ in rest if checkpoint == "lesson-01"]
     assert len(single) == 4 and all(old(questions) == old(start) for questions in single)
-    (second,) = [questions for checkpoint, questions, _ in rest if checkpoint == "lesson-02"]
+    (second,) = [questions for checkpoint, questions, *_ in rest if checkpoint == "lesson-02"]
     taught = [q for q in single[-1] if OLD + q.probe in probes_of(start)]
     assert {key[1:] for key in old(second) - old(start)} == {
         (q.fact_index, q.text, q.example) for q in taught
@@ -140,7 +140,8 @@ def test_other_ways_are_asked_the_same_about_the_new_facts(made):
     _, _, asked, _ = made
     (prompted, words) = asked[-2:]
     assert [prompted[0], words[0]] == ["base", "memorized"]
-    lesson = next(questions for checkpoint, questions, _ in asked[1:] if len(questions) > 20)
+    assert prompted[3] == ("base", "memorized", "generalized"), "every lesson is taken away"
+    lesson = next(questions for _, questions, *_ in asked[1:] if len(questions) > 20)
     spoken = {
         (q.fact_index, q.text)
         for q in lesson
