@@ -45,3 +45,26 @@ document.addEventListener("paste", (event) => {
   box.value = `${text}\n`;
   box.dispatchEvent(new InputEvent("input", { bubbles: true }));
 }, true);
+
+/* What was typed in the tour's last step, and which lesson it became, stays while the browser's tab is
+   open (rotelab/ui/start/own_names.py): a reload, or another language, loses nothing. */
+window.rotelabOwn = (() => {
+  const ROWS = "rotelab-own-rows", LESSON = "rotelab-own-lesson";
+  let read = false; // before, the table's first rows would be taken for typed ones
+  function keep(key, text) {
+    try { if (read) sessionStorage.setItem(key, text); } catch {} // a browser may refuse it
+    return [];
+  }
+  function found(key) {
+    try { return sessionStorage.getItem(key) || ""; } catch { return ""; }
+  }
+  return {
+    keepRows: (rows) => keep(ROWS, JSON.stringify(rows)),
+    keepLesson: (lesson) => keep(LESSON, lesson || ""),
+    kept() {
+      const both = [found(ROWS), found(LESSON)];
+      read = true;
+      return both;
+    },
+  };
+})();

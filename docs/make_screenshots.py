@@ -44,8 +44,8 @@ TABS = (
         "Start here",
         "A five-step tour for people who have never trained a model, on a recorded run with real "
         "adapters, so that every click answers within seconds.",
-        "Ask, teach by rote, ask again, teach a few sentences, ask once more. At the end you can "
-        "start a short run on names of your own.",
+        "Ask, teach by rote, ask again, teach a few sentences, ask once more. At the end you teach "
+        "it names of your own, by rote alone, and ask about them.",
     ),
     Tab(
         "facts",

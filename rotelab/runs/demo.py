@@ -1,5 +1,5 @@
-"""The demo of the tab “Start here”: a recorded run that ships with the lab, and a short run on a
-person's own names.
+"""The demo of the tab “Start here”, a recorded run that ships with the lab; and a short run on a
+person's own names, for the Train tab.
 
 The recording (made by `docs/record_walk.py`) is an ordinary bundle with real adapters: its training
 is shown as it was recorded, and its model answers live.
@@ -38,6 +38,9 @@ RUN_NOTE = "Comes with rotelab: the run that the tab “Start here” plays."
 RELATION = "mother"
 ANSWER_TOKENS = 12
 """Most tokens of an answer: names are shorter, and each token takes time on a small machine."""
+
+FIRST_NAMES = 4
+"""How many names the recorded run is taught by rote, unless the person types others."""
 
 OWN_SET = "my own names"
 """The name of the fact set that holds a person's own names."""
@@ -144,6 +147,18 @@ def taught_sentences(run: RunRow) -> tuple[Fact, list[tuple[str, str]]]:
 
 
 # A person's own names ----------------------------------------------------------------------------
+
+
+def first_names() -> list[list[str]]:
+    """Invented facts that the recorded run does not know, as (person, mother) rows: what stands in
+    the tour's table of own names at first.
+
+    Raises:
+        LabError: the recording can't be read.
+    """
+    known = {fact.subject for fact in recording().facts}
+    invented = synthetic.invent(RELATION, OWN_FACTS, OWN_SEED)
+    return [[f.subject, f.object] for f in invented if f.subject not in known][:FIRST_NAMES]
 
 
 def own_rows() -> list[list[str]]:

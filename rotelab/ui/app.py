@@ -38,6 +38,7 @@ from rotelab.ui.server import (
     run_server,
 )
 from rotelab.ui.start import start_tab
+from rotelab.ui.start.own_names import restore_on_load
 from rotelab.ui.train import form, train_tab
 from rotelab.ui.translated_page import TranslatedPage, in_every_language
 
@@ -126,10 +127,8 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> TranslatedP
         _return_after_reload(demo, tabs)
         fetch_ahead(demo)
         demo.load(bound(runs_tab.open_link, lab), None, [tabs, *runs.linked], **ONCE)
-        start.started.change(
-            bound(train_tab.watch, lab), start.started, train.started_outputs, **ONCE
-        ).then(lambda: gr.Tabs(selected="train"), None, tabs, **ONCE)
-        start.watch.click(lambda: gr.Tabs(selected="train"), None, tabs, **ONCE)
+        if start.own:
+            restore_on_load(lab, demo, start.own)
         runs.view.clone.click(
             bound(_open_in_form, lab), runs.chosen, [*train.settings, tabs],
             **ONCE,

@@ -1,4 +1,6 @@
-"""The demo: its recording, its questions asked for real, own names, and a click through."""
+"""The demo: its recording, its questions asked for real, own names, and a click through.
+
+Its last step, own names by rote: `ui/start/test_own_names.py`."""
 
 import time
 import zipfile
@@ -14,6 +16,7 @@ from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.app import _first_tab
 from rotelab.ui.start import start_tab
+from rotelab.ui.train import train_tab
 
 MAX_BYTES = 8_000_000
 
@@ -135,14 +138,20 @@ def test_too_few_names_are_refused_in_a_sentence():
 def test_a_short_run_is_started_with_them(lab, monkeypatch):
     monkeypatch.setattr(lab.jobs, "start_next", lambda: None)
     rows = own(("Anna <b>Example", "Berta Example"))
-    run_id, said, watch = start_tab.start_own(lab, rows)
+    said, run_id, *_ = train_tab.start_own(lab, rows, 10)
     run = lab.registry.run(run_id)
     assert run.status == "queued" and run.pack.facts[0].subject == "Anna <b>Example"
     assert lab.find_pack(run.config.pack).content_hash == run.content_hash
-    assert "started" in said and watch.visible
-    _, said, _ = start_tab.start_own(lab, own(("<b>x", "")))
-    assert 'role="alert"' in said and "<b>" not in said
+    assert said == ""
+    said, *rest = train_tab.start_own(lab, own(("<b>x", "")), 10)
+    assert 'role="alert"' in said and "<b>" not in said and len(rest) == 10
     assert len(lab.registry.runs()) == 1
+
+
+def test_the_names_to_begin_with_are_unknown_to_the_recorded_run():
+    rows = demo.first_names()
+    known = {fact.subject for fact in demo.recording().facts}
+    assert len(rows) == demo.FIRST_NAMES and not known & {person for person, _ in rows}
 
 
 # The page ----------------------------------------------------------------------------------------
@@ -208,12 +217,12 @@ def test_a_newcomer_clicks_to_the_first_answer(tmp_path):
             took = time.monotonic() - began
             print(f"from opening the page to “it answers”: {took:.1f} s")
             page.locator("#tour-on-own").click()
-            page.locator("#tour-start").wait_for()
-            page.locator("#tour-table").get_by_text(demo.own_rows()[0][0]).first.wait_for()
-            page.locator("#tour-start").click()
-            train = page.get_by_role("tab", name="Train").first
-            until(lambda: train.get_attribute("aria-selected") == "true", what="the Train tab")
-            page.locator(".live-title", has_text="My own names").wait_for(timeout=30_000)
+            page.locator("#tour-own-table").get_by_text(demo.first_names()[0][0]).first.wait_for()
+            page.locator("#tour-own-start").click()
+            names = page.locator("#tour-own-live .learning-names li")
+            until(lambda: names.count() == demo.FIRST_NAMES, 60, "the names are shown")
+            page.locator("#tour-own-stop").click()
             stop_all(Lab.open(Storage(server.home)))
+            page.locator("#tour-own-remark").get_by_text("still here").wait_for(timeout=60_000)
             assert page.locator(".toast-body.error").count() == 0
             assert traffic.foreign == [] and traffic.errors == []

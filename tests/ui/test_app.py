@@ -242,7 +242,8 @@ def test_its_own_script_may_only_ask_for_news():
         for name in dir(block)
         if getattr(getattr(block, name, None), "_is_server_fn", False)
     }
-    assert asked == {("live-head", "news"), ("chat-teach-live", "news")}
+    panels = ("live-head", "chat-teach-live", "tour-own-live")
+    assert asked == {(panel, "news") for panel in panels}
 
 
 def test_the_page_is_built_before_torch_is_imported():

@@ -132,7 +132,7 @@ def choose(lab: Lab, run_id: str | None, rows: Cells) -> list[Any]:
         run = lab.registry.run(run_id or "")
         relations = relations_of(lab, run.id)
         lesson_id = lesson_at_work(lab, run.id)
-        table = sheet_of(reshaped(rows, relations), relations)
+        table = sheet_of(reshaped(rows, relations), headers(relations))
         live = watch(lab, lesson_id)
         buttons = [
             gr.Button(visible=_teachable(lab, run)),
@@ -153,7 +153,7 @@ def toggle(lab: Lab, run_id: str | None, is_open: bool, rows: Cells) -> list[Any
     if is_open or not run_id:
         return [False, gr.Column(visible=False), gr.skip()]
     relations = relations_of(lab, run_id)
-    return [True, gr.Column(visible=True), sheet_of(reshaped(rows, relations), relations)]
+    return [True, gr.Column(visible=True), sheet_of(reshaped(rows, relations), headers(relations))]
 
 
 def go_on(lab: Lab, run_id: str | None, lesson_id: str, rows: Cells) -> list[Any]:
@@ -172,7 +172,7 @@ def go_on(lab: Lab, run_id: str | None, lesson_id: str, rows: Cells) -> list[Any
         relations = relations_of(lab, lesson_id)
     except LabError as error:  # deleted meanwhile
         return [*[gr.skip()] * 4, *watch(lab, "", note(str(error), "bad"))]
-    empty = sheet_of(reshaped([], relations), relations)
+    empty = sheet_of(reshaped([], relations), headers(relations))
     return [chosen, False, gr.Column(visible=False), empty, *watch(lab, "")]
 
 

@@ -64,8 +64,11 @@ def _learned(run: RunRow) -> float:
 
 
 def _time_left(run: RunRow) -> str:
+    """The time that is left; before the first step, what is being done, which may take a while."""
     left = time_left_s(run)
-    return "" if left is None else " · " + _("about {time} left").format(time=roughly(left))
+    if left is not None:
+        return " · " + _("about {time} left").format(time=roughly(left))
+    return f" · {escape(run.message)}" if run.live and not run.step and run.message else ""
 
 
 def _name(fact: Fact, recall: FactRecall | None) -> str:

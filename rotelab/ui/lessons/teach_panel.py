@@ -28,6 +28,7 @@ from rotelab.ui.lessons.typed_facts import (
     headers,
     relations_of,
     teach_rows,
+    typed_count,
     with_lines,
 )
 from rotelab.ui.polling import Pace
@@ -38,9 +39,10 @@ FAULT_S = 10.0
 """Seconds after which a page that met a fault asks again."""
 
 BY_ROTE = N_(
-    "They are learned by rote alone, in half a minute or so: <b>no sentence in words is read</b>. "
+    "They are learned by rote alone, within a minute or so: <b>no sentence in words is read</b>. "
     "Then you can ask about them in words."
 )
+LINES = N_("… or paste lines here: subject, object")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class TeachPanel:
         live: the lesson that is being learned; its event `tick` says that it can be asked or has
             ended.
         stop: stops it.
-        lesson: its id; empty while there is none.
+        lesson: its id, never seen; empty while there is none. No `gr.State`: the page's script
+            can't read that.
     """
 
     table: gr.Dataframe
@@ -64,7 +67,7 @@ class TeachPanel:
     remark: gr.HTML
     live: gr.HTML
     stop: gr.Button
-    lesson: gr.State
+    lesson: gr.Textbox
 
     @property
     def shown(self) -> list[Any]:
@@ -78,6 +81,8 @@ def build_teach_panel(
     rows: Sequence[Sequence[str]],
     heads: Sequence[str],
     height: int = 330,
+    lead: str = BY_ROTE,
+    lines: str = LINES,
 ) -> TeachPanel:
     """Lays out the panel, inside the current column or group.
 
@@ -87,8 +92,10 @@ def build_teach_panel(
         rows: what stands in the table at first.
         heads: of the table's columns.
         height: of the table at most, in pixels.
+        lead: what is said above the button.
+        lines: what the box for several lines says.
     """
-    lesson = gr.State("")
+    lesson = gr.Textbox("", visible=False)
     with gr.Row(elem_classes=["teach-panel"]):
         with gr.Column(scale=6, min_width=340):
             table = gr.Dataframe(
@@ -99,11 +106,11 @@ def build_teach_panel(
             paste = gr.Textbox(
                 show_label=False, label=_("Several at once"), lines=2, max_lines=2,
                 max_length=100_000, elem_id=f"{elem_id}-paste",
-                placeholder=_("… or paste lines here: subject, object"),
+                placeholder=_(lines),
                 elem_classes=["teach-paste"],
             )  # fmt: skip
         with gr.Column(scale=5, min_width=340):
-            gr.HTML(f'<p class="lead">{_(BY_ROTE)}</p>', padding=False)
+            gr.HTML(f'<p class="lead">{_(lead)}</p>', padding=False)
             with gr.Row():
                 start = gr.Button(_("Teach by rote"), variant="primary", elem_id=f"{elem_id}-start")
                 stop = gr.Button(
@@ -118,35 +125,61 @@ def build_teach_panel(
     return TeachPanel(table, paste, start, remark, live, stop, lesson)
 
 
-def wire_teach_panel(lab: Lab, panel: TeachPanel, run: Any, begins: Callable | None = None) -> None:
+def wire_teach_panel(
+    lab: Lab,
+    panel: TeachPanel,
+    run: Any,
+    run_of: Callable[[str], str] = str,
+    heads: Callable[[Sequence[str]], list[str]] = headers,
+    most: int = 0,
+) -> None:
     """Connects the panel's own parts; the tab itself listens to `panel.live.tick`.
 
     Args:
         lab: has the run.
         panel: the panel.
-        run: a component whose value is the id of the run that is taught.
-        begins: called in place of `begin`, with the same arguments.
+        run: a component whose value says which run is taught.
+        run_of: makes the run's id of that value.
+        heads: the heads of the table's columns for a run's relations.
+        most: how many facts can be taught at once; 0 for any number.
     """
+
+    def starts(chosen: str | None, rows: Cells) -> list[Any]:
+        return begin(lab, lambda: run_of(chosen or ""), rows, most)
+
+    def takes(chosen: str | None, rows: Cells, text: str) -> list[Any]:
+        return take_lines(lab, lambda: run_of(chosen or ""), rows, text, heads)
+
     panel.start.click(
-        bound(begins or begin, lab), [run, panel.table], panel.shown, trigger_mode="once",
+        bound(starts), [run, panel.table], panel.shown, trigger_mode="once",
         show_progress_on=panel.start, api_visibility="private",
     )  # fmt: skip
     panel.stop.click(bound(stop, lab), panel.lesson, [panel.remark, panel.stop], **QUIET)
     # Gradio's `input` tells of keys only, not of what is pasted.
     panel.paste.change(
-        bound(take_lines, lab), [run, panel.table, panel.paste],
-        [panel.table, panel.paste, panel.remark], trigger_mode="always_last", **QUIET,
+        bound(takes), [run, panel.table, panel.paste], [panel.table, panel.paste, panel.remark],
+        trigger_mode="always_last", **QUIET,
     )  # fmt: skip
 
 
 # Handlers ----------------------------------------------------------------------------------------
 
 
-def begin(lab: Lab, run_id: str | None, rows: Cells) -> list[Any]:
+def begin(lab: Lab, run: Callable[[], str], rows: Cells, most: int = 0) -> list[Any]:
     """Starts the lesson, or says what is wrong with the table, in which nothing changes; in the
-    order of `TeachPanel.shown`."""
+    order of `TeachPanel.shown`.
+
+    Args:
+        lab: has the run.
+        run: returns the id of the run that is taught.
+        rows: the table.
+        most: how many facts can be taught at once; 0 for any number.
+    """
     try:
-        lesson_id = teach_rows(lab, run_id or "", rows)
+        typed = typed_count(rows)
+        if 0 < most < typed:
+            raise LabError(f"{typed} rows are filled; at most {most} are taught at once here.")
+        lesson_id = teach_rows(lab, run(), rows)
     except LabError as error:
         return [gr.skip(), note(str(error), "bad"), *[gr.skip()] * 3]
     return watch(lab, lesson_id)
@@ -182,24 +215,37 @@ def stop(lab: Lab, lesson_id: str) -> list[Any]:
     return ["", gr.Button(_("Stopping…"), interactive=False)]
 
 
-def take_lines(lab: Lab, run_id: str | None, rows: Cells, text: str) -> list[Any]:
+def take_lines(
+    lab: Lab,
+    run: Callable[[], str],
+    rows: Cells,
+    text: str,
+    heads: Callable[[Sequence[str]], list[str]] = headers,
+) -> list[Any]:
     """Moves whole lines from the box into the table; fills table, box and remark.
 
     While a single line is being typed, nothing happens.
+
+    Args:
+        lab: has the run.
+        run: returns the id of the run that is taught.
+        rows: the table.
+        text: what stands in the box.
+        heads: the heads of the table's columns for a run's relations.
     """
-    if not run_id or "\n" not in (text or ""):
+    if "\n" not in (text or ""):
         return [gr.skip()] * 3
     try:
-        relations = relations_of(lab, run_id)
+        relations = relations_of(lab, run())
         more = facts_of_lines(text, relations)
     except LabError as error:
         return [gr.skip(), gr.skip(), note(str(error), "bad")]
-    return [sheet_of(with_lines(rows, more), relations), "", ""]
+    return [sheet_of(with_lines(rows, more), heads(relations)), "", ""]
 
 
-def sheet_of(rows: Sequence[Sequence[str]], relations: Sequence[str]) -> dict[str, Any]:
-    """The table's value for a run with these relations."""
-    return {"headers": headers(relations), "data": [list(row) for row in rows]}
+def sheet_of(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> dict[str, Any]:
+    """The table's value."""
+    return {"headers": list(heads), "data": [list(row) for row in rows]}
 
 
 def news(lab: Lab, asked: dict[str, Any]) -> dict[str, Any]:

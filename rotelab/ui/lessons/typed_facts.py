@@ -107,6 +107,11 @@ def filled_up(rows: Sequence[Sequence[str]], width: int = 2) -> list[list[str]]:
     return [*map(list, rows), *([""] * width for _ in range(ROWS - len(rows)))]
 
 
+def typed_count(rows: Cells) -> int:
+    """How many rows have anything in them."""
+    return sum(map(_typed, rows))
+
+
 def reshaped(rows: Cells, relations: Sequence[str]) -> list[list[str]]:
     """What was typed, in the columns of a run with these relations."""
     kept = [_cells(row, relations) for row in rows if _typed(row)]

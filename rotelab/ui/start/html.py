@@ -40,11 +40,15 @@ WORDS = N_(
 )
 UNDERSTAND = N_("Ask in words about somebody who was <b>in none of those sentences</b>.")
 OWN = N_(
-    "Type names of your own over some of these: yourself, a friend. The model learns all of them "
-    "by heart. It then reads sentences about only {k} of them: about your first {few} it never "
-    "reads one."
+    "Now type your own names over these, up to {most}: yourself, a friend. The model learns them "
+    "<b>by heart alone</b>. What the made-up word means, it has understood already."
 )
-HOW = N_("Click a cell and type. Training takes about {time}; it is shown as it goes.")
+OWN_LEAD = N_("Click a cell and type. No sentence is read, so it takes a minute at most.")
+OWN_LINES = N_("… or paste lines here: person, mother")
+OWN_MORE = N_(
+    "Everything from the beginning, sentences too: open “Short run on your own names” on the Train "
+    "tab."
+)
 RECORDED = N_(
     "So that you need not wait, the training of this tour was recorded; it is now in this lab as "
     "“{name}”, among the archived runs of the Runs tab. The answers come live from the model."
@@ -111,6 +115,19 @@ def remark(reply: Reply, fact: Fact) -> str:
             "without understanding."
         )
         return _note("", words.format(truth=truth))
+    words = _("Not right this time; it would be {truth}. Try another question.")
+    return _note("warn", words.format(truth=truth))
+
+
+def own_remark(reply: Reply, fact: Fact) -> str:
+    """What an answer about one of the reader's own names shows."""
+    who, truth = escape(fact.subject), escape(fact.object)
+    if reply.verdict.right:
+        words = _(
+            "<b>It answers.</b> It has never read a sentence about {who}: knowing by heart is "
+            "enough, once the word is understood."
+        )
+        return _note("good", words.format(who=who))
     words = _("Not right this time; it would be {truth}. Try another question.")
     return _note("warn", words.format(truth=truth))
 

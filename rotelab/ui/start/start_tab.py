@@ -1,13 +1,12 @@
 """The tab “Start here”: a five-step tour for people who have never trained a model.
 
-It shows a recorded run (`runs.demo`), asks its three checkpoints live, and ends with a short run on
-the reader's own names.
+It shows a recorded run (`runs.demo`), asks its three checkpoints live, and ends with names of the
+reader's own (`own_names`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,11 @@ from rotelab.errors import LabError
 from rotelab.reports.figures.demo import recall_curve
 from rotelab.runs import demo
 from rotelab.runs.lab import Lab
-from rotelab.runs.progress import estimate
 from rotelab.ui.answer_cards import answer_card, asked_html, empty_card
-from rotelab.ui.components import QUIET, bound, escape, note, roughly
+from rotelab.ui.components import QUIET, bound, escape, note
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.start import html as words
+from rotelab.ui.start.own_names import OwnNames, build_own_names
 
 LOADING = N_("Loading the model … a few seconds, the first time.")
 THINKING = N_("Waiting for its turn …")
@@ -32,15 +31,13 @@ NOTHING = ""
 
 @dataclass(frozen=True)
 class StartTab:
-    """The components that the page connects with other tabs.
+    """The components that the page connects with others.
 
     Args:
-        started: the id of the reader's own run, once it has started.
-        watch: the button that opens the Train tab; visible once that run has started.
+        own: the last step; None where the recording can't be read.
     """
 
-    started: gr.State
-    watch: gr.Button
+    own: OwnNames | None
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,14 @@ def build_start_tab(lab: Lab) -> StartTab:
     """Lays out the tab and connects its parts.
 
     Args:
-        lab: imports the recorded run, answers questions and starts runs.
+        lab: imports the recorded run, answers questions and teaches it names.
     """
     try:
         recording = demo.recording()
     except LabError as error:
         # Without its recording the tour shows only this error; the rest of the lab still works.
         gr.HTML(note(str(error), "bad"), padding=False)
-        return StartTab(gr.State(""), gr.Button(visible=False))
-    started = gr.State("")
+        return StartTab(None)
     asks: list[Ask] = []
     with gr.Walkthrough(selected=0, elem_id="tour") as stepper:
         with gr.Step(_(words.STEPS[0]), id=0):
@@ -95,7 +91,7 @@ def build_start_tab(lab: Lab) -> StartTab:
             asks += more
             fourth = _next(_("Next: now do it yourself →"), "tour-on-own")
         with gr.Step(_(words.STEPS[4]), id=4):
-            watch = _build_own(lab, started)
+            own = build_own_names(lab)
     fills = [taken_in, curve, lesson]
     # Reaching a step by its button counts as selecting it, too.
     entered = gr.on(
@@ -108,7 +104,7 @@ def build_start_tab(lab: Lab) -> StartTab:
         button.click(_to(place), None, stepper, queue=False, **QUIET)
     for ask in asks:
         _wire_ask(lab, ask)
-    return StartTab(started, watch)
+    return StartTab(own)
 
 
 def opens_here(lab: Lab) -> bool:
@@ -185,43 +181,8 @@ def _build_words(recording: demo.Recording) -> tuple[gr.HTML, list[Ask]]:
     ]
 
 
-def _build_own(lab: Lab, started: gr.State) -> gr.Button:
-    gr.HTML(words.line(_(words.OWN).format(k=demo.OWN_K, few=demo.KEPT_BACK)), padding=False)
-    with gr.Row():
-        with gr.Column(scale=7, min_width=420):
-            table = gr.Dataframe(
-                _own_rows(), headers=[_("Person"), _("Mother")], type="array", interactive=True,
-                column_count=(2, "fixed"), max_height=380, show_label=False, elem_id="tour-table",
-                buttons=[], show_row_numbers=True,
-            )  # fmt: skip
-        with gr.Column(scale=4, min_width=300):
-            start = gr.Button(
-                _("Train on these names"), variant="primary", size="lg", elem_id="tour-start"
-            )
-            gr.HTML(f'<p class="hint">{_(words.HOW).format(time=_time(lab))}</p>', padding=False)
-            remark = gr.HTML(padding=False, elem_id="tour-own-note")
-            watch = gr.Button(_("Watch it learn"), visible=False, elem_id="tour-watch")
-    start.click(
-        bound(start_own, lab), table, [started, remark, watch], trigger_mode="once",
-        api_visibility="private", show_progress_on=start,
-    )  # fmt: skip
-    return watch
-
-
 def _next(label: str, elem_id: str, variant: str = "secondary") -> gr.Button:
     return gr.Button(label, elem_id=elem_id, variant=variant, elem_classes=["tour-next"])
-
-
-@functools.cache
-def _own_rows() -> list[list[str]]:
-    """The invented names that the reader may replace; made once, for the page of every language."""
-    return demo.own_rows()
-
-
-def _time(lab: Lab) -> str:
-    """The estimated time of the short run, in words."""
-    pack = demo.own_pack(_own_rows())
-    return roughly(estimate(lab, demo.own_config(pack), pack).seconds)
 
 
 def _to(place: int):
@@ -291,15 +252,6 @@ def ask(
     except LabError as error:
         empty = [gr.skip() if c in done else empty_card(c) for c in checkpoints]
         yield [*empty, note(str(error), "bad")]
-
-
-def start_own(lab: Lab, rows: Sequence[Sequence[Any]]) -> list[Any]:
-    """Starts the short run on the reader's names, or shows what is wrong with them."""
-    try:
-        run_id = demo.start_own(lab, rows)
-    except LabError as error:
-        return [gr.skip(), note(str(error), "bad"), gr.skip()]
-    return [run_id, note(_("It has started."), "good"), gr.Button(visible=True)]
 
 
 def _wire_ask(lab: Lab, ask_: Ask) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,10 @@ import gradio as gr
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.reports.forgotten import recipe_cost
+from rotelab.runs import demo
 from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
-from rotelab.ui.components import QUIET, bound, escape, roughly
+from rotelab.ui.components import QUIET, bound, escape, note, roughly
 from rotelab.ui.i18n import N_, _, ngettext
 from rotelab.ui.train.form import (
     PRESET_FIELDS,
@@ -33,6 +35,7 @@ from rotelab.ui.train.live_panel import (
     update_panel,
     wire_live_panel,
 )
+from rotelab.ui.train.own_names import build_own_names
 from rotelab.ui.wording import percent
 
 INTRO = N_(
@@ -101,11 +104,21 @@ def build_train_tab(lab: Lab) -> TrainTab:
                     max_length=80,
                     elem_id="train-name",
                 )
+            own = build_own_names(lab)
         with gr.Column(scale=7, min_width=420, elem_id="train-live"):
             panel = build_live_panel(lab)
     estimated.value = _first_words(lab, pack.value)
     tab = TrainTab(pack, started, form, panel, estimated)
     _wire(lab, tab, name, button)
+    count = len(tab.started_outputs)
+
+    def starts(rows: Sequence[Sequence[Any]]) -> list[Any]:
+        return start_own(lab, rows, count)
+
+    own.start.click(
+        bound(starts), own.table, [own.remark, *tab.started_outputs], trigger_mode="once",
+        api_visibility="private", show_progress_on=own.start,
+    )  # fmt: skip
     return tab
 
 
@@ -127,6 +140,21 @@ def start(lab: Lab, name: str, *values: Any) -> list[Any]:
     config = config_from(values)
     run_id = lab.jobs.enqueue(config, lab.facts_for(config), name=(name or "").strip()[:80])
     return watch(lab, run_id)
+
+
+def start_own(lab: Lab, rows: Sequence[Sequence[Any]], count: int) -> list[Any]:
+    """Starts the short run on a person's own names and shows it, or says what is wrong with them.
+
+    Args:
+        lab: starts the run.
+        rows: the table.
+        count: how many outputs `watch` has; they follow the remark.
+    """
+    try:
+        run_id = demo.start_own(lab, rows)
+    except LabError as error:
+        return [note(str(error), "bad"), *[gr.skip()] * count]
+    return ["", *watch(lab, run_id)]
 
 
 def watch(lab: Lab, run_id: str) -> list[Any]:

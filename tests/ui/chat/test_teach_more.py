@@ -153,7 +153,7 @@ def test_a_person_teaches_two_names_and_asks(tmp_path, quick):
         page.locator("#chat-teach-start").click()
         page.locator("#chat-teach-remark").get_by_text("row 2").wait_for()
         cells = table.locator(".body-cell[role=gridcell]")
-        cells.nth(3).click()
+        cells.nth(3).dblclick()
         page.keyboard.type("Rita Lang")
         page.keyboard.press("Enter")
         table.get_by_text("Rita Lang").wait_for()

@@ -47,6 +47,15 @@ def test_the_time_left_is_that_of_learning_alone(lab, run_id):
     assert time_left_s(replace(run, step=None)) is None
 
 
+def test_what_takes_long_before_the_first_step_is_told(lab, run_id):
+    lesson = lesson_at_work(lab, run_id, rounds=0)
+    lab.registry.heartbeat(lesson, phase="setup", message="Finding <b>directions (once): 40%")
+    html = shown_html(lab, lesson)
+    assert "Getting ready" in html and "0 of 3 names recalled · Finding &lt;b&gt;directions" in html
+    learn(lab, lesson, 1)
+    assert "directions" not in shown_html(lab, lesson)
+
+
 def test_no_name_becomes_markup(lab, run_id):
     nasty = (Fact("mother", NASTY[:60], NASTY[:60]),)
     html = shown_html(lab, lesson_at_work(lab, run_id, 20, nasty))
@@ -80,27 +89,30 @@ def test_a_lesson_that_ends_early_says_so(lab, run_id):
 
 def test_the_button_starts_a_lesson_and_a_fault_stands_beside_the_table(lab, run_id, monkeypatch):
     monkeypatch.setattr(lab.jobs, "start_next", lambda: None)
-    lesson, remark, live, start, stop = teach_panel.begin(lab, run_id, ROWS)
+    lesson, remark, live, start, stop = teach_panel.begin(lab, lambda: run_id, ROWS)
     assert lab.registry.run(lesson).config.lesson.number == 1 and remark == ""
     assert "Waiting" in live and not start.visible and stop.visible
     assert teach_panel.lesson_at_work(lab, run_id) == lesson, "found again after a reload"
-    same, remark, *rest = teach_panel.begin(lab, run_id, [["<b>x", ""]])
+    same, remark, *rest = teach_panel.begin(lab, lambda: run_id, [["<b>x", ""]])
     assert "row 1" in remark and "<b>" not in remark.replace("<p", "")
     assert same == gr.skip() and rest == [gr.skip()] * 3, "what was typed stays"
+    assert "3 rows are filled; at most 2" in teach_panel.begin(lab, lambda: run_id, ROWS, 2)[1]
 
 
 def test_stop_ends_it(lab, run_id, monkeypatch):
     monkeypatch.setattr(lab.jobs, "start_next", lambda: None)
-    lesson = teach_panel.begin(lab, run_id, ROWS)[0]
+    lesson = teach_panel.begin(lab, lambda: run_id, ROWS)[0]
     assert not teach_panel.stop(lab, lesson)[1].interactive
     assert lab.registry.run(lesson).status == "stopped"
     assert teach_panel.lesson_at_work(lab, run_id) == ""
 
 
 def test_pasted_lines_go_into_the_table(lab, run_id):
-    table, box, remark = teach_panel.take_lines(lab, run_id, [["A", "B"]], "C, D\nE\tF\n")
+    table, box, remark = teach_panel.take_lines(lab, lambda: run_id, [["A", "B"]], "C, D\nE\tF\n")
     assert table["data"][:3] == [["A", "B"], ["C", "D"], ["E", "F"]] and box == remark == ""
     assert table["headers"] == ["Subject", "Object (mother)"]
-    assert teach_panel.take_lines(lab, run_id, [], "C, D") == [gr.skip()] * 3, "still being typed"
-    table, box, remark = teach_panel.take_lines(lab, run_id, [], "C, D\nE\n")
+    assert teach_panel.take_lines(lab, lambda: run_id, [], "C, D") == [gr.skip()] * 3, (
+        "still being typed"
+    )
+    table, box, remark = teach_panel.take_lines(lab, lambda: run_id, [], "C, D\nE\n")
     assert table == box == gr.skip() and "row 2" in remark
