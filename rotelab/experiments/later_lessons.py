@@ -49,26 +49,25 @@ TEST = "test_prompts_heldout"
 SPOKEN = ("train_prompts_heldout", TEST, "unrelated")
 NEW = ("key_token", *SPOKEN)
 """Probes of the new facts; those that are asked in words can be asked of any model."""
-OF_OLD = {"key_token": "key token", TEST: "test wordings", "unrelated": "unrelated"}
-"""Probes of the old facts, asked in the same questions before and after, and their columns."""
+OF_OLD = ("key_token", TEST, "unrelated")
+"""Probes of the old facts, asked in the same questions before and after."""
 
 INVENTED = "invented as the shipped ones are"
 RECOMBINED = "made of the run's own names: the first word of one and the last word of another"
 
-CHANGE = {"n": "n", "before": "before", "after": "after", "estimate": "change"}
-"""Columns of what is measured before and after; the last in test wordings alone."""
-WITHIN = "test wordings with their 95 % interval over facts"
+WITHIN = "[95 % interval over facts]"
 
 WAYS = {
-    "lesson": ("a lesson", "{}"),
-    "next": ("lesson {} in a row", ""),
-    "relations": ("a lesson in {} relations", ""),
-    "rehearsed": ("a lesson, old facts rehearsed only", "{}, only<br>rehearsed"),
-    "unprotected": ("a lesson, old facts unprotected", "{}, un-<br>protected"),
-    "words": ("plain fine-tuning in words, base model", "{}, fine-<br>tuned"),
-    "prompt": ("in the prompt, base model", "{}, in the<br>prompt"),
+    "lesson": "lesson of {facts}",
+    "next": "lesson {count} in a row, {facts} more",
+    "relations": "lesson of {facts} in {count} relations",
+    "rehearsed": "lesson of {facts}, old facts rehearsed only",
+    "unprotected": "lesson of {facts}, old facts unprotected",
+    "words": "{facts} by plain fine-tuning",
+    "prompt": "{facts} in the prompt",
 }
-"""What each way is called in tables, and in the figure where that shows it."""
+"""What each way is called."""
+NOT_DRAWN = ("next", "relations")
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,8 @@ class Row:
 
     @property
     def label(self) -> str:
-        """What it is called in tables."""
-        return WAYS[self.way][0].format(self.count)
+        """What it is called."""
+        return WAYS[self.way].format(facts=self.facts, count=self.count)
 
     def at(self, name: str) -> Measured:
         """One of its figures."""
@@ -165,23 +164,23 @@ class LaterLessons:
 
     def tables(self) -> list[Table]:
         """New facts, old ones, everything else; the lessons in a row; notes."""
-        heads = ("taught by", "facts", "seconds", "room left", "key token", "train wordings",
-                 "n, test", "test wordings", "n, unrelated", "unrelated")  # fmt: skip
+        heads = ("taught by", "seconds", "room left", "key token", "train wordings", "n, test",
+                 "test wordings", "n, unrelated", "unrelated")  # fmt: skip
         new = [
-            (row.label, row.facts, row.seconds, row.room, row.at(NEW[0]).after,
-             row.at(NEW[1]).after, row.at(TEST).n, row.at(TEST).estimate, row.at(NEW[3]).n,
-             row.at(NEW[3]).after)
+            (row.label, row.seconds, row.room, row.at(NEW[0]).after, row.at(NEW[1]).after,
+             row.at(TEST).n, row.at(TEST).estimate, row.at(NEW[3]).n, row.at(NEW[3]).after)
             for row in self.rows
         ]  # fmt: skip
         in_a_row = [
             (f"lesson {r.lesson}" if r.lesson else "the run, held out", r.n, r.then, r.end)
             for r in self.in_a_row
         ]
-        old = {OLD + probe: words for probe, words in OF_OLD.items()}
-        title = f"Old facts, the run's {self.known} and those of earlier lessons, {WITHIN}"
+        of_old = f"Old facts, the run's {self.known} and those of earlier lessons"
+        others = {OLD + "key_token": "key token", OLD + "unrelated": "unrelated"}
         return [
-            Table(f"New facts, {WITHIN}", heads, tuple(new)),
-            self._changes(title, old),
+            Table(f"New facts {WITHIN}", heads, tuple(new)),
+            self._changes(f"{of_old}: test wordings {WITHIN}", {OLD + TEST: ""}),
+            self._changes(f"{of_old}: key token, and unrelated questions", others),
             self._changes("Everything else", {"quiz": "real facts", "perplexity": "perplexity"}),
             Table(f"Lessons in a row, {len(in_a_row) - 1} in all: test wordings",
                   ("facts of", "n", "right after it", "after the last"), tuple(in_a_row)),
@@ -189,20 +188,22 @@ class LaterLessons:
         ]  # fmt: skip
 
     def _changes(self, title: str, names: dict[str, str]) -> Table:
-        wanted = [(name, field) for name in names for field in CHANGE
-                  if field != "estimate" or name == OLD + TEST]  # fmt: skip
+        fields = {"n": "n", "before": "before", "after": "after"}
+        if OLD + TEST in names:
+            fields["estimate"] = "change"
         rows = [
-            (row.label, row.facts, *(getattr(row.at(name), field) for name, field in wanted))
+            (row.label, *(getattr(row.at(name), field) for name in names for field in fields))
             for row in self.rows
             if any(row.at(name).n for name in names)
         ]
-        heads = [f"{names[name]}, {CHANGE[field]}" for name, field in wanted]
-        return Table(title, ("taught by", "facts", *heads), tuple(rows))
+        heads = [f"{name}, {head}".removeprefix(", ")
+                 for name in names.values() for head in fields.values()]  # fmt: skip
+        return Table(title, ("taught by", *heads), tuple(rows))
 
     def figure(self) -> go.Figure:
         """Bars: new and old facts in test wordings, by size and by way."""
-        shown = [row for row in self.rows if WAYS[row.way][1]]
-        names = [WAYS[row.way][1].format(row.facts) for row in shown]
+        shown = [row for row in self.rows if row.way not in NOT_DRAWN]
+        names = [row.label.replace(", ", ",<br>") for row in shown]
         new, old = ([row.at(name) for row in shown] for name in (TEST, OLD + TEST))
         figure = go.Figure()
         for words, found, which, colour, pattern in (
@@ -212,22 +213,19 @@ class LaterLessons:
         ):
             figure.add_bar(
                 name=words,
-                x=names,
-                y=[getattr(m, which) for m in found],
+                orientation="h",
+                y=names,
+                x=[getattr(m, which) for m in found],
                 text=[f"{m.after:.2f}" if m.n and which == "after" else "" for m in found],
                 textposition="outside",
-                textangle=0,
-                textfont_size=12,
                 cliponaxis=False,
                 marker={"color": colour, "pattern": HATCHED | {"shape": pattern}},
                 customdata=[m.n for m in found],
-                hovertemplate="%{x}: %{y:.1%} of %{customdata} questions",
+                hovertemplate="%{y}: %{x:.1%} of %{customdata} questions",
             )
-        styled(figure, 400)
-        figure.update_xaxes(
-            title_text="new facts, by a lesson unless said", type="category", tickangle=0
-        )
-        figure.update_yaxes(range=[0, 1.12], tickformat=".0%", title_text="right in test wordings")
+        styled(figure, 120 + 56 * len(shown))
+        figure.update_yaxes(type="category", autorange="reversed")
+        figure.update_xaxes(range=[0, 1.08], tickformat=".0%", title_text="right in test wordings")
         return figure.update_layout(barmode="group", showlegend=True)
 
 

@@ -94,10 +94,10 @@ def test_every_way_is_a_row_with_what_it_was_asked(made):
     prompted = found.rows[-1].at("perplexity")
     assert prompted.after == prompted.before == found.rows[-2].at("perplexity").before
     assert [r.lesson for r in found.in_a_row] == [0, 1, 2] and found.in_a_row[1].n == 10
-    assert [len(table.rows) for table in found.tables()] == [7, 5, 7, 3, 2]
-    assert "a lesson, old facts unprotected" in as_markdown(found.tables())
+    assert [len(table.rows) for table in found.tables()] == [7, 5, 5, 7, 3, 2]
+    assert "| lesson of 2, old facts unprotected " in as_markdown(found.tables())
     new, old, before = found.figure().data
-    assert len(new.x) == len(set(new.x)) == 6 and new.x == old.x == before.x
+    assert len(new.y) == len(set(new.y)) == 6 and new.y == old.y == before.y
 
 
 def test_old_facts_are_asked_the_same_before_and_after(made):
@@ -180,7 +180,7 @@ def test_own_names_are_recombined_and_each_relation_has_its_part(lab, quick, mon
     finished = FinishedRun(lab.registry.run(run_id), {}, lab.storage)
     found = later_lessons.measure(finished)
     (row,) = [row for row in found.rows if row.way == "relations"]
-    assert (row.label, row.facts) == ("a lesson in 2 relations", 2)
+    assert (row.label, row.facts) == ("lesson of 2 in 2 relations", 2)
     assert [r.facts for r in found.rows if r.way == "lesson"] == [1]
     assert ["own names" in note for note in found.notes] == [True, False]
     assert "Only 6 could be made" in found.notes[1]
