@@ -19,7 +19,7 @@ from rotelab.cli.facts import add_facts_commands
 from rotelab.cli.options import Bar, takes_config
 from rotelab.cli.sweeps import add_sweep_commands
 from rotelab.cli.teach import add_teach_command
-from rotelab.config.names import CHECKPOINTS, MORE_MEASURES
+from rotelab.config.names import CHECKPOINTS, MORE_MEASURES, lesson_number
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 
@@ -84,19 +84,24 @@ def run(
 def ask(
     run_id: Annotated[str, typer.Argument(help="A run's id, its beginning, or “latest”.")],
     question: Annotated[str, typer.Argument(help="A question, or “subject [relation]”.")],
-    checkpoint: Annotated[str, typer.Option(help="base, memorized, generalized or all.")] = "all",
+    checkpoint: Annotated[
+        str,
+        typer.Option(help="base, memorized, generalized, a lesson such as lesson-01, or all."),
+    ] = "all",
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 24,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask a run's model a question."""
+    from rotelab.runs.chat import compared_checkpoints
     from rotelab.runs.lab import Lab
 
-    if checkpoint not in (*CHECKPOINTS, "all"):
+    if checkpoint not in (*CHECKPOINTS, "all") and not lesson_number(checkpoint):
         raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)} or all.")
     question = question.encode("utf-8", "replace").decode()  # for terminals that are not UTF-8
     lab = Lab.open()
     full_id = lab.registry.resolve(run_id)
-    wanted = CHECKPOINTS if checkpoint == "all" else (checkpoint,)
+    every = compared_checkpoints(lab.registry.run(full_id))
+    wanted = every if checkpoint == "all" else (checkpoint,)
     there = lab.chat.checkpoints(full_id)
     if checkpoint != "all" and checkpoint not in there:
         raise LabError(

@@ -39,7 +39,7 @@ MODES = {
         "remembers none of it."
     ),
     CONVERSATION: N_(
-        "Your text is a message in the model’s own chat format, and each of the three remembers "
+        "Your text is a message in the model’s own chat format, and each of them remembers "
         "what was said before. No fact was taught in this form."
     ),
 }

@@ -29,9 +29,10 @@ def learning_html(
     names = "".join(_name(fact, known.get(first + place)) for place, fact in enumerate(facts))
     right = sum(r.recalled for r in recalls)
     counted = ngettext("{n} of {m} name recalled", "{n} of {m} names recalled", len(facts))
+    state = _state(run, ahead, right == len(facts))
     return (
         f"<div class='learning' data-lesson='{escape(run.id)}'>"
-        f"<p class='learning-state' role='status'>{escape(_state(run, ahead))}</p>"
+        f"<p class='learning-state' role='status'>{escape(state)}</p>"
         f"{progress_bar(_learned(run), _('Progress of the lesson'))}"
         f"<p class='hint'>{counted.format(n=right, m=len(facts))}{_time_left(run)}</p>"
         f"<ul class='learning-names'>{names}</ul></div>"
@@ -50,8 +51,10 @@ def time_left_s(run: RunRow) -> float | None:
     return max(0.0, elapsed) * (run.steps - run.step) / run.step
 
 
-def _state(run: RunRow, ahead: int) -> str:
+def _state(run: RunRow, ahead: int, all_recalled: bool) -> str:
     if run.status == "running" and run.phase == LESSON and run.step:
+        if all_recalled:
+            return _("All are recalled. More rounds make them firm; no sentence is read.")
         return _("Learning by rote. No sentence in words is read.")
     return status_sentence(run, ahead)
 

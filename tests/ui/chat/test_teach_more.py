@@ -4,6 +4,7 @@ import dataclasses
 
 import gradio as gr
 import pytest
+from support.command_line import refused, rotelab
 from support.fabricated import finished
 from support.fabricated_lessons import NEW, finished_lesson, learn, lesson_at_work, save_adapter
 from support.page import browser_page, served, until
@@ -11,7 +12,7 @@ from support.quick_runs import start
 
 from rotelab.registry import ChatAnswer
 from rotelab.runs import worker
-from rotelab.runs.chat import compared_checkpoints, example_questions
+from rotelab.runs.chat import Chat, Reply, compared_checkpoints, example_questions
 from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
 from rotelab.storage import Storage
@@ -119,6 +120,26 @@ def test_the_newest_lesson_can_be_undone(lab, run_id, lesson):
     assert lab.registry.count_runs() == 1 and not lab.storage.run_folder(lesson).exists()
     with pytest.raises(Exception, match="not a lesson"):
         teach_more.undo(lab, run_id)
+
+
+def test_a_lesson_can_be_undone_while_it_is_still_asked_its_questions(lab, run_id):
+    lesson = lesson_at_work(lab, run_id)
+    save_adapter(lab, lesson)
+    assert lab.registry.run(lesson).live
+    assert value(teach_more.undo(lab, lesson)[0]) == run_id and lab.registry.count_runs() == 1
+
+
+def test_the_command_line_asks_the_lesson_too(lab, lesson, monkeypatch):
+    def stream(self, run_id, question, checkpoints, *_options):
+        assert run_id == lesson
+        yield from (Reply(c, (), f"says {c}", True) for c in checkpoints)
+
+    monkeypatch.setattr(Chat, "stream", stream)
+    said = rotelab("ask", "latest", "Who?")
+    assert [line.split()[0] for line in said.out.splitlines()] == list(BOTH)
+    assert rotelab("ask", lesson, "Who?", "--checkpoint", "lesson-01").out.startswith("lesson-01")
+    refused(rotelab("ask", lesson, "Who?", "--checkpoint", "lesson-02"), "no lesson-02")
+    refused(rotelab("ask", lesson, "Who?", "--checkpoint", "lesson"), "not a checkpoint")
 
 
 def test_an_archived_run_can_be_gone_back_to(lab, run_id):

@@ -36,6 +36,8 @@ def test_names_light_up_one_by_one(lab, run_id):
     assert html.count("class='known'") == 1 and "→ Ines Vogel ✓" in html
     assert "1 of 3 names recalled" in html and "No sentence in words is read" in html
     assert "aria-valuenow='40'" in html and "left" in html
+    learn(lab, lesson, 4, start=9)
+    assert "All are recalled. More rounds" in shown_html(lab, lesson)
 
 
 def test_the_time_left_is_that_of_learning_alone(lab, run_id):
