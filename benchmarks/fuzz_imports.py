@@ -32,14 +32,23 @@ from hypothesis import strategies as st  # noqa: E402
 from small_bundle import small_bundle  # noqa: E402
 
 from rotelab.errors import InputError, LabError  # noqa: E402
-from rotelab.facts.facts import COLUMNS, FactSet  # noqa: E402
+from rotelab.facts.facts_importer import parse_facts  # noqa: E402
 from rotelab.facts.packs import Pack, load_pack  # noqa: E402
 from rotelab.facts.prompts import parse_prompts  # noqa: E402
+from rotelab.facts.reading.importer import read_files  # noqa: E402
 from rotelab.runs.export.bundle import export_run, import_bundle  # noqa: E402
 from rotelab.runs.lab import Lab  # noqa: E402
 from rotelab.storage import Storage  # noqa: E402
-from rotelab.ui.facts.draft import Draft, fact_rows, import_file  # noqa: E402
-from rotelab.ui.facts.html import example_lines, note, saved_note  # noqa: E402
+from rotelab.ui.facts.draft import Draft  # noqa: E402
+from rotelab.ui.facts.export import export_files  # noqa: E402
+from rotelab.ui.facts.html import (  # noqa: E402
+    example_lines,
+    note,
+    preview_head,
+    preview_outcome,
+    saved_note,
+)
+from rotelab.ui.facts.incoming import Incoming, taken  # noqa: E402
 from rotelab.ui.runs.detail_html import head_html, settings_html  # noqa: E402
 
 TABLES = ("runs", "contents", "fact_sets", "metrics", "fact_recall", "scores", "predictions",
@@ -84,15 +93,22 @@ class Fuzz:
 
     def _table(self, case: Table) -> None:
         self.file.write_bytes(case.data)
-        draft, _, what = import_file(Draft(), str(self.file), "mother", False)
-        if what == "wordings":
-            read = parse_prompts(case.data, "x")
+        imported = read_files([self.file])
+        given = Incoming(str(self.file), tuple(r.table for r in imported.tables), imported=imported)
+        plain(preview_head(given))
+        plain(preview_outcome(given))
+        draft = taken(Draft(), given, False).draft
+        facts_csv, prompts_csv, workbook = export_files(self.lab, draft)
+        if imported.facts is None:
+            read = imported.prompts
             assert parse_prompts(read.to_csv().encode(), "x") == read, "changed on the way"
+            assert read_files([prompts_csv]).prompts == read, "changed by export"
             pack = Pack("x", load_pack("mother").facts, read)
         else:
-            read = FactSet([_fact(row) for row in draft.facts])
-            again, _, _ = import_file(Draft(), self._written(read.to_csv()), "", False)
-            assert again.facts == fact_rows(read) == draft.facts, "changed on the way"
+            read = imported.facts
+            assert parse_facts(read.to_csv().encode(), "x") == read, "changed on the way"
+            for file in (facts_csv, workbook):
+                assert read_files([file]).facts == read, "changed by export"
             pack = Pack("x", read, self.wordings)
         for row in csv.reader(io.StringIO(read.to_csv(), newline="")):
             assert not any(cell.startswith(FORMULAS) for cell in row), "exported as a formula"
@@ -140,11 +156,6 @@ class Fuzz:
             self.faults.append(f"{case.what}: {case.data[:200]!r}…\n{what}")
         self._clear()
         return "other"
-
-    def _written(self, text: str) -> str:
-        path = self.file.with_suffix(".csv")
-        path.write_text(text, encoding="utf-8", newline="")
-        return str(path)
 
     def _state(self) -> tuple:
         with self.lab.registry.read() as db:
@@ -198,12 +209,6 @@ def plain(html: str) -> None:
     tags = _Tags()
     tags.feed(html)
     assert not tags.live, f"reaches the page as HTML: {tags.live}"
-
-
-def _fact(row: tuple[str, ...]):
-    from rotelab.facts.facts import Fact
-
-    return Fact(**dict(zip(COLUMNS, row, strict=True)))
 
 
 def main() -> int:

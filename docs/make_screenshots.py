@@ -51,7 +51,7 @@ TABS = (
         "facts",
         "Facts",
         "What the model is to learn: take a shipped pack, write facts, have them invented, or "
-        "import a CSV.",
+        "import a file of almost any kind.",
         "A saved set keeps all its versions, and a row with a fault says what is wrong with it.",
     ),
     Tab(

@@ -145,14 +145,14 @@ def _options(
     from rotelab.facts.reading.notes import Options
 
     return Options(
-        _columns(map_columns or []),
-        relation.strip(),
-        encoding,
-        sheet,
-        further,
-        {None: "refuse", True: "mend", False: "keep"}[mend],
-        take,
-        tuple(filter(None, (part.strip() for part in only.split(",")))),
+        columns=_columns(map_columns or []),
+        relation=relation.strip(),
+        encoding=encoding,
+        sheet=sheet,
+        further=further,
+        faults={None: "refuse", True: "mend", False: "keep"}[mend],
+        take=take,
+        only=tuple(filter(None, (part.strip() for part in only.split(",")))),
     )
 
 

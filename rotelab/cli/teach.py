@@ -24,7 +24,7 @@ def teach(
     run_id: Annotated[
         str, typer.Argument(help="A finished run or lesson: its id, its beginning, or “latest”.")
     ],
-    file: Annotated[Path, typer.Argument(help="A CSV file: relation,subject,object.")],
+    file: Annotated[Path, typer.Argument(help="A file of facts, as `facts check` reads it.")],
     name: Annotated[str, typer.Option(help="What to call the lesson.")] = "",
     rehearse: Annotated[
         int,
@@ -43,7 +43,8 @@ def teach(
     ] = False,
 ) -> None:
     """Teach a finished run new facts of its relations by rote alone, as a later lesson."""
-    from rotelab.facts.facts_importer import read_facts_file
+    from rotelab.facts.reading.importer import read_files
+    from rotelab.facts.reading.notes import Options
     from rotelab.runs.lab import Lab
     from rotelab.runs.lessons.results import lesson_result
     from rotelab.runs.lessons.teach import lesson_name, lesson_options, plan_lesson
@@ -53,7 +54,10 @@ def teach(
     full_id = lab.registry.resolve(run_id)
     options = lesson_options(settings or ()) | ({"rehearse": rehearse} if rehearse else {})
     relations = lab.registry.run(full_id).pack.facts.relations
-    facts = read_facts_file(file, relations[0].name if len(relations) == 1 else "")
+    usual = relations[0].name if len(relations) == 1 else ""
+    facts = read_files([file], Options(usual_relation=usual)).facts
+    if facts is None:
+        raise LabError(f"{file.name} holds wordings, but no facts.")
     config, pack = plan_lesson(lab, full_id, facts, options, file.name)
     name = name or lesson_name(config, pack)
     lesson_id = lab.jobs.start_foreground(config, pack, parent_id=full_id, name=name)

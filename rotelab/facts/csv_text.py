@@ -230,6 +230,13 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str | float | No
     return out.getvalue()
 
 
+def write_plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The CSV text of a table, every cell as it is: for other programs, and for `facts.reading`."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([columns, *rows])
+    return out.getvalue()
+
+
 def _row(header: list[str], cells: list[str], number: int, source: str) -> Row:
     """One row of a CSV file, checked."""
     if number > MAX_ROWS:

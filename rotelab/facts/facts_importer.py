@@ -5,13 +5,15 @@ Files of any other kind are read in `facts.reading`.
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from rotelab.errors import InputError
-from rotelab.facts.csv_text import Row, parse_edited, parse_table, read_bytes
+from rotelab.facts.csv_text import Row, parse_edited, parse_table
 from rotelab.facts.facts import COLUMNS, Fact, FactSet
 from rotelab.facts.formats.lists import from_cell
+from rotelab.facts.names import spelled
 
 AUTHORS_COLUMNS = ("Head", "Fact", "Alternate Facts")
 
@@ -52,23 +54,46 @@ def parse_facts(data: bytes, source: str, relation: str = "") -> FactSet:
     return FactSet([_fact_of(row) for row in rows], source, labels)
 
 
-def read_facts_file(file: Path, relation: str = "") -> FactSet:
-    """Reads facts from a file on disk; as `parse_facts`.
-
-    Raises:
-        InputError: as `parse_facts`, or the file can't be read.
-    """
-    return parse_facts(read_bytes(file), file.name, relation)
-
-
 def parse_fact_rows(rows: Iterable[Sequence[object]], source: str = "Facts table") -> FactSet:
-    """Reads facts from an edited table: rows of (relation, subject, object).
+    """Reads facts from an edited table: rows of (relation, subject, object, aliases), of which the
+    last may be missing. Letters are composed (NFC), as in files.
 
     Raises:
-        InputError: as `parse_edited` and `FactSet`.
+        InputError: as `parse_edited` and `FactSet`, or two subjects of a relation differ in form
+            only.
     """
-    return parse_edited(
-        rows, COLUMNS, source, lambda kept: FactSet((Fact(*cells) for cells in kept), source)
+
+    def build(kept: list[list[str]]) -> FactSet:
+        seen: dict[tuple[str, str], tuple[int, str]] = {}
+        for row, (relation, subject, *_) in enumerate(kept, 1):
+            first, other = seen.setdefault((relation, spelled(subject)), (row, subject))
+            if other != subject:
+                raise same_but_for_form(source, row, "subject", subject, first, other)
+        composed = ([unicodedata.normalize("NFC", cell) for cell in cells] for cells in kept)
+        return FactSet((_typed(*cells) for cells in composed), source)
+
+    return parse_edited(rows, (*COLUMNS, "aliases"), source, build)
+
+
+def _typed(relation: str, subject: str, object_: str, aliases: str) -> Fact:
+    others = dict.fromkeys(name for name in from_cell(aliases) if name != object_)
+    return Fact(relation, subject, object_, tuple(others))
+
+
+def same_but_for_form(
+    source: str, row: int, column: str, subject: str, first: int, other: str
+) -> InputError:
+    """The error for two names that look alike and are not: `other` stands in the row `first`."""
+    counts = Counter(subject)
+    counts.subtract(other)
+    odd = ", ".join([f"U+{ord(char):04X}" for char, n in counts.items() if n][:6])
+    return InputError(
+        f"{unicodedata.normalize('NFC', subject)!r} is the subject of row {first} in another form "
+        f"({f'they differ in {odd}' if odd else 'in another order'}), which nobody sees. Write "
+        "both alike, or delete one of the two.",
+        source=source,
+        row=row,
+        column=column,
     )
 
 

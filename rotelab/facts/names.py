@@ -87,5 +87,13 @@ def _latin(char: str) -> str:
     return next((c for c in alike if c.isascii() and c.isalpha()), char)
 
 
+def isolated(name: str) -> str:
+    """A name for a label or sentence that runs from left to right: one that is written from right
+    to left gets invisible marks around it, so that it turns nothing but itself around."""
+    if any(unicodedata.bidirectional(char) in ("R", "AL", "RLE", "RLO", "RLI") for char in name):
+        return f"\u2068{name}\u2069"
+    return name
+
+
 def _is_latin(char: str) -> bool:
     return unicodedata.name(char, "").startswith("LATIN ")

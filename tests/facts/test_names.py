@@ -2,7 +2,7 @@
 
 import pytest
 
-from rotelab.facts.names import latin_twin, mixes_alphabets, normalize, spelled
+from rotelab.facts.names import isolated, latin_twin, mixes_alphabets, normalize, spelled
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,13 @@ def test_other_names_are_others(one, other):
 
 def test_joined_emoji_are_not_those_apart():
     assert normalize("👩\u200d👩\u200d👧") != normalize("👩👩👧")
+
+
+def test_a_name_from_right_to_left_turns_nothing_around():
+    assert isolated("Ann") == "Ann" and isolated("青木町 3") == "青木町 3"
+    for name in ("קרית שלום", "نهر السلام", "Ann \u202eb"):
+        assert isolated(name) == f"\u2068{name}\u2069"
+        assert normalize(isolated(name)) == normalize(name)
 
 
 def test_letters_of_another_alphabet_that_look_latin():

@@ -23,6 +23,13 @@ LIKELY = (
 """What spreadsheets and editors save, the likelier first. A few short names tell too little for a
 guess among all encodings."""
 
+ENCODINGS = (
+    "utf-8", "utf-16", "windows-1252", "windows-1250", "windows-1251", "windows-1253",
+    "windows-1254", "windows-1255", "windows-1256", "windows-1257", "iso-8859-2", "mac-roman",
+    "cp850", "gb18030", "big5", "shift_jis", "euc-jp", "cp949", "koi8-r",
+)  # fmt: skip
+"""Those that a person can choose, by names that Python knows."""
+
 NAMES = {"cp125": "Windows-125", "mac_roman": "Mac Roman", "cp932": "Shift JIS"}
 """What people call some of them."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rotelab.errors import InputError
@@ -90,6 +91,28 @@ def read_parquet(data: bytes, source: str) -> Table:
             f"is not a Parquet file that can be read ({_first_line(error)}).", source=source
         ) from error
     return table_of(rows, source, "Parquet")
+
+
+def write_workbook(path: Path, tables: Mapping[str, Sequence[Sequence[str]]]) -> Path:
+    """Writes an .xlsx file, every cell as text, so that it is read back as it was.
+
+    Args:
+        path: the new file.
+        tables: the rows of each sheet, its header first, by the sheet's name.
+    """
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(path) as workbook:
+        text = workbook.add_format({"num_format": "@"})
+        bold = workbook.add_format({"num_format": "@", "bold": True})
+        for name, rows in tables.items():
+            sheet = workbook.add_worksheet(name)
+            sheet.freeze_panes(1, 0)
+            sheet.set_column(0, max(map(len, rows)) - 1, 28, text)
+            for number, row in enumerate(rows):
+                for place, cell in enumerate(row):
+                    sheet.write_string(number, place, cell, text if number else bold)
+    return path
 
 
 def _sheet(rows: Iterator[tuple[Any, ...]], source: str) -> Table:

@@ -103,23 +103,46 @@ def plain(column: str) -> str:
 
 
 def recognise(table: Table, said: Mapping[str, str] | None = None) -> Columns:
-    """Which column of a table holds what.
+    """Which column of a table holds what, as `guess`; all that is needed is there.
+
+    Raises:
+        InputError: as `guess`, or subject or object is missing.
+    """
+    columns = guess(table, said)
+    for part in ("subject", "object") if columns.kind == "facts" else ("text",):
+        if part not in columns.of:
+            first = " in its first line" if table.delimiter else ""
+            raise InputError(
+                f"has no column {part!r} that is recognised. It has{first}: "
+                f"{_listed(table.columns)}. Say which one it is, such as --map {part}=COLUMN.",
+                source=table.source,
+                column=part,
+            )
+    return columns
+
+
+def guess(table: Table, said: Mapping[str, str] | None = None) -> Columns:
+    """Which column of a table seems to hold what.
 
     Args:
         table: the table.
-        said: columns that the user names for parts; they come before any other.
+        said: columns that the user names for parts, before any other; empty where none holds it.
 
     Raises:
-        InputError: there is no such part or column, or subject or object is missing.
+        InputError: there is no such part or column.
     """
-    said = {part: _named(table, part, column) for part, column in (said or {}).items()}
+    said = {
+        part: column and find_or_refuse(table, part, column)
+        for part, column in (said or {}).items()
+    }
     kind = _kind(table, said)
     parts = FACT_PARTS if kind == "facts" else WORDING_PARTS
     of: dict[str, tuple[str, ...]] = {}
     taken = set(said.values())
     for part, names in parts.items():
         if part in said:
-            of[part] = (said[part],)
+            if said[part]:
+                of[part] = (said[part],)
             continue
         found = [c for name in names for c in table.columns if plain(c) == name and c not in taken]
         if found and part not in MANY:
@@ -129,7 +152,6 @@ def recognise(table: Table, said: Mapping[str, str] | None = None) -> Columns:
             # A list of all right answers gives the object and its aliases.
             taken |= {c for c in found if part != "object" or not _holds_lists(table, c)}
     _zsre(table, of)
-    _check(table, kind, of)
     used = set(_flat(of))
     unused = tuple(column for column in table.columns if column not in used)
     index = next((c for c in unused if plain(c) in INDEX and _counts(table, c)), "")
@@ -138,9 +160,9 @@ def recognise(table: Table, said: Mapping[str, str] | None = None) -> Columns:
 
 def _kind(table: Table, said: Mapping[str, str]) -> str:
     have = {plain(column) for column in table.columns}
-    if {"subject", "object"} & set(said):
+    if said.get("subject") or said.get("object"):
         return "facts"
-    if "text" in said or "role" in said:
+    if said.get("text") or said.get("role"):
         return "wordings"
     if have & set(FACT_PARTS["subject"]):
         return "facts"
@@ -149,19 +171,29 @@ def _kind(table: Table, said: Mapping[str, str]) -> str:
     return "facts"
 
 
-def _named(table: Table, part: str, column: str) -> str:
-    if part not in PARTS:
-        raise InputError(f"{part[:40]!r} is nothing a column can hold. Use {', '.join(PARTS)}.")
+def find(table: Table, column: str) -> str:
+    """A table's column by its name or by one that reads like it; empty for none."""
     if column in table.columns:
         return column
-    alike = [name for name in table.columns if plain(name) == plain(column)]
-    if not alike:
+    return next((name for name in table.columns if plain(name) == plain(column)), "")
+
+
+def find_or_refuse(table: Table, part: str, column: str) -> str:
+    """The column that the person named for a part.
+
+    Raises:
+        InputError: there is no such column or part.
+    """
+    if part not in PARTS:
+        raise InputError(f"{part[:40]!r} is nothing a column can hold. Use {', '.join(PARTS)}.")
+    found = find(table, column)
+    if not found:
         raise InputError(
             f"has no column {column[:60]!r}. It has: {_listed(table.columns)}.",
             source=table.source,
             column=column[:60],
         )
-    return alike[0]
+    return found
 
 
 def _zsre(table: Table, of: dict[str, tuple[str, ...]]) -> None:
@@ -170,18 +202,6 @@ def _zsre(table: Table, of: dict[str, tuple[str, ...]]) -> None:
         true = [column for column in of.pop("aliases", ()) if plain(column) == "answers"]
         if true:
             of.setdefault("old", tuple(true[:1]))
-
-
-def _check(table: Table, kind: str, of: Mapping[str, tuple[str, ...]]) -> None:
-    for part in ("subject", "object") if kind == "facts" else ("text",):
-        if part not in of:
-            first = " in its first line" if table.delimiter else ""
-            raise InputError(
-                f"has no column {part!r} that is recognised. It has{first}: "
-                f"{_listed(table.columns)}. Say which one it is, such as --map {part}=COLUMN.",
-                source=table.source,
-                column=part,
-            )
 
 
 def _holds_lists(table: Table, column: str) -> bool:

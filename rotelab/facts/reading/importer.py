@@ -11,7 +11,7 @@ from rotelab.facts.facts import FactSet
 from rotelab.facts.formats.tables import Table
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.facts.prompts import PromptSet, PromptTemplate, Role
-from rotelab.facts.reading.columns import Columns, recognise
+from rotelab.facts.reading.columns import Columns, find, find_or_refuse, recognise
 from rotelab.facts.reading.files import open_tables
 from rotelab.facts.reading.notes import FileDoubt, Options
 from rotelab.facts.reading.reader import Reader
@@ -105,7 +105,10 @@ def read_tables(tables: Sequence[Table], options: Options = Options()) -> Import
     Raises:
         InputError: as `read_files`.
     """
-    reads = [TableRead(table, recognise(table, options.columns)) for table in tables]
+    said = columns_of_each(tables, options)
+    reads = [
+        TableRead(table, recognise(table, mine)) for table, mine in zip(tables, said, strict=True)
+    ]
     reader = Reader(options)
     # Wordings first: they may bring the label of a relation.
     for read in sorted(reads, key=lambda read: read.columns.kind == "facts"):
@@ -116,6 +119,25 @@ def read_tables(tables: Sequence[Table], options: Options = Options()) -> Import
         prompt for prompt in reader.wordings if facts is None or prompt.relation in relations
     )
     return Imported(tuple(reads), facts, prompts, tuple(_doubts(reader, facts, reads)))
+
+
+def columns_of_each(tables: Sequence[Table], options: Options) -> list[dict[str, str]]:
+    """The columns that the person named, for each of the tables that has them.
+
+    Raises:
+        InputError: no table has one of them.
+    """
+    for part, column in options.columns.items():
+        if column and tables and not any(find(table, column) for table in tables):
+            find_or_refuse(tables[0], part, column)
+    return [
+        {
+            part: column
+            for part, column in options.columns.items()
+            if not column or find(table, column)
+        }
+        for table in tables
+    ]
 
 
 def _facts(reader: Reader, reads: Sequence[TableRead]) -> FactSet | None:

@@ -20,6 +20,8 @@ class Options:
     Args:
         columns: the column of a part, such as `{"subject": "Head"}`.
         relation: the relation of all facts; empty to take it from the file.
+        usual_relation: the relation of facts whose file names none; empty to make one of a wording
+            beside them or of the file's name.
         encoding: of text files; empty to find it.
         sheet: of a workbook; empty for all.
         further: whether further objects of a subject become aliases of its first, or are left out.
@@ -30,6 +32,7 @@ class Options:
 
     columns: Mapping[str, str] = field(default_factory=dict)
     relation: str = ""
+    usual_relation: str = ""
     encoding: str = ""
     sheet: str = ""
     further: Further = "aliases"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from rotelab.errors import InputError
 from rotelab.facts.facts import MAX_ALIASES, Fact
+from rotelab.facts.facts_importer import same_but_for_form
 from rotelab.facts.formats.lists import from_cell
 from rotelab.facts.formats.tables import Cell, Record, Table
 from rotelab.facts.names import spelled
@@ -116,11 +116,8 @@ class Reader:
     def _again(self, row: _Row, first: KeptFact, fact: KeptFact) -> None:
         """A subject that has a fact of the relation already."""
         if first.subject.raw != fact.subject.raw:
-            raise row.place("subject").error(
-                f"{fact.subject.text!r} is the subject of row {first.place.row} in another form "
-                f"({_difference(fact.subject.raw, first.subject.raw)}), which nobody sees. Write "
-                "both alike, or delete one of the two."
-            )
+            place = row.place("subject")
+            raise same_but_for_form(*place, fact.subject.raw, first.place.row, first.subject.raw)
         if first.object.text == fact.object.text:
             first.aliases.update(fact.aliases)
             self.notes.leave("Rows left out because they repeat a fact: {n}.")
@@ -142,6 +139,8 @@ class Reader:
             return self.names.of(self.options.relation)
         if row.columns.first("relation"):
             return self.names.of(row.name("relation").text, row.optional("label"))
+        if self.options.usual_relation:
+            return self.names.of(self.options.usual_relation)
         taught = next((text for role, text in said if role == "train"), "")
         if taught:
             return self.names.of_wording(taught)
@@ -261,14 +260,6 @@ def about_table(table: Table, columns: Columns, notes: Notes) -> None:
                 "left out: the paper's files list wrong answers here, for a multiple choice; the "
                 "lab draws its own. If yours are right answers, say so: --map aliases=COLUMN.",
             )  # fmt: skip
-
-
-def _difference(one: str, other: str) -> str:
-    """What tells two forms of a name apart: characters of which one has more than the other."""
-    counts = Counter(one)
-    counts.subtract(other)
-    odd = [f"U+{ord(char):04X}" for char, n in counts.items() if n]
-    return f"they differ in {', '.join(odd[:6])}" if odd else "in another order"
 
 
 def _texts(cell: Cell, listed: bool) -> Iterator[str]:

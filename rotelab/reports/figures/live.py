@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 
+from rotelab.facts.names import isolated
 from rotelab.registry import FactRecall, Metric
 from rotelab.reports.figures.training import CURVES, PHASES, RECALLED, adapters_begin, thinned
 
@@ -273,5 +274,6 @@ def _fact_words(recall: FactRecall, facts: Sequence[tuple[str, str, str]]) -> st
         return f"fact {recall.fact_index + 1}: {recall.probability:.0%}"
     relation, subject, said = facts[recall.fact_index]
     known = "recalled" if recall.recalled else "not yet recalled"
-    words = f"{subject} [{relation}] → {said}\n{recall.probability:.0%} likely, {known}"
-    return words + (f"\nsays now: “{recall.said}”" if recall.said else "")
+    words = f"{isolated(subject)} [{relation}] → {isolated(said)}\n"
+    words += f"{recall.probability:.0%} likely, {known}"
+    return words + (f"\nsays now: “{isolated(recall.said)}”" if recall.said else "")

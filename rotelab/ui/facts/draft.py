@@ -6,27 +6,32 @@ the whole here, so that a filter never loses a row and an unchanged set stays un
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from rotelab.errors import InputError, LabError
 from rotelab.facts import synthetic
-from rotelab.facts.csv_text import parse_table, read_bytes, write_table
 from rotelab.facts.diagnosis import Lack, diagnose_prompts
 from rotelab.facts.facts import COLUMNS as FACT_COLUMNS
-from rotelab.facts.facts import Fact
-from rotelab.facts.facts_importer import parse_fact_rows, parse_facts
+from rotelab.facts.facts import RELATION_NAME, Fact, FactSet, in_words
+from rotelab.facts.facts_importer import parse_fact_rows
+from rotelab.facts.formats.lists import as_typed
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.facts.prompts import COLUMNS as PROMPT_COLUMNS
-from rotelab.facts.prompts import ROLES, parse_prompt_rows, parse_prompts
+from rotelab.facts.prompts import ROLES, PromptTemplate, Role, parse_prompt_rows
+from rotelab.facts.reading.relations import RelationNames
+from rotelab.facts.reading.wordings import plain_wordings
 from rotelab.registry import fact_set_name
 from rotelab.runs.lab import Lab
 
 Rows = tuple[tuple[str, ...], ...]
+
+FACT_SAYS, PROMPT_SAYS = 1, 3
+"""A fact says something with its subject or object, a wording with its text."""
+
+FACT_CELLS = (*FACT_COLUMNS, "aliases")
+"""What a row of the facts table holds; the last cell lists names as a person types them."""
 
 FACTS_TABLE = "Facts table"
 PROMPTS_TABLE = "Wordings table"
@@ -43,12 +48,14 @@ class Draft:
         name: the pack or fact set that was opened; empty for a new one.
         version: the version that was opened; 0 for a shipped pack or a new set.
         newest: the newest version at that time, which a save builds on.
-        facts: (relation, subject, object) rows, unfinished ones included.
+        facts: rows of `FACT_CELLS`, unfinished ones included.
         prompts: (relation, role, language, text) rows.
         opened: both as they were opened, to know whether anything changed.
         relation: the one relation that the tables show; empty for all.
         known: facts that a base model answered in some run before any training.
         edition: marks what the page was sent last, so that a table that is behind is noticed.
+        labels: what relations are called in words, by name.
+        old: what was true before, by relation and subject; the table does not show it.
     """
 
     name: str = ""
@@ -60,16 +67,28 @@ class Draft:
     relation: str = ""
     known: frozenset[tuple[str, ...]] = frozenset()
     edition: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    old: Mapping[tuple[str, ...], str] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
         """Whether there are changes that are not saved."""
-        return (filled(self.facts), filled(self.prompts)) != self.opened
+        return (self.filled_facts, self.filled_prompts) != self.opened
+
+    @property
+    def filled_facts(self) -> Rows:
+        """The fact rows that say anything; the others are dropped when the set is saved."""
+        return filled(self.facts, FACT_SAYS)
+
+    @property
+    def filled_prompts(self) -> Rows:
+        """The prompt rows that say anything."""
+        return filled(self.prompts, PROMPT_SAYS)
 
     @property
     def relations(self) -> Counter[str]:
         """How many facts each relation has, in the order in which they first appear."""
-        return Counter(row[0] for row in filled(self.facts))
+        return Counter(row[0] for row in self.filled_facts)
 
     def shown_facts(self) -> Rows:
         """The fact rows that the table shows."""
@@ -83,7 +102,7 @@ class Draft:
         """The draft with what the two tables hold now."""
         return replace(
             self,
-            facts=merged(self.facts, tidy(facts, len(FACT_COLUMNS)), self.relation),
+            facts=merged(self.facts, tidy(facts, len(FACT_CELLS)), self.relation),
             prompts=merged(self.prompts, tidy(prompts, len(PROMPT_COLUMNS)), self.relation),
         )
 
@@ -106,7 +125,10 @@ def open_draft(lab: Lab, name: str, version: int | None = None) -> Draft:
     facts, prompts = fact_rows(pack.facts), prompt_rows(pack)
     known = lab.registry.known_to_base()
     opened = (facts, prompts)
-    return Draft(name, version or newest, newest, facts, prompts, opened, known=known)
+    return Draft(
+        name, version or newest, newest, facts, prompts, opened, known=known,
+        labels=pack.facts.labels, old=old_of(pack.facts),
+    )  # fmt: skip
 
 
 def empty_draft(relation: str, rows: int = 5) -> Draft:
@@ -117,17 +139,28 @@ def empty_draft(relation: str, rows: int = 5) -> Draft:
         rows: how many empty rows.
     """
     prompts = prompt_rows(load_pack(relation))
-    return Draft(facts=((relation, "", ""),) * rows, prompts=prompts, opened=((), prompts))
+    empty = ((relation, *[""] * (len(FACT_CELLS) - 1)),)
+    return Draft(facts=empty * rows, prompts=prompts, opened=((), prompts))
 
 
 def fact_rows(facts: Iterable[Fact]) -> Rows:
     """Facts as rows of a table."""
-    return tuple((fact.relation, fact.subject, fact.object) for fact in facts)
+    return tuple((f.relation, f.subject, f.object, as_typed(f.aliases)) for f in facts)
+
+
+def old_of(facts: Iterable[Fact]) -> dict[tuple[str, ...], str]:
+    """What was true before, by relation and subject."""
+    return {(fact.relation, fact.subject): fact.old for fact in facts if fact.old}
 
 
 def prompt_rows(pack: Pack) -> Rows:
     """A pack's wordings as rows of a table."""
-    return tuple((p.relation, p.role, p.language, p.text) for p in pack.prompts)
+    return tuple(map(prompt_row, pack.prompts))
+
+
+def prompt_row(prompt: PromptTemplate) -> tuple[str, ...]:
+    """A wording as a row of a table."""
+    return (prompt.relation, prompt.role, prompt.language, prompt.text)
 
 
 def tidy(rows: Iterable[Sequence], width: int) -> Rows:
@@ -139,14 +172,9 @@ def tidy(rows: Iterable[Sequence], width: int) -> Rows:
     return tuple(clean)
 
 
-def begun(row: tuple[str, ...]) -> bool:
-    """Whether a row says anything: a fact its subject or object, a wording its text."""
-    return any(row[1:]) if len(row) == len(FACT_COLUMNS) else any(row[3:])
-
-
-def filled(rows: Rows) -> Rows:
-    """The rows that say anything; the others are dropped when the set is saved."""
-    return tuple(row for row in rows if begun(row))
+def filled(rows: Rows, says: int) -> Rows:
+    """The rows that say anything, `says` being the place of the first cell that counts."""
+    return tuple(row for row in rows if any(row[says:]))
 
 
 def shown(rows: Rows, relation: str) -> Rows:
@@ -179,11 +207,38 @@ def checked_pack(draft: Draft, name: str) -> Pack:
         InputError: a cell is not as it should be (named by table, row and column), or a relation
             has no wording to teach or to test it.
     """
-    facts = parse_fact_rows(_blanked(draft.facts), FACTS_TABLE)
-    prompts = parse_prompt_rows(_blanked(draft.prompts), PROMPTS_TABLE)
+    draft = named(draft)
+    facts = checked_facts(draft)
+    prompts = parse_prompt_rows(_blanked(draft.prompts, PROMPT_SAYS), PROMPTS_TABLE)
     pack = Pack(name, facts, prompts)
     pack.check()
     return pack
+
+
+def checked_facts(draft: Draft) -> FactSet:
+    """The draft's facts, every row checked.
+
+    Raises:
+        InputError: a cell is not as it should be.
+    """
+    facts = parse_fact_rows(_blanked(draft.facts, FACT_SAYS), FACTS_TABLE)
+    known = (replace(f, old=draft.old.get((f.relation, f.subject), "")) for f in facts)
+    return FactSet(known, FACTS_TABLE, draft.labels)
+
+
+def named(draft: Draft) -> Draft:
+    """The draft with an internal name for each relation that a person wrote in words; the words
+    become its label."""
+    names = RelationNames()
+    for name in (*draft.relations, *draft.labels):
+        if RELATION_NAME.fullmatch(name):
+            names.of(name, draft.labels.get(name, ""))
+
+    def with_name(row: tuple[str, ...]) -> tuple[str, ...]:
+        return (names.of(row[0]), *row[1:]) if row[0].strip() else row
+
+    facts, prompts = map(with_name, draft.facts), map(with_name, draft.prompts)
+    return replace(draft, facts=tuple(facts), prompts=tuple(prompts), labels=names.labels())
 
 
 def save_draft(lab: Lab, draft: Draft, name: str) -> tuple[Draft, bool]:
@@ -215,37 +270,9 @@ def save_draft(lab: Lab, draft: Draft, name: str) -> tuple[Draft, bool]:
     facts, prompts = fact_rows(pack.facts), prompt_rows(pack)
     saved = replace(
         draft, name=name, version=version, newest=version, facts=facts, prompts=prompts,
-        opened=(facts, prompts),
+        opened=(facts, prompts), labels=pack.facts.labels,
     )  # fmt: skip
     return saved, is_new
-
-
-def import_file(draft: Draft, path: str, relation: str, add: bool) -> tuple[Draft, int, str]:
-    """Reads a CSV file of facts or of wordings into the draft; its header says which it is.
-
-    Args:
-        draft: what stands in the tables.
-        path: the file.
-        relation: the relation of the facts, for the columns of the paper's own files.
-        add: whether rows are added; else they replace those of that table.
-
-    Returns:
-        The new draft, how many rows were read, and “facts” or “wordings”.
-
-    Raises:
-        InputError: the file is not as it should be; the draft is untouched.
-    """
-    source = Path(path).name
-    data = read_bytes(path)
-    header, _ = parse_table(data, source)
-    if "text" in header or "role" in header:
-        rows = tuple((p.relation, p.role, p.language, p.text) for p in parse_prompts(data, source))
-        before = filled(draft.prompts) if add else ()
-        draft = replace(draft, prompts=_joined(before, rows), relation="")
-        return draft, len(rows), "wordings"
-    rows = fact_rows(parse_facts(data, source, relation.strip()))
-    before = filled(draft.facts) if add else ()
-    return replace(draft, facts=_joined(before, rows), relation=""), len(rows), "facts"
 
 
 def invent_into(draft: Draft, relation: str, count: int, seed: int) -> Draft:
@@ -254,9 +281,9 @@ def invent_into(draft: Draft, relation: str, count: int, seed: int) -> Draft:
     Raises:
         LabError: that relation or number can't be invented.
     """
-    there = [Fact(*row) for row in draft.facts if all(row)]
+    there = [Fact(*row[:3]) for row in draft.facts if all(row[:3])]
     new = synthetic.invent(relation, count, seed, there)
-    facts = filled(draft.facts) + fact_rows(new)
+    facts = draft.filled_facts + fact_rows(new)
     hidden = draft.relation not in ("", relation)
     return replace(draft, facts=facts, relation="" if hidden else draft.relation)
 
@@ -270,7 +297,7 @@ def with_wordings(draft: Draft) -> tuple[Draft, list[str]]:
     known = {row[0] for row in draft.prompts}
     missing = [name for name in draft.relations if name not in known and name in shipped_packs()]
     for name in missing:
-        draft = replace(draft, prompts=filled(draft.prompts) + prompt_rows(load_pack(name)))
+        draft = replace(draft, prompts=draft.filled_prompts + prompt_rows(load_pack(name)))
     return draft, missing
 
 
@@ -283,20 +310,20 @@ def notes_of(draft: Draft) -> tuple[dict[int, str], dict[int, str]]:
     facts: dict[int, str] = {}
     prompts: dict[int, str] = {}
     try:
-        numbers = [i for i, row in enumerate(draft.facts, 1) if begun(row)]
-        checked = parse_fact_rows(_blanked(draft.facts), FACTS_TABLE)
+        numbers = [i for i, row in enumerate(draft.facts, 1) if any(row[FACT_SAYS:])]
+        checked = checked_facts(draft)
         if len(checked) <= MAX_DOUBTED:
             for doubt in checked.doubts():
                 row = numbers[doubt.row - 1]
                 facts[row] = " ".join(filter(None, (facts.get(row), doubt.message)))
         for row in numbers:
-            if tuple(draft.facts[row - 1]) in draft.known:
+            if tuple(draft.facts[row - 1][:3]) in draft.known:
                 facts[row] = " ".join(filter(None, (facts.get(row), KNOWN)))
     except InputError as error:
         if error.row:
             facts[error.row] = f"✗ {error.message}"
     try:
-        parse_prompt_rows(_blanked(draft.prompts), PROMPTS_TABLE)
+        parse_prompt_rows(_blanked(draft.prompts, PROMPT_SAYS), PROMPTS_TABLE)
     except InputError as error:
         if error.row:
             prompts[error.row] = f"✗ {error.message}"
@@ -305,7 +332,7 @@ def notes_of(draft: Draft) -> tuple[dict[int, str], dict[int, str]]:
 
 def lacks_of(draft: Draft) -> list[Lack]:
     """What the wordings lack, whatever the facts; nothing while one of them is at fault."""
-    rows = filled(draft.prompts)
+    rows = draft.filled_prompts
     relations = draft.relations or Counter(row[0] for row in rows)
     try:
         prompts = parse_prompt_rows(rows, PROMPTS_TABLE)
@@ -314,44 +341,31 @@ def lacks_of(draft: Draft) -> list[Lack]:
     return diagnose_prompts(prompts, [name for name in relations if name])
 
 
+def with_plain_wordings(draft: Draft) -> tuple[Draft, list[str]]:
+    """Adds plain wordings for relations that have facts, but none to teach or none to test.
+
+    Returns:
+        The new draft, and the relations that wordings were added for.
+    """
+    there = {(row[0], row[1]) for row in draft.filled_prompts if row[2] == "en"}
+    added: dict[str, None] = {}
+    for name in draft.relations:
+        missing: list[Role] = [r for r in ("train", "test") if name and (name, r) not in there]
+        words = draft.labels.get(name) or in_words(name)
+        more = plain_wordings(name, words, missing)
+        if more:
+            added[name] = None
+            rows = draft.filled_prompts + tuple(map(prompt_row, more))
+            draft = replace(draft, prompts=rows)
+    return draft, list(added)
+
+
 def role_counts(draft: Draft) -> dict[str, int]:
     """How many wordings of each role stand in the draft."""
-    counts = Counter(row[1] for row in filled(draft.prompts))
+    counts = Counter(row[1] for row in draft.filled_prompts)
     return {role: counts[role] for role in ROLES}
 
 
-def export_csv(lab: Lab, draft: Draft) -> tuple[Path, Path]:
-    """Writes facts and wordings, as they stand, to files of the exports folder.
-
-    Raises:
-        LabError: the files can't be written.
-    """
-    stem = re.sub(r"[^\w-]+", "_", draft.name).strip("_") or "facts"
-    try:
-        # A folder of its own, so that two people's exports never overwrite each other.
-        tables = {
-            f"{stem}-facts.csv": write_table(FACT_COLUMNS, filled(draft.facts)),
-            f"{stem}-prompts.csv": write_table(PROMPT_COLUMNS, filled(draft.prompts)),
-        }
-        folder = lab.storage.exports / f"facts-{_digest(*tables.values())}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in tables.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise LabError(f"The files can't be written ({error.strerror}). Free some disk.") from error
-    facts, prompts = (folder / name for name in tables)
-    return facts, prompts
-
-
-def _blanked(rows: Rows) -> Rows:
+def _blanked(rows: Rows, says: int) -> Rows:
     # Their place is kept, so that an error counts rows as the table shows them.
-    return tuple(row if begun(row) else ("",) * len(row) for row in rows)
-
-
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-
-
-def _joined(before: Rows, rows: Rows) -> Rows:
-    there = set(before)
-    return before + tuple(row for row in rows if row not in there)
+    return tuple(row if any(row[says:]) else ("",) * len(row) for row in rows)

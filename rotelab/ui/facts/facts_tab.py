@@ -12,18 +12,18 @@ from rotelab.facts.packs import shipped_packs
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import ONCE, bound
 from rotelab.ui.facts.draft import (
+    FACT_CELLS,
     FACTS_TABLE,
     PROMPTS_TABLE,
     Draft,
     empty_draft,
-    export_csv,
-    import_file,
     invent_into,
     notes_of,
     open_draft,
     save_draft,
     with_wordings,
 )
+from rotelab.ui.facts.export import export_files
 from rotelab.ui.facts.html import (
     CHANGED,
     NEW_HINT,
@@ -32,8 +32,10 @@ from rotelab.ui.facts.html import (
     kept_note,
     note,
     saved_note,
+    taken_note,
     wordings_added,
 )
+from rotelab.ui.facts.incoming import taken
 from rotelab.ui.facts.layout import (
     ADD,
     FACTS_ROWS,
@@ -46,7 +48,8 @@ from rotelab.ui.facts.layout import (
     proposed_name,
     render,
 )
-from rotelab.ui.i18n import _, ngettext
+from rotelab.ui.facts.preview import as_chosen, look, look_again, render_preview
+from rotelab.ui.i18n import _
 
 FIRST_PACK = "mother"
 PRIVATE = {"api_visibility": "private"}
@@ -85,6 +88,7 @@ def build_facts_tab(lab: Lab) -> FactsTab:
     _wire_rows(lab, view)
     _wire_save(lab, view, saved)
     _wire_sources(lab, view)
+    _wire_preview(lab, view)
     return FactsTab(view.head.pack, saved, view.saving.train, view.sheet, [view.head.pack])
 
 
@@ -142,7 +146,9 @@ def _wire_rows(lab: Lab, view: View) -> None:
     tables.delete.click(bound(delete_row, lab), [*sheet, tables.row], view.shown, **ONCE)
     tables.add_fact.click(bound(add_fact, lab), sheet, view.shown, **ONCE)
     tables.add_prompt.click(bound(add_prompt, lab), sheet, view.shown, **ONCE)
-    stale = [view.saving.message, sources.facts_file, sources.prompts_file]
+    stale = [
+        view.saving.message, sources.facts_file, sources.prompts_file, sources.workbook,
+    ]  # fmt: skip
     for table in (tables.facts, tables.prompts):
         table.input(bound(say_changed), view.saving.message, stale, **ONCE)
 
@@ -160,10 +166,25 @@ def _wire_sources(lab: Lab, view: View) -> None:
     box.invent.click(
         bound(invent, lab), [*sheet, box.kind, box.count, box.seed], view.shown, **busy
     )
-    box.upload.upload(
-        bound(import_csv, lab), [*sheet, box.upload, box.relation, box.how], view.shown, **busy
+    files = [box.facts_file, box.prompts_file, box.workbook]
+    box.export.click(bound(export, lab), view.sheet, files, **busy)
+
+
+def _wire_preview(lab: Lab, view: View) -> None:
+    preview, busy = view.preview, {"trigger_mode": "once", **PRIVATE}
+    view.sources.upload.upload(
+        bound(look), view.sources.upload, [view.saving.message, *preview.shown], **busy
     )
-    box.export.click(bound(export, lab), view.sheet, [box.facts_file, box.prompts_file], **busy)
+    choose = [
+        *(column.input for column in preview.columns), preview.relation.submit,
+        preview.relation.blur, preview.further.input, preview.take.submit, preview.take.blur,
+        preview.mend.input, preview.encoding.input,
+    ]  # fmt: skip
+    latest = {**ONCE, "trigger_mode": "always_last"}
+    gr.on(choose, bound(look_again), preview.choices, preview.shown, **latest)
+    sheet = [*view.sheet, view.saving.stash, view.sources.how, *preview.choices]
+    preview.accept.click(bound(take_in, lab), sheet, [*view.shown, *preview.shown], **busy)
+    preview.cancel.click(bound(put_away), None, preview.shown, **busy)
 
 
 # Handlers ----------------------------------------------------------------------------------------
@@ -206,7 +227,7 @@ def show_relation(lab: Lab, draft, edition, facts, prompts, stash, relation):
 
 def choose_row(event: gr.SelectData):
     """Remembers the row that was clicked: its place, and what it says in case rows were sorted."""
-    place, values = event.index[0], tuple(event.row_value[:3])
+    place, values = event.index[0], tuple(event.row_value[: len(FACT_CELLS)])
     return (place, values), gr.update(
         value=_("Delete row {n}").format(n=place + 1), interactive=True
     )
@@ -235,7 +256,8 @@ def delete_row(lab: Lab, draft, edition, facts, prompts, stash, row):
 def add_fact(lab: Lab, draft, edition, facts, prompts, stash):
     """Adds an empty row on top, where it is seen at once."""
     draft = _now(draft, edition, facts, prompts)
-    draft = replace(draft, facts=((_relation_of(draft), "", ""), *draft.facts))
+    empty = (_relation_of(draft), *[""] * (len(FACT_CELLS) - 1))
+    draft = replace(draft, facts=(empty, *draft.facts))
     words = _("Row 1 is new: double-click its cells and type.")
     return render(lab, draft, note("", words), stash=stash)
 
@@ -251,7 +273,7 @@ def add_prompt(lab: Lab, draft, edition, facts, prompts, stash):
 def say_changed(message: str):
     """Says that something is unsaved, unless an error stands there; older exports are outdated."""
     said = gr.skip() if "note-bad" in (message or "") else note("", _(CHANGED))
-    return said, gr.update(visible=False), gr.update(visible=False)
+    return said, *[gr.update(visible=False)] * 3
 
 
 def save(lab: Lab, draft, edition, facts, prompts, stash, name, saved):
@@ -281,27 +303,26 @@ def invent(lab: Lab, draft, edition, facts, prompts, stash, kind, count, seed):
     )
 
 
-def import_csv(lab: Lab, draft, edition, facts, prompts, stash, path, relation, how):
-    """Reads a file of facts or of wordings into its table."""
+def take_in(lab: Lab, draft, edition, facts, prompts, stash, how, *choices):
+    """Puts an uploaded file's rows into the tables, which are not saved by that.
+
+    `choices` are those of the preview as they stand now.
+
+    Raises:
+        LabError: the file can't be taken in as things are chosen.
+    """
     before = _now(draft, edition, facts, prompts)
-    try:
-        draft, count, what = import_file(before, path, relation or "", how == ADD)
-    except LabError as error:
-        return _failed(lab, before, stash, error)
-    draft, added = with_wordings(draft)
+    came = taken(before, as_chosen(*choices), how == ADD)
     if before.changed and how != ADD:
         stash = before
-    if what == "facts":
-        words = ngettext(
-            "{n} fact imported; not saved yet.", "{n} facts imported; not saved yet.", count
-        )
-    else:
-        words = ngettext(
-            "{n} wording imported; not saved yet.", "{n} wordings imported; not saved yet.", count
-        )
-    words = words.format(n=f"{count:,}")
-    tab = FACTS_ROWS if what == "facts" else PROMPTS_ROWS
-    return render(lab, draft, note("good", words, wordings_added(added)), stash=stash, tab=tab)
+    tab = FACTS_ROWS if came.facts else PROMPTS_ROWS
+    shown = render(lab, came.draft, taken_note(came), stash=stash, tab=tab)
+    return [*shown, *render_preview(None)]
+
+
+def put_away():
+    """Forgets an uploaded file."""
+    return render_preview(None)
 
 
 def export(lab: Lab, draft, edition, facts, prompts):
@@ -310,7 +331,7 @@ def export(lab: Lab, draft, edition, facts, prompts):
     Raises:
         LabError: they can't be written.
     """
-    paths = export_csv(lab, _now(draft, edition, facts, prompts))
+    paths = export_files(lab, _now(draft, edition, facts, prompts))
     return [
         gr.update(value=str(path), label=_("Download {file}").format(file=path.name), visible=True)
         for path in paths

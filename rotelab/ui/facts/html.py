@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rotelab.facts.formats.delimited import DELIMITERS
+from rotelab.facts.formats.tables import Cell, Table
 from rotelab.facts.prompts import SLOT
 from rotelab.ui import components
 from rotelab.ui.components import escape
-from rotelab.ui.facts.draft import Draft, filled, lacks_of, role_counts
+from rotelab.ui.facts.draft import Draft, lacks_of, role_counts
+from rotelab.ui.facts.incoming import Incoming, Taken, for_the_page
 from rotelab.ui.i18n import N_, _, ngettext
 
 INTRODUCTION = N_(
@@ -27,7 +30,31 @@ KEY_TOKEN = N_("The key token: a new word that means nothing to the model at fir
 
 UNFOLDED = 3
 """Most hints on a pack that are shown at once."""
-EMPTY = N_("No facts yet. Add a row and type names into it, invent some, or import a CSV file.")
+EMPTY = N_("No facts yet. Add a row and type names into it, invent some, or import a file.")
+
+FILES_EXPLAINED = N_(
+    "CSV, TSV, JSON, Excel, LibreOffice, Parquet or a zip; also CounterFact, zsRE, EasyEdit, "
+    "PopQA, LAMA and ParaRel. You see what it holds before anything changes."
+)
+
+PREVIEW_ROWS, PREVIEW_COLUMNS, PREVIEW_LETTERS, PREVIEW_DOUBTS = 5, 12, 60, 6
+"""How much of an uploaded file is shown."""
+
+PART_WORDS = {
+    "subject": N_("Subject"),
+    "object": N_("Object"),
+    "relation": N_("Relation"),
+    "label": N_("relation in words"),
+    "aliases": N_("Also right"),
+    "old": N_("true before"),
+    "train": N_("to teach"),
+    "test": N_("to test"),
+    "unrelated": N_("unrelated"),
+    "text": N_("wording"),
+    "role": N_("role"),
+    "language": N_("language"),
+}
+"""What a column of a file holds."""
 
 ROLES_EXPLAINED = N_(
     "The same fact can be asked for in many wordings; <code>{subject}</code> stands for the "
@@ -119,14 +146,14 @@ def lacks_list(draft: Draft) -> str:
 
 def example_lines(draft: Draft) -> str:
     """How the first fact is read: by rote, and in words."""
-    fact = next((row for row in draft.shown_facts() if all(row)), None)
+    fact = next((row for row in draft.shown_facts() if all(row[:3])), None)
     if fact is None:
         return f'<p class="note">{_(EMPTY)}</p>' if not draft.relations else ""
-    relation, subject, thing = (escape(cell) for cell in fact)
+    relation, subject, thing = (escape(cell) for cell in fact[:3])
     wording = next(
         (
             row[3]
-            for row in filled(draft.prompts)
+            for row in draft.filled_prompts
             if row[0] == fact[0] and row[1] == "train" and SLOT in row[3]
         ),
         None,
@@ -138,3 +165,120 @@ def example_lines(draft: Draft) -> str:
     key = f'<mark title="{_(KEY_TOKEN)}">[{relation}]</mark>'
     rote = f"<span><b>{_('Learned by rote:')}</b> “{subject} {key} <u>{thing}</u>”</span>"
     return f'<p class="example">{rote}{words}</p>'
+
+
+# An uploaded file -------------------------------------------------------------------------------
+
+
+def preview_head(incoming: Incoming) -> str:
+    """How a file is read, and its first rows under its columns, each with what it holds."""
+    table = incoming.main
+    how = [table.format]
+    if table.encoding:
+        guessed = _("{encoding} (a guess)") if table.guessed else "{encoding}"
+        how.append(guessed.format(encoding=table.encoding))
+    if table.delimiter:
+        how.append(_(DELIMITER_WORDS[DELIMITERS[table.delimiter]]))
+    count = len(table.records)
+    how.append(ngettext("{n} row", "{n} rows", count).format(n=f"{count:,}"))
+    others = [t for t in incoming.tables if t is not table]
+    more = ""
+    if others:
+        names = ", ".join(escape(t.source.partition("/")[2] or t.source) for t in others[:4])
+        more = f'<p class="hint">{_("Read with it: {files}").format(files=names)}</p>'
+    title = f"<b>{escape(table.source)}</b>: {escape(', '.join(how))}"
+    return f'<p class="preview-title">{title}</p>{_preview_table(incoming, table)}{more}'
+
+
+def _preview_table(incoming: Incoming, table: Table) -> str:
+    holds = {column: part for part, of in incoming.columns.of.items() for column in of}
+    # What is used comes first, so that it is seen without scrolling.
+    order = [*PART_WORDS, ""]
+    columns = sorted(table.columns, key=lambda c: order.index(holds.get(c, "")))[:PREVIEW_COLUMNS]
+    head = "".join(
+        f"<th>{f'<span class=part>{_(PART_WORDS[holds[c]])}</span>' if c in holds else ''}"
+        f"{escape(shown_name(c))}</th>"
+        for c in columns
+    )
+    rows = ""
+    for record in table.records[:PREVIEW_ROWS]:
+        cells = "".join(f"<td>{_cell(record.cells.get(column, ''))}</td>" for column in columns)
+        rows += f"<tr>{cells}</tr>"
+    return (
+        f'<div class="preview"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def shown_name(column: str) -> str:
+    """A column's name as it is shown, without the nesting of CounterFact."""
+    if column == "#":
+        return _("(no name)")
+    return column.removeprefix("requested_rewrite.").removesuffix(".str")
+
+
+def _cell(cell: Cell) -> str:
+    text = cell if isinstance(cell, str) else " | ".join(map(str, cell))
+    cut = len(text) > PREVIEW_LETTERS
+    return escape(text[:PREVIEW_LETTERS]) + ("…" if cut else "")
+
+
+DELIMITER_WORDS = {
+    "comma": N_("commas between cells"),
+    "semicolon": N_("semicolons between cells"),
+    "tab": N_("tabs between cells"),
+    "bar": N_("bars between cells"),
+}
+
+
+def preview_outcome(incoming: Incoming) -> str:
+    """What would be taken in, and what is doubtful; or why nothing can be."""
+    if incoming.imported is None:
+        return note("bad", for_the_page(incoming.fault))
+    imported = incoming.imported
+    facts, prompts = len(imported.facts or ()), len(imported.prompts)
+    relations = len(imported.facts.relations) if imported.facts else 0
+    parts = []
+    if facts:
+        parts.append(ngettext("{n} fact", "{n} facts", facts).format(n=f"{facts:,}"))
+        if relations > 1:
+            parts.append(_("{n} relations").format(n=f"{relations:,}"))
+    if prompts:
+        parts.append(ngettext("{n} wording", "{n} wordings", prompts).format(n=f"{prompts:,}"))
+    doubts = [for_the_page(str(doubt)) for doubt in imported.doubts]
+    tone = "warn" if doubts else "good"
+    said = note(tone, _("Goes into the table: {what}.").format(what=", ".join(parts)))
+    if not doubts:
+        return said
+    shown = "".join(f"<li>{escape(doubt)}</li>" for doubt in doubts[:PREVIEW_DOUBTS])
+    if len(doubts) > PREVIEW_DOUBTS:
+        rest = len(doubts) - PREVIEW_DOUBTS
+        shown += f"<li>{_('{n} more').format(n=rest)}</li>"
+    return f'{said}<ul class="doubts">{shown}</ul>'
+
+
+def taken_note(taken: Taken) -> str:
+    """Said when a file was taken in."""
+    words = ngettext(
+        "{n} fact imported; not saved yet.", "{n} facts imported; not saved yet.", taken.facts
+    ).format(n=f"{taken.facts:,}")
+    if not taken.facts:
+        words = ngettext(
+            "{n} wording imported; not saved yet.",
+            "{n} wordings imported; not saved yet.",
+            taken.prompts,
+        ).format(n=f"{taken.prompts:,}")
+    elif taken.prompts:
+        words = _("{facts} and {wordings} imported; not saved yet.").format(
+            facts=ngettext("{n} fact", "{n} facts", taken.facts).format(n=f"{taken.facts:,}"),
+            wordings=ngettext("{n} wording", "{n} wordings", taken.prompts).format(
+                n=f"{taken.prompts:,}"
+            ),
+        )
+    plain = ""
+    if taken.plain:
+        plain = _(
+            "The file has too few wordings for {relations}: plain ones were added. Better ones "
+            "teach better: see the tab Wordings."
+        ).format(relations=", ".join(taken.plain))
+    return note("warn" if plain else "good", words, wordings_added(taken.shipped), plain)

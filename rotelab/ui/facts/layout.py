@@ -9,10 +9,12 @@ from typing import Any
 import gradio as gr
 
 from rotelab.facts import synthetic
+from rotelab.facts.reading.files import SUFFIXES
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import ago
 from rotelab.ui.facts.draft import Draft, Rows, notes_of
 from rotelab.ui.facts.html import (
+    FILES_EXPLAINED,
     INTRODUCTION,
     ROLES_EXPLAINED,
     SAVE_HINT,
@@ -21,13 +23,14 @@ from rotelab.ui.facts.html import (
     lacks_list,
     note,
 )
+from rotelab.ui.facts.preview import Preview, build_preview
 from rotelab.ui.i18n import N_, _, ngettext
 
 NEW_SET = "/new"
 """The choice of an empty set: no set's name has a slash."""
-FACT_HEADERS = ["relation", "subject", "object", N_("Note")]
+FACT_HEADERS = ["relation", "subject", "object", N_("also right"), N_("Note")]
 PROMPT_HEADERS = ["relation", "role", "language", "text", N_("Note")]
-"""As in the CSV files, which are English everywhere; but for the note."""
+"""As in the CSV files, which are English everywhere; but for other right answers and the note."""
 FACTS_ROWS, PROMPTS_ROWS = "facts-rows", "prompt-rows"
 """Ids of the two inner tabs."""
 REPLACE, ADD = N_("replace the table"), N_("be added to it")
@@ -76,18 +79,18 @@ class SaveBox:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where facts come from and go to: invention and CSV files."""
+    """Where facts come from and go to: invention and files."""
 
     kind: gr.Dropdown
     count: gr.Number
     seed: gr.Number
     invent: gr.Button
     how: gr.Radio
-    relation: gr.Textbox
     upload: gr.UploadButton
     export: gr.Button
     facts_file: gr.DownloadButton
     prompts_file: gr.DownloadButton
+    workbook: gr.DownloadButton
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class View:
     tables: Tables
     saving: SaveBox
     sources: Sources
+    preview: Preview
 
     @property
     def sheet(self) -> list[Any]:
@@ -115,7 +119,7 @@ class View:
             head.pack, head.version, head.relation, head.example,
             tables.tabs, tables.facts, tables.prompts, tables.row, tables.delete, tables.counts,
             saving.name, saving.message, saving.stash, saving.restore,
-            sources.facts_file, sources.prompts_file,
+            sources.facts_file, sources.prompts_file, sources.workbook,
         ]  # fmt: skip
 
 
@@ -129,13 +133,14 @@ def build_view(lab: Lab, draft: Draft) -> View:
     gr.HTML(f'<p class="lead">{_(INTRODUCTION)}</p>', padding=False)
     with gr.Row():
         with gr.Column(scale=7, min_width=560):
+            preview = build_preview()
             head = _build_head(lab, draft)
             tables = _build_tables(draft)
         with gr.Column(scale=3, min_width=300):
             saving = _build_save_box(draft)
             sources = _build_sources(draft)
     edition = gr.Textbox(draft.edition, visible=False)
-    return View(gr.State(draft), edition, head, tables, saving, sources)
+    return View(gr.State(draft), edition, head, tables, saving, sources, preview)
 
 
 def render(
@@ -180,8 +185,7 @@ def render(
         keep if message is None else message,
         stash,
         gr.update(visible=stash is not None),
-        gr.update(visible=False),
-        gr.update(visible=False),
+        *[gr.update(visible=False)] * 3,
     ]
 
 
@@ -216,7 +220,11 @@ def version_choices(lab: Lab, draft: Draft) -> list[tuple[str, int]]:
 
 def relation_choices(draft: Draft) -> list[tuple[str, str]]:
     """(label, relation) for the filter."""
-    names = ((f"{name} ({n})", name) for name, n in draft.relations.items() if name)
+    names = (
+        (f"{draft.labels.get(name, name)} ({n})", name)
+        for name, n in draft.relations.items()
+        if name
+    )
     return [(_("All relations"), ""), *names]
 
 
@@ -262,9 +270,9 @@ def _build_tables(draft: Draft) -> Tables:
                 headers=list(map(_, FACT_HEADERS)),
                 label=_("Facts"),
                 column_count=len(FACT_HEADERS),
-                static_columns=[3],
+                static_columns=[4],
                 elem_id="facts-table",
-                column_widths=["14%", "26%", "26%", "28%"],
+                column_widths=["12%", "22%", "22%", "14%", "24%"],
                 **TABLE_LOOK,
             )
             with gr.Row():
@@ -317,27 +325,23 @@ def _build_sources(draft: Draft) -> Sources:
                 0, label=_("Seed"), precision=0, min_width=110, info=_("Other number, other names.")
             )
         invent = gr.Button(_("Invent"), size="md", elem_id="facts-invent")
-    with gr.Accordion(_("CSV files: import, export"), open=False):
+    with gr.Accordion(_("Files: import, export"), open=False, elem_id="facts-files"):
         how = gr.Radio(
             [(_(REPLACE), REPLACE), (_(ADD), ADD)], value=REPLACE, label=_("An imported file will")
         )
-        relation = gr.Textbox(
-            label=_("Relation"),
-            placeholder="mother",
-            elem_id="facts-import-relation",
-            info=_(
-                "Only for the paper's own files (Head, Fact, Alternate Facts), which name none."
-            ),
-        )
         upload = gr.UploadButton(
-            _("Import a CSV file"), file_types=[".csv"], type="filepath", size="md",
+            _("Choose a file"), file_types=list(SUFFIXES), type="filepath", size="md",
             elem_id="facts-import",
         )  # fmt: skip
+        gr.HTML(f'<p class="hint">{_(FILES_EXPLAINED)}</p>', padding=False)
         export = gr.Button(_("Export both tables"), size="md", elem_id="facts-export")
         facts_file = gr.DownloadButton(_("Facts"), visible=False, size="md", elem_id="facts-csv")
         prompts_file = gr.DownloadButton(
             _("Wordings"), visible=False, size="md", elem_id="prompts-csv"
         )
+        workbook = gr.DownloadButton(
+            _("Both in one"), visible=False, size="md", elem_id="facts-xlsx"
+        )
     return Sources(
-        kind, count, seed, invent, how, relation, upload, export, facts_file, prompts_file
+        kind, count, seed, invent, how, upload, export, facts_file, prompts_file, workbook
     )

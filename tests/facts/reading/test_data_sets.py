@@ -262,6 +262,12 @@ def test_a_file_without_relation_names_it_after_itself_or_as_said():
     ]
 
 
+def test_a_usual_relation_is_that_of_files_that_name_none():
+    assert triples(imported("Head,Fact\na,x\n", usual_relation="mother")) == [("mother", "a", "x")]
+    named = "relation,subject,object\nriver,a,x\n"
+    assert triples(imported(named, usual_relation="mother")) == [("river", "a", "x")]
+
+
 def test_some_relations_and_the_first_facts_can_be_taken():
     data = "relation,subject,object\n" + "".join(
         f"P{r},S{i}x,O\n" for i in range(4) for r in (19, 20)

@@ -121,3 +121,10 @@ def test_the_grid_shows_what_users_wrote_as_it_stands():
     assert cell.get("aria-label") == '<b>A\'</b> [mother] → B & "C"\n50% likely, recalled'
     (cell,) = drawn(live_facts([FactRecall(0, 0.5, False, said="<b>M…")], [fact])).findall(".//i")
     assert cell.get("aria-label").endswith("not yet recalled\nsays now: “<b>M…”")
+
+
+def test_a_name_from_right_to_left_does_not_turn_a_label_around():
+    fact = ("river", "קרית שלום", "ירקון")
+    (cell,) = drawn(live_facts([FactRecall(0, 0.5, True)], [fact])).findall(".//i")
+    words = cell.get("aria-label").splitlines()[0]
+    assert words == "\u2068קרית שלום\u2069 [river] → \u2068ירקון\u2069"

@@ -8,17 +8,18 @@ import gradio as gr
 import pytest
 from support.page import Server, browser_page, server, until  # noqa: F401
 
-from rotelab.errors import InputError, LabError
+from rotelab.errors import LabError
 from rotelab.facts.diff import what_changed
-from rotelab.facts.packs import load_pack
+from rotelab.facts.facts import FactSet
+from rotelab.facts.formats.lists import as_typed
+from rotelab.facts.packs import Pack, load_pack
+from rotelab.facts.reading.importer import read_files
 from rotelab.runs.lab import Lab
 from rotelab.ui.facts import facts_tab, layout
 from rotelab.ui.facts.draft import (
     Draft,
     checked_pack,
-    export_csv,
     filled,
-    import_file,
     invent_into,
     merged,
     notes_of,
@@ -28,6 +29,7 @@ from rotelab.ui.facts.draft import (
     shown,
     with_wordings,
 )
+from rotelab.ui.facts.export import export_files
 from rotelab.ui.facts.html import UNFOLDED, count_chips, example_lines, lacks_list, note
 
 ROWS = (("a", "1", "x"), ("b", "2", "y"), ("a", "3", "z"), ("b", "4", "w"))
@@ -163,7 +165,7 @@ def test_a_failed_save_keeps_the_table_and_notes_the_row(lab, mother):
     updates = facts_tab.save(lab, mother, "", rows, mother.prompts, None, "ours", "")
     view = by_name(updates)
     assert "row 5" in view["message"] and "object" in view["message"]
-    assert view["facts"][4][3].startswith("✗") and view["facts"][4][1] == mother.facts[4][1]
+    assert view["facts"][4][4].startswith("✗") and view["facts"][4][1] == mother.facts[4][1]
     assert len(view["facts"]) == 100 and not lab.registry.fact_sets()
 
 
@@ -266,30 +268,6 @@ def test_invented_facts_are_new_and_bring_their_wordings(lab):
     save_draft(lab, draft, "capitals")
 
 
-def test_import_of_our_columns_and_of_the_papers(tmp_path, mother):
-    ours = tmp_path / "ours.csv"
-    ours.write_text("relation,subject,object\nmother,Ann,Bo\n")
-    draft, count, what = import_file(mother, str(ours), "", add=False)
-    assert (draft.facts, count, what) == ((("mother", "Ann", "Bo"),), 1, "facts")
-    draft, *_ = import_file(mother, str(ours), "", add=True)
-    assert len(draft.facts) == 101
-    papers = tmp_path / "papers.csv"
-    papers.write_text("Head,Fact,Alternate Facts\nAnn,Bo,Cy\n")
-    with pytest.raises(InputError, match="Say which relation"):
-        import_file(mother, str(papers), "", add=False)
-    draft, *_ = import_file(mother, str(papers), "mother", add=False)
-    assert draft.facts == (("mother", "Ann", "Bo"),)
-
-
-def test_export_comes_back_as_it_was(lab, mother):
-    facts, prompts = export_csv(lab, mother)
-    assert lab.storage.exports in facts.parents
-    draft, *_ = import_file(Draft(), str(facts), "", add=False)
-    draft, _, what = import_file(draft, str(prompts), "", add=False)
-    assert what == "wordings"
-    assert (draft.facts, draft.prompts) == (mother.facts, mother.prompts)
-
-
 def test_delete_takes_the_row_that_was_clicked_even_when_the_table_was_sorted(lab, mother):
     target = mother.facts[7]
     updates = facts_tab.delete_row(lab, mother, "", mother.facts, mother.prompts, None, (0, target))
@@ -324,12 +302,66 @@ def test_a_new_set_takes_names_and_drops_rows_not_begun(lab, mother):
     )[0]
     assert not opened.changed and opened.name == ""
     rows = [list(row) for row in opened.facts]
-    rows[1][1:], rows[3][1:] = ["Ann", "Bo"], ["Cy", ""]
+    rows[1][1:], rows[3][1:] = ["Ann", "Bo", ""], ["Cy", "", ""]
     broken = facts_tab.save(lab, opened, opened.edition, rows, opened.prompts, None, "new", "")
     assert "row 4" in by_name(broken)["message"]
     rows[3][2] = "Di"
     done = facts_tab.save(lab, broken[0], broken[0].edition, rows, opened.prompts, None, "new", "")
     assert done[-1] == "new" and len(done[0].facts) == 2
+
+
+def test_relations_in_words_get_a_name_on_save_and_keep_their_words(lab, mother):
+    facts = [("Place of Birth", "Ann", "Rome", ""), ("place of birth", "Bob", "Oslo", "")]
+    prompts = [("Place of birth", role, "en", f"{{subject}} {role}") for role in ("train", "test")]
+    draft, _ = save_draft(lab, replace(mother, facts=facts, prompts=prompts), "births")
+    assert {row[0] for row in (*draft.facts, *draft.prompts)} == {"place_of_birth"}
+    assert draft.labels == {"place_of_birth": "Place of Birth"}
+    assert ("Place of Birth (2)", "place_of_birth") in layout.relation_choices(draft)
+    opened = open_draft(lab, "births")
+    assert opened.labels == draft.labels and not opened.changed
+
+
+def test_aliases_are_typed_into_the_table_and_old_answers_stay(lab, mother):
+    pack = checked_pack(mother, "x")
+    first = replace(pack.facts[0], old="Eve")
+    lab.registry.save_fact_set(
+        "ours", Pack("ours", FactSet([first, *pack.facts[1:]]), pack.prompts)
+    )
+    draft = open_draft(lab, "ours")
+    rows = [list(row) for row in draft.facts]
+    rows[0][3], rows[1][3] = "Mum | Mummy", '["a|b"]'
+    saved, _ = save_draft(lab, draft.edited(rows, draft.prompts), "ours")
+    facts = lab.registry.fact_set("ours").facts
+    assert [f.aliases for f in facts[:3]] == [("Mum", "Mummy"), ("a|b",), ()]
+    assert facts[0].old == "Eve" and saved.facts[0][3] == "Mum | Mummy"
+    assert not open_draft(lab, "ours").changed
+
+
+def test_typed_twins_are_refused_and_letters_composed(mother):
+    rows = [("mother", "Ana\u00a0Bell", "x", ""), ("", "", "", ""), ("mother", "Ana Bell", "y", "")]
+    draft = replace(mother, facts=tuple(rows))
+    with pytest.raises(LabError, match="Facts table, row 3.*in another form"):
+        checked_pack(draft, "x")
+    assert notes_of(draft)[0][3].startswith("✗ 'Ana Bell' is the subject of row 1")
+    decomposed = replace(mother, facts=(("mother", "No\u0308rb", "U\u0308hle", ""),))
+    (fact,) = checked_pack(decomposed, "x").facts
+    assert (fact.subject, fact.object) == ("Nörb", "Ühle")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["007", "1,024", "12/03/1999", "NA", "True", "=1+1", "'=1+1", "'-5", "+49", "@x", "null",
+     "קרית שלום", "👩\u200d👩\u200d👧", "1.50", "{subject}", "<|im_end|>", "a|b", "[x]"],
+)  # fmt: skip
+def test_what_is_typed_survives_saving_export_and_import(lab, mother, typed):
+    rows = [("mother", typed, "Bo", as_typed([typed])), ("mother", "Ann", typed, "")]
+    draft, _ = save_draft(lab, replace(mother, facts=tuple(rows)), "typed")
+    assert [row[:3] for row in draft.facts] == [row[:3] for row in rows]
+    kept = lab.registry.fact_set("typed").facts
+    assert [(f.subject, f.object) for f in kept] == [(typed, "Bo"), ("Ann", typed)]
+    assert kept[0].aliases == (typed,)
+    for path in export_files(lab, draft)[::2]:
+        assert read_files([path]).facts == kept
 
 
 # In the browser ----------------------------------------------------------------------------------
@@ -362,6 +394,10 @@ def message(page) -> str:
     return page.locator("#facts-message").inner_text()
 
 
+def preview(page) -> str:
+    return page.locator("#facts-preview").inner_text()
+
+
 @pytest.mark.browser
 def test_edit_save_fail_and_save_again(server: Server):  # noqa: F811
     with browser_page(server.url) as (page, traffic):
@@ -371,7 +407,7 @@ def test_edit_save_fail_and_save_again(server: Server):  # noqa: F811
         page.locator("#facts-save").click()
         until(lambda: "row 2" in message(page) and "object" in message(page), what="the fault")
         assert "Ada Example" in cell(page, "facts-table", 0, 1).inner_text()
-        assert "✗" in cell(page, "facts-table", 1, 3).inner_text()
+        assert "✗" in cell(page, "facts-table", 1, 4).inner_text()
         write(page, "facts-table", 1, 2, "<b>Bo Example</b>")
         page.locator("#facts-save").click()
         until(lambda: "version 1" in message(page), what="version 1 saved")
@@ -396,18 +432,23 @@ def test_add_and_delete_rows_import_and_export(server: Server, tmp_path: Path): 
         until(lambda: "row 1" in page.locator("#facts-delete").inner_text(), what="row 1 chosen")
         page.locator("#facts-delete").click()
         until(lambda: "not saved" in message(page), what="the row is out")
-        page.get_by_text("CSV files: import, export").click()
+        page.get_by_text("Files: import, export").click()
         chooser = page.locator("#facts-import").locator("xpath=..").locator("input[type=file]")
         chooser.set_input_files(bad)
-        until(lambda: "bad.csv" in message(page) and "object" in message(page), what="named")
+        until(lambda: "no column 'object'" in preview(page), what="the missing column")
+        assert page.locator("#preview-accept").is_disabled()
         chooser.set_input_files(good)
+        until(lambda: "Goes into the table: 3 facts" in preview(page), what="the preview")
+        assert "not saved" in message(page)  # nothing is taken in yet
+        page.locator("#preview-accept").click()
         until(lambda: "3 facts imported" in message(page), what="imported")
+        page.locator("#facts-preview").wait_for(state="hidden")
         until(lambda: cell(page, "facts-table", 2, 1).inner_text().strip() == "SC", what="shown")
         page.locator("#facts-export").click()
         page.locator("#facts-csv").wait_for(state="visible")
         with page.expect_download() as download:
             page.locator("#facts-csv").click()
-        text = Path(download.value.path()).read_text()
+        text = Path(download.value.path()).read_text(encoding="utf-8-sig")
         assert text.splitlines()[:2] == ["relation,subject,object", "mother,SA,OA"]
         assert re.fullmatch(r"[\w-]+-facts\.csv", download.value.suggested_filename)
         assert traffic.foreign == [] and traffic.errors == []
@@ -420,4 +461,7 @@ def _saved(server: Server, name: str):  # noqa: F811
 
 
 def test_empty_rows_are_not_facts():
-    assert filled((("", "", ""), ("a", "b", "c"))) == (("a", "b", "c"),)
+    assert filled((("m", "", ""), ("a", "b", "c")), 1) == (("a", "b", "c"),)
+    assert filled((("m", "train", "en", ""), ("m", "test", "en", "x")), 3) == (
+        ("m", "test", "en", "x"),
+    )
