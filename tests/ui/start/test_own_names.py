@@ -133,8 +133,9 @@ def test_what_one_typed_stays_when_one_leaves_and_returns(tmp_path):
         to_the_last_step(page)
         cell = page.locator("#tour-own-table .body-cell[role=gridcell]").first
         cell.dblclick()
+        cell.locator("textarea").wait_for()
         page.keyboard.press("Control+A")
-        page.keyboard.type("Zoë O'Hara")
+        page.keyboard.type("Zoë O'Hara", delay=30)
         page.keyboard.press("Enter")
         until(lambda: "Zoë O'Hara" in cell.inner_text(), what="typed")
         page.get_by_role("tab", name="Facts").first.click()
