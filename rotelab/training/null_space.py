@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from filelock import FileLock, Timeout
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -34,6 +35,8 @@ TEXTS, LENGTH, SEED = 256, 32, 0
 BATCH = 32
 CACHED_SHARE = 0.9
 """At least the directions of this share are cached; a smaller share uses the first of them."""
+WAIT_S = 0.5
+"""How often a process that waits for another's directions tells so, in seconds."""
 WIDEST = 4096
 """Wider inputs are skipped: finding their directions would take minutes a layer."""
 
@@ -77,13 +80,17 @@ def directions(
     """
     if not share:
         return {}
-    place = cache_dir() / "directions" / f"{_fingerprint(model)}.safetensors"
+    place = cached_at(model)
     found = _read_cache(place, share)
     if found is None:
-        # In half precision even before they were cached, so that a run gives the same numbers
-        # whether it found them itself or not.
-        found = dict(_find(model, max(share, CACHED_SHARE), progress))
-        _write_cache(found, place)
+        # Two processes that need the same ones would each take twice as long.
+        with _one_at_a_time(place, progress):
+            found = _read_cache(place, share)
+            if found is None:
+                # In half precision even before they were cached, so that a run gives the same
+                # numbers whether it found them itself or not.
+                found = dict(_find(model, max(share, CACHED_SHARE), progress))
+                _write_cache(found, place)
     bases = {}
     for name in found:
         if not name.endswith(HELD):
@@ -192,6 +199,32 @@ def _moments(model: LabModel, texts, progress: Callable[[float], None]) -> dict[
         for hook in hooks:
             hook.remove()
     return moments
+
+
+def cached_at(model: LabModel) -> Path:
+    """The file that keeps a base model's directions, whether or not it exists yet."""
+    return cache_dir() / "directions" / f"{_fingerprint(model)}.safetensors"
+
+
+@contextlib.contextmanager
+def _one_at_a_time(place: Path, progress: Progress) -> Iterator[None]:
+    """Waits until no other process finds the directions of this file; tells `progress` often, so
+    that a run that waits can be stopped. Where no lock can be made, nobody waits."""
+    lock = FileLock(cache_dir() / "locks" / f"{place.stem}.lock")
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                lock.acquire(timeout=WAIT_S)
+                break
+            except Timeout:
+                progress(0.0, "Waiting for another process that finds the directions of this model")
+    except OSError as error:
+        log.warning("%s can't be locked (%s), so nobody is waited for.", place, error)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fingerprint(model: LabModel) -> str:

@@ -20,6 +20,7 @@ import gradio as gr
 
 from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.runs.lab import Lab
+from rotelab.runs.lessons.ahead import find_ahead
 from rotelab.ui.access import HOME, access
 from rotelab.ui.chat import chat_tab
 from rotelab.ui.components import ONCE, bound, checkpoint_badge
@@ -250,7 +251,7 @@ def serve(
     taken = bound.getsockname()[1]
     if port not in (0, taken):
         print(f"rotelab: port {port} is taken, so this is on {taken}.", file=sys.stderr)
-    provisioning = Provisioning(terminal=True)
+    provisioning = Provisioning(terminal=True, afterwards=lambda: find_ahead(lab.storage))
     page = in_every_language(lambda: build_app(lab, provisioning))
     app = make_server_app(lab, page, taken, allowed)
     stop = threading.Event()

@@ -50,6 +50,7 @@ class Provisioning:
         provision: what does the work; told a function to call with its progress.
         is_provisioned: whether it is done already.
         terminal: whether to draw a bar on stderr.
+        afterwards: called once, when the model is ready.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class Provisioning:
         provision: Callable[[download.Progress], Path] = download.provision,
         is_provisioned: Callable[[], bool] = download.is_provisioned,
         terminal: bool = False,
+        afterwards: Callable[[], object] = lambda: None,
     ):
         self._provision, self._terminal = provision, terminal
+        self._afterwards: Callable[[], object] | None = afterwards
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._now = SetUp(1.0, READY) if is_provisioned() else SetUp()
@@ -69,9 +72,12 @@ class Provisioning:
         return self._now
 
     def start(self) -> None:
-        """Starts, or starts again after a failure; does nothing at work or once it is done."""
+        """Starts, or starts again after a failure; sets nothing up at work or once it is done."""
         with self._lock:
-            if self._now.ready or (self._thread is not None and self._thread.is_alive()):
+            if self._now.ready:
+                self._go_on()
+                return
+            if self._thread is not None and self._thread.is_alive():
                 return
             self._now = SetUp()
             self._thread = threading.Thread(target=self._work, name="set-up", daemon=True)
@@ -81,11 +87,17 @@ class Provisioning:
         try:
             self._provision(self._progress)
             self._tell(SetUp(1.0, READY))
+            self._go_on()
         except LabError as error:
             self._tell(SetUp(self._now.share, str(error), failed=True))
         except Exception:
             log.exception("the embedded model could not be set up")
             self._tell(SetUp(self._now.share, FAULT, failed=True))
+
+    def _go_on(self) -> None:
+        afterwards, self._afterwards = self._afterwards, None
+        if afterwards is not None:
+            afterwards()
 
     def _progress(self, share: float, text: str) -> None:
         # The work says 1.0 a moment before it returns; only its return counts as ready.

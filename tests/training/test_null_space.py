@@ -1,11 +1,13 @@
 """Null-space projection: the directions of ordinary text, their cache, and adapters kept out."""
 
 import logging
+import threading
 from dataclasses import replace
 
 import pytest
 import torch
 from accelerate import Accelerator
+from filelock import FileLock
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
@@ -153,6 +155,34 @@ def test_they_are_computed_once_for_each_base_model(tiny, facts, cache, monkeypa
         tiny.network.get_base_model().model.layers[0].mlp.up_proj.get_base_layer().weight.add_(1)
     with pytest.raises(pytest.fail.Exception):
         null_space.directions(tiny, 0.5)
+
+
+def test_who_needs_the_same_directions_waits_for_them(tiny, cache, monkeypatch):
+    monkeypatch.setattr(null_space, "WAIT_S", 0.01)
+    waited, found = threading.Event(), []
+    lock = FileLock(cache.parent / "locks" / f"{null_space.cached_at(tiny).stem}.lock")
+    real = null_space._find
+
+    def told(share, words):
+        if words.startswith("Waiting"):
+            waited.set()
+
+    def find():
+        with torch.no_grad():
+            found.append(null_space.directions(tiny, 0.5, told))
+
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    (cache.parent / "locks").mkdir()
+    with lock:  # as another process would
+        other = threading.Thread(target=find)
+        other.start()
+        assert waited.wait(60) and not found
+        null_space._write_cache(
+            dict(real(tiny, 0.9, lambda share, words: None)), null_space.cached_at(tiny)
+        )
+        monkeypatch.setattr(null_space, "_find", lambda *args: pytest.fail("found twice"))
+    other.join(60)
+    assert len(found) == 1 and found[0]
 
 
 def test_a_damaged_cache_is_computed_again_and_an_unwritable_one_is_logged(tiny, cache, caplog):

@@ -176,6 +176,27 @@ def test_nothing_is_set_up_twice():
     assert set_up.now.ready
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_what_comes_after_the_set_up_is_done_once(there):
+    done = threading.Event()
+    calls = []
+    ready = [there]
+
+    def provision(progress):
+        ready[0] = True
+        return Path()
+
+    def afterwards():
+        calls.append(ready[0])
+        done.set()
+
+    set_up = Provisioning(provision, lambda: there, afterwards=afterwards)
+    set_up.start()
+    assert done.wait(20)
+    set_up.start()
+    assert calls == [True]
+
+
 # Serving -----------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,59 @@
+"""The directions of ordinary text in the embedded model, found before anybody needs them."""
+
+import json
+
+import pytest
+
+from rotelab.models import loading
+from rotelab.runs.lessons import ahead
+from rotelab.storage import Storage
+from rotelab.training import null_space
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache for this test alone, with a model in it as far as anybody looks."""
+    for module in (null_space, ahead):
+        monkeypatch.setattr(module, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(ahead, "is_provisioned", lambda: True)
+    monkeypatch.setattr(ahead, "lower_priority", lambda: None)
+    return tmp_path / "cache" / "directions"
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The commands of processes that were to be started."""
+    commands = []
+
+    def spawn(command, name, home, log):
+        commands.append(command)
+        return object(), 0.0
+
+    monkeypatch.setattr(ahead, "spawn", spawn)
+    return commands
+
+
+def test_they_are_found_once(tiny, tmp_path, cache, started, monkeypatch):
+    monkeypatch.setattr(null_space, "TEXTS", 8)
+    monkeypatch.setattr(loading, "load_model", lambda spec, relations: tiny)
+    storage = Storage(tmp_path / "home")
+    assert ahead.find_ahead(storage) is not None
+    assert [command[-1] for command in started] == ["rotelab.runs.lessons.ahead"]
+    assert ahead.main() == 0
+    assert ahead.is_ready() and ahead.find_ahead(storage) is None and len(started) == 1
+    monkeypatch.setattr(null_space, "_find", lambda *args: pytest.fail("found again"))
+    assert null_space.directions(tiny, 0.9)
+
+
+def test_they_are_found_again_where_they_are_gone(tmp_path, cache, started):
+    storage = Storage(tmp_path / "home")
+    cache.mkdir(parents=True)
+    for text in ("no note", json.dumps({"file": "gone.safetensors"}), "[]"):
+        ahead.note_path().write_text(text)
+        assert ahead.find_ahead(storage) is not None
+    assert len(started) == 3
+
+
+def test_nothing_is_found_without_the_model(tmp_path, started, monkeypatch):
+    monkeypatch.setattr(ahead, "is_provisioned", lambda: False)
+    assert ahead.find_ahead(Storage(tmp_path / "home")) is None and not started
