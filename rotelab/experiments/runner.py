@@ -23,7 +23,7 @@ from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import SEED
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment, FinishedRun, Result, experiment
-from rotelab.registry import ExperimentRow
+from rotelab.registry import ExperimentRow, RunRow
 from rotelab.registry.sweeps import PlannedRun
 from rotelab.runs.finished_run import training_comes_first
 from rotelab.runs.lab import Lab
@@ -64,7 +64,8 @@ def begin(lab: Lab, name: str, run_id: str = "", config: RunConfig | None = None
         The experiment's id, such as `exp-20261123-031500-3f2a`.
 
     Raises:
-        LabError: no such experiment, settings or facts do not fit, or the run is not finished.
+        LabError: no such experiment, settings or facts do not fit, the run is not finished, or it
+            is a later lesson and the experiment makes runs of its own.
     """
     assert (not run_id) != (config is None), "a run, or settings"
     wanted = experiment(name)
@@ -73,6 +74,7 @@ def begin(lab: Lab, name: str, run_id: str = "", config: RunConfig | None = None
         if run.status != "finished":
             raise LabError(f"Run {run.id} is {run.status}. An experiment needs a finished one.")
         config = run.config
+        _check_base(wanted, run)
         if not wanted.family:
             return lab.registry.create_experiment(
                 name, wanted.version, config, run.pack_name, [("", run.id)], run.id
@@ -247,10 +249,11 @@ def runs_to_make(lab: Lab, name: str, run_id: str) -> tuple[list[PlannedRun], in
     Raises:
         LabError: no such experiment or run, or settings or facts do not fit.
     """
-    wanted, base = experiment(name), lab.registry.run(run_id).config
+    wanted, run = experiment(name), lab.registry.run(run_id)
     if not wanted.family:
         return [], 0
-    arms = _arms(lab, wanted, wanted.arms_of(base))
+    _check_base(wanted, run)
+    arms = _arms(lab, wanted, wanted.arms_of(run.config))
     # A planned run that did not finish, say because it was stopped, must still be made.
     missing = [
         planned
@@ -258,6 +261,16 @@ def runs_to_make(lab: Lab, name: str, run_id: str) -> tuple[list[PlannedRun], in
         if known is None or lab.registry.run(known).status != "finished"
     ]
     return missing, len(arms)
+
+
+def _check_base(wanted: Experiment, run: RunRow) -> None:
+    """Refuses a later lesson where an experiment takes a run's settings for runs of its own."""
+    if wanted.family and run.config.lesson is not None:
+        its_run = f", {run.parent_id}" if run.parent_id else ""
+        raise LabError(
+            f"Run {run.id} is a later lesson, and “{wanted.title}” makes runs of two phases. "
+            f"Choose the run that it continues{its_run}."
+        )
 
 
 def _arms(lab: Lab, wanted: Experiment, arms: Sequence[Arm]) -> list[tuple[str | None, PlannedRun]]:

@@ -9,6 +9,7 @@ from support.quick_runs import start
 from rotelab.config.names import checkpoints_with, lesson_checkpoint
 from rotelab.errors import InputError, LabError, RunStopped
 from rotelab.evaluation.results import OLD_PROBES
+from rotelab.experiments import runner
 from rotelab.facts.facts import Fact
 from rotelab.models import tokens
 from rotelab.runs import worker
@@ -69,6 +70,15 @@ def test_a_lesson_is_a_child_of_its_run_and_records_old_and_new(lab, finished):
     quiz = lab.registry.quiz_answers(lesson)
     assert list(quiz) == ["generalized", "lesson-01"] and len(quiz["lesson-01"]) == 57
     assert quiz["generalized"] == lab.registry.quiz_answers(finished)["generalized"]
+
+
+def test_an_experiment_that_makes_runs_does_not_start_from_a_lesson(lab, finished):
+    lesson = taught(lab, finished)
+    with pytest.raises(
+        LabError, match=f"later lesson.*Choose the run that it continues, {finished}"
+    ):
+        runner.begin(lab, "baselines", lesson)
+    assert runner.begin(lab, "damage", lesson)
 
 
 def test_no_new_and_no_held_out_fact_is_ever_in_words(lab, finished, monkeypatch):
