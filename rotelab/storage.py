@@ -16,16 +16,36 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
 import psutil
 
 from rotelab.config.names import ADAPTER_OF, adapter_of
 from rotelab.errors import LabError
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The project's folder."""
+PACKAGE = Path(__file__).resolve().parent
 
-ASSETS = ROOT / "assets"
-"""Files that come with the lab: fact packs, the recorded demo, texts, scripts and style sheets."""
+
+def checkout_of(package: Path) -> Path | None:
+    """The project's folder that this package runs from; None where the package is installed."""
+    folder = package.parent
+    return folder if (folder / "pyproject.toml").is_file() else None
+
+
+def assets_folder(package: Path = PACKAGE) -> Path:
+    """What comes with the lab: fact packs, the recorded demo, texts, scripts and style sheets.
+
+    They lie beside the package in a checkout, and inside it where it is installed (pyproject.toml).
+    """
+    return (checkout_of(package) or package) / "assets"
+
+
+def usual_home(package: Path = PACKAGE) -> Path:
+    """The home folder if `ROTELAB_HOME` names none: the checkout, else the user's data folder."""
+    return checkout_of(package) or platformdirs.user_data_path("rotelab", appauthor=False)
+
+
+ASSETS = assets_folder()
+"""Files that come with the lab."""
 
 RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,79}")
 
@@ -47,9 +67,9 @@ class Storage:
 
     @classmethod
     def from_environment(cls) -> Storage:
-        """The folder that `ROTELAB_HOME` names; by default the project's folder."""
+        """The folder that `ROTELAB_HOME` names; else that of `usual_home`."""
         named = os.environ.get("ROTELAB_HOME", "").strip()
-        home = Path(named).expanduser() if named else ROOT
+        home = Path(named).expanduser() if named else usual_home()
         return cls(home.absolute())
 
     @property

@@ -45,6 +45,13 @@ def main() -> None:
         raise SystemExit(2) from None
 
 
+def program() -> None:
+    """The installed command `rotelab`: without arguments it starts the page, as app.py does."""
+    if len(sys.argv) == 1:
+        sys.argv.append("serve")
+    main()
+
+
 @app.command()
 @takes_config
 def run(

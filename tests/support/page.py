@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from support.browser import launch_options
 from support.paths import ROOT
 
 START_S = 90
+START = (sys.executable, str(ROOT / "app.py"), "--port", "0")
 LOOPBACK = {"127.0.0.1", "localhost"}
 
 
@@ -69,11 +70,13 @@ def until(condition: Callable[[], Any], seconds: float = 30, what: str = "") -> 
 
 
 @contextlib.contextmanager
-def served(home: Path, **environment: str) -> Iterator[Server]:
+def served(
+    home: Path, command: Sequence[str] = START, cwd: Path = ROOT, **environment: str
+) -> Iterator[Server]:
     """Serves the page of `home` on a free port, and ends it afterwards.
 
     It uses the user's embedded model, which need not be fetched again, but a cache of its own for
-    everything else.
+    everything else. `command`, started in the folder `cwd`, may be another program that serves.
     """
     home.mkdir(parents=True, exist_ok=True)
     said = home / "said.txt"
@@ -87,8 +90,8 @@ def served(home: Path, **environment: str) -> Iterator[Server]:
         env["ROTELAB_CACHE"] = str(cache)
     with said.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py"), "--port", "0"],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env, cwd=ROOT,
+            command,
+            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env, cwd=cwd,
         )  # fmt: skip
     try:
 
