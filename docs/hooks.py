@@ -126,6 +126,18 @@ def columns() -> str:
     return "\n".join(f"| {part} | {names} |" for part, names in rows)
 
 
+def tables() -> str:
+    """Every table of `runs.db` as its migrations make it, with a sentence for each column."""
+    from rotelab.registry.table_descriptions import described_tables
+
+    parts = []
+    for table in described_tables():
+        rows = [(f"`{c.name}`", c.type, c.sentence) for c in table.columns]
+        head = ("column", "type", "what it holds")
+        parts += [f"## `{table.name}`", table.sentence, _table(head, rows)]
+    return "\n\n".join(parts)
+
+
 def log() -> str:
     """The pages of the log by group, as mkdocs.yml lists them: date, question and answer."""
     site = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
@@ -140,6 +152,7 @@ def log() -> str:
 
 PARTS = {
     "log": log,
+    "tables": tables,
     "modules": modules,
     "commands": commands,
     "options": options,

@@ -17,6 +17,7 @@ from rotelab.cli.compare import add_compare_command
 from rotelab.cli.experiments import add_experiment_commands
 from rotelab.cli.facts import add_facts_commands
 from rotelab.cli.options import Bar, takes_config
+from rotelab.cli.sql import add_sql_command
 from rotelab.cli.sweeps import add_sweep_commands
 from rotelab.cli.teach import add_teach_command
 from rotelab.config.names import CHECKPOINTS, MORE_MEASURES, lesson_number
@@ -332,3 +333,4 @@ add_experiment_commands(app)
 add_compare_command(app)
 add_teach_command(app)
 add_facts_commands(app)
+add_sql_command(app)
