@@ -254,12 +254,25 @@ def serve(
         list[str] | None,
         typer.Option(help="Another host name under which browsers open the page; may be repeated."),
     ] = None,
+    example: Annotated[
+        bool,
+        typer.Option(
+            help="Show the recorded run that comes with rotelab, and get its lessons ready."
+        ),
+    ] = True,
 ) -> None:
     """Start the page; by default it can be opened on this machine only."""
     from rotelab.runs.lab import Lab
     from rotelab.ui.app import serve as serve_page
 
-    serve_page(Lab.open(), port=port, open_browser=open_browser, host=host, names=tuple(name or ()))
+    serve_page(
+        Lab.open(),
+        port=port,
+        open_browser=open_browser,
+        host=host,
+        names=tuple(name or ()),
+        example=example,
+    )
 
 
 def run_json(lab: Any, run_id: str) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class ForgettingRows(RegistryFile):
         return {values[0]: _damage(values) for values in rows}
 
     def finished_damage(self, model: str) -> list[tuple[RunConfig, dict[str, Damage]]]:
-        """Settings and forgetting of all finished runs with that model, archived ones too.
+        """Settings and forgetting of all own finished runs with that model, archived ones too.
 
         Runs whose settings are damaged, or of which no forgetting was measured, are left out.
 
@@ -89,7 +89,7 @@ class ForgettingRows(RegistryFile):
             rows = db.execute(
                 f"SELECT id, config, {', '.join(Damage._fields)} FROM damage "
                 "JOIN runs ON runs.id = run_id WHERE status = 'finished' AND model = ? "
-                "ORDER BY runs.number",
+                "AND runs.number > 0 ORDER BY runs.number",
                 [model],
             ).fetchall()
         stored: dict[str, str] = {}

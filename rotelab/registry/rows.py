@@ -28,7 +28,7 @@ class RunSummary:
     """One run as a list of runs shows it. Times are ISO 8601 in UTC.
 
     Args:
-        number: counts runs in the order in which they were made.
+        number: counts runs in the order in which they were made; 0 or less for an example.
         device: the device that was asked for; `device_used` is the one it ran on.
         share: how much is done, 0 to 1.
         eta_s: seconds that are left, if known.
@@ -85,6 +85,11 @@ class RunSummary:
     def live(self) -> bool:
         """Whether a process should be at work on it."""
         return self.status in LIVE
+
+    @property
+    def is_example(self) -> bool:
+        """Whether it came with the lab (`Registry.put_last`), so that nobody here trained it."""
+        return self.number <= 0
 
     @property
     def held(self) -> bool:

@@ -133,13 +133,15 @@ class RunRows(RegistryFile):
         search: str = "",
         status: Status | Sequence[Status] | None = None,
         archived: bool | None = False,
+        examples: bool = True,
     ) -> int:
-        """How many runs `runs` would list without a limit.
+        """How many runs `runs` would list without a limit; `examples`: those of `put_last`, too.
 
         Raises:
             LabError: the file can't be read.
         """
         where, values = _where(search, status, archived)
+        where += "" if examples else " AND number > 0"
         with self.read() as db:
             return db.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()[0]
 
@@ -164,6 +166,19 @@ class RunRows(RegistryFile):
             number = require_run(db, run_id)["number"]
             if record:
                 db.table("runs").update(number, record)
+
+    def put_last(self, run_id: str) -> None:
+        """Puts a run behind all others, as an example that is nobody's own (`is_example`): it is
+        the newest only where it is alone.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            if require_run(db, run_id)["number"] > 0:
+                last = "min(0, (SELECT min(number) FROM runs) - 1)"
+                db.execute(f"UPDATE runs SET number = {last} WHERE id = ?", [run_id])
 
     def add_warning(self, run_id: str, sentence: str) -> None:
         """Adds a sentence to a run's warnings, once.

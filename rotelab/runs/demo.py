@@ -35,6 +35,9 @@ QUESTIONS = FOLDER / "questions.json"
 RUN_NAME = "The recorded walk"
 RUN_NOTE = "Comes with rotelab: the run that the tab “Start here” plays."
 
+OFFERED = "example.txt"
+"""The file in the home's folder `runs` that names the recording that was put among its runs."""
+
 RELATION = "mother"
 ANSWER_TOKENS = 12
 """Most tokens of an answer: names are shorter, and each token takes time on a small machine."""
@@ -91,8 +94,36 @@ def recording() -> Recording:
         ) from error
 
 
+def offer_run(lab: Lab) -> str | None:
+    """Puts the recorded run behind the lab's own runs, so that no tab is empty on a first visit.
+
+    It does so once for each recording: whoever archives it or deletes it has it out of the way.
+
+    Returns:
+        Its id where it was put there just now.
+
+    Raises:
+        LabError: as `open_run`.
+    """
+    note = lab.storage.home / "runs" / OFFERED
+    wanted = recording().run_id
+    try:
+        if note.read_text(encoding="utf-8").strip() == wanted:
+            return None
+    except (OSError, UnicodeDecodeError):
+        pass  # never offered here
+    run_id, _ = open_run(lab)
+    lab.registry.update_run(run_id, archived=False)
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(wanted + "\n", encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"{note} can't be written ({error.strerror or error}).") from error
+    return run_id
+
+
 def open_run(lab: Lab) -> tuple[str, bool]:
-    """The recorded run in this lab; imported the first time, and archived to keep it out of lists.
+    """The recorded run in this lab; imported where it is missing, and archived then.
 
     Returns:
         Its id here, and whether it was imported just now.
@@ -107,6 +138,7 @@ def open_run(lab: Lab) -> tuple[str, bool]:
             return wanted, False
         imported = import_bundle(lab.registry, lab.storage, BUNDLE)
         lab.registry.update_run(imported.run_id, archived=True)
+        lab.registry.put_last(imported.run_id)
         return imported.run_id, imported.new
 
 

@@ -19,6 +19,8 @@ import threading
 import gradio as gr
 
 from rotelab.config.names import CHECKPOINTS, checkpoint_name
+from rotelab.errors import LabError
+from rotelab.runs.demo import offer_run
 from rotelab.runs.lab import Lab
 from rotelab.runs.lessons.ahead import find_ahead
 from rotelab.ui.access import HOME, access
@@ -229,6 +231,7 @@ def serve(
     open_browser: bool = False,
     host: str = HOME,
     names: tuple[str, ...] = (),
+    example: bool = True,
 ) -> None:
     """Serves the page until Ctrl-C, on this machine or, with a password, to others too.
 
@@ -238,6 +241,8 @@ def serve(
         open_browser: whether to open the user's browser.
         host: the address to serve on; `access.access` says what it takes to serve others.
         names: further host names by which the page may be asked for.
+        example: whether to put the recorded run among the lab's runs, the first time, and to get
+            ready what its first lesson needs.
 
     Raises:
         LabError: no port is free, or others could open the page without a password.
@@ -251,7 +256,13 @@ def serve(
     taken = bound.getsockname()[1]
     if port not in (0, taken):
         print(f"rotelab: port {port} is taken, so this is on {taken}.", file=sys.stderr)
-    provisioning = Provisioning(terminal=True, afterwards=lambda: find_ahead(lab.storage))
+    if example:
+        try:
+            offer_run(lab)
+        except LabError as error:  # the page works without it
+            print(f"rotelab: the example run is missing. {error}", file=sys.stderr)
+    ahead = (lambda: find_ahead(lab.storage)) if example else (lambda: None)
+    provisioning = Provisioning(terminal=True, afterwards=ahead)
     page = in_every_language(lambda: build_app(lab, provisioning))
     app = make_server_app(lab, page, taken, allowed)
     stop = threading.Event()

@@ -147,8 +147,9 @@ def run_label(run: RunSummary) -> str:
 
 
 def run_name(run: RunSummary) -> str:
-    """A run's name if somebody gave it one, else its number."""
-    return run.name or _("Run {number}").format(number=run.number)
+    """A run's name if somebody gave it one, else its number; marked where it came with the lab."""
+    name = run.name or _("Run {number}").format(number=run.number)
+    return _("Example: {run}").format(run=name) if run.is_example else name
 
 
 def status_word(status: str) -> str:

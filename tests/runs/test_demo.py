@@ -15,6 +15,9 @@ from rotelab.runs import demo
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.app import _first_tab
+from rotelab.ui.run_picker import offered
+from rotelab.ui.runs import table
+from rotelab.ui.runs.table import list_runs
 from rotelab.ui.start import start_tab
 from rotelab.ui.train import train_tab
 
@@ -46,6 +49,37 @@ def test_it_is_taken_in_once_and_archived(lab):
     assert lab.registry.runs() == [], "it crowds no list"
     assert lab.registry.run(run_id).name == demo.RUN_NAME
     assert lab.chat.checkpoints(run_id) == list(CHECKPOINTS)
+
+
+def test_it_stands_behind_the_lab_s_own_runs_until_somebody_hides_it(lab):
+    own = finished(lab)
+    example = demo.offer_run(lab)
+    assert example and demo.offer_run(lab) is None
+    assert [run.id for run in lab.registry.runs()] == [own, example]
+    assert lab.registry.run(example).is_example and not lab.registry.run(own).is_example
+    assert lab.registry.resolve("latest") == own, "nobody teaches the example by mistake"
+    assert (lab.registry.count_runs(), lab.registry.count_runs(examples=False)) == (2, 1)
+    model = lab.registry.run(example).model
+    costs = lab.registry.finished_damage(model)
+    assert lab.registry.run(example).config not in [config for config, _ in costs]
+    lab.registry.update_run(example, archived=True)
+    assert demo.offer_run(lab) is None and len(lab.registry.runs()) == 1
+    lab.registry.delete_run(example)
+    assert demo.offer_run(lab) is None and len(lab.registry.runs(archived=None)) == 1
+    demo.open_run(lab)  # the tour needs it, and leaves it out of the way
+    assert [run.id for run in lab.registry.runs()] == [own]
+
+
+def test_it_is_shown_in_every_list_of_a_new_lab(lab):
+    example = demo.offer_run(lab)
+    assert start_tab.opens_here(lab), "a lab with an example alone opens with the tour"
+    choices = offered(lab, None, [], "finished")[0]
+    assert choices.value == example and "Example: " in choices.choices[0][0]
+    rows, words, _ = list_runs(lab, "", [], False, "newest", 0)
+    assert len(rows["data"]) == 1 and words == table.ONLY_EXAMPLE
+    own = finished(lab)
+    rows, words, _ = list_runs(lab, "", [], False, "newest", 0)
+    assert [row[-1] for row in rows["data"]] == [own, example] and words == "1–1 of 1 runs"
 
 
 def test_it_comes_again_after_it_was_deleted(lab):

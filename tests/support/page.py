@@ -71,12 +71,17 @@ def until(condition: Callable[[], Any], seconds: float = 30, what: str = "") -> 
 
 @contextlib.contextmanager
 def served(
-    home: Path, command: Sequence[str] = START, cwd: Path = ROOT, **environment: str
+    home: Path,
+    command: Sequence[str] = START,
+    cwd: Path = ROOT,
+    example: bool = False,
+    **environment: str,
 ) -> Iterator[Server]:
     """Serves the page of `home` on a free port, and ends it afterwards.
 
     It uses the user's embedded model, which need not be fetched again, but a cache of its own for
     everything else. `command`, started in the folder `cwd`, may be another program that serves.
+    `example`: with the recorded run among its runs, as for everybody else.
     """
     home.mkdir(parents=True, exist_ok=True)
     said = home / "said.txt"
@@ -90,7 +95,7 @@ def served(
         env["ROTELAB_CACHE"] = str(cache)
     with said.open("wb") as out:
         process = subprocess.Popen(
-            command,
+            [*command, *([] if example else ["--no-example"])],
             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env, cwd=cwd,
         )  # fmt: skip
     try:

@@ -36,6 +36,10 @@ ORDERS: dict[RunOrder, str] = {
 """A click on a column's head sorts only the page on show; this sorts all runs."""
 
 NO_RUNS = N_("No run yet. Make one in the **Train** tab; it will be listed here for good.")
+ONLY_EXAMPLE = N_(
+    "An example that came with rotelab: archive it to hide it. Runs that you make in the **Train** "
+    "tab stand above it."
+)
 NO_MATCH = N_("No run matches. Clear the search to see all of them.")
 
 
@@ -134,9 +138,13 @@ def list_runs(
     total = lab.registry.count_runs(**wanted)
     page = page_within(page, total, PAGE)
     runs = lab.registry.runs(limit=PAGE, offset=page * PAGE, order=order or "newest", **wanted)
-    if total:
+    own = lab.registry.count_runs(examples=False, **wanted)
+    if total and not own:
+        words = _(ONLY_EXAMPLE)
+    elif total:
+        shown = sum(not run.is_example for run in runs)
         words = _("{first}–{last} of {total} runs").format(
-            first=page * PAGE + 1, last=page * PAGE + len(runs), total=total
+            first=page * PAGE + min(1, shown), last=page * PAGE + shown, total=own
         )
     else:
         words = _(NO_MATCH if lab.registry.count_runs(archived=None) else NO_RUNS)

@@ -51,7 +51,7 @@ OWN_MORE = N_(
 )
 RECORDED = N_(
     "So that you need not wait, the training of this tour was recorded; it is now in this lab as "
-    "“{name}”, among the archived runs of the Runs tab. The answers come live from the model."
+    "“{name}”, the last one on the Runs tab. The answers come live from the model."
 )
 
 

@@ -113,7 +113,7 @@ def opens_here(lab: Lab) -> bool:
     Raises:
         LabError: the registry can't be read.
     """
-    return lab.registry.count_runs() == 0
+    return lab.registry.count_runs(examples=False) == 0
 
 
 # Steps -------------------------------------------------------------------------------------------
