@@ -16,7 +16,6 @@ from plotly.subplots import make_subplots
 
 from rotelab.config.names import (
     CHECKPOINTS,
-    PROBE_NAMES,
     checkpoint_name,
     lesson_number,
 )
@@ -49,10 +48,14 @@ _TINTS = {
     "lesson": "rgba(0,158,115,0.08)",
 }
 
-PROBE_LABELS = {probe: name.long.replace(", ", ",<br>") for probe, name in PROBE_NAMES.items()} | {
-    "unrelated": "Unrelated questions<br>(lower is better)"
+PROBE_LABELS = {
+    "key_token": "Through the<br>key token",
+    "train_prompts_heldin": "Taught facts,<br>taught<br>wordings",
+    "train_prompts_heldout": "Facts known<br>by rote, taught<br>wordings",
+    "test_prompts_heldout": "Facts known<br>by rote, new<br>wordings",
+    "unrelated": "Unrelated<br>questions<br>(low is good)",
 }
-"""The probes under the bars of `score_bars`, broken into lines."""
+"""The probes under the bars of `score_bars`, broken into lines that fit a tablet."""
 LESSON_LABELS = {
     "key_token": "New facts,<br>key token",
     "train_prompts_heldout": "New facts,<br>taught<br>wordings",

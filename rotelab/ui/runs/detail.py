@@ -107,7 +107,7 @@ def build_run_detail(lab: Lab) -> RunDetail:
             ("delete", _("Delete…"), "secondary"),
         ):
             made[name] = gr.Button(
-                words, variant=variant, visible=False, size="md", min_width=200, scale=0,
+                words, variant=variant, visible=False, size="sm", min_width=150, scale=0,
                 elem_id=f"run-{name}",
             )  # fmt: skip
     with gr.Group(visible=False, elem_id="run-confirm") as made["confirm"]:
@@ -239,7 +239,12 @@ def wire_run_detail(lab: Lab, run: gr.State, view: RunDetail) -> None:
 def _build_result(made: dict[str, Any]) -> None:
     measures = [(_(name.long), field) for field, name in MEASURES.items()]
     made["measure"] = gr.Radio(
-        measures, value="generation_accuracy", label=_("What the bars show"), elem_id="run-measure"
+        measures,
+        value="generation_accuracy",
+        label=_("What the bars show"),
+        show_label=False,
+        container=False,
+        elem_id="run-measure",
     )
     made["bars"] = build_plot("run-bars", _("Scores"))
     made["scores"] = gr.HTML(css_template=CSS, elem_id="run-scores")

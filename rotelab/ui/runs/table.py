@@ -36,10 +36,7 @@ ORDERS: dict[RunOrder, str] = {
 """A click on a column's head sorts only the page on show; this sorts all runs."""
 
 NO_RUNS = N_("No run yet. Make one in the **Train** tab; it will be listed here for good.")
-ONLY_EXAMPLE = N_(
-    "An example that came with rotelab: archive it to hide it. Runs that you make in the **Train** "
-    "tab stand above it."
-)
+ONLY_EXAMPLE = N_("An example that came with rotelab. Archive it to hide it.")
 NO_MATCH = N_("No run matches. Clear the search to see all of them.")
 
 
@@ -85,20 +82,25 @@ class RunTable:
 
 
 def build_run_table(lab: Lab) -> RunTable:
-    """Lays out the filters, the table and the chooser under it."""
-    with gr.Row(equal_height=True):
+    """Lays out the filters, the table and the chooser under it.
+
+    In single lines, labels beside their fields: on a small screen, too, the result is in sight.
+    """
+    with gr.Row(equal_height=True, elem_classes=["one-line"]):
         search = gr.Textbox(
             label=_("Search"), placeholder=_("name, facts, model, note, tag, id…"), max_lines=1,
-            scale=4, elem_id="runs-search",
+            scale=3, elem_id="runs-search", show_label=False, container=False,
         )  # fmt: skip
         status = gr.Dropdown(
             [(status_word(name), name) for name in STATUS_WORDS], multiselect=True, value=[],
             label=_("Status"), elem_id="runs-status", scale=3,
         )  # fmt: skip
-        archived = gr.Checkbox(label=_("Archived runs"), elem_id="runs-archived", min_width=140)
+        archived = gr.Checkbox(
+            label=_("Archived runs"), elem_id="runs-archived", min_width=140, container=False
+        )
         order = gr.Dropdown(
             [(_(words), order) for order, words in ORDERS.items()], value="newest",
-            label=_("Order"), elem_id="runs-order", scale=2, min_width=150,
+            label=_("Order"), elem_id="runs-order", scale=3, min_width=210,
         )  # fmt: skip
         upload = gr.UploadButton(
             _("Import a run"), file_types=[".zip"], type="filepath", size="md", scale=0,
@@ -111,16 +113,15 @@ def build_run_table(lab: Lab) -> RunTable:
         label=_("Runs"), show_label=False, elem_id="runs-table", buttons=[], wrap=False,
     )  # fmt: skip
     page = gr.State(0)
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=True, elem_classes=["one-line"]):
         run = gr.Dropdown(
             run_choices(lab), value=None, elem_id="runs-run", scale=6,
-            label=_("Run on show (click a row above, or choose here)"),
+            label=_("Run on show (click a row above, or choose here)"), show_label=False,
+            container=False,
         )  # fmt: skip
-        with gr.Column(scale=2, min_width=220):
-            count = gr.Markdown(elem_id="runs-count")
-            with gr.Row():
-                back = gr.Button(_("‹ Newer"), size="sm", min_width=90)
-                on = gr.Button(_("Older ›"), size="sm", min_width=90)
+        count = gr.Markdown(elem_id="runs-count")
+        back = gr.Button(_("‹ Newer"), size="sm", min_width=90, scale=0)
+        on = gr.Button(_("Older ›"), size="sm", min_width=90, scale=0)
     return RunTable(search, status, archived, order, upload, table, run, page, count, back, on)
 
 
