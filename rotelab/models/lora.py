@@ -29,6 +29,7 @@ from rotelab.models.lab_model import (
     AdapterShape,
     LabModel,
 )
+from rotelab.models.linear_algebra import norm_of_product
 
 
 class LoraModel(LabModel):
@@ -106,12 +107,10 @@ class LoraModel(LabModel):
         """
         for name, module in self.network.named_modules():
             if isinstance(module, LoraLayer) and adapter in module.lora_A:
-                a = module.lora_A[adapter].weight.detach().double()
-                b = module.lora_B[adapter].weight.detach().double()
-                # |BA|² = tr(BᵀB AAᵀ): two small matrices instead of one of the layer's size.
-                square = ((b.T @ b) * (a @ a.T)).sum().clamp(min=0)
+                b, a = module.lora_B[adapter].weight, module.lora_A[adapter].weight
+                change = norm_of_product(b, a)
                 own = module.get_base_layer().weight.detach().float().norm()
-                yield name, float(square.sqrt()) * abs(module.scaling[adapter]), float(own)
+                yield name, change * abs(module.scaling[adapter]), float(own)
 
     def strengthen(self, adapter: str, factor: float) -> None:
         """Multiplies LoRA's scale by `factor`."""

@@ -28,6 +28,7 @@ from torch import nn
 from rotelab.models.download import cache_dir
 from rotelab.models.forward import bare
 from rotelab.models.lab_model import LabModel
+from rotelab.models.linear_algebra import eigh
 from rotelab.models.packing import pack
 
 TEXTS, LENGTH, SEED = 256, 32, 0
@@ -162,7 +163,7 @@ def _find(model: LabModel, share: float, progress: Progress) -> Iterator[tuple[s
     texts = own_texts(model, SEED, TEXTS, LENGTH)
     moments = _moments(model, texts, lambda done: progress(0.4 + 0.2 * done, words))
     for place, (name, moment) in enumerate(moments.items()):
-        values, vectors = torch.linalg.eigh(moment)
+        values, vectors = eigh(moment)
         held = values.flip(0).clamp(min=0).cumsum(0)
         held = held / held[-1]
         # The last direction is always left out, so that there is room to learn.

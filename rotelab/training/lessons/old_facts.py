@@ -20,6 +20,7 @@ from torch import nn
 from rotelab.config.names import Checkpoint
 from rotelab.facts.facts import Fact
 from rotelab.models.lab_model import MLP_PROJECTIONS, LabModel
+from rotelab.models.linear_algebra import eigh
 from rotelab.models.packing import pack_many
 from rotelab.training.null_space import WIDEST, Directions, readers
 
@@ -113,7 +114,7 @@ def leading_directions(
     """
     count, width = rows.shape
     wide = count < width
-    values, vectors = torch.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
+    values, vectors = eigh(rows @ rows.T if wide else rows.T @ rows)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     total = values.sum()
     if total <= 0:
