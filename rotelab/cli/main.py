@@ -260,6 +260,16 @@ def serve(
             help="Show the recorded run that comes with rotelab, and get its lessons ready."
         ),
     ] = True,
+    root_path: Annotated[
+        str, typer.Option(help="The path under which a proxy shows the page, such as /lab.")
+    ] = "",
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="IP address (or network) of a proxy whose X-Forwarded headers are believed; may "
+            "be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Start the page; by default it can be opened on this machine only."""
     from rotelab.runs.lab import Lab
@@ -272,6 +282,8 @@ def serve(
         host=host,
         names=tuple(name or ()),
         example=example,
+        root_path=root_path,
+        proxies=tuple(trusted_proxy or ()),
     )
 
 

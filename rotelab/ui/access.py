@@ -1,7 +1,8 @@
 """Who may open the page: this machine alone, or others with a password.
 
 `guard` puts three checks before every request: the name by which the page is asked for, the site
-that sends the request, and how many wrong passwords an address has sent.
+that sends the request, and how many wrong passwords an address has sent. Before them it puts right
+what a trusted proxy has changed (`ui.proxy`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 
 from rotelab.errors import LabError
+from rotelab.ui.proxy import BehindProxy, read_proxies, read_root_path
 
 HOME = "127.0.0.1"
 OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -41,11 +43,15 @@ class Access:
         host: the address that the server binds.
         password: what people must type; empty where only this machine can connect.
         names: the host names that a browser may use for the page (against DNS rebinding).
+        root_path: the path under which a proxy shows the page, such as `/lab`.
+        proxies: addresses of proxies that may say who asks, and by which name (`ui.proxy`).
     """
 
     host: str = HOME
     password: str = ""
     names: tuple[str, ...] = OWN_NAMES
+    root_path: str = ""
+    proxies: tuple[str, ...] = ()
 
     @property
     def auth(self) -> Callable[[str, str], bool] | None:
@@ -57,17 +63,25 @@ class Access:
         return user == USER and same
 
 
-def access(host: str = HOME, names: tuple[str, ...] = ()) -> Access:
+def access(
+    host: str = HOME,
+    names: tuple[str, ...] = (),
+    root_path: str = "",
+    proxies: tuple[str, ...] = (),
+) -> Access:
     """The access rules for an address; the password comes from the environment.
 
     Args:
         host: an IP address of this machine; `0.0.0.0` is all of them.
         names: further host names of the page, such as `lab.example.org`.
+        root_path: the path under which a proxy shows the page.
+        proxies: addresses of trusted proxies.
 
     Raises:
-        LabError: the host is not an IP address, or others could open the page without a good
-            password.
+        LabError: the host is not an IP address, others could open the page without a good
+            password, or the path or a proxy's address is none.
     """
+    behind = (read_root_path(root_path), read_proxies(proxies))
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -76,7 +90,7 @@ def access(host: str = HOME, names: tuple[str, ...] = ()) -> Access:
             "0.0.0.0 for all of them."
         ) from None
     if address.is_loopback:
-        return Access(host, "", (*OWN_NAMES, *names))
+        return Access(host, "", (*OWN_NAMES, *names), *behind)
     password = os.environ.get(PASSWORD_VARIABLE, "")
     if len(password) < SHORTEST:
         raise LabError(
@@ -86,7 +100,7 @@ def access(host: str = HOME, names: tuple[str, ...] = ()) -> Access:
         )
     every = _addresses() if address.is_unspecified else (host,)
     written = tuple(f"[{a}]" if ":" in a else a for a in every)
-    return Access(host, password, (*OWN_NAMES, *written, *names))
+    return Access(host, password, (*OWN_NAMES, *written, *names), *behind)
 
 
 def _addresses() -> tuple[str, ...]:
@@ -109,6 +123,7 @@ def guard(app: FastAPI, allowed: Access) -> None:
     app.add_middleware(SameOrigin)
     app.add_middleware(FewAttempts)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed.names))
+    app.add_middleware(BehindProxy, proxies=allowed.proxies, root_path=allowed.root_path)
 
 
 class SameOrigin:

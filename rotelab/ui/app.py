@@ -54,6 +54,10 @@ TAB_BUTTON = "[role=tab][aria-controls^=tab-]"
 """CSS selector of the buttons of the page's tabs, but not of the sub-tabs inside one."""
 SWITCH_S = 0.0005
 """How long one Python thread may keep the others waiting, in seconds."""
+NO_PASSWORD_HERE = (
+    "rotelab: whoever gets through the trusted proxy can use the page, so let the proxy ask for a "
+    "password (docs/guide/proxy.md)."
+)
 CACHE_KEPT = (3600, 24 * 3600)
 """Seconds between two clean-ups of uploaded and downloaded files, and how long they are kept."""
 
@@ -232,6 +236,8 @@ def serve(
     host: str = HOME,
     names: tuple[str, ...] = (),
     example: bool = True,
+    root_path: str = "",
+    proxies: tuple[str, ...] = (),
 ) -> None:
     """Serves the page until Ctrl-C, on this machine or, with a password, to others too.
 
@@ -243,14 +249,19 @@ def serve(
         names: further host names by which the page may be asked for.
         example: whether to put the recorded run among the lab's runs, the first time, and to get
             ready what its first lesson needs.
+        root_path: the path under which a proxy shows the page, such as `/lab`.
+        proxies: IP addresses of proxies whose forwarded headers are believed.
 
     Raises:
-        LabError: no port is free, or others could open the page without a password.
+        LabError: no port is free, others could open the page without a password, or the path or a
+            proxy's address is none.
     """
     # By default a thread that computes keeps the serving thread waiting for 5 ms whenever that one
     # wants to go on, a dozen times a request.
     sys.setswitchinterval(SWITCH_S)
-    allowed = access(host, names)
+    allowed = access(host, names, root_path, proxies)
+    if proxies and not allowed.password:
+        print(NO_PASSWORD_HERE, file=sys.stderr)
     log_to_file(lab)
     bound = free_socket(port, host)
     taken = bound.getsockname()[1]

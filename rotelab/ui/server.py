@@ -99,6 +99,7 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
         app,
         demo,
         path="/",
+        root_path=allowed.root_path,
         server_name=allowed.host,
         server_port=port,
         auth=allowed.auth,
@@ -190,7 +191,12 @@ def run_server(
         when_ready: called once it answers and the terminal has its address.
     """
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="on"
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        lifespan="on",
+        proxy_headers=False,  # `ui.proxy` reads them; uvicorn would believe every local program
     )
     server = uvicorn.Server(config)
     told = (server, bound, open_browser, when_ready)
