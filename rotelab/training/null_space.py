@@ -25,11 +25,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rotelab.models.download import cache_dir
 from rotelab.models.forward import bare
 from rotelab.models.lab_model import LabModel
 from rotelab.models.linear_algebra import eigh
 from rotelab.models.packing import pack
+from rotelab.storage import cache_dir, put_in_place
 
 TEXTS, LENGTH, SEED = 256, 32, 0
 """The sample of ordinary text: number of texts, tokens of each, seed."""
@@ -261,7 +261,7 @@ def _write_cache(found: dict[str, torch.Tensor], place: Path) -> None:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         save_file(found, part)
-        part.replace(place)
+        put_in_place(part, place)
     except (SafetensorError, OSError) as error:
         log.warning("%s can't be written (%s), so the next run computes it again.", place, error)
         with contextlib.suppress(OSError):

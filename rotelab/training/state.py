@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from rotelab.storage import beside, finish_writing, sha256_of, written_whole
+from rotelab.storage import beside, finish_writing, put_in_place, sha256_of, written_whole
 
 STATE_FORMAT = 1
 """The version of a state's folder, as its `state.json` says it."""
@@ -97,7 +97,7 @@ def remove_state(folder: Path) -> None:
     """Removes a state; if a kill interrupts it, `load_state` finds none."""
     finish_writing(folder)
     if folder.is_dir():
-        folder.rename(beside(folder, "old"))
+        put_in_place(folder, beside(folder, "old"))
         finish_writing(folder)
 
 

@@ -49,7 +49,7 @@ from rotelab.runs.export.value_checks import (
     table_rows,
 )
 from rotelab.runs.export.weights import canonical_adapter, check_adapter, check_states
-from rotelab.storage import Storage, adapter_folder, has_adapter, states_file
+from rotelab.storage import Storage, adapter_folder, has_adapter, put_in_place, states_file
 
 SUFFIX = ".rotelab.zip"
 TABLES = ("metrics", "fact_recall", "scores", "predictions", "similarities")
@@ -288,13 +288,13 @@ def _check_kept(work: Path, manifest: Manifest, run: Arrived, source: str) -> No
                 source=f"{source}/{inside}/meta.json",
             )
         (kept / inside).mkdir(parents=True)
-        (work / inside / ADAPTER_FILES[2]).rename(kept / inside / ADAPTER_FILES[2])
+        put_in_place(work / inside / ADAPTER_FILES[2], kept / inside / ADAPTER_FILES[2])
         for name, data in files.items():
             (kept / inside / name).write_bytes(data)
     if (work / "representations").is_dir():
         for path in sorted((work / "representations").iterdir()):
             check_states(path, run, f"{source}/representations/{path.name}")
-        (work / "representations").rename(kept / "representations")
+        put_in_place(work / "representations", kept / "representations")
 
 
 def _take_in(
@@ -305,7 +305,7 @@ def _take_in(
 
     def place(run_id: str) -> None:
         folder = storage.run_folder(run_id)
-        kept.rename(folder)
+        put_in_place(kept, folder)
         placed.append(folder)
 
     try:

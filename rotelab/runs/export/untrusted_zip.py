@@ -25,7 +25,7 @@ import rotelab
 from rotelab.errors import InputError, LabError
 from rotelab.facts.csv_text import MAX_BYTES as MAX_TABLE
 from rotelab.facts.csv_text import UNPRINTABLE
-from rotelab.storage import RUN_ID
+from rotelab.storage import RUN_ID, put_in_place
 
 FORMAT = 1
 KIND = "rotelab run"
@@ -102,7 +102,7 @@ def write_archive(
                 "members": {name: seal._asdict() for name, seal in seals.items()},
             }
             _write_member(archive, MANIFEST, [json.dumps(about, indent=1).encode()])
-        os.replace(part, target)
+        put_in_place(part, target)
     except OSError as error:
         raise LabError(f"{target} can't be written ({error.strerror or error}).") from error
     finally:

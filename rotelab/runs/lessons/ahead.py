@@ -15,9 +15,10 @@ import sys
 from pathlib import Path
 
 from rotelab.errors import LabError
-from rotelab.models.download import FOLDER, cache_dir, is_provisioned
+from rotelab.models import threads
+from rotelab.models.download import FOLDER, is_provisioned
 from rotelab.runs.processes import lower_priority, spawn
-from rotelab.storage import Storage
+from rotelab.storage import Storage, cache_dir, put_in_place
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +73,12 @@ def main() -> int:
     except LabError as error:
         print(error, file=sys.stderr, flush=True)
         return 2
-    directions(model, CACHED_SHARE)
+    with threads.CORES.taken(model.device.type):
+        directions(model, CACHED_SHARE)
     place = note_path()
     part = place.with_name(f"{place.name}.{os.getpid()}.part")
     part.write_text(json.dumps({"file": cached_at(model).name}) + "\n", encoding="utf-8")
-    part.replace(place)
+    put_in_place(part, place)
     return 0
 
 

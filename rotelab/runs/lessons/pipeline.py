@@ -22,6 +22,7 @@ from rotelab.evaluation import forgetting, probes
 from rotelab.evaluation.metrics import summarize
 from rotelab.evaluation.results import OLD, Prediction
 from rotelab.facts.facts import FactSet
+from rotelab.models import threads
 from rotelab.models.adapter_files import check_adapter, copy_adapter
 from rotelab.models.loading import pick_device
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints
@@ -65,7 +66,7 @@ class LessonPipeline(RunPipeline):
         """Carries out every part that is left."""
         device = pick_device(self.config.model.device)
         self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
-        with self._timed("total"):
+        with threads.CORES.taken(device.type), self._timed("total"):
             with self._timed("setup"):
                 self._take_adapters()
                 self._set_up()
