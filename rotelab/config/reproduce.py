@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
+import sys
+from collections.abc import Sequence
 
 from rotelab.config import recipes
 from rotelab.config.option_paths import flat, text_of
@@ -60,7 +63,15 @@ def command_of(config: RunConfig, pack: str = "") -> str:
             continue
         text = text_of(value)
         words += [FLAGS[name], text] if name in FLAGS else ["--set", f"{name}={text}"]
-    return shlex.join(words)
+    return shell_line(words)
+
+
+def shell_line(words: Sequence[str], windows: bool = sys.platform == "win32") -> str:
+    """Words as one line for the shell: that of POSIX, or PowerShell on Windows."""
+    if not windows:
+        return shlex.join(words)
+    plain = re.compile(r"[A-Za-z0-9_:=./\\-]+")
+    return " ".join(w if plain.fullmatch(w) else "'" + w.replace("'", "''") + "'" for w in words)
 
 
 OF_THE_FACTS = ("number", "run_facts", "old_facts")
@@ -79,4 +90,4 @@ def teach_command_of(lesson: LessonConfig, run_id: str) -> str:
         value = getattr(lesson, f.name)
         if f.name not in OF_THE_FACTS and value != getattr(LessonConfig(), f.name):
             words += ["--set", f"{f.name}={text_of(value)}"]
-    return shlex.join(words)
+    return shell_line(words)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 
 from rotelab.errors import LabError
@@ -13,6 +12,7 @@ from rotelab.facts.facts import MORE_COLUMNS
 from rotelab.facts.formats.workbooks import write_workbook
 from rotelab.facts.prompts import COLUMNS as PROMPT_COLUMNS
 from rotelab.runs.lab import Lab
+from rotelab.storage import file_stem
 from rotelab.ui.facts.draft import Draft
 
 
@@ -28,7 +28,7 @@ def export_files(lab: Lab, draft: Draft) -> tuple[Path, ...]:
     Raises:
         LabError: the files can't be written.
     """
-    stem = re.sub(r"[^\w-]+", "_", draft.name).strip("_") or "facts"
+    stem = file_stem(draft.name, "facts")
     tables = {"facts": _fact_table(draft), "prompts": [PROMPT_COLUMNS, *draft.filled_prompts]}
     texts = {name: write_plain_table(rows[0], rows[1:]) for name, rows in tables.items()}
     try:
