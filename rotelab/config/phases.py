@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rotelab.config.checked import Checked, option
 
 PROJECTION_CHOICES = ("mlp", "gates", "down", "qkvo", "vo", "qk", "all")
-"""Parts of a transformer layer that a phase may train; see `models.lab_model.PROJECTIONS`."""
+"""Parts of a transformer layer that a phase may train; see `models.architecture.layout`."""
 
 LossMode = Literal["normal", "s-o", "o"]
 

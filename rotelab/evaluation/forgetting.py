@@ -79,7 +79,8 @@ def texts() -> tuple[list[str], list[tuple[str, str]], list[str]]:
 def perplexity_of(model: LabModel, paragraphs: Sequence[str]) -> tuple[float, int]:
     """Perplexity of the current checkpoint, each paragraph by itself, and the number of tokens."""
     builder = model.builder
-    examples = [builder.answered([builder.separator], text, "text") for text in paragraphs]
+    read = [builder.answered([builder.separator], text, "text") for text in paragraphs]
+    examples = [example.cut(model.limit.most) for example in read]
     found = [
         value
         for scores in score(model, examples, 1)  # one paragraph a pass

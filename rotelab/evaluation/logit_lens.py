@@ -15,7 +15,6 @@ import torch
 from rotelab.evaluation.representations import Viewpoint
 from rotelab.evaluation.results import LensReading
 from rotelab.facts.facts import FactSet
-from rotelab.models.forward import final_norm, read_out
 from rotelab.models.lab_model import LabModel
 
 ROLES = ("key", "train", "test")
@@ -42,12 +41,10 @@ def readings(
         facts: the run's facts.
 
     Returns:
-        A reading for each layer and kind of prompt; none where the model's family is unknown, so
-        that its final norm can't be found.
+        A reading for each layer and kind of prompt.
     """
-    norm = final_norm(model.network)
     chosen = sampled(views)
-    if norm is None or not chosen:
+    if not chosen:
         return []
     first = {i: model.builder.spaced(facts[views[i].fact].object)[0] for i in chosen}
     targets = torch.tensor([first[i] for i in chosen], device=model.device)
@@ -56,7 +53,7 @@ def readings(
     for layer in range(states.shape[1]):
         hidden = torch.from_numpy(np.ascontiguousarray(states[chosen, layer], np.float32))
         last = layer == states.shape[1] - 1
-        chance, rank = _read(model, None if last else norm, hidden.to(model.device), targets)
+        chance, rank = _read(model, not last, hidden.to(model.device), targets)
         for role in ROLES:
             mine = roles == role
             if mine.any():
@@ -80,7 +77,7 @@ def sampled(views: Sequence[Viewpoint]) -> list[int]:
     return sorted(i for group in groups.values() for i in group[:most])
 
 
-def _read(model: LabModel, norm, hidden, targets) -> tuple[np.ndarray, np.ndarray]:
+def _read(model: LabModel, norm: bool, hidden, targets) -> tuple[np.ndarray, np.ndarray]:
     """Probability and rank of each row's target, `[n]` each."""
     chances, ranks = [], []
     mixed = model.dtype != torch.float32
@@ -90,7 +87,7 @@ def _read(model: LabModel, norm, hidden, targets) -> tuple[np.ndarray, np.ndarra
             model.switched(model.checkpoint),
             torch.autocast(model.device.type, model.dtype, enabled=mixed),
         ):
-            logits = read_out(model.network, rows if norm is None else norm(rows)).float()
+            logits = model.read_out(model.final_norm(rows) if norm else rows).float()
             own = logits.gather(1, wanted[:, None])
             chances.append((own[:, 0] - logits.logsumexp(1)).exp().cpu())
             ranks.append((logits >= own).sum(1).cpu())

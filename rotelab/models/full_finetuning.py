@@ -14,7 +14,7 @@ from torch import nn
 
 from rotelab.config.names import CHECKPOINTS, MEMORIZE, Checkpoint, active_adapters
 from rotelab.errors import LabError, ModelUnavailable
-from rotelab.models.lab_model import PROJECTIONS, AdapterShape, LabModel
+from rotelab.models.lab_model import AdapterShape, LabModel
 
 
 class FullModel(LabModel):
@@ -49,18 +49,19 @@ class FullModel(LabModel):
         Raises:
             ModelUnavailable: the model has none of these projections.
         """
-        projections = shape.projections or PROJECTIONS["all"]
-        whole = shape.layers is None and set(projections) == set(PROJECTIONS["all"])
+        group = shape.projections or "all"
+        assert isinstance(group, str), "weights are attached by name with `attach_weights`"
+        whole = shape.layers is None and group == "all"
+        chosen = {
+            one.name
+            for one in self.layout.of(group)
+            if shape.layers is None or one.layer in shape.layers
+        }
         names = [
             name
             for name, _ in self.network.named_parameters()
-            if whole or _belongs(name, projections, shape.layers)
+            if whole or name.rpartition(".")[0] in chosen
         ]
-        if not names:
-            raise ModelUnavailable(
-                "This model's layers have names that the lab does not know. Choose a Llama, Qwen "
-                "or Phi model."
-            )
         if adapter == MEMORIZE and not whole:
             names.append(self._embedding_name())
         self.attach_weights(adapter, names)
@@ -174,11 +175,3 @@ class FullModel(LabModel):
             table.requires_grad_(True)  # torch refuses a hook otherwise
             self._key_rows = table.register_hook(lambda gradient: gradient * mask)
             table.requires_grad_(before)
-
-
-def _belongs(name: str, projections: Sequence[str], layers: Sequence[int] | None) -> bool:
-    """Whether `model.layers.3.mlp.up_proj.weight`, say, is in these projections and layers."""
-    parts = name.split(".")
-    if not set(parts) & set(projections):
-        return False
-    return layers is None or any(part.isdigit() and int(part) in layers for part in parts)

@@ -50,13 +50,19 @@ def generate(
         temperature: 0 is greedy decoding; above, tokens are sampled.
         seed: of the sampling.
         alternatives: how many of the likeliest tokens to report with each.
+
+    Raises:
+        ModelUnavailable: the prompt is too long for this model.
     """
+    model.limit.check(len(prompt))
     forward_pass = model.forward_pass()
     cache = DynamicCache()
     writer = Writer(model, temperature, seed, alternatives)
     ids = torch.tensor([list(prompt)], device=model.device)
     for _ in range(max_new_tokens):
         start = cache.get_seq_length()
+        if model.limit.most and start + ids.shape[1] > model.limit.most:
+            return  # there is no position for another token
         positions = torch.arange(start, start + ids.shape[1], device=model.device)[None]
         last = torch.tensor([ids.shape[1] - 1], device=model.device)
         with (

@@ -76,7 +76,12 @@ class PackedCache:
             self._sees = self._sees[:length, :length]
 
     def _pass(self, packed: Packed, keep: Sequence[int]) -> torch.Tensor:
-        options = {"past_key_values": self._cache, "use_cache": True}
+        everywhere = torch.tensor(self._positions, device=self.model.device)
+        options = {
+            "past_key_values": self._cache,
+            "use_cache": True,
+            "key_positions": everywhere,
+        }
         with torch.inference_mode():
             logits, _ = self.model.forward(packed, torch.tensor(list(keep)), **options)
         return logits.float()

@@ -17,25 +17,12 @@ import torch
 from torch import nn
 
 from rotelab.config.names import Checkpoint
-from rotelab.models.forward import ForwardPass, vocabulary_rows
+from rotelab.models.architecture.dropout import without_dropout
+from rotelab.models.architecture.layout import find_layout, readers
+from rotelab.models.architecture.packed_attention import check_packed, prepare
+from rotelab.models.forward import ForwardPass, bare, read_out, vocabulary_rows
 from rotelab.models.packing import Packed
 from rotelab.models.tokens import SequenceBuilder
-
-# Names of the projections in the families of the catalogue: separate ones (Llama, Qwen) and fused
-# ones (Phi).
-MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj", "gate_up_proj")
-ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
-# Grouped by function: q and k decide where attention looks, v and o what it moves. A fused
-# projection belongs to both groups.
-PROJECTIONS = {
-    "mlp": MLP_PROJECTIONS,
-    "gates": ("gate_proj", "up_proj", "gate_up_proj"),
-    "down": ("down_proj",),
-    "qkvo": ATTENTION_PROJECTIONS,
-    "vo": ("v_proj", "o_proj", "qkv_proj"),
-    "qk": ("q_proj", "k_proj", "qkv_proj"),
-    "all": MLP_PROJECTIONS + ATTENTION_PROJECTIONS,
-}
 
 
 @dataclass(frozen=True)
@@ -48,16 +35,16 @@ class AdapterShape:
         rank: of every pair of LoRA matrices.
         seed: draws their first weights.
         layers: 0-based transformer layers; all when None.
-        projections: names of the projections in them; when None, LoRA takes those of the MLP in
-            phase 1 and those of attention in phase 2, and full fine-tuning takes all. Names that
-            the model does not have are skipped.
+        projections: the group of projections in them (`config.phases.PROJECTION_CHOICES`), or their
+            names as PEFT keeps them; when None, LoRA takes those of the MLP in phase 1 and those
+            of attention in phase 2, and full fine-tuning takes all.
         alpha: LoRA's alpha: the change `B A` is scaled by `alpha / rank`. `2 * rank` when None.
     """
 
     rank: int = 0
     seed: int = 0
     layers: Sequence[int] | None = None
-    projections: Sequence[str] | None = None
+    projections: str | Sequence[str] | None = None
     alpha: float | None = None
 
 
@@ -70,6 +57,9 @@ class LabModel(ABC):
         relations: the relations that have key tokens.
         device: where it computes.
         dtype: the precision of forward passes (autocast); weights stay as they were loaded.
+
+    Raises:
+        ModelUnavailable: its layers can't be used, or it can't read packed rows.
     """
 
     method: ClassVar[str]
@@ -93,6 +83,28 @@ class LabModel(ABC):
         self._embedding_size: float | None = None
         for parameter in self.network.parameters():
             parameter.requires_grad_(False)
+        self.dropout = without_dropout(self.network)
+        self.limit = prepare(self.network)
+        self.layout = find_layout(self.network, self._try_out)
+
+    def _try_out(self) -> None:
+        """Short passes of the bare network, which show whether it can read packed rows."""
+        was = self.network.training
+        self.network.eval()
+        call = self.forward_pass()
+        known = [i for i in range(self.network.get_input_embeddings().weight.shape[0]) if i < 4096]
+        ids = [self.builder.separator, *known[3 :: max(1, len(known) // 12)]][:12]
+
+        def read(packed: Packed, masked: bool) -> torch.Tensor:
+            packed = packed.to(self.device)
+            every = torch.arange(packed.ids.shape[1], device=self.device)
+            mixed = self.dtype != torch.float32
+            with torch.autocast(self.device.type, self.dtype, enabled=mixed):
+                mask = packed.mask if masked else None
+                return call(packed.ids, packed.positions, mask, every)[0]
+
+        check_packed(self.network.config, self.dtype, read, ids)
+        self.network.train(was)
 
     @property
     @abstractmethod
@@ -102,7 +114,21 @@ class LabModel(ABC):
     @property
     def layers(self) -> int:
         """Number of transformer layers."""
-        return self.network.config.num_hidden_layers
+        return self.layout.layers
+
+    def projections(self, group: str = "all") -> list[tuple[str, nn.Module]]:
+        """The linear maps of a group, each with the name of the input that it reads."""
+        return list(readers(bare(self.network), self.layout, group))
+
+    def final_norm(self, hidden: torch.Tensor) -> torch.Tensor:
+        """What the model does between its last layer and its head, `[n, hidden]` to the same."""
+        for name in self.layout.tail:
+            hidden = bare(self.network).get_submodule(name)(hidden)
+        return hidden
+
+    def read_out(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The logits of hidden states after the final norm, `[n, hidden]` to `[n, vocabulary]`."""
+        return read_out(self.network, hidden, self.layout.decoder)
 
     @abstractmethod
     def attach(self, adapter: str, shape: AdapterShape) -> None:
@@ -190,6 +216,7 @@ class LabModel(ABC):
         Returns:
             `logits`, `[n, vocabulary]`, and the decoder's output.
         """
+        self.limit.check(int(packed.positions.max()) + 1)
         packed = packed.to(self.device)
         if keep is None:
             keep = torch.arange(packed.ids.shape[1])
@@ -211,9 +238,11 @@ class LabModel(ABC):
         Returns:
             `[1, nodes, hidden]`.
         """
-        table = vocabulary_rows(self.network.get_input_embeddings())[0].detach()
+        embedding = self.network.get_input_embeddings()
+        table = vocabulary_rows(embedding)[0].detach()
         if self._embedding_size is None:
-            self._embedding_size = float(table[:4096].float().square().mean().sqrt())
+            scale = float(getattr(embedding, "embed_scale", 1.0))  # Gemma's are looked up scaled
+            self._embedding_size = scale * float(table[:4096].float().square().mean().sqrt())
         draw = torch.Generator().manual_seed(seed)
         shape = (*packed.ids.shape, table.shape[1])
         uniform = torch.rand(shape, generator=draw) * 2 - 1

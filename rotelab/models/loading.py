@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from rotelab.config.run_config import EMBEDDED, ModelSpec
 from rotelab.errors import ModelUnavailable
+from rotelab.models.architecture.packed_attention import attention_kind
 from rotelab.models.download import Progress, provision, silent_loading
 from rotelab.models.full_finetuning import FullModel
 from rotelab.models.key_tokens import add_key_tokens
@@ -90,11 +91,12 @@ def load_model(
     stored = torch.float32 if method == "full" else dtype
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with silent_loading():
             network = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=stored,
-                attn_implementation="sdpa",
+                attn_implementation=attention_kind(config),
                 use_safetensors=True,
                 trust_remote_code=False,
             )

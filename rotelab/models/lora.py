@@ -23,12 +23,8 @@ from rotelab.config.names import (
     lesson_number,
 )
 from rotelab.errors import ModelUnavailable
-from rotelab.models.lab_model import (
-    ATTENTION_PROJECTIONS,
-    MLP_PROJECTIONS,
-    AdapterShape,
-    LabModel,
-)
+from rotelab.models.architecture.layout import matrix
+from rotelab.models.lab_model import AdapterShape, LabModel
 from rotelab.models.linear_algebra import norm_of_product
 
 
@@ -58,20 +54,14 @@ class LoraModel(LabModel):
         Raises:
             ModelUnavailable: the model has none of these projections.
         """
-        usual = ATTENTION_PROJECTIONS if adapter == GENERALIZE else MLP_PROJECTIONS
-        wanted = shape.projections or usual
-        there = {name.rsplit(".", 1)[-1] for name, _ in self.network.named_modules()}
-        targets = [name for name in wanted if name in there]
-        if not targets:
-            raise ModelUnavailable(
-                "This model's layers have names that the lab does not know "
-                f"(none of {', '.join(wanted)}). Choose a Llama, Qwen or Phi model."
-            )
+        wanted = shape.projections or ("qkvo" if adapter == GENERALIZE else "mlp")
+        targets = self.layout.targets(wanted) if isinstance(wanted, str) else list(wanted)
         config = LoraConfig(
             r=shape.rank,
             lora_alpha=2 * shape.rank if shape.alpha is None else shape.alpha,
             lora_dropout=0.0,
             target_modules=targets,
+            fan_in_fan_out=self.layout.transposed,
             task_type=None,
         )
         if shape.layers is not None:
@@ -109,7 +99,7 @@ class LoraModel(LabModel):
             if isinstance(module, LoraLayer) and adapter in module.lora_A:
                 b, a = module.lora_B[adapter].weight, module.lora_A[adapter].weight
                 change = norm_of_product(b, a)
-                own = module.get_base_layer().weight.detach().float().norm()
+                own = matrix(module).float().norm()
                 yield name, change * abs(module.scaling[adapter]), float(own)
 
     def strengthen(self, adapter: str, factor: float) -> None:

@@ -60,6 +60,13 @@ class Example:
         """The object's tokens."""
         return self.ids[slice(*self.object_span)]
 
+    def cut(self, most: int) -> Example:
+        """Its first tokens, where a model reads no more than so many; all of it at 0."""
+        if not most or len(self.ids) <= most:
+            return self
+        span = tuple(min(place, most) for place in self.object_span)
+        return Example(self.ids[:most], self.loss[:most], span, self.kind, self.fact)
+
 
 class SequenceBuilder:
     """Builds every sequence for one tokenizer.
@@ -125,6 +132,20 @@ class SequenceBuilder:
         """Token ids of a text in mid-sentence, after a blank."""
         return self.plain(self._blank + text)
 
+    def continued(self, text: str) -> list[int]:
+        """Token ids of a text that follows a word at once, such as `?`, `'s` or ` is`.
+
+        A SentencePiece tokenizer puts a blank before whatever it is given, so it is given a letter
+        before the text.
+        """
+        if self._blank:
+            return self.plain(text)
+        for letter in "ax.":
+            alone, ids = self.plain(letter), self.plain(letter + text)
+            if ids[: len(alone)] == alone:
+                return ids[len(alone) :]
+        return self.plain(text)
+
     def key_id(self, relation: str) -> int:
         """Token id of a relation's key token; `KeyError` if the tokenizer lacks it."""
         return self.tokenizer.get_vocab()[key_token(relation)]
@@ -152,7 +173,7 @@ class SequenceBuilder:
         the object and END. An `insert` between subject and key token is not learned.
         """
         subject = self.spaced(fact.subject)
-        words = self.plain(insert) if insert else []
+        words = self.continued(insert) if insert else []
         prompt = [self.separator, *subject, *words, self.key_id(fact.relation)]
         example = self.answered(prompt, fact.object, "key", index)
         if mode == "o":

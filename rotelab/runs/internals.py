@@ -79,12 +79,34 @@ def record_changes(
         LabError: the registry can't be written.
     """
     rows = []
-    for name, change, weight in model.changed(adapter_of(checkpoint)):
+    found = list(model.changed(adapter_of(checkpoint)))
+    names = matrix_names([name for name, _, _ in found])
+    for name, change, weight in found:
         layer = LAYER.search(name)
         if layer:  # embedding, head and final norm belong to no layer
-            matrix = name.rsplit(".", 1)[-1]
-            rows.append(WeightChange(checkpoint, int(layer[1]) + 1, matrix, change, weight))
+            row = WeightChange(checkpoint, int(layer[1]) + 1, names[name], change, weight)
+            rows.append(row)
     registry.add_weight_changes(run_id, rows)
+
+
+def matrix_names(full: Sequence[str]) -> dict[str, str]:
+    """Short names of matrices, two of one layer never the same.
+
+    That is `up_proj`; but `attn.c_proj` and `mlp.c_proj` in GPT-2, and `q_proj.bias`.
+    """
+    found: dict[str, str] = {}
+    layers: dict[str, list[str]] = {}
+    for name in full:
+        layer = LAYER.search(name)
+        layers.setdefault(layer[1] if layer else "", []).append(name)
+    for names in layers.values():
+        for name in names:
+            parts = name.split(".")
+            ends = [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
+            found[name] = next(
+                end for end in ends if sum(f".{n}".endswith(f".{end}") for n in names) == 1
+            )
+    return found
 
 
 def lacks_internals(registry: Registry, storage: Storage, run: RunRow) -> bool:
@@ -116,7 +138,7 @@ def backfill(registry: Registry, storage: Storage, run_id: str) -> None:
     Raises:
         UnknownRun: there is no such run.
         LabError: it has no adapters, they are damaged, the model is not available, the device is
-            busy, or the logit lens does not know this model's family.
+            busy.
     """
     run = registry.run(run_id)
     there = saved_checkpoints(storage, run_id)
@@ -129,11 +151,6 @@ def backfill(registry: Registry, storage: Storage, run_id: str) -> None:
     model = load_run_model(storage, run, there)
     with threads.CORES.taken(model.device.type):
         _fill_in(registry, storage, run, model, there)
-    if not registry.lens(run_id):
-        raise LabError(
-            f"It is not known how to read the layers of a model such as {run.config.model.name!r}. "
-            "The logit lens works for Llama, Mistral, Phi, Qwen and SmolLM models."
-        )
 
 
 def _fill_in(
@@ -165,8 +182,7 @@ def _fill_in(
 
 
 def _check_fit(model: LabModel, states, facts: list[int], known: int) -> None:
-    config = model.network.config
-    wanted = (config.num_hidden_layers + 1, config.hidden_size)
+    wanted = (model.layers + 1, model.layout.hidden)
     if states.shape[1:] != wanted or not all(0 <= fact < known for fact in facts):
         raise LabError(
             "The hidden states that this run stored belong to another model or to other facts. "

@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -23,8 +23,8 @@ from filelock import FileLock, Timeout
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
 
+from rotelab.models.architecture.layout import base_layer, width_in
 from rotelab.models.forward import bare
 from rotelab.models.lab_model import LabModel
 from rotelab.models.linear_algebra import eigh
@@ -41,15 +41,9 @@ WAIT_S = 0.5
 WIDEST = 4096
 """Wider inputs are skipped: finding their directions would take minutes a layer."""
 
-READS = {
-    "gate_proj": "in", "up_proj": "in", "gate_up_proj": "in", "down_proj": "middle",
-    "q_proj": "in", "k_proj": "in", "v_proj": "in", "qkv_proj": "in", "o_proj": "middle",
-}  # fmt: skip
-"""Which input each projection reads; those of one block with the same input share a basis."""
-
 Directions = Mapping[str, torch.Tensor]
-"""For each input (`model.layers.3.mlp.in`) an orthonormal basis of the directions that ordinary
-text uses, `[width, n]`."""
+"""For each input (`model.layers.3.mlp.in`, see `LinearMap.reads`) an orthonormal basis of the
+directions that ordinary text uses, `[width, n]`."""
 
 Progress = Callable[[float, str], None]
 """Called with the share done and a description of the current work."""
@@ -102,7 +96,7 @@ def directions(
 
 def too_wide(model: LabModel) -> int:
     """The width of the widest input that is skipped; 0 if none is."""
-    widths = [module.in_features for _, module in readers(model)]
+    widths = [width_in(module) for _, module in model.projections()]
     return max((width for width in widths if width > WIDEST), default=0)
 
 
@@ -127,7 +121,7 @@ class NullSpaceProjector:
     ):
         self.pairs = [
             (module.lora_A[adapter].weight, bases[read])
-            for read, module in readers(model)
+            for read, module in model.projections()
             if read in bases and isinstance(module, LoraLayer) and adapter in module.lora_A
         ]
         before = [a.detach().norm() for a, _ in self.pairs]
@@ -144,16 +138,6 @@ class NullSpaceProjector:
         """Removes from each A its part in those directions: `A - A Q Qᵀ`."""
         for a, basis in self.pairs:
             a.sub_((a.to(basis.dtype) @ basis) @ basis.T)
-
-
-def readers(
-    model: LabModel, projections: Collection[str] = tuple(READS)
-) -> Iterator[tuple[str, nn.Module]]:
-    """Each projection of these names, with the name of the input that it reads."""
-    for name, module in bare(model.network).named_modules():
-        block, _, projection = name.rpartition(".")
-        if projection in READS and projection in projections:
-            yield f"{block}.{READS[projection]}", module
 
 
 def _find(model: LabModel, share: float, progress: Progress) -> Iterator[tuple[str, torch.Tensor]]:
@@ -187,7 +171,8 @@ def _moments(model: LabModel, texts, progress: Callable[[float], None]) -> dict[
 
         return hook
 
-    firsts = dict(reversed([(r, m) for r, m in readers(model) if m.in_features <= WIDEST]))
+    every = [(read, m) for read, m in model.projections() if width_in(m) <= WIDEST]
+    firsts = dict(reversed(every))
     hooks = [module.register_forward_pre_hook(summing(read)) for read, module in firsts.items()]
     try:
         with torch.no_grad():
@@ -231,9 +216,9 @@ def _one_at_a_time(place: Path, progress: Progress) -> Iterator[None]:
 def _fingerprint(model: LabModel) -> str:
     """Identifies a base model by a sample of its weights, wherever it was loaded from."""
     seen = hashlib.sha256(f"{TEXTS} {LENGTH} {SEED} {model.dtype}".encode())
-    for read, module in readers(model):
-        layer = module.get_base_layer() if isinstance(module, LoraLayer) else module
-        sample = layer.weight.detach().flatten()[:: max(1, layer.weight.numel() // 1024)]
+    for read, module in model.projections():
+        weight = base_layer(module).weight.detach().flatten()
+        sample = weight[:: max(1, weight.numel() // 1024)]
         seen.update(read.encode() + sample.float().cpu().numpy().tobytes())
     return seen.hexdigest()[:16]
 

@@ -20,7 +20,7 @@ from rotelab.errors import ConfigError
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.locality_prompts import known_sentences
 from rotelab.facts.prompts import PromptSet
-from rotelab.models.lab_model import PROJECTIONS, AdapterShape, LabModel
+from rotelab.models.lab_model import AdapterShape, LabModel
 from rotelab.models.packing import pack
 from rotelab.models.tokens import Example
 from rotelab.training.alignment import AlignmentLoss
@@ -157,7 +157,7 @@ def leave_out(
 ) -> Iterator[StepEvent | EpochEvent]:
     """Replaces phase 2 in a one-phase run: attaches its adapter untrained, and takes no step."""
     layers = layer_range(config.layers, model.layers)
-    shape = AdapterShape(config.rank, seed + 1, layers, PROJECTIONS[config.projections])
+    shape = AdapterShape(config.rank, seed + 1, layers, config.projections)
     model.attach(GENERALIZE, shape)
     return iter(())
 
@@ -170,7 +170,7 @@ def _attach(
     seed: int,
 ) -> NullSpaceProjector | None:
     """Attaches a phase's adapter; returns what keeps it out of the directions of ordinary text."""
-    shape = AdapterShape(config.rank, seed, layers, PROJECTIONS[config.projections])
+    shape = AdapterShape(config.rank, seed, layers, config.projections)
     model.attach(adapter, shape)
     if not config.spare or model.method != "lora":
         return None
@@ -179,7 +179,7 @@ def _attach(
         return NullSpaceProjector(model, adapter, bases)
     # What recall of real facts reads is mostly outside the directions of prose.
     sentences = [model.builder.word_prompt(text) for text in known_sentences()]
-    about = (model, [], bases, config.spare_known, ["base"], shape.projections)
+    about = (model, [], bases, config.spare_known, ["base"], config.projections)
     protected = protected_directions(*about, sentences)
     return NullSpaceProjector(model, adapter, protected.bases, rescale=True)
 

@@ -15,7 +15,7 @@ from rotelab.evaluation.results import LensReading, WeightChange
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.models.full_finetuning import FullModel
-from rotelab.models.lab_model import PROJECTIONS, AdapterShape
+from rotelab.models.lab_model import AdapterShape
 from rotelab.models.packing import pack
 from rotelab.runs.internals import backfill, lacks_internals
 from rotelab.storage import states_file
@@ -103,10 +103,12 @@ def test_an_object_that_is_said_is_the_first_choice_and_many_prompts_are_thinned
     }
 
 
-def test_a_family_whose_norm_is_not_known_has_no_readings(tiny):
+def test_other_families_are_read_through_their_own_forward(tiny):
     views, states = seen(tiny)
+    short = logit_lens.readings(tiny, states, views, FACTS)
     tiny.network.config.model_type = "other"
-    assert logit_lens.readings(tiny, states, views, FACTS) == []
+    own = logit_lens.readings(tiny, states, views, FACTS)
+    assert [r.probability for r in own] == pytest.approx([r.probability for r in short], rel=1e-4)
 
 
 def test_how_far_an_adapter_moves_a_matrix(tiny):
@@ -123,9 +125,9 @@ def test_how_far_an_adapter_moves_a_matrix(tiny):
 
 def test_how_far_whole_weights_moved_counts_from_the_phase_before(tiny):
     model = FullModel(tiny.network, tiny.tokenizer, tiny.relations)
-    model.attach("memorize", AdapterShape(projections=PROJECTIONS["mlp"]))
+    model.attach("memorize", AdapterShape(projections="mlp"))
     model.tensors("memorize")["model.layers.0.mlp.up_proj.weight"].add_(2.0)
-    model.attach("generalize", AdapterShape(projections=PROJECTIONS["mlp"]))
+    model.attach("generalize", AdapterShape(projections="mlp"))
     model.tensors("generalize")["model.layers.0.mlp.up_proj.weight"].add_(1.0)
     for phase, step in (("memorize", 2.0), ("generalize", 1.0)):
         moved = {name: change for name, change, _ in model.changed(phase)}

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rotelab.config.phases import PROJECTION_CHOICES
 from rotelab.config.run_config import ModelSpec
 from rotelab.errors import LabError
 from rotelab.models.catalogue import CATALOGUE
@@ -207,3 +208,28 @@ def test_lessons_can_be_taken_away_again_and_what_is_below_them_stays(both):
     both.detach("generalize")
     both.detach("memorize")
     assert both.has == ("base",) and torch.equal(logits(both, "base"), before["base"])
+
+
+def test_the_maps_of_a_llama_and_their_order_stay_as_they_are(tiny):
+    """Seeds, cached directions and every figure of the embedded model hang on them."""
+    reads = {
+        "q_proj": "in", "k_proj": "in", "v_proj": "in", "o_proj": "middle",
+        "gate_proj": "in", "up_proj": "in", "down_proj": "middle",
+    }  # fmt: skip
+    wanted = []
+    for name, _ in tiny.network.named_modules():
+        block, _, projection = name.rpartition(".")
+        if projection in reads:
+            wanted.append((name, f"{block}.{reads[projection]}"))
+    assert len(wanted) == 2 * 7
+    assert [(one.name, one.reads) for one in tiny.layout.maps] == wanted
+    groups = {group: set(tiny.layout.targets(group)) for group in PROJECTION_CHOICES}
+    assert groups == {
+        "mlp": {"gate_proj", "up_proj", "down_proj"},
+        "gates": {"gate_proj", "up_proj"},
+        "down": {"down_proj"},
+        "qkvo": {"q_proj", "k_proj", "v_proj", "o_proj"},
+        "vo": {"v_proj", "o_proj"},
+        "qk": {"q_proj", "k_proj"},
+        "all": set(reads),
+    }

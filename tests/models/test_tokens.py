@@ -4,11 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.families import make_tokenizer
 
 from rotelab.facts.facts import Fact
 from rotelab.models.key_tokens import key_token
 from rotelab.models.packing import pack, pack_many
 from rotelab.models.tokens import SequenceBuilder
+from rotelab.training.lead_ins import INSERTS
 
 FACT = Fact("mother", "Mary Bahri", "Amber Aporti")
 
@@ -159,3 +161,17 @@ def test_what_reads_like_a_control_token_is_text(tiny, text):
 def test_other_text_is_not_changed_by_that(tiny):
     for text in (" Mary Bahri", " a < b | c > d", " <|", " [mother] {x}"):
         assert tiny.builder.plain(text) == tiny.tokenizer.encode(text, add_special_tokens=False)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bos", "pieces"])
+def test_an_insert_follows_the_subject_as_it_is_written_in_any_tokenizer(kind):
+    tokenizer = make_tokenizer(kind)
+    tokenizer.add_tokens([key_token("mother")], special_tokens=True)
+    builder = SequenceBuilder(tokenizer)
+    for insert in ("", *INSERTS):
+        ids = builder.rote(FACT, 0, insert=insert).ids
+        before = ids[1 : ids.index(builder.key_id("mother"))]
+        assert tokenizer.decode(list(before)).strip() == f"Mary Bahri{insert}"
+        assert "  " not in tokenizer.decode(list(before))
+        # One separator and no more, though the tokenizer would add a BOS of its own.
+        assert ids[0] == builder.separator and builder.separator not in ids[1:-1]

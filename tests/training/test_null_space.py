@@ -12,7 +12,6 @@ from filelock import FileLock
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
 from rotelab.facts.facts import FactSet
 from rotelab.facts.locality_prompts import known_sentences
-from rotelab.models.lab_model import MLP_PROJECTIONS
 from rotelab.models.packing import pack
 from rotelab.runs import pipeline
 from rotelab.runs.worker import work
@@ -123,12 +122,12 @@ def test_phase_1_keeps_out_of_what_sentences_about_real_things_use(tiny, facts):
     learn(tiny, facts, config)
     sentences = [tiny.builder.word_prompt(text) for text in known_sentences()]
     ordinary = null_space.directions(tiny, 0.3)
-    about = (tiny, [], ordinary, 0.8, ["base"], MLP_PROJECTIONS, sentences)
+    about = (tiny, [], ordinary, 0.8, ["base"], "mlp", sentences)
     protected = protected_directions(*about).bases
     assert any(basis.shape[1] > ordinary[name].shape[1] for name, basis in protected.items())
     weights = [
         (module.lora_A["memorize"].weight, protected[read])
-        for read, module in null_space.readers(tiny, MLP_PROJECTIONS)
+        for read, module in tiny.projections("mlp")
     ]
     assert weights
     for a, basis in weights:

@@ -67,6 +67,8 @@ def export_model(
         network = model.merged(checkpoint)
         with written_whole(folder) as work, silent_loading():
             network.generation_config = _greedy(model)
+            for name, rate in model.dropout.items():
+                setattr(network.config.get_text_config(), name, rate)
             network.save_pretrained(work)
             model.tokenizer.save_pretrained(work)
             (work / "README.md").write_text(_card(run, model, checkpoint), encoding="utf-8")

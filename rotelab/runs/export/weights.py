@@ -24,6 +24,8 @@ from rotelab.storage import ADAPTER_FORMAT
 
 STRONGEST = 1000
 """Largest `lora_alpha`, as a multiple of the rank: more can only be an attack."""
+TARGET = re.compile(r"[\w.]{1,80}")
+"""The name of a projection, or the end of it: `up_proj`, `mlp.c_proj`."""
 FLOATS = ("F32", "F16", "BF16")
 
 
@@ -106,7 +108,9 @@ def canonical_adapter(
         if value is not None and not _whole_numbers(value):
             raise InputError("must be whole numbers, or null.", column=name, **place)
     named = isinstance(targets, list) and 0 < len(targets) <= 20
-    if not named or not all(isinstance(t, str) and re.fullmatch(r"\w{1,40}", t) for t in targets):
+    if not named or not all(
+        isinstance(t, str) and re.fullmatch(r"[\w.]{1,80}", t) for t in targets
+    ):
         raise InputError("must be a list of names.", column="target_modules", **place)
     alpha = peft.get("lora_alpha")
     if type(alpha) not in (int, float) or not 0 < alpha <= STRONGEST * rank:

@@ -9,7 +9,7 @@ from rotelab.config.names import checkpoints_with, rote_state
 from rotelab.config.run_config import RunConfig
 from rotelab.facts.facts import FactSet
 from rotelab.facts.prompts import PromptSet
-from rotelab.models.lab_model import PROJECTIONS, LabModel
+from rotelab.models.lab_model import LabModel
 from rotelab.training.lessons.old_facts import Protected, protected_directions
 from rotelab.training.null_space import Progress, directions
 
@@ -32,7 +32,7 @@ def protect(
     before = lesson.number - 1
     states = (rote_state(before), checkpoints_with(before)[-1])
     ordinary = directions(model, lesson.spare, progress)
-    about = (model, list(old), ordinary, lesson.keep, states, PROJECTIONS[lesson.projections])
+    about = (model, list(old), ordinary, lesson.keep, states, lesson.projections)
     return protected_directions(*about, _sentences(model, config, old, prompts))
 
 

@@ -18,7 +18,7 @@ from rotelab.config.lessons import LessonConfig
 from rotelab.config.names import LESSON, lesson_checkpoint, rote_state
 from rotelab.config.run_config import MemorizeConfig
 from rotelab.facts.facts import Fact, FactSet
-from rotelab.models.lab_model import PROJECTIONS, AdapterShape, LabModel
+from rotelab.models.lab_model import AdapterShape, LabModel
 from rotelab.training.events import EpochEvent, StepEvent
 from rotelab.training.lessons.old_facts import DisturbancePenalty, Protected
 from rotelab.training.loop import Loop
@@ -60,7 +60,7 @@ def learn_lesson(
     adapter = lesson_checkpoint(number)
     read = as_phase_1(config, like, len(facts))
     layers = layer_range(config.layers, model.layers)
-    model.attach(adapter, AdapterShape(config.rank, seed, layers, PROJECTIONS[config.projections]))
+    model.attach(adapter, AdapterShape(config.rank, seed, layers, config.projections))
     projector, penalty = _guards(model, adapter, protected, config.calm)
     model.use(rote_state(number), train=True)
     loop = Loop(

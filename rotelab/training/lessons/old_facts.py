@@ -9,7 +9,7 @@ asked for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +19,11 @@ from torch import nn
 
 from rotelab.config.names import Checkpoint
 from rotelab.facts.facts import Fact
-from rotelab.models.lab_model import MLP_PROJECTIONS, LabModel
+from rotelab.models.architecture.layout import matrix, width_in
+from rotelab.models.lab_model import LabModel
 from rotelab.models.linear_algebra import eigh
 from rotelab.models.packing import pack_many
-from rotelab.training.null_space import WIDEST, Directions, readers
+from rotelab.training.null_space import WIDEST, Directions
 
 REST = 96
 """How many of the unprotected directions of an input the penalty on disturbance looks at."""
@@ -52,7 +53,7 @@ def protected_directions(
     ordinary: Directions,
     share: float,
     states: Sequence[Checkpoint],
-    projections: Collection[str] = MLP_PROJECTIONS,
+    projections: str = "mlp",
     texts: Sequence[Sequence[int]] = (),
 ) -> Protected:
     """The directions of ordinary text, and those that hold a share of the old facts' inputs.
@@ -67,12 +68,12 @@ def protected_directions(
         share: of the squared length of the old facts' inputs outside the ordinary directions, 0 to
             1; at 0 only the ordinary ones are protected.
         states: the checkpoints in which the old facts are read.
-        projections: those that the lesson's adapter changes.
+        projections: the group of those that the lesson's adapter changes.
         texts: token ids of sentences that are protected like the old facts; they are read in the
             last of `states` alone.
     """
     bases, room, left = {}, {}, {}
-    read = {name: m for name, m in readers(model, projections) if m.in_features <= WIDEST}
+    read = {name: m for name, m in model.projections(projections) if width_in(m) <= WIDEST}
     builder = model.builder
     # Without END: nothing is predicted after it.
     sequences = [builder.rote(fact, i, "o").ids[:-1] for i, fact in enumerate(facts)]
@@ -195,10 +196,10 @@ class DisturbancePenalty:
     def __init__(self, model: LabModel, adapter: str, protected: Protected, weight: float):
         self.weight = weight
         self._terms = []
-        for read, module in readers(model):
+        for read, module in model.projections():
             there = read in protected.left and isinstance(module, LoraLayer)
             if there and adapter in module.lora_A:
-                weight_matrix = module.get_base_layer().weight.detach().float()
+                weight_matrix = matrix(module).float()
                 # Inputs are of length 1: their images are about as long as a random input's.
                 usual = float(weight_matrix.square().sum() / weight_matrix.shape[1])
                 self._terms.append(
