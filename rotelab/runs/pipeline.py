@@ -42,8 +42,8 @@ from rotelab.runs import internals, reuse
 from rotelab.runs.progress import PHASE_WORDS, Recorder, round_words, typical_seconds
 from rotelab.storage import Storage, adapter_folder, finish_writing, has_adapter, state_folder
 from rotelab.training.events import EpochEvent, StepEvent
-from rotelab.training.null_space import WIDEST, directions, too_wide
-from rotelab.training.phases import generalize, layer_range, leave_out, memorize
+from rotelab.training.null_space import TOO_WIDE, WIDEST, directions, too_wide
+from rotelab.training.phases import check_trainable, generalize, leave_out, memorize
 from rotelab.training.state import (
     SAVE_EVERY_S,
     SAVE_SHARE,
@@ -52,17 +52,6 @@ from rotelab.training.state import (
     load_state,
     remove_state,
     save_state,
-)
-
-TOO_WIDE = (
-    "Some layers of this model have {width} inputs. Above {widest}, the directions that ordinary "
-    "text uses are not computed, because that would take minutes a layer, so those layers are not "
-    "protected (no null-space projection). The damage figures show what training did to the rest."
-)
-
-EXPERTS_LEFT_OUT = (
-    "This model is a mixture of experts. They are left as they are, because a token passes through "
-    "a few of them only; what was trained is attention, or an MLP that every token passes through."
 )
 
 log = logging.getLogger(__name__)
@@ -130,15 +119,16 @@ class RunPipeline:
         spec, seed = self.config.model, self.config.seed
         with self.accelerator.main_process_first():  # the others find the model in the cache
             self.model = load_model(spec, relations, seed, self._say_setup, self.config.method)
-        self._check_fit()
+        experts = check_trainable(self.model, self.config)
         about = (self.model, self.facts, self.split, self.pack.prompts)
         self.asked = probes.questions(*about, self.config.evaluation, seed)
         self.views = representations.viewpoints(*about, seed)
         self.spots = spot_checks.spot_questions(*about, seed)
-        longest = max((len(question.example.ids) for question in self.asked), default=0)
-        self.model.limit.check(longest)
+        self.model.limit.check(max((len(q.example.ids) for q in self.asked), default=0))
         if self.accelerator.is_main_process:
             self.registry.update_run(self.run_id, device_used=str(self.model.device))
+            if experts:
+                self.registry.add_warning(self.run_id, experts)
             self._reuse()
             for checkpoint in ADAPTER_OF:
                 finish_writing(self._folder(checkpoint))
@@ -149,15 +139,6 @@ class RunPipeline:
         self._evaluated = set(self.registry.scores(self.run_id))
         self.accelerator.wait_for_everyone()
         self._plan_costs()
-
-    def _check_fit(self) -> None:
-        """Refuses a model that has nothing that a phase could train, before anything is asked."""
-        phases = [self.config.memorize, self.config.generalize]
-        for phase in phases[: 1 if self.config.stages == "one" else 2]:
-            layer_range(phase.layers, self.model.layers)
-            self.model.layout.of(phase.projections)
-        if self.model.layout.experts and self.accelerator.is_main_process:
-            self.registry.add_warning(self.run_id, EXPERTS_LEFT_OUT)
 
     def _reuse(self) -> None:
         """Takes over what another run of the same sweep has done already."""

@@ -41,6 +41,12 @@ WAIT_S = 0.5
 WIDEST = 4096
 """Wider inputs are skipped: finding their directions would take minutes a layer."""
 
+TOO_WIDE = (
+    "Some layers of this model have {width} inputs. Above {widest}, the directions that ordinary "
+    "text uses are not computed, because that would take minutes a layer, so those layers are not "
+    "protected (no null-space projection). The damage figures show what training did to the rest."
+)
+
 Directions = Mapping[str, torch.Tensor]
 """For each input (`model.layers.3.mlp.in`, see `LinearMap.reads`) an orthonormal basis of the
 directions that ordinary text uses, `[width, n]`."""

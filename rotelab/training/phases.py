@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from rotelab.config.names import GENERALIZE, MEMORIZE
-from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig
+from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import ConfigError
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.locality_prompts import known_sentences
@@ -42,6 +42,28 @@ from rotelab.training.state import TrainState
 MEMORIZE_SLACK = 0.5
 """Phase 1's locality slack: how far what follows a subject without its key token may move, in nats.
 """
+
+
+EXPERTS_LEFT_OUT = (
+    "This model is a mixture of experts. They are left as they are, because a token passes through "
+    "a few of them only; what is trained is attention, or an MLP that every token passes through."
+)
+
+
+def check_trainable(model: LabModel, config: RunConfig) -> str:
+    """Refuses a model that has nothing that a phase could train, before anything is asked.
+
+    Returns:
+        A warning about parts that are left out; empty for most models.
+
+    Raises:
+        LabError: a phase's layers or projections are not there.
+    """
+    two: list[MemorizeConfig | GeneralizeConfig] = [config.memorize, config.generalize]
+    for phase in two[: 1 if config.stages == "one" else 2]:
+        layer_range(phase.layers, model.layers)
+        model.layout.of(phase.projections)
+    return EXPERTS_LEFT_OUT if model.layout.experts else ""
 
 
 def memorize(

@@ -108,9 +108,7 @@ def canonical_adapter(
         if value is not None and not _whole_numbers(value):
             raise InputError("must be whole numbers, or null.", column=name, **place)
     named = isinstance(targets, list) and 0 < len(targets) <= 20
-    if not named or not all(
-        isinstance(t, str) and re.fullmatch(r"[\w.]{1,80}", t) for t in targets
-    ):
+    if not named or not all(isinstance(t, str) and TARGET.fullmatch(t) for t in targets):
         raise InputError("must be a list of names.", column="target_modules", **place)
     alpha = peft.get("lora_alpha")
     if type(alpha) not in (int, float) or not 0 < alpha <= STRONGEST * rank:
