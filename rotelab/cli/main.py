@@ -7,7 +7,6 @@ import json
 import math
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from rotelab.cli.compare import add_compare_command
 from rotelab.cli.experiments import add_experiment_commands
 from rotelab.cli.facts import add_facts_commands
 from rotelab.cli.options import Bar, takes_config
+from rotelab.cli.run_life import add_run_life_commands, summary_json
 from rotelab.cli.sql import add_sql_command
 from rotelab.cli.sweeps import add_sweep_commands
 from rotelab.cli.teach import add_teach_command
@@ -58,16 +58,27 @@ def program() -> None:
 def run(
     config: RunConfig,
     name: Annotated[str, typer.Option(help="What to call the run.")] = "",
+    queue: Annotated[
+        bool,
+        typer.Option(
+            "--queue",
+            help="Only put it in the queue, for a process of its own; `follow` shows it.",
+        ),
+    ] = False,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout.")
     ] = False,
 ) -> None:
-    """Make one run in the foreground: both phases and all evaluation."""
+    """Make one run, both phases and all evaluation: here in the foreground, or in the queue."""
     from rotelab.runs.lab import Lab
     from rotelab.runs.worker import agree_on, first_process, work
 
     lab = Lab.open()
     pack_of_run = lab.facts_for(config)
+    if queue:
+        waiting = lab.registry.run(lab.jobs.enqueue(config, pack_of_run, name=name))
+        print(json.dumps(summary_json(waiting)) if json_output else waiting.id)
+        return
     run_id, bar = "", Bar()
     if first_process():
         run_id = lab.jobs.start_foreground(config, pack_of_run, name=name)
@@ -139,17 +150,22 @@ def ask(
 
 @app.command()
 def runs(
+    search: Annotated[
+        str,
+        typer.Option(help="Only those with this in id, name, pack, model, note, tags or sweep."),
+    ] = "",
+    archived: Annotated[bool, typer.Option("--archived", help="Only archived ones.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
 ) -> None:
     """List the runs, newest first."""
     from rotelab.runs.lab import Lab
 
-    listed = Lab.open().registry.runs(limit=limit)
+    listed = Lab.open().registry.runs(limit=limit, search=search, archived=archived)
     if json_output:
-        print(json.dumps([asdict(run) for run in listed]))
+        print(json.dumps([summary_json(run) for run in listed]))
         return
-    if not listed:
+    if not listed and not search and not archived:
         print("There are no runs yet. Make one: python -m rotelab run --pack mother")
     for run in listed:
         score = "" if run.test_accuracy is None else f"test {run.test_accuracy:.2f}"
@@ -357,5 +373,6 @@ add_sweep_commands(app)
 add_experiment_commands(app)
 add_compare_command(app)
 add_teach_command(app)
+add_run_life_commands(app)
 add_facts_commands(app)
 add_sql_command(app)

@@ -273,6 +273,30 @@ class Jobs:
             ).start()
         return status
 
+    def stop_and_wait(self, run_id: str, wait_s: float = STOP_WAIT_S) -> Status:
+        """Asks a run to stop and waits until it has; if it takes too long, its process is ended.
+
+        Args:
+            run_id: the run.
+            wait_s: seconds until it is terminated.
+
+        Returns:
+            The status that it ended with.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LabError: the registry can't be written, or the process can't be ended.
+        """
+
+        def ended() -> bool:
+            self.reconcile()
+            return not self.registry.run(run_id).live
+
+        if self.registry.request_stop(run_id) == "stopping" and not until(ended, wait_s, 0.1):
+            self.escalate(run_id)
+        self.poll()
+        return self.registry.run(run_id).status
+
     def escalate(self, run_id: str) -> None:
         """Ends a run's processes now: SIGTERM, then SIGKILL to the whole tree; checks it is gone.
 

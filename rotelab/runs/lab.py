@@ -17,6 +17,7 @@ from rotelab.registry import Registry, fact_set_name
 from rotelab.runs.chat import Chat
 from rotelab.runs.export.bundle import SUFFIX, export_run
 from rotelab.runs.jobs import Jobs
+from rotelab.runs.processes import tail
 from rotelab.storage import Storage, adapter_folder, put_in_place
 
 MAX_NAME, MAX_NOTE = 80, 2000
@@ -24,6 +25,9 @@ MAX_NAME, MAX_NOTE = 80, 2000
 
 MAX_TAGS, MAX_TAG = 10, 40
 """Most tags of a run, and most characters of one."""
+
+LOG_BYTES, LOG_LINES = 20_000, 200
+"""How much of the end of a log is read, and how many lines of it are shown."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,20 @@ class Lab:
             total += stat.st_size if not path.is_dir() and stat.st_nlink == 1 else 0
         return total
 
+    def log(self, run_id: str) -> list[str] | None:
+        """The last lines, at most `LOG_LINES`, of what a run's process printed; None without a log.
+
+        Raises:
+            LabError: the id is not valid.
+        """
+        path = self.storage.log_file(run_id)
+        if not path.is_file():
+            return None
+        text = tail(path, LOG_BYTES)
+        # A progress bar overwrites its line with carriage returns; its last state is enough.
+        lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
+        return "\n".join(lines[-LOG_LINES:]).strip().split("\n")
+
     # Actions on a run -----------------------------------------------------------------------------
 
     def run_again(self, run_id: str) -> str:
@@ -165,18 +183,32 @@ class Lab:
             parent = run.parent_id
         return self.jobs.enqueue(run.config, run.pack, parent_id=parent, name=name)
 
-    def rename(self, run_id: str, name: str, note: str, tags: str) -> None:
-        """Gives a run a name, a note and tags, which are written with commas between them.
+    def rename(
+        self, run_id: str, name: str | None = None, note: str | None = None, tags: str | None = None
+    ) -> None:
+        """Gives a run a name, a note and tags; what is None stays as it is.
+
+        Args:
+            run_id: the run.
+            name: its name.
+            note: its note.
+            tags: all its tags, with commas between them.
 
         Raises:
             LabError: there is no such run, a text is too long, or `read_tags` refuses the tags.
         """
-        name, note = (name or "").strip(), (note or "").strip()
+        changes: dict[str, str | list[str]] = {}
         for what, text, most in (("name", name, MAX_NAME), ("note", note, MAX_NOTE)):
-            if len(text) > most:
-                raise LabError(f"The {what} has {len(text)} characters; at most {most} are taken.")
-        given = read_tags(tags)
-        self.registry.update_run(run_id, name=" ".join(name.split()), note=note, tags=given)
+            if text is None:
+                continue
+            changes[what] = " ".join(text.split()) if what == "name" else text.strip()
+            if len(changes[what]) > most:
+                raise LabError(
+                    f"The {what} has {len(changes[what])} characters; at most {most} are taken."
+                )
+        if tags is not None:
+            changes["tags"] = read_tags(tags)
+        self.registry.update_run(run_id, **changes)
 
     def delete(self, run_id: str) -> None:
         """Deletes a run: its rows first, then its folder and its exports.

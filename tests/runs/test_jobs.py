@@ -166,6 +166,19 @@ def test_stop_lets_the_step_finish(lab):
         page.stop("20200101-000000-none-0000")
 
 
+@pytest.mark.parametrize("mode", ["works", "stubborn"])
+def test_stop_and_wait_comes_back_when_the_run_has_ended(lab, mode):
+    page = lab(mode)
+    run = page.enqueue(RunConfig(), PACK)
+    wait(lambda: lab.registry.run(run).step or lab.registry.run(run).message)
+    worker = psutil.Process(lab.registry.run(run).pid)
+    assert page.stop_and_wait(run, wait_s=5.0 if mode == "works" else 0.2) == "stopped"
+    if mode == "stubborn":
+        assert over(worker)
+    assert page.stop_and_wait(run) == "stopped"
+    assert page.stop_and_wait(page.registry.create_run(RunConfig(), PACK)) == "stopped"
+
+
 @pytest.mark.parametrize("mode", ["stubborn", "orphans"])
 def test_stop_kills_the_whole_tree_of_a_run_that_does_not_listen(lab, mode):
     page = lab(mode)

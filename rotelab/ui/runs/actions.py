@@ -76,7 +76,7 @@ def save_words(lab: Lab, run_id: str | None, name: str, note: str, tags: str) ->
     Raises:
         LabError: no run is chosen, or a text is too long.
     """
-    lab.rename(_chosen(run_id), name, note, tags)
+    lab.rename(_chosen(run_id), name or "", note or "", tags or "")
     gr.Info(_("Saved."))
     return fill_detail(lab, run_id)
 

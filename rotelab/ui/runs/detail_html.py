@@ -42,7 +42,6 @@ ANSWER_HEADERS = (
     N_("Model"), N_("Kind of question"), N_("Question"), N_("Right answer"), N_("It answered"),
     N_("Right?"), N_("Probability"),
 )  # fmt: skip
-LOG_BYTES = 20_000
 
 CSS = """
 table {border-collapse: collapse; width: 100%; font-size: .95rem; border: none}
@@ -203,16 +202,10 @@ def _settings_table(run: RunRow) -> str:
 
 def log_tail(lab: Lab, run_id: str) -> str:
     """The end of what the run's process printed."""
-    try:
-        path = lab.storage.log_file(run_id)
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LOG_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except (OSError, LabError):
+    lines = lab.log(run_id)
+    if lines is None:
         return _("No log yet. A run made on the command line prints there instead.")
-    # A progress bar overwrites its line with carriage returns; its last state is enough.
-    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
-    return "\n".join(lines[-200:]).strip() or _("The log is empty.")
+    return "\n".join(lines) or _("The log is empty.")
 
 
 def local_time(moment: str | None) -> str:
