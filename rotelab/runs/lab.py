@@ -149,12 +149,11 @@ class Lab:
         return total
 
     def log(self, run_id: str) -> list[str] | None:
-        """The last lines, at most `LOG_LINES`, of what a run's process printed; None without a log.
-
-        Raises:
-            LabError: the id is not valid.
-        """
-        path = self.storage.log_file(run_id)
+        """The last `LOG_LINES` lines of what a run's process printed; None without a log."""
+        try:
+            path = self.storage.log_file(run_id)
+        except LabError:  # what is no run's id has no log
+            return None
         if not path.is_file():
             return None
         text = tail(path, LOG_BYTES)
