@@ -9,6 +9,7 @@ name, as `<!-- generated: experiment depth -->`.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -138,6 +139,16 @@ def tables() -> str:
     return "\n\n".join(parts)
 
 
+def tutorial() -> str:
+    """The cells of the tutorial notebook as a page."""
+    cells = json.loads((ROOT / "docs" / "tutorial.ipynb").read_text(encoding="utf-8"))["cells"]
+    parts = []
+    for cell in cells:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+    return "\n\n".join(parts)
+
+
 def log() -> str:
     """The pages of the log by group, as mkdocs.yml lists them: date, question and answer."""
     site = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
@@ -153,6 +164,7 @@ def log() -> str:
 PARTS = {
     "log": log,
     "tables": tables,
+    "tutorial": tutorial,
     "modules": modules,
     "commands": commands,
     "options": options,

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rotelab.cli.options import Bar, one_format, takes_config
+from rotelab.api.progress import Bar
+from rotelab.cli.options import one_format, takes_config
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 

@@ -12,15 +12,16 @@ from typing import Annotated, Any
 
 import typer
 
+from rotelab.api.progress import watching
 from rotelab.cli.compare import add_compare_command
 from rotelab.cli.experiments import add_experiment_commands
 from rotelab.cli.facts import add_facts_commands
-from rotelab.cli.options import Bar, takes_config
+from rotelab.cli.options import takes_config
 from rotelab.cli.run_life import add_run_life_commands, summary_json
 from rotelab.cli.sql import add_sql_command
 from rotelab.cli.sweeps import add_sweep_commands
 from rotelab.cli.teach import add_teach_command
-from rotelab.config.names import CHECKPOINTS, MORE_MEASURES, lesson_number
+from rotelab.config.names import CHECKPOINTS, MORE_MEASURES
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 
@@ -70,33 +71,24 @@ def run(
     ] = False,
 ) -> None:
     """Make one run, both phases and all evaluation: here in the foreground, or in the queue."""
+    from rotelab.api.making import finished, make_run
     from rotelab.runs.lab import Lab
-    from rotelab.runs.worker import agree_on, first_process, work
+    from rotelab.runs.worker import first_process
 
     lab = Lab.open()
-    pack_of_run = lab.facts_for(config)
     if queue:
-        waiting = lab.registry.run(lab.jobs.enqueue(config, pack_of_run, name=name))
-        print(json.dumps(summary_json(waiting)) if json_output else waiting.id)
+        run_id = lab.jobs.enqueue(config, lab.facts_for(config), name=name)
+        print(json.dumps(summary_json(lab.registry.run(run_id))) if json_output else run_id)
         return
-    run_id, bar = "", Bar()
-    if first_process():
-        run_id = lab.jobs.start_foreground(config, pack_of_run, name=name)
-    run_id = agree_on(run_id, cpu=config.model.device == "cpu")
-    try:
-        work(lab.registry, lab.storage, run_id, bar.show)
-    finally:
-        bar.close()
+    with watching(True) as watch:
+        run_id = make_run(lab, config, watch, name)
     if not first_process():
         return
-    lab.jobs.start_next()
-    done = lab.registry.run(run_id)
     if json_output:
         print(json.dumps(run_json(lab, run_id)))
     else:
         _print_scores(lab, run_id)
-    if done.status != "finished":
-        raise LabError(f"Run {run_id} {done.status}. {done.error}".strip())
+    finished(lab, run_id)
 
 
 @app.command()
@@ -111,27 +103,12 @@ def ask(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask a run's model a question."""
-    from rotelab.runs.chat import compared_checkpoints
-    from rotelab.runs.lab import Lab
+    from rotelab.api.lab import Lab
 
-    if checkpoint not in (*CHECKPOINTS, "all") and not lesson_number(checkpoint):
-        raise LabError(f"{checkpoint!r} is not a checkpoint. Use {', '.join(CHECKPOINTS)} or all.")
     question = question.encode("utf-8", "replace").decode()  # for terminals that are not UTF-8
-    lab = Lab.open()
-    full_id = lab.registry.resolve(run_id)
-    every = compared_checkpoints(lab.registry.run(full_id))
-    wanted = every if checkpoint == "all" else (checkpoint,)
-    there = lab.chat.checkpoints(full_id)
-    if checkpoint != "all" and checkpoint not in there:
-        raise LabError(
-            f"Run {full_id} has no {checkpoint} checkpoint yet. It has: {', '.join(there)}."
-        )
-    ended = {
-        reply.checkpoint: reply
-        for reply in lab.chat.stream(full_id, question, wanted, max_new_tokens)
-        if reply.done
-    }
-    replies = [ended[c] for c in wanted if c in ended]  # whichever ended first
+    run = Lab().get(run_id)
+    found = run.ask(question, checkpoint, max_new_tokens)
+    replies = found.replies.values()
     if json_output:
         answers = {
             r.checkpoint: {
@@ -141,7 +118,7 @@ def ask(
             }
             for r in replies
         }
-        print(json.dumps({"run_id": full_id, "question": question, "answers": answers}))
+        print(json.dumps({"run_id": run.id, "question": question, "answers": answers}))
         return
     for reply in replies:
         why = ("Right. " if reply.verdict.right else "") + reply.verdict.text

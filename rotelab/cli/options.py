@@ -1,19 +1,18 @@
-"""What several commands share: the options of a run, output formats, a progress bar."""
+"""What several commands share: the options of a run, and output formats."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from rotelab.config import recipes
-from rotelab.config.option_paths import field_of, with_setting, with_values
+from rotelab.config.keywords import config_of, keyword_of
+from rotelab.config.option_paths import field_of, with_setting
 from rotelab.config.reproduce import FLAGS, SWITCHES
-from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 
 
@@ -29,7 +28,11 @@ def takes_config(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def with_options(**given: Any) -> Any:
-        config = config_of({name: given.pop(name) for name in taken})
+        options = {name: given.pop(name) for name in taken}
+        recipe, settings = options.pop("recipe"), options.pop("settings")
+        config = config_of(recipe, options)
+        for setting in settings or ():
+            config = with_setting(config, setting)
         return command(config, **given)
 
     parameters = [
@@ -39,24 +42,6 @@ def takes_config(command: Callable) -> Callable:
     with_options.__signature__ = inspect.Signature(parameters)
     with_options.__annotations__ = {p.name: p.annotation for p in parameters}
     return with_options
-
-
-def config_of(given: dict[str, Any]) -> RunConfig:
-    """The settings that a run's options mean.
-
-    Args:
-        given: values by the names of `_parameters`; None where the recipe decides.
-
-    Raises:
-        ConfigError: a value is out of its range, or there is no such recipe or option.
-    """
-    config = recipes.applied(given["recipe"], RunConfig())
-    paths = {_parameter_name(flag): path for path, flag in (FLAGS | SWITCHES).items()}
-    values = {paths[name]: value for name, value in given.items() if name in paths}
-    config = with_values(config, {path: v for path, v in values.items() if v is not None})
-    for setting in given["settings"] or ():
-        config = with_setting(config, setting)
-    return config
 
 
 def _parameters() -> dict[str, inspect.Parameter]:
@@ -74,7 +59,7 @@ def _parameters() -> dict[str, inspect.Parameter]:
         if path in decided:
             kind, default, shown = kind | None, None, f"the recipe's; usually {field.default}"
         option = typer.Option(flag, help=field.metadata["help"], show_default=shown)
-        found[_parameter_name(flag)] = kind, option, default
+        found[keyword_of(flag)] = kind, option, default
     found["settings"] = (list[str] | None, typer.Option("--set", help=other), None)
     return {
         name: inspect.Parameter(
@@ -87,10 +72,6 @@ def _parameters() -> dict[str, inspect.Parameter]:
     }
 
 
-def _parameter_name(flag: str) -> str:
-    return flag.split("/")[0].removeprefix("--").replace("-", "_")
-
-
 def one_format(markdown: bool, json_output: bool) -> None:
     """Refuses a command that is asked for two formats at once.
 
@@ -99,33 +80,3 @@ def one_format(markdown: bool, json_output: bool) -> None:
     """
     if markdown and json_output:
         raise LabError("--markdown and --json exclude each other: give one of them.")
-
-
-class Bar:
-    """A progress bar on stderr; it appears with the first progress."""
-
-    def __init__(self):
-        self._bar: Any = None
-
-    def show(self, share: float, message: str) -> None:
-        """Shows how much is done.
-
-        Args:
-            share: 0 to 1.
-            message: what is being done.
-        """
-        from tqdm.auto import tqdm
-
-        if self._bar is None:
-            self._bar = tqdm(
-                total=100, file=sys.stderr, bar_format="{desc:44.44} {bar} {n:3.0f} % {elapsed}"
-            )
-        self._bar.set_description_str(message, refresh=False)
-        self._bar.n = round(100 * share)
-        self._bar.refresh()
-
-    def close(self) -> None:
-        """Ends the bar; one that did not reach its end disappears."""
-        if self._bar is not None:
-            self._bar.leave = self._bar.n == 100  # after an error, only the error's line is left
-            self._bar.close()

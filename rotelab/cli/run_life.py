@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rotelab.cli.options import Bar
+from rotelab.api.progress import follow as follow_run
+from rotelab.api.progress import watching
 from rotelab.errors import LabError
 
 if TYPE_CHECKING:
     from rotelab.registry import RunSummary
     from rotelab.runs.lab import Lab
-
-LOOK_EVERY_S = 0.5
-"""How often `follow` looks how far a run is, in seconds."""
 
 RunId = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or “latest”.")
@@ -38,7 +35,8 @@ def follow(run: RunId, json_output: AsJson = False) -> None:
     """Show how far a run is until it has ended; Ctrl-C ends the showing, not the run."""
     lab, run_id = _open(run)
     try:
-        follow_run(lab, run_id)
+        with watching(True) as watch:
+            follow_run(lab, run_id, watch)
     except KeyboardInterrupt:
         print(f"Run {run_id} goes on. `follow` shows it again.", file=sys.stderr)
         return
@@ -217,30 +215,6 @@ def log(
         print(json.dumps({"run_id": run_id, "log": said[-lines:]}))
     else:
         print("\n".join(said[-lines:]))
-
-
-def follow_run(lab: Lab, run_id: str) -> None:
-    """Shows a progress bar until a run has ended.
-
-    Raises:
-        LabError: it waits for its sweep, which alone can start it; or the registry can't be read.
-    """
-    bar = Bar()
-    try:
-        while (run := lab.registry.run(run_id)).live or run.status == "queued":
-            if run.held:
-                raise LabError(
-                    f"Run {run_id} waits for its sweep. `python -m rotelab sweep --resume "
-                    f"{run.sweep_id}` goes on with that."
-                )
-            words = run.message or ("waiting" if run.status == "queued" else "starting")
-            bar.show(run.share, words)
-            time.sleep(LOOK_EVERY_S)
-            lab.jobs.poll()  # notices a process that died, and keeps the queue moving
-        if run.status == "finished":
-            bar.show(1.0, run.message)
-    finally:
-        bar.close()
 
 
 def summary_json(run: RunSummary) -> dict[str, Any]:

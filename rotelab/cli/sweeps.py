@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rotelab.cli.options import Bar, one_format, takes_config
+from rotelab.api.progress import Bar
+from rotelab.cli.options import one_format, takes_config
 from rotelab.config.names import MEASURES
 from rotelab.config.option_paths import help_of
 from rotelab.config.run_config import RunConfig

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rotelab.cli.options import Bar
-from rotelab.errors import LabError
+from rotelab.api.progress import watching
 
 if TYPE_CHECKING:
     from rotelab.runs.lessons.results import LessonResult
@@ -43,33 +42,20 @@ def teach(
     ] = False,
 ) -> None:
     """Teach a finished run new facts of its relations by rote alone, as a later lesson."""
-    from rotelab.facts.reading.importer import read_files
-    from rotelab.facts.reading.notes import Options
+    from rotelab.api.facts import facts_of
+    from rotelab.api.making import finished, make_lesson
     from rotelab.runs.lab import Lab
     from rotelab.runs.lessons.results import lesson_result
-    from rotelab.runs.lessons.teach import lesson_name, lesson_options, plan_lesson
-    from rotelab.runs.worker import work
+    from rotelab.runs.lessons.teach import lesson_options
 
     lab = Lab.open()
     full_id = lab.registry.resolve(run_id)
     options = lesson_options(settings or ()) | ({"rehearse": rehearse} if rehearse else {})
     relations = lab.registry.run(full_id).pack.facts.relations
-    usual = relations[0].name if len(relations) == 1 else ""
-    facts = read_files([file], Options(usual_relation=usual)).facts
-    if facts is None:
-        raise LabError(f"{file.name} holds wordings, but no facts.")
-    config, pack = plan_lesson(lab, full_id, facts, options, file.name)
-    name = name or lesson_name(config, pack)
-    lesson_id = lab.jobs.start_foreground(config, pack, parent_id=full_id, name=name)
-    bar = Bar()
-    try:
-        work(lab.registry, lab.storage, lesson_id, bar.show)
-    finally:
-        bar.close()
-    lab.jobs.start_next()
-    done = lab.registry.run(lesson_id)
-    if done.status != "finished":
-        raise LabError(f"Lesson {lesson_id} {done.status}. {done.error}".strip())
+    facts, source = facts_of(file, relations[0].name if len(relations) == 1 else "")
+    with watching(True) as watch:
+        lesson_id = make_lesson(lab, full_id, facts, options, watch, source, name)
+    finished(lab, lesson_id, "Lesson")
     found = lesson_result(lab.registry, lesson_id)
     if json_output:
         print(json.dumps(found.to_json()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,6 +57,13 @@ def as_markdown(tables: Sequence[Table]) -> str:
     return "\n\n".join(
         f"**{no_markup(table.title)}**\n\n{_tabulated(table, 'pipe', no_markup)}"
         for table in tables
+    )
+
+
+def as_html(tables: Sequence[Table]) -> str:
+    """The tables as HTML, each with its title above it; what people wrote is escaped."""
+    return "".join(
+        f"<p><b>{html.escape(table.title)}</b></p>{_tabulated(table, 'html')}" for table in tables
     )
 
 

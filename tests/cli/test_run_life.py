@@ -6,7 +6,7 @@ import pytest
 import typer
 from support.command_line import refused, rotelab
 
-from rotelab.cli import run_life
+from rotelab.api import progress
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import UnknownRun
 from rotelab.runs.jobs import Jobs
@@ -147,7 +147,7 @@ def test_a_run_is_followed_to_its_end(lab, runs, monkeypatch, capsys):
         lambda: registry.heartbeat(one, share=0.5, message="Phase 1: epoch 3"),
         lambda: registry.set_status(one, "finished"),
     )
-    monkeypatch.setattr(run_life, "time", steps)
+    monkeypatch.setattr(progress, "time", steps)
     monkeypatch.setattr(Jobs, "poll", lambda jobs: None)
     monkeypatch.setattr(Jobs, "reconcile", lambda jobs: [])
     said = rotelab("follow", one)
@@ -159,7 +159,7 @@ def test_following_says_how_else_it_ended_and_ctrl_c_leaves_the_run_alone(lab, r
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_life, "time", Steps(interrupted))
+    monkeypatch.setattr(progress, "time", Steps(interrupted))
     said = rotelab("follow", runs[1])
     assert said.code == 0 and "goes on" in said.err
     assert lab.registry.run(runs[1]).status == "queued"
