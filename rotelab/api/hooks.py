@@ -83,4 +83,5 @@ def hooked(lab: Lab, run: RunRow, checkpoint: Checkpoint) -> Iterator[HookedMode
     training_comes_first(lab.registry, run.config.model.device)
     model = load_run_model(lab.storage, run, there)
     model.use(checkpoint)
-    yield HookedModel(bare(model.network), model.tokenizer, checkpoint, model)
+    with model.switched(checkpoint):  # for the base model, adapters are off only in this block
+        yield HookedModel(bare(model.network), model.tokenizer, checkpoint, model)
