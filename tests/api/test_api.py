@@ -1,6 +1,7 @@
 """The public Python interface on a tiny model: one run, asked, drawn, taught, swept, compared."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -334,6 +335,18 @@ def test_every_flag_has_its_keyword():
     assert PATHS["k"] == "generalize.k" and PATHS["phase1_epochs"] == "memorize.epochs"
     assert PATHS["stop_at_full_recall"] == "memorize.stop_at_full_recall"
     assert len(set(PATHS.values())) == len(PATHS)
+
+
+def test_names_in_the_documentation_are_there():
+    """`lab.run`, `run.scores`, `hooked.layers` and so on, in code and in sentences."""
+    from rotelab.api.hooks import HookedModel
+
+    classes = {"lab": rotelab.Lab, "run": rotelab.Run, "hooked": HookedModel}
+    texts = [(ROOT / "docs" / name).read_text("utf-8") for name in ("python.md", "tutorial.ipynb")]
+    used = set(re.findall(r"(?<![\w.])(lab|run|hooked)\.(?!core)([a-z_]+)", "\n".join(texts)))
+    assert len(used) > 12
+    fields = {"model", "tokenizer", "checkpoint", "lab_model"}  # of HookedModel
+    assert [u for u in used if not hasattr(classes[u[0]], u[1]) and u[1] not in fields] == []
 
 
 def test_every_public_name_is_documented():
