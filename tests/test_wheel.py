@@ -104,7 +104,7 @@ def test_the_command_finds_the_packs_and_makes_its_home(programs: Path, tmp_path
 def test_the_command_without_arguments_serves_the_page(programs: Path, tmp_path: Path) -> None:
     command = [str(programs / "rotelab")]
     with (
-        served(tmp_path / "home", command, cwd=tmp_path, PYTHONPATH="") as server,
+        served(tmp_path / "home", command, tmp_path, example=True, PYTHONPATH="") as server,
         urllib.request.urlopen(f"{server.url}/config", timeout=60) as answer,
     ):
         page = json.load(answer)
