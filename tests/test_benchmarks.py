@@ -16,10 +16,12 @@ from benchmarks import (
     registry,
     scoring,
     training,
+    two_runs,
 )
 from rotelab.config.run_config import MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
 from rotelab.facts.packs import load_pack
+from rotelab.models.cores import own_cores
 from rotelab.models.loading import pick_dtype
 from rotelab.registry import Metric
 from rotelab.runs import worker
@@ -185,3 +187,13 @@ def test_opening_a_run_is_timed_beside_computing_it_anew(own_home, quick, capsys
     told = set(opening.OPENINGS) - {opening.ANOTHER}  # there is one run only
     assert all(0 < report[name]["first_s"] < 60 for name in told)
     assert lab.registry.runs() == there, "the lab itself is left alone"
+
+
+def test_two_jobs_share_the_cores(tiny_folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    about = ["--model", str(tiny_folder), "--seconds", "1.5", "--facts", "4", "--json"]
+    two_runs.main([*about, "--cases", "two, shared"])
+    (report,) = json.loads(capsys.readouterr().out.splitlines()[-1]).values()
+    assert report["together"] == pytest.approx(sum(report["each"])) and min(report["each"]) > 0
+    share = max(1, len(own_cores()) // 2)
+    assert all(1 <= threads <= share for threads in report["threads"])

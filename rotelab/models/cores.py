@@ -109,14 +109,19 @@ def at_work(folder: Path, cores: tuple[int, ...]) -> tuple[int, bool]:
         try:
             said = json.loads(file.read_text(encoding="utf-8"))
             age = abs(time.time() - file.stat().st_mtime)
+            lives = _lives(int(file.stem.rpartition("-")[2]), said["started"])
+            on_these = not set(said["cores"]).isdisjoint(cores)
+            is_page = bool(said["page"])
         except OSError:  # it has just ended
             continue
-        if not _lives(int(file.stem.rpartition("-")[2]), said["started"]):
+        except (ValueError, KeyError, TypeError):  # cut off when the machine lost its power
+            lives = False
+        if not lives:
             with contextlib.suppress(OSError):  # somebody else looks too
                 file.unlink(missing_ok=True)
-        elif set(said["cores"]).isdisjoint(cores):
+        elif not on_these:
             continue
-        elif not said["page"]:
+        elif not is_page:
             runs += 1
         elif age <= ANSWERS_S:
             page = True

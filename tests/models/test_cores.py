@@ -96,6 +96,9 @@ def test_who_does_not_share_does_not_count(tmp_path, sleeper):
     assert at_work(tmp_path, (1, 4)) == (1, False)
     others(tmp_path, [sleeper.pid], started=1.0)  # its number belonged to another before
     assert at_work(tmp_path, (4,)) == (0, False) and not list(tmp_path.iterdir())
+    for text in ("", "{}", '{"started": 1, "cores": 3, "page": 0}', "[]"):  # cut off
+        (tmp_path / f"{platform.node()}-1.json").write_text(text)
+        assert at_work(tmp_path, (4,)) == (0, False) and not list(tmp_path.iterdir())
     (tmp_path / "elsewhere-1.json").write_text("{}")  # another machine with the same home
     assert at_work(tmp_path, (4,)) == (0, False)
     with CoreShare(tmp_path).taken("cuda"):
