@@ -1,9 +1,10 @@
 """Experiments: what one is, and all that there are.
 
-An experiment is one file in this folder that defines `EXPERIMENT`; nothing else has to name it. It
-is either a probe, which measures one finished run, or a family, which has arms (ordinary runs) and
-compares them. `common.py` has what several of them share, `runner.py` carries them out. torch is
-imported inside the functions that compute: the page lists experiments before torch is up.
+An experiment is one file in this folder, or in `related/` (the instruments of related papers), that
+defines `EXPERIMENT`; nothing else has to name it. It is either a probe, which measures one finished
+run, or a family, which has arms (ordinary runs) and compares them. `common.py` has what several of
+them share, `runner.py` carries them out. torch is imported inside the functions that compute: the
+page lists experiments before torch is up.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ Origin = Literal["paper", "readers", "related papers"]
 """Where an experiment's question comes from: the paper itself, its readers, or other papers."""
 
 _NOT_EXPERIMENTS = ("common", "runner")
+_GROUPS = ("related",)
+"""Folders in this one that hold experiments too."""
 
 
 class Result(Protocol):
@@ -140,13 +143,21 @@ class Experiment:
 
 @functools.cache
 def experiments() -> Mapping[str, Experiment]:
-    """All experiments by name, grouped by their origin: one for each file of this folder."""
+    """All experiments by name, grouped by their origin: one for each file of this folder and of
+    those in `_GROUPS`."""
+    modules = [f"{__name__}.{one.name}" for one in pkgutil.iter_modules(__path__)
+               if not one.ispkg and one.name not in _NOT_EXPERIMENTS]  # fmt: skip
+    for group in _GROUPS:
+        package = importlib.import_module(f"{__name__}.{group}")
+        modules += [
+            f"{package.__name__}.{one.name}" for one in pkgutil.iter_modules(package.__path__)
+        ]
     found = []
-    for module in pkgutil.iter_modules(__path__):
-        if module.name not in _NOT_EXPERIMENTS:
-            defined = importlib.import_module(f"{__name__}.{module.name}").EXPERIMENT
-            assert defined.name == module.name.replace("_", "-"), "its name is its file's"
-            found.append(defined)
+    for module in modules:
+        defined = importlib.import_module(module).EXPERIMENT
+        assert defined.name == module.rpartition(".")[2].replace("_", "-"), "its name is its file's"
+        assert defined.name not in [one.name for one in found], "two experiments of one name"
+        found.append(defined)
     found.sort(key=lambda one: (get_args(Origin).index(one.origin), one.name))
     return {one.name: one for one in found}
 

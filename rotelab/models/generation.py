@@ -10,6 +10,7 @@ from transformers import DynamicCache
 
 from rotelab.models.kv_cache import PackedCache
 from rotelab.models.lab_model import LabModel
+from rotelab.models.memfree import MemFree
 from rotelab.models.packing import pack_many
 
 # What decoding gives for an incomplete character: an answer may be cut within one.
@@ -23,8 +24,9 @@ class Token:
     Args:
         id: the token's id.
         text: what it adds to the answer.
-        probability: its probability at temperature 1.
-        alternatives: the likeliest tokens at this place with their probabilities, best first.
+        probability: its probability at temperature 1, as the model gives it before any filter.
+        alternatives: the likeliest tokens at this place with their probabilities, best first; one
+            that a filter forbids is among them.
     """
 
     id: int
@@ -40,6 +42,7 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
     alternatives: int = 3,
+    memfree: MemFree | None = None,
 ) -> Iterator[Token]:
     """Generates with the model's current checkpoint until END or the separator.
 
@@ -50,6 +53,7 @@ def generate(
         temperature: 0 is greedy decoding; above, tokens are sampled.
         seed: of the sampling.
         alternatives: how many of the likeliest tokens to report with each.
+        memfree: forbids tokens; None forbids none.
 
     Raises:
         ModelUnavailable: the prompt is too long for this model.
@@ -57,7 +61,7 @@ def generate(
     model.limit.check(len(prompt))
     forward_pass = model.forward_pass()
     cache = DynamicCache()
-    writer = Writer(model, temperature, seed, alternatives)
+    writer = Writer(model, temperature, seed, alternatives, memfree, prompt)
     ids = torch.tensor([list(prompt)], device=model.device)
     for _ in range(max_new_tokens):
         start = cache.get_seq_length()
@@ -88,10 +92,21 @@ class Writer:
         temperature: 0 is greedy decoding; above, tokens are sampled.
         seed: of the sampling.
         alternatives: how many of the likeliest tokens to report with each.
+        memfree: forbids tokens; None forbids none.
+        prompt: token ids of the prompt, for a filter that looks at them.
     """
 
-    def __init__(self, model: LabModel, temperature: float, seed: int, alternatives: int):
+    def __init__(
+        self,
+        model: LabModel,
+        temperature: float,
+        seed: int,
+        alternatives: int,
+        memfree: MemFree | None = None,
+        prompt: Sequence[int] = (),
+    ):
         self._model, self._temperature, self._alternatives = model, temperature, alternatives
+        self._memfree, self._prompt = memfree, prompt
         self._generator = torch.Generator(model.device).manual_seed(seed)
         self._ids: list[int] = []
         self._shown = ""
@@ -103,6 +118,8 @@ class Writer:
             logits: of the next token, `[vocabulary]`, float32.
         """
         probabilities = logits.softmax(-1)
+        if self._memfree is not None:
+            logits = self._memfree.filtered(logits, self._prompt, self._ids)
         if self._temperature > 0:
             tempered = (logits / self._temperature).softmax(-1)
             token = int(torch.multinomial(tempered, 1, generator=self._generator))
@@ -130,7 +147,11 @@ def answer(model: LabModel, prompt: Sequence[int], max_new_tokens: int = 50) -> 
 
 
 def answers(
-    model: LabModel, prompts: Sequence[Sequence[int]], batch_tokens: int, max_new_tokens: int = 50
+    model: LabModel,
+    prompts: Sequence[Sequence[int]],
+    batch_tokens: int,
+    max_new_tokens: int = 50,
+    memfree: MemFree | None = None,
 ) -> Iterator[list[tuple[int, str]]]:
     """The greedy answers to many prompts, the same as `answer` gives, many in one pass.
 
@@ -139,9 +160,29 @@ def answers(
         prompts: token ids, from `SequenceBuilder`.
         batch_tokens: most prompt tokens in one packed row.
         max_new_tokens: most tokens of an answer (the paper uses 50).
+        memfree: forbids tokens; None forbids none.
 
     Yields:
         For each packed row, the indices of its prompts and their answers.
+    """
+    for indices, said in answer_ids(model, prompts, batch_tokens, max_new_tokens, memfree):
+        yield [
+            (index, model.tokenizer.decode(tokens).rstrip(HALF).strip())
+            for index, tokens in zip(indices, said, strict=True)
+        ]
+
+
+def answer_ids(
+    model: LabModel,
+    prompts: Sequence[Sequence[int]],
+    batch_tokens: int,
+    max_new_tokens: int,
+    memfree: MemFree | None = None,
+) -> Iterator[tuple[list[int], list[list[int]]]]:
+    """The same as token ids, without the one that ends an answer; same arguments.
+
+    Yields:
+        For each packed row, the indices of its prompts and the tokens of their answers.
     """
     for indices, packed in pack_many(prompts, batch_tokens):
         row = PackedCache(model, packed)
@@ -149,6 +190,11 @@ def answers(
         live, ends = list(range(len(indices))), [nodes[-1] for nodes in packed.nodes]
         logits = row.start(ends)
         for step in range(max_new_tokens):
+            if memfree is not None:
+                logits = torch.stack([
+                    memfree.filtered(one, prompts[indices[place]], said[place])
+                    for one, place in zip(logits, live, strict=True)
+                ])  # fmt: skip
             best = logits.argmax(-1).tolist()
             going = [i for i, token in enumerate(best) if token not in model.builder.stops]
             live, ends = [live[i] for i in going], [ends[i] for i in going]
@@ -159,7 +205,4 @@ def answers(
             start = len(row)
             logits = row.grow([best[i] for i in going], ends)
             ends = list(range(start, len(row)))
-        yield [
-            (index, model.tokenizer.decode(tokens).rstrip(HALF).strip())
-            for index, tokens in zip(indices, said, strict=True)
-        ]
+        yield indices, said

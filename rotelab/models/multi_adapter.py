@@ -21,6 +21,7 @@ from rotelab.config.names import CHECKPOINTS, MEMORIZE, Checkpoint, active_adapt
 from rotelab.models.forward import PLAIN_FAMILIES, bare
 from rotelab.models.generation import Token, Writer
 from rotelab.models.lab_model import LabModel
+from rotelab.models.memfree import MemFree
 
 Rows = dict[str, int]
 """For each adapter the first row that uses it; all later rows use it too."""
@@ -60,6 +61,7 @@ class MultiAdapterModel:
         temperature: float = 0.0,
         seed: int = 0,
         alternatives: int = 3,
+        memfree: MemFree | None = None,
     ) -> Iterator[dict[Checkpoint, Token | None]]:
         """Generates what `generation.generate` would with each checkpoint alone.
 
@@ -69,13 +71,15 @@ class MultiAdapterModel:
             temperature: 0 is greedy decoding; above, tokens are sampled.
             seed: of the sampling, the same for each checkpoint.
             alternatives: how many of the likeliest tokens to report with each.
+            memfree: forbids tokens, the same for each checkpoint; None forbids none.
 
         Yields:
             The next token of every checkpoint whose answer goes on; None when one ends.
         """
         asked = [checkpoint for checkpoint in self.model.has if checkpoint in prompts]
         batch = _Batch(self, asked)
-        writers = {c: Writer(self.model, temperature, seed, alternatives) for c in asked}
+        about = (self.model, temperature, seed, alternatives, memfree)
+        writers = {c: Writer(*about, prompts[c]) for c in asked}
         logits = batch.start([prompts[checkpoint] for checkpoint in asked])
         for left in range(max_new_tokens, 0, -1):
             said = {c: writers[c].write(row) for c, row in zip(asked, logits, strict=True)}

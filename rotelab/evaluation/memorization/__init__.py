@@ -1,0 +1,1 @@
+"""Metrics of related papers on memorisation: pure functions of answers and numbers."""

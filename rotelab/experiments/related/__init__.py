@@ -1,0 +1,1 @@
+"""Instruments of related papers on memorisation, one file each; see `rotelab.experiments`."""
