@@ -284,7 +284,7 @@ def put_in_place(source: Path, target: Path) -> None:
     deadline = time.monotonic() + (PATIENCE_S if sys.platform == "win32" else 0.0)
     while True:
         try:
-            os.replace(source, target)
+            (os.rename if source.is_dir() else os.replace)(source, target)
             return
         except PermissionError:
             if time.monotonic() >= deadline:

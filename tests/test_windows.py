@@ -151,15 +151,19 @@ def test_a_worker_starts_in_such_a_home_and_logs_every_character(awkward):
 @pytest.fixture
 def windows(monkeypatch):
     """Windows for `put_in_place`, which finds its target open a few times."""
-    left, real = [0], os.replace
+    left = [0]
 
-    def replace(source, target):
-        if left[0] > 0:
-            left[0] -= 1
-            raise PermissionError(13, "The process cannot access the file")
-        real(source, target)
+    def held_open(real):
+        def call(source, target):
+            if left[0] > 0:
+                left[0] -= 1
+                raise PermissionError(13, "The process cannot access the file")
+            real(source, target)
 
-    monkeypatch.setattr(storage_module.os, "replace", replace)
+        return call
+
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(storage_module.os, name, held_open(getattr(os, name)))
     monkeypatch.setattr(storage_module.sys, "platform", "win32")
     return left
 

@@ -20,6 +20,7 @@ from rotelab.evaluation.results import Damage, Prediction, QuizAnswer, Score, Si
 from rotelab.registry import FactRecall, Metric
 from rotelab.registry.migrations import migrations
 from rotelab.reports.pca import project
+from rotelab.runs.export import bundle as exported
 from rotelab.runs.export import untrusted_zip
 from rotelab.runs.export.bundle import ADAPTER_FILES, export_run, import_bundle
 from rotelab.runs.lab import Lab
@@ -694,14 +695,14 @@ def test_hidden_states_that_do_not_fit_are_refused(tensors, views, altered, othe
 
 
 def test_a_failure_at_the_last_step_leaves_nothing(bundle, other, monkeypatch):
-    real = Path.rename
+    real = exported.put_in_place
 
-    def fail(self, target):
-        if self.name == "kept":
+    def fail(source, target):
+        if source.name == "kept":
             raise OSError(28, "No space left on device")
-        return real(self, target)
+        real(source, target)
 
-    monkeypatch.setattr(Path, "rename", fail)
+    monkeypatch.setattr(exported, "put_in_place", fail)
     refused(other, bundle, "No space left on device")
 
 
