@@ -17,7 +17,6 @@ from rotelab.api.progress import follow, watching
 from rotelab.api.results import Answers
 from rotelab.config.names import CHECKPOINTS, Checkpoint, Status, lesson_number
 from rotelab.config.option_paths import text_of
-from rotelab.config.python_code import python_of
 from rotelab.config.reproduce import OF_THE_FACTS
 from rotelab.config.run_config import LessonConfig, RunConfig
 from rotelab.errors import LabError
@@ -88,7 +87,7 @@ class Run:
     @property
     def python(self) -> str:
         """The Python code that makes such a run again."""
-        return python_of(self.config, self.row.pack_name, self.row.parent_id or "")
+        return self.lab.core.python_of(self.id)
 
     # Results --------------------------------------------------------------------------------------
 

@@ -62,6 +62,53 @@ def call_of(config: RunConfig, pack: str = "", parent_id: str = "") -> str:
     return _call("run = lab.run", arguments)
 
 
+def notebook_of(
+    code: str, run_id: str, title: str, question: str = "", measured: bool = True
+) -> dict[str, Any]:
+    """A notebook about a run (nbformat 4.5): it opens the run, shows its results and asks it.
+
+    Args:
+        code: the code that makes such a run again (`python_of`).
+        run_id: the run.
+        title: what the notebook is called.
+        question: what it asks the run's model; empty where that can't be asked.
+        measured: whether there are scores and figures to show.
+    """
+    head = title.translate(str.maketrans(dict.fromkeys("[]()<>*_`#\\", " ")))
+    parts = [
+        ("markdown", f"# {' '.join(head.split())}\n\nExported by rotelab from run `{run_id}`."),
+        ("code", "\n".join(BEGINNING)),
+        ("code", f"run = lab.get({_said(run_id)})\nrun"),
+    ]
+    if measured:
+        parts += [
+            ("markdown", "## Results"),
+            ("code", "run.scores"),
+            ("code", 'run.figure("curves")'),
+            ("code", "run.answers.head(20)"),
+            ("markdown", "## Inside"),
+            ("code", 'run.figure("similarity")'),
+        ]
+    if question:
+        parts += [("markdown", "## Asking"), ("code", f"run.ask({_said(question)})")]
+    parts.append(("markdown", f"## Such a run, made anew\n\n```python\n{code}\n```"))
+    return {
+        "cells": [_cell(kind, text, place) for place, (kind, text) in enumerate(parts, 1)],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def _cell(kind: str, text: str, place: int) -> dict[str, Any]:
+    cell = {"cell_type": kind, "id": f"cell-{place:02d}", "metadata": {}}
+    cell["source"] = text.splitlines(keepends=True)
+    return cell | ({"execution_count": None, "outputs": []} if kind == "code" else {})
+
+
 def _call(function: str, arguments: list[str]) -> str:
     line = f"{function}({', '.join(arguments)})"
     if len(line) <= LINE and "\n" not in line:

@@ -3,6 +3,7 @@ does with a run: start it again, rename it, export it, delete it."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import zipfile
@@ -10,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rotelab.config.names import MOST_LESSONS, checkpoints_with
+from rotelab.config.python_code import notebook_of, python_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.registry import Registry, fact_set_name
-from rotelab.runs.chat import Chat
+from rotelab.runs.chat import Chat, compared_checkpoints, example_questions
 from rotelab.runs.export.bundle import SUFFIX, export_run
 from rotelab.runs.jobs import Jobs
 from rotelab.runs.processes import tail
@@ -128,6 +130,10 @@ class Lab:
         """Where the zip of a run's adapters is written."""
         return self._export(run_id, "-adapters.zip")
 
+    def notebook_file(self, run_id: str) -> Path:
+        """Where the notebook about a run is written."""
+        return self._export(run_id, ".ipynb")
+
     def bundle_file(self, run_id: str) -> Path:
         """Where a run's bundle is written."""
         return self._export(run_id, SUFFIX)
@@ -219,7 +225,7 @@ class Lab:
         if self.jobs.live_processes(run_id):
             raise LabError(f"Run {run_id} still has a process at work. Stop it first.")
         self.registry.delete_run(run_id)
-        for file in (self.adapters_file, self.bundle_file, self.chat_file):
+        for file in (self.adapters_file, self.bundle_file, self.chat_file, self.notebook_file):
             file(run_id).unlink(missing_ok=True)
         try:
             if folder.exists():
@@ -254,6 +260,38 @@ class Lab:
             put_in_place(part, target)
         except OSError as error:
             raise LabError(f"The zip can't be written: {error.strerror or error}.") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return target
+
+    def python_of(self, run_id: str) -> str:
+        """The Python code that makes such a run, or such a lesson, again.
+
+        Raises:
+            LabError: there is no such run, or its settings are damaged.
+        """
+        run = self.registry.run(run_id)
+        return python_of(run.config, run.pack_name, run.parent_id or "")
+
+    def export_notebook(self, run_id: str) -> Path:
+        """Writes a notebook about a run into the export folder: its results, and a question to it.
+
+        Raises:
+            LabError: its settings are damaged, or the file can't be written.
+        """
+        run, code = self.registry.run(run_id), self.python_of(run_id)
+        asks = set(compared_checkpoints(run)) <= set(self.chat.checkpoints(run_id))
+        question = example_questions(run, 1)[0] if asks else ""
+        title, measured = run.name or f"Run {run.id}", run.status == "finished"
+        made = notebook_of(code, run.id, title, question, measured)
+        target = self.notebook_file(run_id)
+        part = target.with_suffix(f".{os.getpid()}.part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(made, indent=1, ensure_ascii=False), encoding="utf-8")
+            put_in_place(part, target)
+        except OSError as error:
+            raise LabError(f"The file can't be written: {error.strerror or error}.") from error
         finally:
             part.unlink(missing_ok=True)
         return target

@@ -1,6 +1,7 @@
 """The public Python interface on a tiny model: one run, asked, drawn, taught, swept, compared."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -219,6 +220,17 @@ def test_lists_are_the_axes_of_a_sweep(lab, tiny_folder):
         lab.sweep("mother", k=3)
     compared = lab.compare(*sweep.runs)
     assert compared.settings.loc["generalize.k"].tolist() == [2, 3]
+
+
+def test_an_exported_notebook_runs(lab, run, monkeypatch):
+    monkeypatch.setenv("ROTELAB_HOME", str(lab.home))
+    notebook = json.loads(lab.core.export_notebook(run.id).read_text(encoding="utf-8"))
+    codes = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert any(code.startswith("run.ask(") for code in codes)
+    names = {}
+    for code in codes:
+        exec(code, names)
+    assert names["run"].id == run.id
 
 
 def test_facts_of_one_s_own_are_saved_and_read_back(lab, tmp_path):

@@ -44,7 +44,8 @@ class RunDetail:
 
     FILLED: ClassVar[tuple[str, ...]] = (
         "head", "stop", "resume", "sooner", "later", "again", "clone", "archive", "delete",
-        "scores", "bars", "curves", "settings", "command", "name", "note", "tags", "places",
+        "scores", "bars", "curves", "settings", "command", "python", "notebook",
+        "notebook_file", "name", "note", "tags", "places",
         "zip", "download", "bundle", "with_adapters", "bundle_file", "log",
     )  # fmt: skip
 
@@ -68,6 +69,9 @@ class RunDetail:
     answers: AnswersPanel
     settings: gr.HTML
     command: gr.Code
+    python: gr.Code
+    notebook: gr.Button
+    notebook_file: gr.DownloadButton
     name: gr.Textbox
     note: gr.Textbox
     tags: gr.Textbox
@@ -131,6 +135,7 @@ def build_run_detail(lab: Lab) -> RunDetail:
                 label=_("The same run from the command line"), language="shell", interactive=False,
                 lines=1, max_lines=4, wrap_lines=True, visible=False, elem_id="run-command",
             )  # fmt: skip
+            made |= _build_python()
             made["settings"] = gr.HTML(css_template=CSS, elem_id="run-settings")
         with gr.Tab(_("Name, files and log")):
             made |= build_files()
@@ -152,6 +157,7 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
         hidden = gr.Button(visible=False)
         return [
             _nothing(), *[hidden] * 8, "", gr.Plot(visible=False), None, "", gr.Code(visible=False),
+            gr.Code(visible=False), hidden, gr.DownloadButton(visible=False),
             "", "", "", "", hidden,
             gr.DownloadButton(visible=False), hidden, gr.Checkbox(visible=False),
             gr.DownloadButton(visible=False), "",
@@ -169,6 +175,7 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
         curves_of_run(lab.registry.metrics(run.id, CURVES), run.id, rounds_of_each(run)),
         settings_html(run),
         _command(run),
+        *_python(lab, run),
         run.name,
         run.note,
         ", ".join(run.tags),
@@ -203,6 +210,16 @@ def make_zip(lab: Lab, run_id: str | None) -> Any:
     return gr.DownloadButton(words, value=str(path), visible=True)
 
 
+def make_notebook(lab: Lab, run_id: str | None) -> Any:
+    """Writes a notebook about the run and offers it for download.
+
+    Raises:
+        LabError: its settings are damaged, or the disk is full.
+    """
+    path = lab.export_notebook(run_id or "")
+    return gr.DownloadButton(_("Download the notebook"), value=str(path), visible=True)
+
+
 def bundle(lab: Lab, run_id: str | None, adapters: bool) -> Any:
     """Writes the whole run into one file and offers it for download.
 
@@ -223,6 +240,9 @@ def wire_run_detail(lab: Lab, run: gr.State, view: RunDetail) -> None:
     """Connects the detail's panels and downloads; `run` holds the chosen run's id."""
     view.measure.input(bound(draw_bars, lab), [run, view.measure], view.bars, **QUIET)
     view.zip.click(bound(make_zip, lab), run, view.download, api_visibility="private")
+    view.notebook.click(
+        bound(make_notebook, lab), run, view.notebook_file, api_visibility="private"
+    )
     wanted = [run, view.with_adapters]
     view.bundle.click(bound(bundle, lab), wanted, view.bundle_file, api_visibility="private")
     view.with_adapters.input(  # the file written before is not what is asked for now
@@ -264,6 +284,34 @@ def _command(run: RunRow) -> Any:
         return gr.Code(command, visible=True)
     except LabError:  # the stored settings are damaged; the head says so
         return gr.Code(visible=False)
+
+
+def _build_python() -> dict[str, Any]:
+    """The run as Python code, and as a notebook."""
+    made: dict[str, Any] = {}
+    made["python"] = gr.Code(
+        label=_("The same run in Python"), language="python", interactive=False, lines=1,
+        max_lines=12, wrap_lines=True, visible=False, elem_id="run-python",
+    )  # fmt: skip
+    with gr.Row():
+        made["notebook"] = gr.Button(
+            _("Export as a notebook"), visible=False, size="md", scale=0, min_width=240,
+            elem_id="run-notebook",
+        )  # fmt: skip
+        made["notebook_file"] = gr.DownloadButton(
+            _("Download the notebook"), visible=False, variant="primary", size="md", scale=0,
+            min_width=300, elem_id="run-notebook-file",
+        )  # fmt: skip
+    return made
+
+
+def _python(lab: Lab, run: RunRow) -> list[Any]:
+    """The run's Python code and the buttons beside it; hidden where its settings are damaged."""
+    gone = gr.DownloadButton(visible=False)
+    try:
+        return [gr.Code(lab.python_of(run.id), visible=True), gr.Button(visible=True), gone]
+    except LabError:  # the head says so
+        return [gr.Code(visible=False), gr.Button(visible=False), gone]
 
 
 def _buttons(run: RunRow) -> list[Any]:

@@ -1,12 +1,15 @@
 """The Runs tab: table, detail, answers and actions as handlers; then in a real browser."""
 
+import ast
 import json
 import sqlite3
 import time
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
+import nbformat
 import pytest
 from support.fabricated import NASTY, finished, queued, running
 from support.page import browser_page, served, until
@@ -19,7 +22,7 @@ from rotelab.storage import Storage
 from rotelab.ui.components import size_words
 from rotelab.ui.runs import actions, runs_tab, table
 from rotelab.ui.runs.answers_panel import ALL, ANSWER_PAGE, first_answers, turn_answers
-from rotelab.ui.runs.detail import RunDetail, fill_detail
+from rotelab.ui.runs.detail import RunDetail, fill_detail, make_notebook
 from rotelab.ui.runs.detail_html import RUN_HEADERS, log_tail, settings_html
 from rotelab.ui.runs.scores_html import scores_html
 from rotelab.ui.wording import headline
@@ -297,6 +300,33 @@ def test_the_zip_holds_the_adapters_and_is_an_export(lab):
         lab.zip_adapters(queued(lab))
 
 
+def test_a_run_is_shown_as_python_and_exported_as_a_notebook(lab):
+    run_id = finished(lab)
+    shown = view(lab, run_id)
+    assert shown["python"].value == lab.python_of(run_id)
+    assert shown["python"].value.startswith("import rotelab\n") and shown["python"].visible
+    assert shown["notebook"].visible and not shown["notebook_file"].visible
+    lab.rename(run_id, "my *first* [run]")
+    given = make_notebook(lab, run_id)
+    assert given.visible and Path(given.value["path"]).name == f"{run_id}.ipynb"
+    path = lab.notebook_file(run_id)
+    assert path.parent == lab.storage.exports
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    sources = [cell.source for cell in notebook.cells]
+    assert sources[0].startswith("# my first run\n") and f'lab.get("{run_id}")' in sources[2]
+    assert any(lab.python_of(run_id) in source for source in sources)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            ast.parse(cell.source)
+    lab.delete(run_id)
+    assert not path.exists()
+    other = finished(lab)
+    damage(lab, other)
+    damaged = view(lab, other)
+    assert not damaged["python"].visible and not damaged["notebook"].visible
+
+
 def test_actions_without_a_chosen_run_say_so(lab):
     for handler in (actions.again, actions.ask_delete, actions.stop, actions.resume):
         with pytest.raises(LabError, match="Choose a run first"):
@@ -412,6 +442,13 @@ def test_a_run_is_opened_by_link_looked_at_and_deleted(filled):
         assert not page.locator("#sweep-heatmap-saving button").first.is_visible()
         page.get_by_role("tab", name="Curves").click()
         until(lambda: height(page, "#run-curves") > 150, 60, "curves are drawn")
+        page.get_by_role("tab", name="Settings and time").click()
+        until(lambda: "rotelab.Lab()" in page.locator("#run-python").inner_text(), 30)
+        page.locator("#run-notebook").click()
+        page.locator("#run-notebook-file").wait_for()
+        with page.expect_download() as fetched:
+            page.locator("#run-notebook-file").click()
+        assert fetched.value.suggested_filename == f"{ids[0]}.ipynb"
         page.get_by_role("tab", name="Every answer").click()
         until(lambda: "of 40 answers" in page.locator("#answers-count").inner_text(), 30)
         page.get_by_text("Only where the right answer did not come").click()
