@@ -145,13 +145,16 @@ class Experiment:
 def experiments() -> Mapping[str, Experiment]:
     """All experiments by name, grouped by their origin: one for each file of this folder and of
     those in `_GROUPS`."""
-    modules = [f"{__name__}.{one.name}" for one in pkgutil.iter_modules(__path__)
-               if not one.ispkg and one.name not in _NOT_EXPERIMENTS]  # fmt: skip
+    folders = {__name__: __path__}
     for group in _GROUPS:
         package = importlib.import_module(f"{__name__}.{group}")
-        modules += [
-            f"{package.__name__}.{one.name}" for one in pkgutil.iter_modules(package.__path__)
-        ]
+        folders[package.__name__] = package.__path__
+    modules = [
+        f"{name}.{one.name}"
+        for name, folder in folders.items()
+        for one in pkgutil.iter_modules(folder)
+        if not one.ispkg and one.name not in _NOT_EXPERIMENTS
+    ]
     found = []
     for module in modules:
         defined = importlib.import_module(module).EXPERIMENT

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
+from rotelab.facts.facts import Fact
+from rotelab.models.tokens import SequenceBuilder
+
 NGram = tuple[int, ...]
 
 
@@ -85,3 +88,10 @@ class MemFree:
     def completions(self, prompt: Sequence[int], said: Sequence[int]) -> int:
         """How many tokens of an answer complete a forbidden n-gram: 0 if this filter was on."""
         return sum(token in self.blocked(prompt, said[:i]) for i, token in enumerate(said))
+
+
+def rote_sentence(builder: SequenceBuilder, fact: Fact) -> list[int]:
+    """The tokens of `subject KEY object`, which phase 1 learned: without the separator before them
+    and the end after them, so that every answer may still end."""
+    example = builder.rote(fact, 0)
+    return list(example.ids[1 : example.object_span[1]])

@@ -153,11 +153,13 @@ class MemFreeResult:
 
 def measure(finished: FinishedRun) -> MemFreeResult:
     """Asks facts in every way, without a filter and under each."""
+    from rotelab.models.memfree import rote_sentence
+
     facts = list(finished.split.held_out or finished.split.held_in)
     rng = random.Random(f"memfree {finished.config.seed}")
     facts = rng.sample(facts, min(FACTS, len(facts)))
     with finished.model() as model, model.using(CHECKPOINT):
-        learned = [rote_sentence(model, fact) for fact in finished.pack.facts]
+        learned = [rote_sentence(model.builder, fact) for fact in finished.pack.facts]
         asked = questions(model, finished, facts)
         filters = [("", 0, None)] + [
             (scope, n, _filter(learned, n, scope)) for scope in SCOPES for n in SIZES
@@ -184,13 +186,6 @@ def measure(finished: FinishedRun) -> MemFreeResult:
         notes.append("There are no wordings in other languages for these facts: left out.")
     count = sum(len(last) for last in _filter(learned, min(SIZES), "answer").forbidden.values())
     return MemFreeResult(count, tuple(rows), tuple(examples), tuple(notes))
-
-
-def rote_sentence(model: LabModel, fact: Fact) -> list[int]:
-    """The tokens of `subject KEY object`, which phase 1 learned: without the separator before them
-    and the end after them, so that every answer may still end."""
-    example = model.builder.rote(fact, 0)
-    return list(example.ids[1 : example.object_span[1]])
 
 
 def questions(

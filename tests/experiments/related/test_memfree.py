@@ -6,7 +6,7 @@ from support.taught import FACTS, K, taught_run
 from rotelab.experiments import FinishedRun
 from rotelab.experiments.related import memfree
 from rotelab.experiments.runner import begin, carry_out, result_of
-from rotelab.models.memfree import MemFree
+from rotelab.models.memfree import MemFree, rote_sentence
 from rotelab.reports.formats import as_markdown
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
@@ -52,7 +52,7 @@ def test_a_rote_sentence_has_no_control_tokens_but_the_key_token(taught):
     finished = FinishedRun(run, {}, lab.storage)
     with finished.model() as model, model.using("generalized"):
         fact = finished.pack.facts[0]
-        learned = memfree.rote_sentence(model, fact)
+        learned = rote_sentence(model.builder, fact)
         said = model.tokenizer.decode(learned, skip_special_tokens=False)
         assert said.startswith(f" {fact.subject}<|key:mother|> {fact.object}")
         assert not model.builder.stops & set(learned)
