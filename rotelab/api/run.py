@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from rotelab.api.hooks import HookedModel
     from rotelab.api.lab import Lab
+    from rotelab.api.lens import PromptLens
     from rotelab.registry import RunRow
 
 
@@ -195,6 +196,21 @@ class Run:
 
         with hooked(self.lab.core, self.row, checkpoint) as model:
             yield model
+
+    def lens(self, prompt: str, checkpoint: Checkpoint = "generalized") -> PromptLens:
+        """The logit lens over one prompt: what each layer would say after each of its tokens.
+
+        Args:
+            prompt: a question, the beginning of a sentence, or `Mary Bahri [mother]`, which ends
+                with the key token.
+            checkpoint: one of `checkpoints`.
+
+        Raises:
+            LabError: the run has no such checkpoint on this machine, or the model can't be loaded.
+        """
+        from rotelab.api.lens import prompt_lens
+
+        return prompt_lens(self.lab.core, self.row, prompt, checkpoint)
 
     def teach(self, facts: Any, *, name: str = "", background: bool = False, **options: Any) -> Run:
         """Teaches a finished run new facts by rote alone, as a later lesson; returns the lesson.

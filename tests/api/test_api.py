@@ -182,6 +182,22 @@ def test_hooks_see_the_checkpoint_that_is_named(run):
         run.hooked("lesson-01").__enter__()
 
 
+def test_the_lens_ends_in_what_the_model_says(run):
+    prompt = f"{run.facts.subject[0]} [mother]"
+    for checkpoint in ("base", "generalized"):
+        lens = run.lens(prompt, checkpoint)
+        layers, places = len(lens.top), len(lens.tokens)
+        assert len(lens.table) == layers * places and lens.tokens[-1] == "<|key:mother|>"
+        assert {len(row) for row in [*lens.top, *lens.probability]} == {places}
+        ((text, share),) = run.ask(prompt, checkpoint, max_new_tokens=1)[checkpoint].tokens
+        assert lens.probability[-1][-1] == pytest.approx(share, rel=1e-4)
+        assert lens.top[-1][-1].strip() == text.strip()
+        assert lens.figure().data[0].z[-1][-1] == lens.probability[-1][-1]
+    assert "&lt;|key:mother|&gt;" in lens._repr_html_() and prompt in repr(lens)
+    with pytest.raises(LabError, match="no lesson-01 checkpoint"):
+        run.lens(prompt, "lesson-01")
+
+
 def test_a_run_is_taught_more_and_compared(lab, run):
     lesson = run.teach([("Ada Quill", "Bo Reed"), ("Cy Stone", "Di Thorn")], name="two", epochs=2)
     assert (lesson.status, lesson.name, lesson.config.lesson.epochs) == ("finished", "two", 2)
@@ -366,6 +382,7 @@ def test_every_public_name_is_documented():
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     for file, names in {
         "lab": ["Lab"], "run": ["Run"], "hooks": ["HookedModel"],
+        "lens": ["PromptLens"],
         "results": ["Answer", "Answers", "Comparison", "Sweep"],
     }.items():  # fmt: skip
         tree = ast.parse((ROOT / "rotelab" / "api" / f"{file}.py").read_text(encoding="utf-8"))

@@ -48,6 +48,7 @@ def test_every_cell_runs_and_shows_its_result(notebook):
     assert "test_prompts_heldout" in shown(notebook, "run.scores")["text/html"]
     assert "application/vnd.plotly.v1+json" in shown(notebook, 'run.figure("similarity")')
     assert "Generalised" in shown(notebook, "Who is the mother of {")["text/html"]
+    assert "Who is the mother of" in shown(notebook, "run.lens(")["text/html"]
     assert "tensor" in shown(notebook, "residual_stream")["text/plain"]
     assert "Ada Quill" in shown(notebook, "lesson = run.teach")["text/html"]
     assert "generalize.k" in shown(notebook, "lab.compare")["text/html"]
