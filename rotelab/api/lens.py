@@ -74,11 +74,11 @@ class PromptLens:
                 showscale=False,
             )
         )
-        styled(figure, 120 + 24 * len(self.top))
+        styled(figure, 200 + 24 * len(self.top))
         places = list(range(len(self.tokens)))
         words = [_shown(token) for token in self.tokens]
-        figure.update_xaxes(tickvals=places, ticktext=words, showgrid=False, tickangle=-30)
-        figure.update_yaxes(title_text="layer (0 = input)", dtick=1, showgrid=False)
+        figure.update_xaxes(tickvals=places, ticktext=words, showgrid=False, zeroline=False)
+        figure.update_yaxes(title_text="layer (0 = input)", dtick=1, showgrid=False, zeroline=False)
         return figure
 
     def __repr__(self) -> str:
@@ -96,7 +96,7 @@ class PromptLens:
             )
             rows += f"<tr><th>{layer}</th>{cells}</tr>"
         title = f"{self.prompt} – {checkpoint_name(self.checkpoint).long}"
-        return f"<table><caption>{escape(title)}</caption><tr><th></th>{heads}</tr>{rows}</table>"
+        return f"<p><b>{escape(title)}</b></p><table><tr><th></th>{heads}</tr>{rows}</table>"
 
 
 def prompt_lens(lab: Lab, run: RunRow, prompt: str, checkpoint: Checkpoint) -> PromptLens:

@@ -100,7 +100,7 @@ class Answers(Mapping[Checkpoint, Answer]):
             f"{escape(a.verdict)}</td></tr>"
             for a in self._answers.values()
         )
-        return f"<table><caption>{escape(self.question)}</caption>{rows}</table>"
+        return f"<p><b>{escape(self.question)}</b></p><table>{rows}</table>"
 
 
 def _shaded(answer: Answer) -> str:
