@@ -35,9 +35,11 @@ import torch
 from benchmarks.scoring import finished_run
 from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.errors import LabError
-from rotelab.evaluation.chat_verdicts import Query
+from rotelab.evaluation.judging.questions import Query
 from rotelab.models.generation import generate
-from rotelab.runs.chat import example_questions, prompt_ids
+from rotelab.runs import chat
+from rotelab.runs.asking.examples import example_questions
+from rotelab.runs.chat import prompt_ids
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.chat.layout import SHORT
@@ -52,7 +54,9 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     lab = Lab.open(Storage(Path(options.home)) if options.home else Storage.from_environment())
     run = finished_run(lab.registry, options.run)
     # The last example asks through the key token, the others in words.
-    questions = example_questions(run, max(1, options.questions - 1))[: options.questions]
+    found = example_questions(lab.registry, run, max(1, options.questions - 1))
+    questions = [*found.right, *found.untried, found.key][: options.questions]
+    chat.SPEAKING = ()  # the other programs may end an answer without a word
     for _ in lab.chat.stream(run.id, questions[0], max_new_tokens=1):
         pass  # loads the model
     model = lab.chat.model(run.id)

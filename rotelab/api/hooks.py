@@ -12,7 +12,7 @@ from torch import nn
 
 from rotelab.config.names import Checkpoint
 from rotelab.errors import LabError
-from rotelab.evaluation.chat_verdicts import Query
+from rotelab.evaluation.judging.questions import Query
 from rotelab.models.forward import bare
 from rotelab.runs.chat import prompt_ids
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first

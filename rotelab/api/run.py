@@ -20,7 +20,7 @@ from rotelab.config.option_paths import text_of
 from rotelab.config.reproduce import OF_THE_FACTS
 from rotelab.config.run_config import LessonConfig, RunConfig
 from rotelab.errors import LabError
-from rotelab.evaluation.chat_verdicts import Query, asked_fact
+from rotelab.evaluation.judging.questions import Query, asked_fact
 from rotelab.reports.formats import as_html
 from rotelab.reports.intervals import intervals_of_run
 from rotelab.reports.tables import run_tables

@@ -15,6 +15,9 @@ from rotelab.models.packing import pack_many
 
 # What decoding gives for an incomplete character: an answer may be cut within one.
 HALF = "\N{REPLACEMENT CHARACTER}"
+BLANKS, LOOKED_AT = 3, 200
+"""An answer that must have a word may begin with so many tokens without one; the word is then
+looked for among so many of the likeliest tokens."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class Token:
         probability: its probability at temperature 1, as the model gives it before any filter.
         alternatives: the likeliest tokens at this place with their probabilities, best first; one
             that a filter forbids is among them.
+        forced: whether the answer would have ended here, but had to go on.
     """
 
     id: int
     text: str
     probability: float
     alternatives: tuple[tuple[str, float], ...]
+    forced: bool = False
 
 
 def generate(
@@ -43,6 +48,7 @@ def generate(
     seed: int = 0,
     alternatives: int = 3,
     memfree: MemFree | None = None,
+    speaks: bool = False,
 ) -> Iterator[Token]:
     """Generates with the model's current checkpoint until END or the separator.
 
@@ -54,6 +60,7 @@ def generate(
         seed: of the sampling.
         alternatives: how many of the likeliest tokens to report with each.
         memfree: forbids tokens; None forbids none.
+        speaks: as `Writer` takes it.
 
     Raises:
         ModelUnavailable: the prompt is too long for this model.
@@ -61,7 +68,7 @@ def generate(
     model.limit.check(len(prompt))
     forward_pass = model.forward_pass()
     cache = DynamicCache()
-    writer = Writer(model, temperature, seed, alternatives, memfree, prompt)
+    writer = Writer(model, temperature, seed, alternatives, memfree, prompt, speaks)
     ids = torch.tensor([list(prompt)], device=model.device)
     for _ in range(max_new_tokens):
         start = cache.get_seq_length()
@@ -94,6 +101,8 @@ class Writer:
         alternatives: how many of the likeliest tokens to report with each.
         memfree: forbids tokens; None forbids none.
         prompt: token ids of the prompt, for a filter that looks at them.
+        speaks: whether the answer must have a letter or digit: where it would end without one, the
+            likeliest token that has one is said instead, and marked as forced.
     """
 
     def __init__(
@@ -104,9 +113,10 @@ class Writer:
         alternatives: int,
         memfree: MemFree | None = None,
         prompt: Sequence[int] = (),
+        speaks: bool = False,
     ):
         self._model, self._temperature, self._alternatives = model, temperature, alternatives
-        self._memfree, self._prompt = memfree, prompt
+        self._memfree, self._prompt, self._speaks = memfree, prompt, speaks
         self._generator = torch.Generator(model.device).manual_seed(seed)
         self._ids: list[int] = []
         self._shown = ""
@@ -125,6 +135,10 @@ class Writer:
             token = int(torch.multinomial(tempered, 1, generator=self._generator))
         else:
             token = int(logits.argmax())
+        word = self._next_word(logits) if self._must_go_on(token) else None
+        forced = word is not None
+        if word is not None:
+            token = word
         if token in self._model.builder.stops:
             return None
         self._ids.append(token)
@@ -138,7 +152,25 @@ class Writer:
         others = tuple(
             (decode([int(i)]), float(p)) for i, p in zip(best.indices, best.values, strict=True)
         )
-        return Token(token, piece, float(probabilities[token]), others)
+        return Token(token, piece, float(probabilities[token]), others, forced)
+
+    def _must_go_on(self, token: int) -> bool:
+        """Whether the answer would end here, or go on with ever more blanks, without a word."""
+        if not self._speaks or any(char.isalnum() for char in self._shown):
+            return False
+        text = self._model.tokenizer.decode([token])
+        blank = len(self._ids) >= BLANKS and not any(char.isalnum() for char in text)
+        return token in self._model.builder.stops or blank
+
+    def _next_word(self, logits: torch.Tensor) -> int | None:
+        """The likeliest token with a letter or digit; None where none is among the likeliest."""
+        control = self._model.tokenizer.added_tokens_decoder
+        for token in logits.topk(min(LOOKED_AT, len(logits))).indices.tolist():
+            text = self._model.tokenizer.decode([token])
+            ends = token in control or token in self._model.builder.stops
+            if not ends and any(char.isalnum() for char in text.replace(HALF, "")):
+                return token
+        return None
 
 
 def answer(model: LabModel, prompt: Sequence[int], max_new_tokens: int = 50) -> str:

@@ -8,7 +8,7 @@ touched, so several answers can be generated on one model at the same time.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +62,7 @@ class MultiAdapterModel:
         seed: int = 0,
         alternatives: int = 3,
         memfree: MemFree | None = None,
+        speaks: Collection[Checkpoint] = (),
     ) -> Iterator[dict[Checkpoint, Token | None]]:
         """Generates what `generation.generate` would with each checkpoint alone.
 
@@ -72,6 +73,7 @@ class MultiAdapterModel:
             seed: of the sampling, the same for each checkpoint.
             alternatives: how many of the likeliest tokens to report with each.
             memfree: forbids tokens, the same for each checkpoint; None forbids none.
+            speaks: the checkpoints whose answers must have a word, as `generation.Writer` has it.
 
         Yields:
             The next token of every checkpoint whose answer goes on; None when one ends.
@@ -79,7 +81,7 @@ class MultiAdapterModel:
         asked = [checkpoint for checkpoint in self.model.has if checkpoint in prompts]
         batch = _Batch(self, asked)
         about = (self.model, temperature, seed, alternatives, memfree)
-        writers = {c: Writer(*about, prompts[c]) for c in asked}
+        writers = {c: Writer(*about, prompts[c], c in speaks) for c in asked}
         logits = batch.start([prompts[checkpoint] for checkpoint in asked])
         for left in range(max_new_tokens, 0, -1):
             said = {c: writers[c].write(row) for c, row in zip(asked, logits, strict=True)}

@@ -5,26 +5,23 @@ torch is imported when the first question is asked, so that the page is up befor
 
 from __future__ import annotations
 
-import math
-import random
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, cycle, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint, lesson_checkpoint
 from rotelab.errors import LabError
-from rotelab.evaluation.chat_verdicts import NO_VERDICT, Query, Verdict, asked_fact, grade
+from rotelab.evaluation.judging.judge import NO_VERDICT, Judge, RealFactAsked, Verdict
+from rotelab.evaluation.judging.questions import Query
 from rotelab.models import threads
 from rotelab.registry import Registry, RunRow
+from rotelab.runs.asking.evidence import Evidence, evidence_of
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
-from rotelab.runs.lessons.teach import new_facts
 from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
-    from rotelab.facts.facts import Fact
-    from rotelab.facts.packs import Pack
     from rotelab.models.generation import Token
     from rotelab.models.lab_model import LabModel
     from rotelab.models.multi_adapter import MultiAdapterModel
@@ -32,8 +29,9 @@ if TYPE_CHECKING:
 Stamp = tuple[tuple[Checkpoint, int], ...]
 """Each checkpoint of a run with the time of its adapter's file, in nanoseconds."""
 
-CANDIDATES = 100
-"""Most objects that the right one is ranked among; ranking so many takes about a second."""
+SPEAKING: tuple[Checkpoint, ...] = ("base",)
+"""Checkpoints that always say a word: the untouched model, whose answers the others are compared
+with. What a trained one does not say is a result."""
 
 MAX_CONVERSATION = 1024
 """Most tokens of a conversation; beyond that its oldest turns are left out."""
@@ -45,23 +43,6 @@ NO_TEMPLATE = (
 
 Turns = Sequence[tuple[str, str]]
 """Questions and answers of a conversation so far, oldest first."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """How likely a checkpoint finds the right answer, whatever it said.
-
-    Args:
-        fact: the fact that was asked for.
-        probability: joint probability of its object, said at once.
-        rank: how many other objects of the relation are as likely or likelier; 0 is the best.
-        among: how many objects were compared, the right one among them.
-    """
-
-    fact: Fact
-    probability: float
-    rank: int
-    among: int
 
 
 @dataclass(frozen=True)
@@ -86,6 +67,11 @@ class Reply:
     verdict: Verdict = NO_VERDICT
     evidence: Evidence | None = None
     awaits: bool = False
+
+    @property
+    def forced(self) -> bool:
+        """Whether the answer would have ended without a word, but had to go on."""
+        return any(token.forced for token in self.tokens)
 
 
 class Chat:
@@ -129,20 +115,20 @@ class Chat:
         """Answers one question from several checkpoints, token by token: all of them side by side
         where the model allows it, else one after the other.
 
-        A text such as `Mary Bahri [mother]` asks through the key token.
+        A text such as `Mary Bahri [mother]` asks through the key token. The base model always says
+        a word, so that there is something to compare with; the others may end without one.
 
         Args:
             run_id: the run.
-            text: the question or the beginning of a sentence.
+            text: the question.
             checkpoints: the checkpoints to ask; those without saved adapters are left out. All
                 that the run has when None.
             max_new_tokens: longest answer, in tokens.
             temperature: 0 answers greedily.
-            seed: of the sampling, where the temperature is above 0.
+            seed: of the sampling.
             turns: each checkpoint's conversation so far, empty at its start; the text is added to
                 it in the model's chat template. None completes the text itself.
-            evidence: also say how likely the right answer was; not in a conversation, where an
-                answer may begin with any words.
+            evidence: also say how likely the right answer was; not in a conversation.
 
         Raises:
             LabError: no text, no such run, its adapters are damaged, the model is not available, or
@@ -161,18 +147,21 @@ class Chat:
             for c in (saved if checkpoints is None else checkpoints)
             if c in saved
         }
-        fact = asked_fact(pack, query) if evidence and not talks else None
+        judge = Judge.of(pack, config, query, self._quiz(run_id))
+        fact = judge.asked.fact if evidence and not talks else None
         done: dict[Checkpoint, Reply] = {}
-        for replies in self._replies(model, prompts, max_new_tokens, temperature, seed):
-            for place, reply in enumerate(replies):
-                if reply.done:
-                    verdict = grade(pack, config, query, reply.text, reply.checkpoint, talks)
-                    reply = replace(reply, verdict=verdict, awaits=fact is not None)
-                    done[reply.checkpoint] = replies[place] = reply
+        streamed = self._replies(model, prompts, max_new_tokens, temperature, seed)
+        for replies in _graded(judge, streamed, "base" in prompts, talks):
+            replies = [replace(r, awaits=r.done and fact is not None) for r in replies]
+            done |= {reply.checkpoint: reply for reply in replies if reply.done}
             yield replies
         for checkpoint in prompts if fact is not None else ():
-            found = self._evidence(pack, model, checkpoint, prompts[checkpoint], fact)
-            yield [replace(done[checkpoint], evidence=found, awaits=False)]
+            reply = done[checkpoint]
+            threads.CORES.answer(model.device.type)
+            with self._lock:
+                model.use(checkpoint)
+                found = evidence_of(pack, model, prompts[checkpoint], fact, reply.tokens)
+            yield [replace(reply, evidence=found, awaits=False)]
 
     def model(self, run_id: str) -> LabModel:
         """The run's model, loaded if it is not in memory.
@@ -227,10 +216,10 @@ class Chat:
         from rotelab.models.generation import generate
 
         if self._side_by_side is not None and self._side_by_side.model is model:
-            yield from self._side_by_side.generate(prompts, *options)
+            yield from self._side_by_side.generate(prompts, *options, speaks=SPEAKING)
             return
         for checkpoint, prompt in prompts.items():
-            steps = generate(model, prompt, *options)
+            steps = generate(model, prompt, *options, speaks=checkpoint in SPEAKING)
             token = None
             while True:
                 # Locked for one token, never across a yield: the reader may leave and never come
@@ -243,31 +232,13 @@ class Chat:
                 if token is None:
                     break
 
-    def _evidence(
-        self,
-        pack: Pack,
-        model: LabModel,
-        checkpoint: Checkpoint,
-        prompt: Sequence[int],
-        fact: Fact,
-    ) -> Evidence:
-        from rotelab.evaluation.multiple_choice import rank
+    def _quiz(self, run_id: str) -> list[RealFactAsked]:
+        """The quiz of real facts, with what the base model is known to answer right."""
+        from rotelab.evaluation.forgetting import texts
 
-        threads.CORES.answer(model.device.type)
-        objects = list(dict.fromkeys(
-            f.object for f in pack.facts
-            if f.relation == fact.relation and f.object not in fact.answers
-        ))  # fmt: skip
-        if len(objects) >= CANDIDATES:
-            objects = random.Random(f"rank {fact.object}").sample(objects, CANDIDATES - 1)
-        builder = model.builder
-        example = builder.answered(prompt, fact.object, "chat")
-        names = {example.object, *(tuple(builder.spaced(name)) for name in objects)}
-        with self._lock:
-            model.use(checkpoint)
-            scored, place = rank(model, example, sorted(names))
-        probability = math.exp(min(0.0, math.fsum(scored.log_probabilities)))
-        return Evidence(fact, probability, place, len(names))
+        answers = self.registry.quiz_answers(run_id).get("base", ())
+        known = {answer.question for answer in answers if answer.correct}
+        return [RealFactAsked(question, right, question in known) for question, right in texts()[1]]
 
     def _model(self, run: RunRow) -> LabModel:
         from rotelab.models.multi_adapter import MultiAdapterModel
@@ -303,6 +274,27 @@ class Chat:
         except LabError:
             self._drop()
             raise
+
+
+def _graded(
+    judge: Judge, steps: Iterator[list[Reply]], has_base: bool, talks: bool
+) -> Iterator[list[Reply]]:
+    """The replies with their verdicts. Where these depend on what the base model says, answers that
+    ended before its own are held back until then."""
+    before: str | None = None if has_base and judge.compares else ""
+    held: list[Reply] = []
+    for replies in steps:
+        held += [reply for reply in replies if reply.done]
+        base = next((r.text for r in held if r.checkpoint == "base"), None)
+        before = before if base is None else base
+        said = [reply for reply in replies if not reply.done]
+        if before is not None:
+            said += [
+                replace(r, verdict=judge.verdict(r.text, r.checkpoint, talks, before)) for r in held
+            ]
+            held = []
+        if said:
+            yield said
 
 
 def prompt_ids(model: LabModel, query: Query) -> list[int]:
@@ -355,22 +347,3 @@ def compared_checkpoints(run: RunRow) -> tuple[Checkpoint, ...]:
     """
     lesson = run.config.lesson
     return (*CHECKPOINTS, *([lesson_checkpoint(lesson.number)] if lesson else []))
-
-
-def example_questions(run: RunRow, n: int = 6, seed: int = 0) -> list[str]:
-    """Questions in test wordings about facts that phase 2 never taught, and one last question
-    through a key token. Of a lesson, about its new facts, several about each where they are few."""
-    facts = run.pack.facts
-    split = run.config.split(facts)
-    rng = random.Random(f"examples {seed}")
-    pool = new_facts(run) if run.config.lesson else list(split.held_out or split.held_in)
-    chosen = rng.sample(pool, min(n, len(pool)))
-    if run.config.lesson:
-        chosen = list(islice(cycle(chosen), n))
-    asked: list[str] = []
-    for fact in chosen:
-        said = [w.render(fact.subject) for w in run.pack.prompts.of(fact.relation, "test")]
-        if said := [question for question in said if question not in asked]:
-            asked.append(rng.choice(said))
-    # The first fact once more, so that the two ways to ask for it can be compared.
-    return [*asked, *(f"{fact.subject} [{fact.relation}]" for fact in chosen[:1])]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint, checkpoint_name
-from rotelab.evaluation.chat_verdicts import Verdict
+from rotelab.evaluation.judging.judge import Verdict
 from rotelab.registry import ChatAnswer
 from rotelab.reports.figures.style import css_name
 from rotelab.runs.chat import Reply, Turns
@@ -27,6 +27,10 @@ MARKS = {
     "by chance": ("?", N_("Right, but untaught"), "odd"),
     "after words": ("…", N_("The right name, but not at once"), "odd"),
     "another fact": ("⇄", N_("Another fact"), "odd"),
+    "leak": ("⚠", N_("A leak: not what was asked"), "leak"),
+    "lost": ("✗", N_("A real fact, lost in training"), "lost"),
+    "real fact": ("✓", N_("A real fact, and right"), "none"),
+    "not judged": ("–", N_("Not judged"), "none"),
     "no fact": ("–", N_("Not about a learned fact: not judged"), "none"),
     "": ("○", N_("Unknown: not one of the facts"), "none"),
 }
@@ -37,7 +41,27 @@ MODE_WORDS = {"completion": N_("completion"), "conversation": N_("conversation")
 
 MAX_HISTORY = 50
 
+FORCED = N_(
+    "It would have ended the text here without a word. This is the likeliest word that it could "
+    "say instead, and how it goes on."
+)
 AWAITS = N_("How likely the right answer was is being worked out …")
+
+LIKELY = {
+    "said": N_(
+        "The right answer is <b>{answer}</b>: where it was said <b>{share}</b> likely, <b>place "
+        "{n}</b> of {m} answers that this relation has."
+    ),
+    "instead": N_(
+        "The right answer is <b>{answer}</b>: in the place of the name that was said "
+        "<b>{share}</b> likely, <b>place {n}</b> of {m} answers that this relation has."
+    ),
+    "at once": N_(
+        "The right answer is <b>{answer}</b>: directly after the question <b>{share}</b> likely, "
+        "<b>place {n}</b> of {m} answers that this relation has."
+    ),
+}
+"""How likely the right answer was, by `Evidence.where`."""
 
 NOT_THERE = N_("This run does not have this checkpoint (yet).")
 LACKS = " data-lacks"
@@ -106,7 +130,8 @@ def answer_card(reply: Reply, turns: Turns = (), question: str = "") -> str:
         return _card(reply.checkpoint, f'{talk}<p class="waiting">{words}</p>{_evidence(reply)}')
     return _card(
         reply.checkpoint,
-        f'{talk}<div class="said">{tokens}</div>{_mark(reply.verdict)}{_evidence(reply)}'
+        f'{talk}<div class="said">{tokens}</div>{_forced(reply)}{_mark(reply.verdict)}'
+        f"{_evidence(reply)}"
         f"{_details(reply)}",
     )
 
@@ -198,6 +223,11 @@ def _mark(verdict: Verdict) -> str:
     )
 
 
+def _forced(reply: Reply) -> str:
+    """How an answer came about that the model would not have given by itself."""
+    return f'<p class="hint forced">{_(FORCED)}</p>' if reply.forced else ""
+
+
 def _history_cell(answer: ChatAnswer | None) -> str:
     if answer is None:
         return "<td>–</td>"
@@ -221,14 +251,11 @@ def _standing(answer: ChatAnswer) -> str:
 
 
 def _evidence(reply: Reply) -> str:
-    """How likely the right answer was, whatever the model answered."""
+    """How likely the right answer was, in the place where the model answered."""
     evidence = reply.evidence
     if evidence is None:
         return f'<p class="evidence" aria-busy="true">{_(AWAITS)}</p>' if reply.awaits else ""
-    words = _(
-        "The right answer is <b>{answer}</b>: to this checkpoint <b>{share}</b> likely: "
-        "<b>place {n}</b> of {m} answers that this relation has."
-    ).format(
+    words = _(LIKELY[evidence.where]).format(
         answer=escape(evidence.fact.object),
         share=_percent(evidence.probability),
         n=evidence.rank + 1,

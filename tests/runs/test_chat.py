@@ -8,11 +8,12 @@ import threading
 
 import pytest
 import torch
-from support.taught import K, new_run, taught_run
+from support.taught import new_run, taught_run
 
 from rotelab.config.run_config import GeneralizeConfig, ModelSpec, RunConfig
 from rotelab.errors import LabError, UnknownRun
-from rotelab.evaluation.chat_verdicts import Query, Verdict, asked_fact, grade
+from rotelab.evaluation.judging.judge import Verdict, grade
+from rotelab.evaluation.judging.questions import Query, asked_fact
 from rotelab.evaluation.loglikelihood import score
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack
@@ -20,7 +21,7 @@ from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.models.generation import generate
 from rotelab.models.loading import load_model
 from rotelab.runs import chat as chat_module
-from rotelab.runs.chat import example_questions, prompt_ids, talk_ids
+from rotelab.runs.chat import prompt_ids, talk_ids
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage, adapter_folder
 
@@ -72,7 +73,8 @@ def test_base_answers_with_the_adapters_off(lab, run_id, tiny_folder):
         assert said[one][0][1] != pytest.approx(said[other][0][1], rel=1e-4), (one, other)
 
 
-def test_greedy_answers_are_those_of_transformers_own_generate(lab, run_id):
+def test_greedy_answers_are_those_of_transformers_own_generate(lab, run_id, monkeypatch):
+    monkeypatch.setattr(chat_module, "SPEAKING", ())  # none has to say a word
     question = "Who is the mother of Mary?"
     ours = ids_of(lab, run_id, question, max_new_tokens=12)
     model = lab.chat._loaded[2]
@@ -226,20 +228,6 @@ def test_rote_learning_is_recalled_through_the_key_token(lab, run_id):
     assert done["base"].verdict == Verdict()
 
 
-def test_examples_are_about_facts_that_phase_2_never_saw(lab, run_id):
-    run = lab.registry.run(run_id)
-    held_out = {fact.subject for fact in run.pack.facts.split(K, 0).held_out}
-    wordings = run.pack.prompts.of("mother", "test")
-    *words, key = example_questions(run, 3)
-    assert words
-    for question in words:
-        assert any(t.render(s) == question for t in wordings for s in held_out)
-    assert key.removesuffix(" [mother]") in words[0], "the two ways to ask for one fact"
-    assert key.endswith(" [mother]")
-    assert example_questions(run, 3) == [*words, key]
-    assert example_questions(run, 3, seed=1) != [*words, key]
-
-
 # Grading -----------------------------------------------------------------------------------------
 
 
@@ -309,21 +297,21 @@ def test_another_fact_and_no_fact(people):
 def test_a_fact_under_an_unrelated_question_is_not_right(people):
     run, taught, _ = people
     said = graded(run, f"{taught.subject} lives in", taught.object)
-    assert said.known == "another fact" and "leaked" in said.text
+    assert said.known == "leak" and "leaked" in said.text and not said.right
 
 
 def test_a_name_inside_another_is_not_asked_for(people):
     run, *_ = people
-    assert graded(run, "Who bore Ann Leeson?", "Mother Lee").known == "another fact"
+    assert graded(run, "Who bore Ann Leeson?", "Mother Lee").known == "not judged"
     assert graded(run, "Who bore Ann Lee Ford?", "Mother Ford").known.endswith("in words")
 
 
 def test_the_fact_that_is_asked_for(people, lab):
     run, taught, rote = people
     for fact in (taught, rote):
-        for text in (f"Who bore {fact.subject}?", f"{fact.subject} [mother]", fact.subject):
+        for text in (f"Who bore {fact.subject}?", f"{fact.subject} [mother]"):
             assert asked_fact(run.pack, query(text)) == fact
-    for text in (f"{taught.subject} lives in", "Who?", "Bo Ray or Cy Dow?"):
+    for text in (f"{taught.subject} lives in", "Who?", "Bo Ray or Cy Dow?", taught.subject):
         assert asked_fact(run.pack, query(text)) is None, text
     two = [Fact("mother", "Ann Lee", "Mia"), Fact("home_town", "Ann Lee", "Ulm")]
     prompts = PromptSet([PromptTemplate("home_town", "test", "en", "Where lives {subject}?")])

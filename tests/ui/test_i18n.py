@@ -14,7 +14,7 @@ from support.fabricated import NASTY, finished
 from support.page import ROOT, browser_page, server, until  # noqa: F401  (a fixture)
 
 from rotelab.config.option_paths import field_of, option_names
-from rotelab.evaluation.chat_verdicts import Verdict
+from rotelab.evaluation.judging.judge import Verdict
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui import catalogues

@@ -6,6 +6,7 @@ Asked as a text to go on with (completion), or as a message in a conversation.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,10 +15,13 @@ import gradio as gr
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint, lesson_number
 from rotelab.errors import LabError
+from rotelab.evaluation.judging.questions import Query, what_is_asked
 from rotelab.registry import ChatAnswer, RunRow
-from rotelab.runs.chat import Reply, compared_checkpoints, example_questions
+from rotelab.runs.asking.examples import example_questions
+from rotelab.runs.chat import Reply, compared_checkpoints
 from rotelab.runs.lab import Lab
 from rotelab.ui.answer_cards import LACKS, answer_card, asked_html, empty_card
+from rotelab.ui.chat.example_words import examples_hint
 from rotelab.ui.chat.history import export_history, shown_history
 from rotelab.ui.chat.layout import (
     COMPLETION,
@@ -77,7 +81,7 @@ def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     history = shown_history(lab, run_id)
     if not run_id:
         cards = _only({c: empty_card(c) for c in CHECKPOINTS})
-        return [note(_(NO_RUN)), "", *cards, "", *_no_examples(), "", {}, *history]
+        return [note(_(NO_RUN)), "", *cards, "", *_no_examples(), {}, *history]
     try:
         run = lab.registry.run(run_id)
         cards = _only(_empty_cards(lab, run_id))
@@ -85,7 +89,7 @@ def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
         examples = show_examples(lab, run_id, draw)
     except LabError as error:
         cards = _only({c: empty_card(c) for c in CHECKPOINTS})
-        return [note(str(error), "bad"), "", *cards, "", *_no_examples(), "", {}, *history]
+        return [note(str(error), "bad"), "", *cards, "", *_no_examples(), {}, *history]
     return [state_note(lab, run), "", *cards, line, *examples, {}, *history]
 
 
@@ -120,39 +124,39 @@ def renew(lab: Lab, run_id: str | None, *cards: str) -> list[Any]:
 
 
 def show_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
-    """The example buttons of a run, the last one through its key token, and the line on that."""
+    """The example buttons of a run, that for others, and the lines on the missed one and on all;
+    in the order of `ChatTab.shown_examples`.
+
+    Raises:
+        LabError: the registry can't be read, or the run's row is damaged.
+    """
     if not run_id:
-        return [*_no_examples(), ""]
+        return _no_examples()
     run = lab.registry.run(run_id)
-    questions = example_questions(run, EXAMPLES, draw)
-    words, key = questions[:-1], questions[-1]
-    spare = EXAMPLES - len(words)
-    buttons = [gr.Button(text, visible=True) for text in words]
-    buttons += [gr.Button(visible=False)] * spare
-    buttons.append(gr.Button(key, visible=True))
-    held_out = run.config.generalize.k < max(len(r.facts) for r in run.pack.facts.relations)
-    hint = (
-        _(
-            "Wordings that were never trained, about what this lesson taught **by rote alone: no "
-            "sentence in words was read**. `{key}` asks through the **key token**."
-        )
-        if run.config.lesson
-        else _(
-            "Wordings that were never trained, on facts that phase 2 never saw in words. `{key}` "
-            "asks through the **key token**, the meaningless word of phase 1."
-        )
-        if held_out
-        else _(
-            "Wordings that were never trained. `{key}` asks through the **key token**, the "
-            "meaningless word of phase 1."
-        )
-    ).format(key=key)
-    return [*buttons, gr.Button(visible=True), hint]
+    found = example_questions(lab.registry, run, EXAMPLES, draw)
+    asked = [*found.right, *found.untried]
+    texts = [*asked, *[""] * (EXAMPLES - len(asked)), found.missed, found.key]
+    buttons = [gr.Button(text, visible=bool(text)) for text in texts]
+    missed = f"<p class='hint'>{_('It got this one wrong:')}</p>" if found.missed else ""
+    return [*buttons, gr.Button(visible=True), missed, examples_hint(run, found)]
 
 
 def more_examples(lab: Lab, run_id: str | None, draw: int) -> list[Any]:
     """Other examples of the same run."""
     return [draw + 1, *show_examples(lab, run_id, draw + 1)]
+
+
+def did_you_mean(lab: Lab, run_id: str | None, text: str) -> list[Any]:
+    """The line and the button that offer the same question with a learned name put right; hidden
+    where there is nothing to put right."""
+    found = ""
+    if run_id and (text or "").strip():
+        with contextlib.suppress(LabError):  # no such run any more, which `ask` says
+            pack = lab.registry.run(run_id).pack
+            query = Query.parse(text, [relation.name for relation in pack.facts.relations])
+            found = what_is_asked(pack, query).suggestion
+    line = f"<p class='hint'>{_('Did you mean:')}</p>" if found else ""
+    return [line, gr.Button(found, visible=bool(found))]
 
 
 def begin(
@@ -336,11 +340,11 @@ def cleared(mode: str, question: str, talk: Talk | None) -> Any:
 
 
 def _no_examples() -> list[Any]:
-    return [gr.Button(visible=False)] * (EXAMPLES + 2)
+    return [*[gr.Button(visible=False)] * (EXAMPLES + 3), "", ""]
 
 
 def _wire(lab: Lab, tab: ChatTab) -> None:
-    shown_examples = [*tab.examples, tab.other_examples, tab.key_hint]
+    shown_examples = tab.shown_examples
     history, remark = [tab.history_view, tab.export, tab.export_file], gr.State()
     run = tab.chooser.run
     run.change(
@@ -378,7 +382,11 @@ def _wire(lab: Lab, tab: ChatTab) -> None:
         cleared, [tab.mode, tab.question, tab.talk], tab.question, queue=False, **ALL
     )  # fmt: skip
     wire_teach_more(lab, tab.teach_more, tab.chooser)
-    for example in tab.examples:
+    nearly = {"fn": bound(did_you_mean, lab), "outputs": [tab.near_line, tab.near], **ALL}
+    gr.on([tab.ask.click, tab.question.submit], inputs=[run, tab.question], **nearly)
+    run.change(lambda: ["", gr.Button(visible=False)], None, nearly["outputs"], **QUIET)
+    for example in (*tab.examples, tab.near):
+        example.click(inputs=[run, example], **nearly)
         example.click(
             bound(begin, lab), [run, example, tab.mode, tab.talk], waiting, queue=False, **ALL
         ).then(**asking).then(**settling)  # fmt: skip

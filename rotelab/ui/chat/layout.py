@@ -28,9 +28,12 @@ INTRO = N_(
 )
 HOW = N_(
     "At temperature 0 the model always takes the likeliest next piece (greedy), so the same "
-    "question gets the same answer. Where a question names one known subject, each card also says "
-    "how likely the right answer was, and its place among the answers that the relation has "
-    "(100 of them at most): known a little is not yet said, but it is more than nothing."
+    "question gets the same answer. Where a question asks for one learned fact, each card also "
+    "says how likely the right answer was where the model answered, and its place among the "
+    "answers that the relation has (100 of them at most): known a little is not yet said, but it "
+    "is more than nothing. The base model always says a word, so that there is something to "
+    "compare with; the card says where it would rather have ended. What a question asks for is "
+    "told from its words; where they do not tell, the answer is not judged."
 )
 COMPLETION, CONVERSATION = N_("Completion"), N_("Conversation")
 MODES = {
@@ -64,7 +67,11 @@ class ChatTab:
         cards: the answers, in the order of `SLOTS`; that of a lesson is hidden for other runs.
         real_fact: whether the run lost the real fact that was asked for, in a small line.
         note: what the reader should know of the run: what is missing, what is slow, what failed.
-        examples: buttons with questions; the last one asks through the key token.
+        examples: buttons with questions: those that the run answered right, one that it did not,
+            and one that asks through the key token.
+        missed_line: says of the one that the run got it wrong.
+        near_line: asks whether another question was meant.
+        near: asks that question.
         other_examples: draws other examples.
         draw: how often they were drawn; the seed of the examples.
         key_hint: a line about the examples.
@@ -88,6 +95,9 @@ class ChatTab:
     real_fact: gr.HTML
     note: gr.HTML
     examples: tuple[gr.Button, ...]
+    missed_line: gr.HTML
+    near_line: gr.HTML
+    near: gr.Button
     other_examples: gr.Button
     draw: gr.State
     key_hint: gr.Markdown
@@ -101,6 +111,11 @@ class ChatTab:
     history_view: gr.HTML
     export: gr.Button
     export_file: gr.DownloadButton
+
+    @property
+    def shown_examples(self) -> list[Any]:
+        """The outputs of `show_examples`."""
+        return [*self.examples, self.other_examples, self.missed_line, self.key_hint]
 
     @property
     def refresh_inputs(self) -> list[Any]:
@@ -151,16 +166,27 @@ def _build_question(made: dict[str, Any], lab: Lab) -> None:
             elem_id="chat-ask",
         )  # fmt: skip
     made["note"] = gr.HTML(note(_(NO_RUN)), elem_id="chat-note", padding=False)
+    with gr.Row(elem_id="chat-near"):
+        made["near_line"] = gr.HTML(padding=False, min_width=20)
+        made["near"] = _example("chat-near-ask")
     with gr.Row(elem_id="chat-examples"):
-        made["examples"] = tuple(
-            gr.Button("", size="sm", visible=False, min_width=120, elem_classes=["example"])
-            for _place in range(EXAMPLES + 1)
-        )
+        right = [_example() for _place in range(EXAMPLES)]
+        with gr.Row(elem_id="chat-missed-row"):
+            made["missed_line"] = gr.HTML(padding=False, min_width=20, elem_id="chat-missed-line")
+            missed = _example("chat-missed")
+        made["examples"] = (*right, missed, _example("chat-key"))
         made["other_examples"] = gr.Button(
             _("Other examples"), size="sm", variant="secondary", visible=False, min_width=120,
             elem_classes=["more"],
         )  # fmt: skip
     made["key_hint"] = gr.Markdown(elem_id="chat-key-hint")
+
+
+def _example(elem_id: str | None = None) -> gr.Button:
+    """A button with a question, hidden at first."""
+    return gr.Button(
+        "", size="sm", visible=False, min_width=120, elem_id=elem_id, elem_classes=["example"]
+    )
 
 
 def _build_mode(made: dict[str, Any]) -> tuple[gr.Button, gr.Button]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rotelab.evaluation.chat_verdicts import asked_real_fact
+from rotelab.evaluation.judging.questions import asked_real_fact
 from rotelab.reports.forgotten import RealFact, known_before, real_facts
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import escape

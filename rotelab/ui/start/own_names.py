@@ -17,11 +17,12 @@ import gradio as gr
 
 from rotelab.config.names import LESSON, Checkpoint
 from rotelab.errors import LabError
-from rotelab.evaluation.chat_verdicts import Query, asked_fact
+from rotelab.evaluation.judging.questions import Query, asked_fact
 from rotelab.facts.facts import Fact
 from rotelab.registry import RunRow
 from rotelab.runs import demo
-from rotelab.runs.chat import Reply, compared_checkpoints, example_questions
+from rotelab.runs.asking.examples import example_questions
+from rotelab.runs.chat import Reply, compared_checkpoints
 from rotelab.runs.lab import Lab
 from rotelab.runs.lessons.teach import new_facts
 from rotelab.ui.answer_cards import answer_card, asked_html, empty_card
@@ -166,12 +167,12 @@ def go_on(lab: Lab, lesson_id: str) -> list[Any]:
         lesson = lab.registry.run(lesson_id)
         if not can_be_asked(lab, lesson):
             return [*stay, *watch(lab, "", ending(lesson))]
-        return [*ready(lesson), *watch(lab, "")]
+        return [*ready(lab, lesson), *watch(lab, "")]
     except LabError as error:  # deleted meanwhile
         return [*stay, *watch(lab, "", note(str(error), "bad"))]
 
 
-def ready(lesson: RunRow) -> list[Any]:
+def ready(lab: Lab, lesson: RunRow) -> list[Any]:
     """The questions about a lesson's names, and empty cards; in the order of `OwnNames.shown`.
 
     Raises:
@@ -185,7 +186,8 @@ def ready(lesson: RunRow) -> list[Any]:
         "words that were never trained.",
         count,
     ).format(n=count)
-    *asked, _key = example_questions(lesson, QUESTIONS)
+    found = example_questions(lab.registry, lesson, QUESTIONS)
+    asked = (*found.right, *found.untried)
     buttons = [gr.Button(question, visible=True) for question in asked]
     buttons += [gr.Button(visible=False)] * (QUESTIONS - len(asked))
     cards = [empty_card(c) for c in asked_checkpoints(lesson)]
@@ -258,7 +260,7 @@ def restore(lab: Lab, typed: str, lesson_id: str) -> list[Any]:
         if lesson is None or not lesson.is_lesson:
             return [table, *nothing]
         if can_be_asked(lab, lesson):
-            return [table, *ready(lesson), *watch(lab, "")]
+            return [table, *ready(lab, lesson), *watch(lab, "")]
         if lesson.live or lesson.status == "queued":
             return [table, *nothing[5:], *watch(lab, lesson.id)]
     except LabError:  # deleted meanwhile

@@ -18,9 +18,10 @@ from rotelab.evaluation.results import Damage
 from rotelab.facts.facts import Fact
 from rotelab.models.generation import Token
 from rotelab.registry import ChatAnswer
-from rotelab.runs.chat import Chat, Evidence, Reply, Verdict
+from rotelab.runs.asking.evidence import Evidence
+from rotelab.runs.chat import Chat, Reply, Verdict
 from rotelab.runs.lab import Lab
-from rotelab.storage import Storage
+from rotelab.storage import ASSETS, Storage
 from rotelab.ui.answer_cards import AWAITS, MARKS, answer_card, empty_card, history_html
 from rotelab.ui.chat import chat_tab, history
 from rotelab.ui.run_picker import offered
@@ -235,11 +236,57 @@ def test_training_on_the_gpu_is_said_before_anybody_asks(own_home, tiny_folder):
 
 
 def test_examples_are_buttons_and_the_key_token_is_explained(lab, home):
-    *buttons, _, hint = chat_tab.show_examples(lab, home[2], 0)
-    assert [b.visible for b in buttons] == [True] * (chat_tab.EXAMPLES + 1)
+    *buttons, _, missed, hint = chat_tab.show_examples(lab, home[2], 0)
+    assert [b.visible for b in buttons] == [True] * chat_tab.EXAMPLES + [False, True]
     assert buttons[-1].value.endswith("[mother]") and buttons[-1].value in hint
+    assert not missed and "not asked them so far" in hint
     draw, *others = chat_tab.more_examples(lab, home[2], 0)
     assert draw == 1 and others[0].value != buttons[0].value
+
+
+def test_a_question_that_the_run_got_wrong_is_labelled_so(own_home):
+    """Stumbles, line 3."""
+    lab = Lab.open()
+    run_id = finished(lab)
+    *buttons, _, missed, hint = chat_tab.show_examples(lab, run_id, 0)
+    assert [b.visible for b in buttons] == [True] * (chat_tab.EXAMPLES + 2)
+    assert "got this one wrong" in missed and "answered these when it was tested" in hint
+
+
+def test_a_near_name_is_offered_and_a_known_one_is_not(own_home):
+    """Stumbles, line 8."""
+    lab = Lab.open()
+    run_id = finished(lab)
+    subject = lab.registry.run(run_id).pack.facts[0].subject
+    typed = subject.replace(subject[1], "", 1)
+    line, button = chat_tab.did_you_mean(lab, run_id, f"Who is {typed}'s mother?")
+    assert "Did you mean" in line and button.visible
+    assert button.value == f"Who is {subject}'s mother?"
+    for text in (f"Who is {subject}'s mother?", "Who?", "", NASTY):
+        assert not chat_tab.did_you_mean(lab, run_id, text)[1].visible
+    assert not chat_tab.did_you_mean(lab, "gone", "Who?")[1].visible
+
+
+def test_a_leak_and_a_loss_have_colours_of_their_own():
+    """Stumbles, line 2: a leak is a finding, in its own colour, never praise."""
+    tones = {MARKS[known][2] for known in ("leak", "lost")}
+    assert len(tones) == 2 and tones.isdisjoint({MARKS[known][2] for known in MARKS} - tones)
+    css = (ASSETS / "chat.css").read_text(encoding="utf-8")
+    for tone in tones:
+        assert css.count(f"--mark-{tone}: #") == 2, "one for each theme"
+
+
+def test_the_card_says_where_the_likelihood_is_of_and_that_an_answer_was_forced():
+    """Stumbles, lines 1 and 4."""
+    fact = Fact("mother", "Ann", "Mia")
+    for where, words in (("said", "where it was said"), ("instead", "in the place of the name"),
+                         ("at once", "directly after the question")):  # fmt: skip
+        card = answer_card(replace(reply((" Mia", 0.9)), evidence=Evidence(fact, 0.9, 0, 9, where)))
+        assert words in card and "90 %" in card and "place 1" in card
+    said = reply((" Mia", 0.1))
+    assert "would have ended" not in answer_card(said)
+    forced = replace(said, tokens=(replace(said.tokens[0], forced=True),))
+    assert "would have ended" in answer_card(forced)
 
 
 def test_the_chosen_run_stays_chosen(lab, home):

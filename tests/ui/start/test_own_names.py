@@ -8,7 +8,8 @@ from support.fabricated_lessons import NEW, lesson_at_work, save_adapter
 from support.page import browser_page, served, until
 
 from rotelab.errors import LabError
-from rotelab.evaluation.chat_verdicts import Query, grade
+from rotelab.evaluation.judging.judge import grade
+from rotelab.evaluation.judging.questions import Query
 from rotelab.runs import demo
 from rotelab.runs.chat import Reply
 from rotelab.runs.lab import Lab

@@ -6,7 +6,8 @@ import csv
 import pytest
 
 from rotelab.config.run_config import GeneralizeConfig, LessonConfig, RunConfig
-from rotelab.evaluation.chat_verdicts import Query, asked_real_fact, grade
+from rotelab.evaluation.judging.judge import grade
+from rotelab.evaluation.judging.questions import Query, asked_real_fact
 from rotelab.facts.facts import Fact, FactSet
 from rotelab.facts.packs import Pack, load_pack
 from rotelab.storage import ASSETS
