@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rotelab.evaluation.judging.questions import asked_real_fact
+from rotelab.facts.names import normalize
 from rotelab.reports.forgotten import RealFact, known_before, real_facts
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import escape
@@ -42,6 +43,9 @@ def real_fact_line(lab: Lab, run_id: str | None, question: str = "") -> str:
     lost = [fact for fact in facts if fact.fate == "lost"]
     if asked is not None:
         words = _of(next(fact for fact in facts if fact.question == asked))
+        if normalize(question) != normalize(asked):
+            as_ = _("Asked as “{question}”:").format(question=escape(asked))
+            words = f"{as_} {words}"
     elif lost:
         words = _(
             "This run lost {n} of {known} real facts that the model knew before. Ask for one of "

@@ -217,7 +217,8 @@ def begin(lab: Lab, lesson_id: str, question: str) -> list[Any]:
 
 
 def ask(lab: Lab, lesson_id: str, question: str) -> Iterator[list[Any]]:
-    """Streams the answers into their cards, then the remark on that of the lesson."""
+    """Streams the answers into their cards, then the remark on that of the lesson; each step says
+    again what is answered, as another question may have been pressed meanwhile."""
     question = (question or "").strip()[:MAX_QUESTION]
     if not lesson_id or not question:
         yield [gr.skip()] * (len(SLOTS) + 1)
@@ -231,7 +232,7 @@ def ask(lab: Lab, lesson_id: str, question: str) -> Iterator[list[Any]]:
             cards = {reply.checkpoint: answer_card(reply)}
             if reply.done:
                 done[reply.checkpoint] = reply
-            yield [*(cards.get(c, gr.skip()) for c in who), gr.skip()]
+            yield [*(cards.get(c, gr.skip()) for c in who), asked_html(question)]
         told = asked_html(question) + _remark(lesson, question, done[who[-1]])
         yield [*[gr.skip()] * len(SLOTS), told]
     except LabError as error:

@@ -234,9 +234,13 @@ def ask(
 ) -> Iterator[list[Any]]:
     """Streams the answers into their cards, then the remark on the last one.
 
+    Each step says again what is answered: somebody may have pressed another question meanwhile,
+    whose own answers come only after these.
+
     An error is shown beside the question, where it stays, and not in a message that disappears.
     """
     done = {}
+    asked = asked_html(question) if checkpoints == CHECKPOINTS else NOTHING
     try:
         run_id = demo.open_run(lab)[0]
         fact = demo.recording().fact_of(question)
@@ -245,10 +249,10 @@ def ask(
             cards = {reply.checkpoint: answer_card(reply)}
             if reply.done:
                 done[reply.checkpoint] = reply
-            yield [*(cards.get(c, gr.skip()) for c in checkpoints), gr.skip()]
+            yield [*(cards.get(c, gr.skip()) for c in checkpoints), asked]
         last = done[checkpoints[-1]]
         remark = words.recited(last, fact) if by_heart else words.remark(last, fact)
-        yield [*(gr.skip() for _ in checkpoints), remark]
+        yield [*(gr.skip() for _ in checkpoints), asked + remark]
     except LabError as error:
         empty = [gr.skip() if c in done else empty_card(c) for c in checkpoints]
         yield [*empty, note(str(error), "bad")]

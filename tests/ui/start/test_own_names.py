@@ -7,6 +7,7 @@ import pytest
 from support.fabricated_lessons import NEW, lesson_at_work, save_adapter
 from support.page import browser_page, served, until
 
+from rotelab.config.names import CHECKPOINTS
 from rotelab.errors import LabError
 from rotelab.evaluation.judging.judge import grade
 from rotelab.evaluation.judging.questions import Query
@@ -14,7 +15,7 @@ from rotelab.runs import demo
 from rotelab.runs.chat import Reply
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
-from rotelab.ui.start import own_names
+from rotelab.ui.start import own_names, start_tab
 
 ROWS = [[fact.subject, fact.object] for fact in NEW]
 READY = 5 + own_names.QUESTIONS + len(own_names.SLOTS)
@@ -80,6 +81,16 @@ def test_what_the_answer_shows_is_said(lab, learned, monkeypatch, right, words):
     *updates, last = own_names.ask(lab, learned, question)
     assert len(updates) == 3 and words in last[-1]
     assert (NEW[0].subject in last[-1]) and (right or NEW[0].object in last[-1])
+
+
+def test_answers_always_stand_under_their_own_question(lab, learned, monkeypatch):
+    """Stumbles, line 5: the next question, pressed early, stood above the previous answer and its
+    green verdict for about two seconds."""
+    monkeypatch.setattr(lab.chat, "stream", answers(lab, False))
+    question = demo.recording().questions[0]
+    steps = list(own_names.ask(lab, learned, question))
+    steps += start_tab.ask(lab, question, CHECKPOINTS, by_heart=False)
+    assert len(steps) == 8 and all(question in step[-1] for step in steps)
 
 
 def test_a_question_about_nobody_of_them_has_no_remark(lab, learned, monkeypatch):
