@@ -126,13 +126,12 @@ class Chat:
             max_new_tokens: longest answer, in tokens.
             temperature: 0 answers greedily.
             seed: of the sampling.
-            turns: each checkpoint's conversation so far, empty at its start; the text is added to
-                it in the model's chat template. None completes the text itself.
+            turns: each checkpoint's conversation so far, to which the text is added in the model's
+                chat template. None completes the text itself.
             evidence: also say how likely the right answer was; not in a conversation.
 
         Raises:
-            LabError: no text, no such run, its adapters are damaged, the model is not available, or
-                it has no chat template for a conversation.
+            LabError: no text, no such run, damaged adapters, no model, or no chat template in it.
         """
         if not text.strip():
             raise LabError("Type a question first, or click one of the examples.")
