@@ -18,6 +18,7 @@ from rotelab.evaluation.judging.questions import Query
 from rotelab.models import threads
 from rotelab.registry import Registry, RunRow
 from rotelab.runs.asking.evidence import Evidence, evidence_of
+from rotelab.runs.asking.examples import Examples, example_questions
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
 from rotelab.storage import Storage, adapter_folder
 
@@ -96,6 +97,10 @@ class Chat:
         """Whether the run's model is in memory, so that an answer begins at once."""
         loaded = self._loaded
         return loaded is not None and loaded[:2] == (run_id, self._stamp(run_id))
+
+    def examples(self, run: RunRow, n: int = 3, seed: int = 0) -> Examples:
+        """Example questions for a run; arguments and errors as `asking.examples` has them."""
+        return example_questions(self.registry, run, n, seed)
 
     def stream(self, *asked: Any, **options: Any) -> Iterator[Reply]:
         """The replies of `steps`, one by one; same arguments."""

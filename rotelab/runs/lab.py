@@ -16,7 +16,7 @@ from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.registry import Registry, fact_set_name
-from rotelab.runs.chat import Chat, compared_checkpoints, example_questions
+from rotelab.runs.chat import Chat, compared_checkpoints
 from rotelab.runs.export.bundle import SUFFIX, export_run
 from rotelab.runs.jobs import Jobs
 from rotelab.runs.processes import tail
@@ -281,7 +281,8 @@ class Lab:
         """
         run, code = self.registry.run(run_id), self.python_of(run_id)
         asks = set(compared_checkpoints(run)) <= set(self.chat.checkpoints(run_id))
-        question = example_questions(run, 1)[0] if asks else ""
+        found = self.chat.examples(run, 1).questions if asks else ()
+        question = next(iter(found), "")
         title, measured = run.name or f"Run {run.id}", run.status == "finished"
         made = notebook_of(code, run.id, title, question, measured)
         target = self.notebook_file(run_id)
