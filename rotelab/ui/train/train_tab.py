@@ -16,6 +16,7 @@ from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
 from rotelab.ui.components import QUIET, bound, escape, note, roughly
 from rotelab.ui.i18n import N_, _, ngettext
+from rotelab.ui.train.as_code import build_as_code, code_of
 from rotelab.ui.train.form import (
     PRESET_FIELDS,
     RECIPE_FIELDS,
@@ -104,12 +105,17 @@ def build_train_tab(lab: Lab) -> TrainTab:
                     max_length=80,
                     elem_id="train-name",
                 )
+            code = build_as_code(RunConfig(pack=pack.value or RunConfig().pack))
             own = build_own_names(lab)
         with gr.Column(scale=7, min_width=420, elem_id="train-live"):
             panel = build_live_panel(lab)
     estimated.value = _first_words(lab, pack.value)
     tab = TrainTab(pack, started, form, panel, estimated)
     _wire(lab, tab, name, button)
+    gr.on(
+        [field.change for field in form.inputs], code_of, form.inputs, code.outputs,
+        trigger_mode="always_last", **QUIET,
+    )  # fmt: skip
     count = len(tab.started_outputs)
 
     def starts(rows: Sequence[Sequence[Any]]) -> list[Any]:
