@@ -72,10 +72,14 @@ def run(
 ) -> None:
     """Make one run, both phases and all evaluation: here in the foreground, or in the queue."""
     from rotelab.api.making import finished, make_run
+    from rotelab.models.preflight.memory import fit, too_little
     from rotelab.runs.lab import Lab
     from rotelab.runs.worker import first_process
 
     lab = Lab.open()
+    memory = fit(config)
+    if memory and not memory.fits and first_process():
+        print(f"rotelab: {too_little(memory, config)}", file=sys.stderr)
     if queue:
         run_id = lab.jobs.enqueue(config, lab.facts_for(config), name=name)
         print(json.dumps(summary_json(lab.registry.run(run_id))) if json_output else run_id)

@@ -68,6 +68,19 @@ class ModelSpec(Checked):
         "auto computes in bfloat16 where the device is fast at it, in float32 elsewhere.",
         choices=("auto", "float32", "bfloat16"),
     )
+    weights: str = option(
+        "auto",
+        "Stored weights",
+        "auto keeps the model's weights in the precision above; 4bit keeps them in 4 bits (NF4): a "
+        "quarter of the memory, somewhat slower, on an NVIDIA card with the package bitsandbytes.",
+        choices=("auto", "4bit"),
+    )
+    checkpointing: bool = option(
+        False,
+        "Gradient checkpointing",
+        "Computes what happens inside a layer again where training needs it, instead of keeping "
+        "it: less memory, about a third more time, the same result.",
+    )
 
 
 @dataclass(frozen=True)

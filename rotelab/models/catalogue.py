@@ -62,6 +62,27 @@ def _cards() -> list[str]:
     return [cards[int(part)] for part in numbers if int(part) < len(cards)]
 
 
+def free_card_bytes() -> list[float]:
+    """Free memory of each NVIDIA card that this process may use, in bytes, in their order."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    asked = [tool, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+        free = [int(line) * 2.0**20 for line in said.stdout.splitlines() if line.strip()]
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        log.warning("%s does not say how much memory is free: %s", tool, error)
+        return []
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if seen is None:
+        return free
+    numbers = [part.strip() for part in seen.split(",") if part.strip()]
+    if not all(part.isdecimal() for part in numbers):
+        return free[: len(numbers)]  # named by id; torch counts them from 0
+    return [free[int(part)] for part in numbers if int(part) < len(free)]
+
+
 @dataclass(frozen=True)
 class CatalogueEntry:
     """A model that the paper used, or the embedded one.
@@ -69,7 +90,8 @@ class CatalogueEntry:
     Args:
         name: its Hugging Face name, or `embedded`.
         parameters: in billions.
-        memory_gb: roughly what LoRA training takes, in GB (bf16 weights, adapters, activations).
+        memory_gb: roughly what LoRA training takes, in GB, in bfloat16 (the embedded model in
+            float32); see `preflight.memory`.
     """
 
     name: str
@@ -78,13 +100,13 @@ class CatalogueEntry:
 
 
 CATALOGUE = (
-    CatalogueEntry(EMBEDDED, 0.135, 2),
-    CatalogueEntry("Qwen/Qwen2.5-1.5B", 1.5, 6),
-    CatalogueEntry("Qwen/Qwen2.5-1.5B-Instruct", 1.5, 6),
-    CatalogueEntry("Qwen/Qwen2.5-7B", 7.6, 20),
-    CatalogueEntry("Qwen/Qwen2.5-14B", 14.8, 36),
-    CatalogueEntry("meta-llama/Llama-2-7b-hf", 6.7, 18),
-    CatalogueEntry("meta-llama/Llama-3.2-1B", 1.2, 5),
-    CatalogueEntry("meta-llama/Llama-3.2-3B", 3.2, 10),
-    CatalogueEntry("microsoft/phi-4", 14.7, 36),
+    CatalogueEntry(EMBEDDED, 0.135, 3),
+    CatalogueEntry("Qwen/Qwen2.5-1.5B", 1.5, 7),
+    CatalogueEntry("Qwen/Qwen2.5-1.5B-Instruct", 1.5, 7),
+    CatalogueEntry("Qwen/Qwen2.5-7B", 7.6, 24),
+    CatalogueEntry("Qwen/Qwen2.5-14B", 14.8, 39),
+    CatalogueEntry("meta-llama/Llama-2-7b-hf", 6.7, 22),
+    CatalogueEntry("meta-llama/Llama-3.2-1B", 1.2, 6),
+    CatalogueEntry("meta-llama/Llama-3.2-3B", 3.2, 12),
+    CatalogueEntry("microsoft/phi-4", 14.7, 39),
 )

@@ -73,7 +73,8 @@ class LabModel(ABC):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ):
-        self.network = network.to(device)
+        # Weights in 4 bits are on their device already, and may not be moved.
+        self.network = network if getattr(network, "is_quantized", False) else network.to(device)
         self.tokenizer = tokenizer
         self.relations = tuple(relations)
         self.device = torch.device(device)

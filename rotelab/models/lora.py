@@ -24,6 +24,7 @@ from rotelab.config.names import (
 )
 from rotelab.errors import ModelUnavailable
 from rotelab.models.architecture.layout import matrix
+from rotelab.models.forward import bare
 from rotelab.models.lab_model import AdapterShape, LabModel
 from rotelab.models.linear_algebra import norm_of_product
 
@@ -79,7 +80,8 @@ class LoraModel(LabModel):
                 self.network.add_adapter(adapter, config)
             else:
                 self.network = get_peft_model(self.network, config, adapter_name=adapter)
-        self.network.to(self.device)
+        if not getattr(bare(self.network), "is_quantized", False):
+            self.network.to(self.device)
         self.use("base")
 
     def tensors(self, adapter: str) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from rotelab.config.names import Status
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import SAVE_MEMORY, LabError, says_out_of_memory
 from rotelab.facts.packs import Pack
+from rotelab.models.preflight.model_files import check_model
 from rotelab.registry import LiveRun, Registry, RunSummary
 from rotelab.runs.processes import (
     GONE,
@@ -81,8 +82,10 @@ class Jobs:
 
         Raises:
             UnknownRun: there is no such parent.
-            LabError: the registry can't be written, or no process can be started.
+            LabError: the model can't work (`check_model`), the registry can't be written, or no
+                process can be started.
         """
+        check_model(config.model, config.method)
         run_id = self.registry.create_run(config, pack, parent_id, name)
         self.start_next()
         return run_id
@@ -113,8 +116,10 @@ class Jobs:
 
         Raises:
             UnknownRun: there is no such parent.
-            LabError: another run holds the device (it is named).
+            LabError: the model can't work (`check_model`), or another run holds the device (it is
+                named).
         """
+        check_model(config.model, config.method)
         self.reconcile()
         return self.registry.create_run(config, pack, parent_id, name, process=me())
 

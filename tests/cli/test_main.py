@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 from support.command_line import Said, nothing_saved, python, refused, rotelab
 from support.paths import ROOT
+from support.tiny import unknown_model
 
 from rotelab.cli import main
 from rotelab.config.run_config import (
@@ -440,15 +441,16 @@ def test_run_without_json_prints_a_table(run, capsys):
     assert all(all(probe in line for probe in PROBES) for line in lines[1:])
 
 
-def test_a_run_that_fails_says_so_in_json_and_in_one_line(tmp_path, own_home):
-    words = ["--pack", "mother", "--k", 3, "--facts", 6, "--model", tmp_path, "--json"]
+def test_a_run_that_fails_says_so_in_json_and_in_one_line(tiny_folder, tmp_path, own_home):
+    model = unknown_model(tiny_folder, tmp_path / "model")
+    words = ["--pack", "mother", "--k", 3, "--facts", 6, "--model", model, "--json"]
     said = rotelab("run", *words)
     report = json.loads(said.out)
     assert (said.code, report["status"], report["checkpoints"]) == (2, "failed", {})
     assert said.err.count("\n") == 1
     last = said.err.rpartition("\r")[2]
     assert last.startswith(f"rotelab: Run {report['run_id']} failed. The model ")
-    assert "can't be loaded" in last
+    assert "'nosuch'" in last
     assert rotelab("run", *words[:-1]).out == ""
 
 

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from safetensors import safe_open
 from support.quick_runs import losses, outcome, start
+from support.tiny import unknown_model
 
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, ModelSpec
 from rotelab.errors import RunStopped
@@ -137,15 +138,16 @@ def test_stop_raises_run_stopped(lab, quick):
         run_pipeline(lab.registry, lab.storage, run_id)
 
 
-def test_a_user_error_fails_the_run_with_its_sentence(lab, quick, tmp_path):
+def test_a_user_error_fails_the_run_with_its_sentence(lab, quick, tiny_folder, tmp_path):
     from dataclasses import replace
 
-    broken = replace(quick, model=ModelSpec(name=str(tmp_path / "nowhere"), device="cpu"))
+    folder = unknown_model(tiny_folder, tmp_path / "model")
+    broken = replace(quick, model=ModelSpec(name=str(folder), device="cpu"))
     run_id = start(lab, broken)
     worker.work(lab.registry, lab.storage, run_id)
     run = lab.registry.run(run_id)
     assert run.status == "failed"
-    assert "can't be loaded" in run.error
+    assert "of the kind 'nosuch'" in run.error
 
 
 @pytest.mark.parametrize(

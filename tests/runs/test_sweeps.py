@@ -483,7 +483,9 @@ def test_a_sweep_with_a_failure_prints_its_table_and_ends_with_2(tiny_folder, tm
     torch.set_num_threads(1)
     axes = ["--axis", f"model.name={tiny_folder},{tmp_path}", "--phase1-epochs", 1, "--k", 2]
     said = rotelab("sweep", *axes, *words_of(tiny_folder)[:-4], "--device", "cpu")
-    assert said.code == 2 and "can't be loaded" in said.out and "1 of 2 runs finished" in said.out
+    assert (
+        said.code == 2 and "has no config.json" in said.out and "1 of 2 runs finished" in said.out
+    )
     last = said.err.splitlines()[-1]
     failed = next(r for r in Lab.open().registry.runs() if r.status == "failed")
     assert last.startswith(f"rotelab: 1 run did not finish: {failed.id}. `python -m rotelab sweep ")

@@ -3,6 +3,8 @@ milliseconds; for tests that need a model but not its knowledge."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -10,6 +12,15 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rotelab.facts.packs import load_pack
+
+
+def unknown_model(tiny_folder: Path, folder: Path) -> Path:
+    """A copy of the tiny Llama whose files are fine, but whose kind no transformers knows."""
+    shutil.copytree(tiny_folder, folder)
+    config = folder / "config.json"
+    kind = {"model_type": "nosuch"}
+    config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | kind))
+    return folder
 
 
 def make_tiny_llama(folder: Path, seed: int = 0) -> Path:

@@ -30,7 +30,8 @@ def export_model(
 ) -> Path:
     """Writes a checkpoint of a run as one plain model, whole or not at all.
 
-    It is merged on the CPU in float32, so that rounding does not change its answers.
+    It is merged on the CPU in float32, so that rounding does not change its answers; a run whose
+    base weights were in 4 bits is merged into the full ones.
 
     Args:
         registry: knows the run.
@@ -61,7 +62,7 @@ def export_model(
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise LabError(f"{folder} holds something already. Name a new or empty folder.")
-        spec = replace(run.config.model, device="cpu", dtype="float32")
+        spec = replace(run.config.model, device="cpu", dtype="float32", weights="auto")
         needed = known[: known.index(checkpoint) + 1]
         model = load_run_model(storage, run, needed, spec)
         network = model.merged(checkpoint)

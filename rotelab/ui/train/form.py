@@ -193,7 +193,7 @@ RECIPE_FIELDS = tuple(recipes.options())
 
 
 def _model_label(model: CatalogueEntry) -> str:
-    """A model in the list: “Qwen/Qwen2.5-1.5B  (1.5 B, 6 GB)”."""
+    """A model in the list: “Qwen/Qwen2.5-1.5B  (1.5 B, 7 GB)”."""
     size = f"{model.parameters:g} B, {model.memory_gb} GB"
     if model.name == EMBEDDED:
         size = _("comes with the lab, {size}").format(size=size)

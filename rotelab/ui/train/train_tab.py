@@ -10,6 +10,8 @@ import gradio as gr
 
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
+from rotelab.models.preflight.memory import fit
+from rotelab.models.preflight.model_files import check_model
 from rotelab.reports.forgotten import recipe_cost
 from rotelab.runs import demo
 from rotelab.runs.lab import Lab
@@ -181,6 +183,7 @@ def estimated_words(lab: Lab, *values: Any) -> str:
     """
     try:
         config = config_from(values)
+        check_model(config.model, config.method)
         pack = lab.facts_for(config)
     except LabError as error:
         return f"<p class='estimate note note-bad' role='alert'>{escape(error)}</p>"
@@ -190,7 +193,7 @@ def estimated_words(lab: Lab, *values: Any) -> str:
             "No estimate: this model has not yet finished a run on this machine. A model that is "
             "not here yet is downloaded first."
         )
-        return f"<p class='estimate'>{words}</p>{_cost(lab, config)}"
+        return f"<p class='estimate'>{words}</p>{_memory(config)}{_cost(lab, config)}"
     words = (
         _("Takes about <b>{time}</b> (an estimate, from your newest runs with this model).")
         if guess.measured
@@ -200,7 +203,25 @@ def estimated_words(lab: Lab, *values: Any) -> str:
         )
     )
     time = roughly(guess.seconds)
-    return f"<p class='estimate'>{words.format(time=time)}</p>{_cost(lab, config)}"
+    words = words.format(time=time)
+    return f"<p class='estimate'>{words}</p>{_memory(config)}{_cost(lab, config)}"
+
+
+def _memory(config: RunConfig) -> str:
+    """The memory that a run needs against what is free, as HTML; empty where that is not known."""
+    found = fit(config)
+    if found is None:
+        return ""
+    figures = {"needed": f"{found.needed:.1f}", "there": f"{found.there:.1f}"}
+    if found.fits:
+        words = _("Needs about <b>{needed} GB</b> of memory; {there} GB are free on its device.")
+        return f"<p class='estimate'>{words.format(**figures)}</p>"
+    words = _(
+        "Needs about <b>{needed} GB</b> of memory, but only {there} GB are free on its device. "
+        "Close other programs, choose a smaller model, or use <i>Gradient checkpointing</i> or "
+        "<i>Stored weights</i> under <i>Advanced</i>."
+    )
+    return f"<p class='estimate note note-bad' role='alert'>{words.format(**figures)}</p>"
 
 
 def _cost(lab: Lab, config: RunConfig) -> str:

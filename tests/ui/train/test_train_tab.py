@@ -88,7 +88,7 @@ def test_the_form_has_every_option_and_reads_back_what_it_shows():
 
 def test_a_model_is_listed_with_its_size():
     assert _model_label(CATALOGUE[0]) == "embedded  (comes with the lab, 0.135 B, 2 GB)"
-    assert _model_label(CATALOGUE[1]) == "Qwen/Qwen2.5-1.5B  (1.5 B, 6 GB)"
+    assert _model_label(CATALOGUE[1]) == "Qwen/Qwen2.5-1.5B  (1.5 B, 7 GB)"
 
 
 @pytest.mark.parametrize(
