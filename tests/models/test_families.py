@@ -23,6 +23,7 @@ from rotelab.config.run_config import (
 )
 from rotelab.errors import LabError
 from rotelab.facts.facts import Fact
+from rotelab.models.architecture.layout import base_layer, matrix, width_in
 from rotelab.models.generation import generate
 from rotelab.models.lab_model import AdapterShape
 from rotelab.models.loading import load_model
@@ -93,6 +94,20 @@ def test_the_maps_of_a_layer_are_found_by_where_they_sit(load, name):
     for one in layout.maps:
         reads[one.block].add(one.reads.rpartition(".")[2])
     assert reads == {"attention": {"in", "middle"}, "mlp": {"in", "middle"}}
+
+
+@EACH
+def test_a_map_is_read_as_its_matrix_whichever_way_it_is_stored(load, name):
+    """`Conv1D` keeps its weight transposed."""
+    model = load(name)
+    for adapted in (False, True):
+        for _, module in model.projections():
+            plain = base_layer(module)
+            x = torch.randn(3, width_in(module))
+            bias = 0 if plain.bias is None else plain.bias
+            torch.testing.assert_close(plain(x), x @ matrix(module).T + bias, atol=1e-6, rtol=1e-5)
+        if not adapted:
+            model.attach("memorize", AdapterShape(2, 0, None, "all"))
 
 
 @EACH
