@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import gradio as gr
+import psutil
 import pytest
 from support.fabricated import (
     DAMAGE,
@@ -87,7 +88,7 @@ def test_the_form_has_every_option_and_reads_back_what_it_shows():
 
 
 def test_a_model_is_listed_with_its_size():
-    assert _model_label(CATALOGUE[0]) == "embedded  (comes with the lab, 0.135 B, 2 GB)"
+    assert _model_label(CATALOGUE[0]) == "embedded  (comes with the lab, 0.135 B, 3 GB)"
     assert _model_label(CATALOGUE[1]) == "Qwen/Qwen2.5-1.5B  (1.5 B, 7 GB)"
 
 
@@ -206,8 +207,22 @@ def test_what_the_recipe_cost_before_stands_beside_the_estimate(lab):
     assert "2 earlier runs" in said and "(medians)" in said, "k and the facts may differ"
     assert "earlier" not in train_tab.estimated_words(lab, *form(memorize__rank=8))
     assert "earlier" not in train_tab.estimated_words(lab, *form(facts=20)), "k does not fit"
-    other = train_tab.estimated_words(lab, *form(model__name="/another/model"))
+    other = train_tab.estimated_words(lab, *form(model__name="another/model"))
     assert "No estimate" in other and "earlier" not in other
+
+
+def test_memory_stands_beside_the_estimate(lab, tmp_path, monkeypatch):
+    assert "Needs about <b>2.8 GB</b> of memory; " in train_tab.estimated_words(lab, *form())
+    there = psutil.virtual_memory()._replace(available=10**9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: there)
+    said = train_tab.estimated_words(lab, *form(model__device="cpu"))
+    assert "but only 1.0 GB are free" in said and "note-bad" in said
+    assert "memory" not in train_tab.estimated_words(lab, *form(model__name="another/model"))
+    broken = train_tab.estimated_words(lab, *form(model__name=str(tmp_path)))
+    assert "has no config.json" in broken or "is empty" in broken
+    with pytest.raises(LabError, match="config.json|is empty"):
+        train_tab.start(lab, "", *form(model__name=str(tmp_path)))
+    assert lab.registry.count_runs(archived=None) == 0
 
 
 # Start -------------------------------------------------------------------------------------------
