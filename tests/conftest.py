@@ -86,6 +86,14 @@ def own_home(tmp_path, monkeypatch):
     return home
 
 
+@pytest.fixture(autouse=True)
+def idle_machine(monkeypatch):
+    """Estimates must not depend on what else this machine does while the tests run."""
+    from rotelab.runs.timing import machine
+
+    monkeypatch.setattr(machine, "load_now", lambda: 0.0)
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
     """The folder of a tiny randomly initialised Llama with a tokenizer of its own."""

@@ -134,7 +134,7 @@ class EvaluationConfig(Checked):
         True,
         "Look at the damage",
         "Also reads plain prose, asks a quiz of real facts and compares with the base model, to "
-        "see what else the model knew and still knows. Takes some seconds after each phase.",
+        "see what else the model knew and still knows.",
     )
     spot_checks: float = option(
         0.01,

@@ -39,7 +39,7 @@ from rotelab.models.lab_model import LabModel
 from rotelab.models.loading import load_model, pick_device
 from rotelab.registry import FactRecall, Registry
 from rotelab.runs import internals, reuse
-from rotelab.runs.progress import PHASE_WORDS, Recorder, round_words, typical_seconds
+from rotelab.runs.progress import PHASE_WORDS, Recorder, costs_and_setup, round_words
 from rotelab.storage import Storage, adapter_folder, finish_writing, has_adapter, state_folder
 from rotelab.training.events import EpochEvent, StepEvent
 from rotelab.training.null_space import TOO_WIDE, WIDEST, directions, too_wide
@@ -385,12 +385,13 @@ class RunPipeline:
         def length(text: str) -> float:
             return len(self.model.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-        parts = typical_seconds(self.config, self.pack, length)
+        parts, setup = costs_and_setup(self.registry, self.config, self.pack, length)
         self._phase_cost = {MEMORIZE: parts["phase1"], GENERALIZE: parts["phase2"]}
         self._evaluation_cost = parts["evaluation"] / len(CHECKPOINTS)
         to_ask = len(set(CHECKPOINTS) - self._evaluated)
         to_learn = sum(self._phase_cost[ADAPTER_OF[c]] for c in ADAPTER_OF if c not in self._done)
-        self.recorder.total = max(1.0, to_ask * self._evaluation_cost + to_learn)
+        cost = max(1.0, to_ask * self._evaluation_cost + to_learn)
+        self.recorder.plan(cost, setup, on_cpu=self.model.device.type == "cpu")
 
 
 def phase_of(checkpoint: Checkpoint) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from rotelab.config.run_config import EMBEDDED, GeneralizeConfig, MemorizeConfig
 from rotelab.errors import LOCKED, LONG_WAIT_S, LabError
 from rotelab.facts.packs import Pack
 from rotelab.models import threads
-from rotelab.registry import Metric, Registry, RunRow
+from rotelab.registry import Metric, Registry, RunRow, RunSummary
 from rotelab.runs.lab import Lab
+from rotelab.runs.timing.machine import machine_now
 
 if TYPE_CHECKING:
     from rotelab.training.events import EpochEvent, StepEvent
@@ -26,7 +27,8 @@ RECORD_EVERY_S = 0.7
 class Recorder:
     """Writes a run's progress and metrics to the registry, and learns from it whether to stop.
 
-    `total` is the cost of all that is left to do, in the unit of `say` (`typical_seconds`).
+    `total` is the cost of all that is left to do, in the unit of `say` (`part_seconds`), and
+    `expected` how many seconds that was estimated to take, 0 where nothing is known.
 
     Args:
         registry: takes progress and metrics.
@@ -37,6 +39,7 @@ class Recorder:
     def __init__(self, registry: Registry, run_id: str, watch: Callable[[float, str], None]):
         self.registry, self.run_id, self.watch = registry, run_id, watch
         self.total, self.done = 1.0, 0.0
+        self.expected = 0.0
         self.stop = False
         self.silent = False  # in all but the first of several processes that train together
         self._started = time.monotonic()
@@ -56,8 +59,7 @@ class Recorder:
             return
         self._written = time.monotonic()
         share = self.done / self.total
-        elapsed = self._written - self._started
-        eta = elapsed * (1 - share) / share if share > 0.02 else None
+        eta = time_left(self._written - self._started, self.done, self.total, self.expected)
         if self._metrics:
             self.registry.add_metrics(self.run_id, self._metrics)
             self._metrics = []
@@ -69,10 +71,49 @@ class Recorder:
             self.registry.add_warning(self.run_id, LOCKED.format(seconds=waited))
         self.watch(share, message)
 
+    def plan(self, cost: float, setup: float | None, on_cpu: bool = True) -> None:
+        """Notes what is left to do.
+
+        Args:
+            cost: of all of it, in seconds on the idle machine where `setup` is known.
+            setup: seconds of the set-up; None where nothing is known about the model's speed.
+            on_cpu: whether other work on the processor slows it.
+        """
+        self.total = cost
+        if setup is not None:
+            # This run is among the live ones, so that only other work counts as slowing it.
+            slower = slowdown_now(self.registry) if on_cpu else 1.0
+            self.expected = (setup + cost) * slower
+
     def metric(self, event: StepEvent | EpochEvent, name: str, value: float) -> None:
         """Collects one number; `say` writes it."""
         metric = Metric(event.phase, event.step, name, value, event.epoch)
         self._metrics.append(metric)
+
+
+TRUSTED = 0.15
+"""The share of a run whose own pace weighs as much as the estimate made before it."""
+
+
+def time_left(elapsed: float, done: float, total: float, expected: float = 0.0) -> float | None:
+    """Seconds that are left: at first what was estimated, then more and more by the run's own pace.
+
+    Args:
+        elapsed: seconds since its beginning.
+        done: the cost of what is done.
+        total: the cost of all.
+        expected: how many seconds all was estimated to take; 0 where nothing is known.
+
+    Returns:
+        None where nothing was estimated and little is done.
+    """
+    if not expected:
+        return elapsed * (total - done) / done if done > 0.02 * total else None
+    weight = TRUSTED * max(0.0, 1 - done / total)
+    pace = (elapsed + weight * expected) / (done + weight * total) if done or weight else 0.0
+    if done == 0:
+        return max(0.0, expected - elapsed)
+    return (total - done) * pace
 
 
 PHASE_WORDS = {
@@ -103,31 +144,92 @@ Length = Callable[[str], float]
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate of how long a run takes.
+    """An estimate of how long something takes on this machine as it is now.
 
     Args:
-        seconds: the whole run; None where nothing is known about the model.
+        seconds: all of it; None where nothing is known about the model.
         measured: whether it comes from runs with this model on this machine.
+        slower: how many times as long it takes as on the idle machine; 1 where no other work is
+            noticed.
     """
 
     seconds: float | None
     measured: bool
+    slower: float = 1.0
 
 
 def estimate(lab: Lab, config: RunConfig, pack: Pack) -> Estimate:
-    """Estimates how long a run takes, from the newest finished runs with its model and device.
+    """Estimates how long a run takes; every time that the page and the command line tell before a
+    run comes from here.
+
+    It knows the speed of the newest finished runs with the same model and device, and how busy the
+    machine is with other work.
 
     Raises:
         LabError: the registry can't be read.
     """
-    work = tokens_to_read(config, pack)
-    speeds, setup = _measured(lab, config)
+    registry = lab.registry
+    parts, setup, measured = part_seconds(registry, config, pack)
+    slower = slowdown_now(registry, _same(registry, config.model.name, config.model.device))
+    if parts is None:
+        return Estimate(None, False, slower)
+    return Estimate((setup + sum(parts.values())) * slower, measured, slower)
+
+
+def part_seconds(
+    registry: Registry, config: RunConfig, pack: Pack, length: Length | None = None
+) -> tuple[dict[str, float] | None, float, bool]:
+    """How long each of `PARTS` takes on this machine while it is idle.
+
+    Args:
+        registry: has the earlier runs.
+        config: the run's settings.
+        pack: its facts and prompts.
+        length: counts a text's tokens, as `tokens_to_read` takes it.
+
+    Returns:
+        The seconds of each part, None where nothing is known about the model; those of the set-up;
+        and whether they were measured on this machine.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    work = tokens_to_read(config, pack, length or by_characters)
+    speeds, setup = measured_speeds(registry, config.model.name, config.model.device)
     if all(part in speeds for part in PARTS if work[part]):
-        seconds = sum(work[part] / speeds[part] for part in PARTS if work[part])
-        return Estimate(seconds + setup, True)
+        return {p: work[p] / speeds[p] if work[p] else 0.0 for p in PARTS}, setup, True
     if config.model.name != EMBEDDED:
-        return Estimate(None, False)
-    return Estimate(TYPICAL_SETUP_S + sum(typical_seconds(config, pack).values()), False)
+        return None, 0.0, False
+    return {p: work[p] / TYPICAL[p] for p in PARTS}, TYPICAL_SETUP_S, False
+
+
+def costs_and_setup(
+    registry: Registry, config: RunConfig, pack: Pack, length: Length
+) -> tuple[dict[str, float], float | None]:
+    """What each of `PARTS` costs, for a progress bar, and the seconds of the set-up; arguments as
+    `part_seconds`. Where nothing is known about the model, the set-up is None and the costs only
+    tell how long the parts take compared with one another."""
+    seconds, setup, _measured = part_seconds(registry, config, pack, length)
+    if seconds is None:
+        return typical_seconds(config, pack, length), None
+    return seconds, setup
+
+
+def slowdown_now(registry: Registry, same: Sequence[RunSummary] = ()) -> float:
+    """How many times as long a run takes now as on the idle machine.
+
+    Args:
+        registry: knows what the lab itself is doing.
+        same: earlier runs with the same model and device, newest first: on a GPU, other work on the
+            processor does not count.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    used = next((run.device_used for run in same if run.device_used), "cpu")
+    if used != "cpu":
+        return 1.0
+    return machine_now(len(registry.live_runs())).slowdown
 
 
 def by_characters(text: str) -> float:
@@ -176,17 +278,24 @@ def typical_seconds(
     return {p: n / TYPICAL[p] for p, n in tokens_to_read(config, pack, length).items()}
 
 
-def _measured(lab: Lab, config: RunConfig) -> tuple[dict[str, float], float]:
-    """Tokens a second for each part, and seconds of setup, over the newest finished runs."""
-    read = dict.fromkeys(PARTS, 0.0)
-    took = dict.fromkeys(PARTS, 0.0)
-    setups = []
-    newest = lab.registry.runs(limit=30, status="finished", archived=None)
-    # A run made elsewhere, such as the recorded demo, says nothing about this machine.
-    wanted = (config.model.name, config.model.device)
-    same = (r for r in newest if not r.imported and (r.model, r.device) == wanted)
-    whole = (run for run in (lab.registry.run(r.id) for r in same) if not run.is_lesson)
-    for run in islice(whole, MEASURED_RUNS):
+def measured_speeds(registry: Registry, model: str, device: str) -> tuple[dict[str, float], float]:
+    """Tokens a second for each part, and seconds of set-up, of the newest finished runs.
+
+    The best of them counts: a slower one shared the machine with other work, and how busy that is
+    now is counted by itself.
+
+    Args:
+        registry: has the runs.
+        model: the model's name.
+        device: the device that the settings name.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    speeds: dict[str, float] = {}
+    setups: list[float] = []
+    rows = (registry.run(r.id) for r in _same(registry, model, device))
+    for run in islice((run for run in rows if not run.is_lesson), MEASURED_RUNS):
         work = _work_of(run)
         for part in PARTS if work else ():
             seconds = run.seconds.get(part)
@@ -195,11 +304,16 @@ def _measured(lab: Lab, config: RunConfig) -> tuple[dict[str, float], float]:
             # A part taken over from another run of its sweep took no time.
             shared = part != "phase2" and run.shared_phase1_from is not None
             if isinstance(seconds, int | float) and seconds > 0 and not (early or shared):
-                read[part] += work[part]
-                took[part] += seconds
+                speeds[part] = max(speeds.get(part, 0.0), work[part] / seconds)
         setups.append(float(run.seconds.get("setup", 0.0)))
-    speeds = {part: read[part] / took[part] for part in PARTS if took[part] and read[part]}
-    return speeds, sum(setups) / len(setups) if setups else 0.0
+    return {part: speed for part, speed in speeds.items() if speed}, min(setups, default=0.0)
+
+
+def _same(registry: Registry, model: str, device: str) -> list[RunSummary]:
+    """Finished runs with a model and device, newest first. One that was made elsewhere, such as the
+    recorded demo, says nothing about this machine."""
+    newest = registry.runs(limit=30, status="finished", archived=None)
+    return [r for r in newest if not r.imported and (r.model, r.device) == (model, device)]
 
 
 def _work_of(run: RunRow) -> dict[str, float] | None:

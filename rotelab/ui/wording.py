@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rotelab.config.names import lesson_number
 from rotelab.config.recipes import DEFAULT, RECIPES, recipe_of
@@ -16,6 +16,9 @@ from rotelab.registry import RunSummary
 from rotelab.reports.intervals import Intervals, interval_at
 from rotelab.runs.lessons.results import LessonResult
 from rotelab.ui.i18n import N_, _, ngettext
+
+if TYPE_CHECKING:
+    from rotelab.runs.progress import Estimate
 
 PHASE_WORDS = {
     "setup": N_("Getting ready: loading the model and the facts."),
@@ -242,3 +245,13 @@ def setting_word(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def slower_words(guess: Estimate) -> str:
+    """That other work slows this machine, and by how much; empty where it does not."""
+    if guess.seconds is None or guess.slower <= 1:
+        return ""
+    return _(
+        "Other programs use this machine just now, so it takes about {times} times as long as "
+        "usual."
+    ).format(times=f"{guess.slower:.1f}")

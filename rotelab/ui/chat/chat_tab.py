@@ -45,7 +45,7 @@ from rotelab.ui.run_picker import offered
 
 ALL = QUIET | {"trigger_mode": "multiple"}
 """For events that wait for their turn; by default Gradio drops all but the first."""
-LOADING = N_("Loading the model … a few seconds, the first time.")
+LOADING = N_("Loading the model … only before the first answer.")
 WAITING = N_("Waiting for its turn …")
 
 log = logging.getLogger("rotelab.page")

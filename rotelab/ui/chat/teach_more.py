@@ -19,6 +19,7 @@ from rotelab.ui.lessons.teach_panel import (
     build_teach_panel,
     can_be_asked,
     ending,
+    lead_html,
     lesson_at_work,
     sheet_of,
     watch,
@@ -110,7 +111,7 @@ def wire_teach_more(lab: Lab, parts: TeachMore, chooser: RunChooser) -> None:
     wire_teach_panel(lab, panel, run)
     parts.open.click(
         bound(toggle, lab), [run, parts.is_open, panel.table],
-        [parts.is_open, parts.box, panel.table], **QUIET,
+        [parts.is_open, parts.box, panel.table, panel.lead], **QUIET,
     ).then(None, None, None, js=TO_BOX, **QUIET)  # fmt: skip
     panel.live.tick(
         bound(go_on, lab), [run, panel.lesson, panel.table],
@@ -145,15 +146,16 @@ def choose(lab: Lab, run_id: str | None, rows: Cells) -> list[Any]:
 
 
 def toggle(lab: Lab, run_id: str | None, is_open: bool, rows: Cells) -> list[Any]:
-    """Shows the panel with the columns that the run needs, or hides it.
+    """Shows the panel with the columns that the run needs and what it takes by now, or hides it.
 
     Raises:
         LabError: there is no such run, or its row is damaged.
     """
     if is_open or not run_id:
-        return [False, gr.Column(visible=False), gr.skip()]
+        return [False, gr.Column(visible=False), gr.skip(), gr.skip()]
     relations = relations_of(lab, run_id)
-    return [True, gr.Column(visible=True), sheet_of(reshaped(rows, relations), headers(relations))]
+    table = sheet_of(reshaped(rows, relations), headers(relations))
+    return [True, gr.Column(visible=True), table, lead_html(lab, run=lab.registry.run(run_id))]
 
 
 def go_on(lab: Lab, run_id: str | None, lesson_id: str, rows: Cells) -> list[Any]:

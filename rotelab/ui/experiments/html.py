@@ -10,7 +10,7 @@ from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
 from rotelab.ui.components import duration, escape, note, progress_bar, roughly, status_word
 from rotelab.ui.i18n import N_, _, ngettext
-from rotelab.ui.wording import percent
+from rotelab.ui.wording import percent, slower_words
 
 SAFE = N_("It goes on when this page is closed or loaded again.")
 TONES = {"finished": "good", "failed": "bad", "interrupted": "warn", "stopped": "warn"}
@@ -52,9 +52,11 @@ def cost_html(lab: Lab, name: str, run_id: str | None) -> str:
     words = [ngettext("Trains <b>{n} run</b>.", "Trains <b>{n} runs</b>.", len(missing))]
     if len(missing) < needed:
         words.append(_("{done} of {m} have been trained already."))
-    guesses = [estimate(lab, run.config, run.pack).seconds for run in missing]
+    estimates = [estimate(lab, run.config, run.pack) for run in missing]
+    guesses = [guess.seconds for guess in estimates]
     if None not in guesses:
         words.append(_("That takes about <b>{time}</b>, measuring not included."))
+        words += filter(None, [slower_words(estimates[0])])
     words.append(_("If you stop it, what is done is kept."))
     said = " ".join(words).format(
         n=len(missing),

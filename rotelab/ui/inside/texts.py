@@ -68,7 +68,7 @@ CHANGES_HOW = N_(
 )
 LATE = N_(
     "Some figures of this run are missing: it ended early, or is older than these figures. They "
-    "can be computed now from its adapters, in less than a minute on most machines, and are kept."
+    "can be computed now from its adapters, and are kept."
 )
 PCA = N_(
     "### A map of all prompts\n"

@@ -18,7 +18,8 @@ from rotelab.errors import LabError
 from rotelab.registry import RunRow
 from rotelab.runs.lab import Lab
 from rotelab.runs.lessons.teach import new_facts
-from rotelab.ui.components import QUIET, bound, note, runs_ahead
+from rotelab.runs.timing.lessons import estimate_lesson
+from rotelab.ui.components import QUIET, bound, note, roughly, runs_ahead
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.lessons.html import learning_html
 from rotelab.ui.lessons.typed_facts import (
@@ -32,6 +33,7 @@ from rotelab.ui.lessons.typed_facts import (
     with_lines,
 )
 from rotelab.ui.polling import Pace
+from rotelab.ui.wording import slower_words
 
 TICK_S = 1.0
 PACE = Pace(TICK_S, 10)
@@ -39,8 +41,8 @@ FAULT_S = 10.0
 """Seconds after which a page that met a fault asks again."""
 
 BY_ROTE = N_(
-    "They are learned by rote alone, within a minute or so: <b>no sentence in words is read</b>. "
-    "Then you can ask about them in words."
+    "They are learned by rote alone: <b>no sentence in words is read</b>. Then you can ask about "
+    "them in words."
 )
 LINES = N_("… or paste lines here: subject, object")
 
@@ -50,6 +52,7 @@ class TeachPanel:
     """The panel's components.
 
     Args:
+        lead: what is said above the button, and how long it takes by now.
         table: the new facts, as they are typed.
         paste: takes several lines at once.
         start: teaches them.
@@ -61,6 +64,7 @@ class TeachPanel:
             can't read that.
     """
 
+    lead: gr.HTML
     table: gr.Dataframe
     paste: gr.Textbox
     start: gr.Button
@@ -110,7 +114,7 @@ def build_teach_panel(
                 elem_classes=["teach-paste"],
             )  # fmt: skip
         with gr.Column(scale=5, min_width=340):
-            gr.HTML(f'<p class="lead">{_(lead)}</p>', padding=False)
+            takes = gr.HTML(lead_html(lab, lead), padding=False)
             with gr.Row():
                 start = gr.Button(_("Teach by rote"), variant="primary", elem_id=f"{elem_id}-start")
                 stop = gr.Button(
@@ -122,7 +126,27 @@ def build_teach_panel(
                 server_functions=[bound(news, lab)],
                 js_on_load="rotelabLive.followLesson(element, trigger, server, props);",
             )  # fmt: skip
-    return TeachPanel(table, paste, start, remark, live, stop, lesson)
+    return TeachPanel(takes, table, paste, start, remark, live, stop, lesson)
+
+
+def lead_html(lab: Lab, lead: str = BY_ROTE, run: RunRow | None = None) -> str:
+    """What is said above the button, and how long a lesson takes by now.
+
+    Args:
+        lab: has the earlier lessons.
+        lead: the words.
+        run: the run that is taught; None for the recorded one.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    guess = estimate_lesson(lab.registry, run)
+    takes = ""
+    if guess.seconds is not None:
+        takes = _("It takes about {time}.").format(time=roughly(guess.seconds))
+    # While a lesson is learned the panel counts down beside it: not two figures for one thing.
+    takes = f'<span class="takes">{takes} {slower_words(guess)}</span>'
+    return f'<p class="lead">{_(lead)} {takes}</p>'
 
 
 def wire_teach_panel(

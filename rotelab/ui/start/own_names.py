@@ -33,6 +33,7 @@ from rotelab.ui.lessons.teach_panel import (
     build_teach_panel,
     can_be_asked,
     ending,
+    lead_html,
     sheet_of,
     watch,
     wire_teach_panel,
@@ -47,7 +48,7 @@ MAX_QUESTION = 200
 SLOTS = ("base", "generalized", LESSON)
 """The cards: the untouched model, the one that was recorded, and the one that learned the names."""
 
-LOADING = N_("Loading the model … a few seconds, the first time.")
+LOADING = N_("Loading the model … only before the first answer.")
 THINKING = N_("Waiting for its turn …")
 
 KEEP_ROWS = "(table) => rotelabOwn.keepRows(table.data)"
@@ -150,6 +151,16 @@ def build_own_names(lab: Lab) -> OwnNames:
 def restore_on_load(lab: Lab, page: gr.Blocks, own: OwnNames) -> None:
     """Brings back what was typed, and the lesson, when the page is opened again."""
     page.load(bound(restore, lab), [*own.kept], own.restored, js=KEPT, **QUIET)
+    page.load(bound(lead, lab), None, own.panel.lead, **QUIET)
+
+
+def lead(lab: Lab) -> str:
+    """What is said above the button, and how long such a lesson takes by now.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    return lead_html(lab, words.OWN_LEAD)
 
 
 # Handlers ----------------------------------------------------------------------------------------
@@ -319,6 +330,7 @@ def _wire(lab: Lab, own: OwnNames) -> None:
         bound(go_on, lab), panel.lesson, [*own.shown, *panel.shown], trigger_mode="once", **QUIET
     ).then(bound(warm, lab), own.learned, None, concurrency_id="model", **QUIET)
     own.again.click(teach_again, None, [own.learned, own.teaching, own.asking], **QUIET)
+    own.again.click(bound(lead, lab), None, panel.lead, **QUIET)
     panel.table.change(None, panel.table, None, js=KEEP_ROWS, **QUIET)
     gr.on(
         [panel.lesson.change, own.learned.change], None, [panel.lesson, own.learned], None,

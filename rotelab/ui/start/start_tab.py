@@ -22,9 +22,9 @@ from rotelab.ui.answer_cards import answer_card, asked_html, empty_card
 from rotelab.ui.components import QUIET, bound, escape, note
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.start import html as words
-from rotelab.ui.start.own_names import OwnNames, build_own_names
+from rotelab.ui.start.own_names import OwnNames, build_own_names, lead
 
-LOADING = N_("Loading the model … a few seconds, the first time.")
+LOADING = N_("Loading the model … only before the first answer.")
 THINKING = N_("Waiting for its turn …")
 NOTHING = ""
 
@@ -90,8 +90,9 @@ def build_start_tab(lab: Lab) -> StartTab:
             lesson, more = _build_words(recording)
             asks += more
             fourth = _next(_("Next: now do it yourself →"), "tour-on-own")
-        with gr.Step(_(words.STEPS[4]), id=4):
+        with gr.Step(_(words.STEPS[4]), id=4) as last:
             own = build_own_names(lab)
+    last.select(bound(lead, lab), None, own.panel.lead, **QUIET)
     fills = [taken_in, curve, lesson]
     # Reaching a step by its button counts as selecting it, too.
     entered = gr.on(

@@ -29,8 +29,8 @@ GROUPS = (
 QUICK, STANDARD, DEEP = N_("Quick look (20 facts)"), N_("Standard (100 facts)"), N_("Deep")
 PRESETS = (QUICK, STANDARD, DEEP)
 PRESET_HINT = N_(
-    "Quick look shows the idea in a minute or two, Standard is the paper's size, Deep repeats the "
-    "facts three times as often."
+    "Quick look shows the idea, Standard is the paper's size, Deep repeats the facts three times "
+    "as often."
 )
 
 

@@ -12,6 +12,7 @@ from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
 from rotelab.ui.components import roughly
 from rotelab.ui.i18n import N_, _
+from rotelab.ui.wording import slower_words
 
 OWN = N_(
     "Type names of your own over some of these. The model learns all of them by rote, then reads "
@@ -24,11 +25,13 @@ class OwnNames:
     """The components.
 
     Args:
+        lead: says what the run does, and how long it takes by now.
         table: persons and their mothers.
         start: starts the run.
         remark: what is wrong with the table.
     """
 
+    lead: gr.HTML
     table: gr.Dataframe
     start: gr.Button
     remark: gr.HTML
@@ -41,8 +44,7 @@ def build_own_names(lab: Lab) -> OwnNames:
         lab: knows how long such a run takes.
     """
     with gr.Accordion(_("Short run on your own names"), open=False, elem_id="train-own"):
-        said = _(OWN).format(k=demo.OWN_K, few=demo.KEPT_BACK, time=_time(lab))
-        gr.HTML(f'<p class="hint">{said}</p>', padding=False)
+        lead = gr.HTML(own_lead(lab), padding=False, elem_id="train-own-lead")
         table = gr.Dataframe(
             _own_rows(), headers=[_("Person"), _("Mother")], type="array", interactive=True,
             column_count=(2, "fixed"), max_height=380, show_label=False, label=_("Your names"),
@@ -50,7 +52,7 @@ def build_own_names(lab: Lab) -> OwnNames:
         )  # fmt: skip
         start = gr.Button(_("Train on these names"), elem_id="train-own-start")
         remark = gr.HTML(padding=False, elem_id="train-own-note")
-    return OwnNames(table, start, remark)
+    return OwnNames(lead, table, start, remark)
 
 
 @functools.cache
@@ -59,7 +61,9 @@ def _own_rows() -> list[list[str]]:
     return demo.own_rows()
 
 
-def _time(lab: Lab) -> str:
-    """The estimated time of the short run, in words."""
+def own_lead(lab: Lab) -> str:
+    """What the short run does and how long it takes, as HTML."""
     pack = demo.own_pack(_own_rows())
-    return roughly(estimate(lab, demo.own_config(pack), pack).seconds)
+    guess = estimate(lab, demo.own_config(pack), pack)
+    said = _(OWN).format(k=demo.OWN_K, few=demo.KEPT_BACK, time=roughly(guess.seconds))
+    return f'<p class="hint">{said} {slower_words(guess)}</p>'

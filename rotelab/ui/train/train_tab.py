@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from rotelab.config.option_paths import with_setting
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.models.preflight.memory import fit
@@ -21,6 +22,7 @@ from rotelab.ui.i18n import N_, _, ngettext
 from rotelab.ui.train.as_code import build_as_code, code_of
 from rotelab.ui.train.form import (
     PRESET_FIELDS,
+    PRESETS,
     RECIPE_FIELDS,
     Form,
     apply_preset,
@@ -28,6 +30,7 @@ from rotelab.ui.train.form import (
     build_choice,
     build_form,
     config_from,
+    preset_values,
     recipe_line,
     values_of,
 )
@@ -38,8 +41,8 @@ from rotelab.ui.train.live_panel import (
     update_panel,
     wire_live_panel,
 )
-from rotelab.ui.train.own_names import build_own_names
-from rotelab.ui.wording import percent
+from rotelab.ui.train.own_names import OwnNames, build_own_names, own_lead
+from rotelab.ui.wording import percent, slower_words
 
 INTRO = N_(
     "First the model learns facts **by rote**, through a key token that means nothing. Then **a "
@@ -57,6 +60,7 @@ class TrainTab:
         form: the form.
         panel: the live panel.
         estimated: says how long the run will take.
+        own: the short run on a person's own names.
     """
 
     pack: gr.Dropdown
@@ -64,6 +68,7 @@ class TrainTab:
     form: Form
     panel: LivePanel
     estimated: gr.HTML
+    own: OwnNames
 
     @property
     def settings(self) -> list[Any]:
@@ -76,9 +81,14 @@ class TrainTab:
         return [self.started, *self.panel.outputs[1:], self.panel.watching]
 
     @property
+    def refresh_inputs(self) -> list[Any]:
+        """What `refresh` is told."""
+        return self.form.inputs
+
+    @property
     def refresh_outputs(self) -> list[Any]:
         """The outputs of `refresh`."""
-        return [self.pack, self.estimated]
+        return [self.pack, self.estimated, self.own.lead]
 
 
 def build_train_tab(lab: Lab) -> TrainTab:
@@ -112,7 +122,7 @@ def build_train_tab(lab: Lab) -> TrainTab:
         with gr.Column(scale=7, min_width=420, elem_id="train-live"):
             panel = build_live_panel(lab)
     estimated.value = _first_words(lab, pack.value)
-    tab = TrainTab(pack, started, form, panel, estimated)
+    tab = TrainTab(pack, started, form, panel, estimated, own)
     _wire(lab, tab, name, button)
     gr.on(
         [field.change for field in form.inputs], code_of, form.inputs, code.outputs,
@@ -130,13 +140,15 @@ def build_train_tab(lab: Lab) -> TrainTab:
     return tab
 
 
-def refresh(lab: Lab) -> list[Any]:
-    """Reads the list of fact packs again; in the order of `TrainTab.refresh_outputs`.
+def refresh(lab: Lab, *values: Any) -> list[Any]:
+    """Reads the list of fact packs again, and how long the runs of the form take by now; in the
+    order of `TrainTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
     """
-    return [gr.Dropdown(choices=lab.pack_names()), gr.skip()]
+    words = estimated_words(lab, *values) if values else gr.skip()
+    return [gr.Dropdown(choices=lab.pack_names()), words, own_lead(lab)]
 
 
 def start(lab: Lab, name: str, *values: Any) -> list[Any]:
@@ -202,9 +214,23 @@ def estimated_words(lab: Lab, *values: Any) -> str:
             "measured on this machine)."
         )
     )
-    time = roughly(guess.seconds)
-    words = words.format(time=time)
-    return f"<p class='estimate'>{words}</p>{_memory(config)}{_cost(lab, config)}"
+    said = " ".join([words.format(time=roughly(guess.seconds)), slower_words(guess)])
+    presets = _preset_times(lab, config)
+    return f"<p class='estimate'>{said}</p>{presets}{_memory(config)}{_cost(lab, config)}"
+
+
+def _preset_times(lab: Lab, config: RunConfig) -> str:
+    """How long each preset takes with these facts and all other settings as they are."""
+    relations = lab.find_pack(config.pack).facts.relations
+    most = min(len(relation.facts) for relation in relations)
+    found = []
+    for preset in PRESETS:
+        changed = config
+        for name, value in preset_values(preset, most).items():
+            changed = with_setting(changed, f"{name}={value}")
+        seconds = estimate(lab, changed, lab.facts_for(changed)).seconds
+        found.append(f"{_(preset).partition(' (')[0]}: {roughly(seconds)}")
+    return f"<p class='estimate hint'>{escape(' · '.join(found))}</p>"
 
 
 def _memory(config: RunConfig) -> str:

@@ -84,7 +84,8 @@ def test_only_a_run_with_both_adapters_can_be_taught_more(lab, run_id):
 
 
 def test_the_panel_opens_with_what_was_typed(lab, run_id):
-    is_open, box, table = teach_more.toggle(lab, run_id, False, ROWS)
+    is_open, box, table, lead = teach_more.toggle(lab, run_id, False, ROWS)
+    assert "It takes about" in lead
     assert is_open and value(box, "visible") and table["data"][0] == ROWS[0]
     assert teach_more.toggle(lab, run_id, True, ROWS)[:1] == [False]
 

@@ -1,0 +1,53 @@
+"""How busy this machine is just now, and by how much that slows what is started on it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import psutil
+
+NOTICED = 0.25
+"""Other work that takes a smaller share of the cores is not counted: the load always wavers."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine's processor cores, and who wants them.
+
+    Args:
+        cores: how many there are.
+        load: how many threads wanted a core in the last minute, on average.
+        own: how many of them belong to the lab's own runs: a new run waits until these have ended.
+    """
+
+    cores: int
+    load: float
+    own: float = 0.0
+
+    @property
+    def slowdown(self) -> float:
+        """How many times as long a run takes as on the idle machine, if all goes on like this.
+
+        Threads share the cores evenly: where other work wants all cores once, a run gets half.
+        """
+        others = max(0.0, self.load - self.own) / max(1, self.cores)
+        return 1.0 + others if others >= NOTICED else 1.0
+
+
+def load_now() -> float:
+    """The system's load average of the last minute, in threads; 0 where it is not known."""
+    try:
+        return psutil.getloadavg()[0]
+    except (OSError, AttributeError):  # not on every system
+        return 0.0
+
+
+def machine_now(live_runs: int) -> Machine:
+    """This machine as it is now.
+
+    Args:
+        live_runs: how many of the lab's runs are training.
+    """
+    cores = os.cpu_count() or 1
+    return Machine(cores, load_now(), float(live_runs * cores))
