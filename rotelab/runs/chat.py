@@ -23,8 +23,10 @@ from rotelab.runs.finished_run import load_run_model, saved_checkpoints, trainin
 from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
+    from rotelab.facts.packs import Pack
     from rotelab.models.generation import Token
     from rotelab.models.lab_model import LabModel
+    from rotelab.models.memfree import MemFree
     from rotelab.models.multi_adapter import MultiAdapterModel
 
 Stamp = tuple[tuple[Checkpoint, int], ...]
@@ -33,6 +35,9 @@ Stamp = tuple[tuple[Checkpoint, int], ...]
 SPEAKING: tuple[Checkpoint, ...] = ("base",)
 """Checkpoints that always say a word: the untouched model, whose answers the others are compared
 with. What a trained one does not say is a result."""
+
+ALTERNATIVES = 3
+"""How many of the likeliest tokens are shown with each."""
 
 MAX_CONVERSATION = 1024
 """Most tokens of a conversation; beyond that its oldest turns are left out."""
@@ -116,6 +121,7 @@ class Chat:
         seed: int = 0,
         turns: Mapping[Checkpoint, Turns] | None = None,
         evidence: bool = False,
+        forbid: int = 0,
     ) -> Iterator[list[Reply]]:
         """Answers one question from several checkpoints, token by token: all of them side by side
         where the model allows it, else one after the other.
@@ -134,6 +140,7 @@ class Chat:
             turns: each checkpoint's conversation so far, to which the text is added in the model's
                 chat template. None completes the text itself.
             evidence: also say how likely the right answer was; not in a conversation.
+            forbid: so many tokens in a row of any rote sentence, as `_filter`; 0 forbids nothing.
 
         Raises:
             LabError: no text, no such run, damaged adapters, no model, or no chat template in it.
@@ -146,15 +153,13 @@ class Chat:
         saved = self.checkpoints(run_id)
         model = self.model(run_id)
         talks = turns is not None
-        prompts = {
-            c: talk_ids(model, query, turns.get(c, ())) if talks else prompt_ids(model, query)
-            for c in (saved if checkpoints is None else checkpoints)
-            if c in saved
-        }
+        who = [c for c in (saved if checkpoints is None else checkpoints) if c in saved]
+        prompts = {c: _prompt(model, query, c, turns) for c in who}
         judge = Judge.of(pack, config, query, self._quiz(run_id))
         fact = judge.asked.fact if evidence and not talks else None
         done: dict[Checkpoint, Reply] = {}
-        streamed = self._replies(model, prompts, max_new_tokens, temperature, seed)
+        about = (max_new_tokens, temperature, seed, ALTERNATIVES, _filter(model, pack, forbid))
+        streamed = self._replies(model, prompts, *about)
         for replies in _graded(judge, streamed, "base" in prompts, talks):
             replies = [replace(r, awaits=r.done and fact is not None) for r in replies]
             done |= {reply.checkpoint: reply for reply in replies if reply.done}
@@ -299,6 +304,26 @@ def _graded(
             held = []
         if said:
             yield said
+
+
+def _prompt(
+    model: LabModel, query: Query, checkpoint: Checkpoint, turns: Mapping[Checkpoint, Turns] | None
+) -> list[int]:
+    """Token ids of what one checkpoint is asked: a conversation, or, without turns, the text."""
+    if turns is None:
+        return prompt_ids(model, query)
+    return talk_ids(model, query, turns.get(checkpoint, ()))
+
+
+def _filter(model: LabModel, pack: Pack, n: int) -> MemFree | None:
+    """MemFree (`models.memfree`): forbids n tokens in a row of any of the pack's rote sentences,
+    question and answer taken together; None for n = 0."""
+    from rotelab.models.memfree import MemFree, rote_sentence
+
+    if not n:
+        return None
+    learned = [rote_sentence(model.builder, fact) for fact in pack.facts]
+    return MemFree.of(learned, n, spans_prompt=True)
 
 
 def prompt_ids(model: LabModel, query: Query) -> list[int]:

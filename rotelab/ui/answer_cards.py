@@ -149,7 +149,8 @@ def history_html(history: Sequence[ChatAnswer]) -> str:
         turns.setdefault(answer.turn, {})[answer.checkpoint] = answer
     for answers in reversed(turns.values()):
         one = next(iter(answers.values()))
-        mode = _(MODE_WORDS[one.mode]) if one.mode in MODE_WORDS else one.mode
+        name, *filters = one.mode.split(", ")
+        mode = ", ".join([_(MODE_WORDS[name]) if name in MODE_WORDS else name, *filters])
         if one.temperature:
             mode += ", " + _("temperature {t}").format(t=f"{one.temperature:g}")
         cells = "".join(_history_cell(answers.get(c)) for c in columns)

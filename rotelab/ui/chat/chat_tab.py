@@ -20,8 +20,9 @@ from rotelab.registry import ChatAnswer, RunRow
 from rotelab.runs.asking.examples import example_questions
 from rotelab.runs.chat import Reply, compared_checkpoints
 from rotelab.runs.lab import Lab
-from rotelab.ui.answer_cards import LACKS, answer_card, asked_html, empty_card
+from rotelab.ui.answer_cards import LACKS, answer_card, empty_card
 from rotelab.ui.chat.example_words import examples_hint
+from rotelab.ui.chat.forbidden_words import asked_line, mode_kept
 from rotelab.ui.chat.history import export_history, shown_history
 from rotelab.ui.chat.layout import (
     COMPLETION,
@@ -183,6 +184,7 @@ def ask(
     temperature: float,
     mode: str = COMPLETION,
     talk: Talk | None = None,
+    forbid: int = 0,
 ) -> Iterator[list[Any]]:
     """Streams the answers: cards, the conversation so far, at last the note of `settle`; and
     at first the question, which may have waited behind another one.
@@ -195,7 +197,7 @@ def ask(
         return
     talks = mode == CONVERSATION
     turns = (talk or {}) if talks else {}
-    yield _update(asked="" if talks else asked_html(text))
+    yield _update(asked=asked_line("" if talks else text, forbid))
     answers: dict[Checkpoint, ChatAnswer] = {}
     try:
         run = lab.registry.run(run_id)
@@ -204,6 +206,7 @@ def ask(
         steps = lab.chat.steps(
             run_id, text, who, int(length), float(temperature),
             seed=asked[-1].turn if asked else 0, turns=turns if talks else None, evidence=True,
+            forbid=forbid,
         )  # fmt: skip
         for replies in steps:
             update = {}
@@ -215,7 +218,8 @@ def ask(
             yield _update(update)
         answers = {c: answers[c] for c in who if c in answers}  # they end as they end
         remark = state_note(lab, run)
-        lab.registry.add_chat(run_id, text, answers.values(), mode.lower(), float(temperature))
+        how = mode_kept(mode, forbid)
+        lab.registry.add_chat(run_id, text, answers.values(), how, float(temperature))
         if talks:
             turns = {c: [*turns.get(c, ()), (text, a.answer)] for c, a in answers.items()}
     except LabError as error:
@@ -363,7 +367,7 @@ def _wire(lab: Lab, tab: ChatTab) -> None:
     )
     asking = {
         "fn": bound(ask, lab),
-        "inputs": [run, tab.question, tab.length, tab.temperature, tab.mode, tab.talk],
+        "inputs": [run, tab.question, tab.length, tab.temperature, tab.mode, tab.talk, tab.forbid],
         "outputs": [*tab.cards, tab.talk, remark, tab.asked],
         "concurrency_id": "model",
         **ALL,

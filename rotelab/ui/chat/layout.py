@@ -10,6 +10,7 @@ import gradio as gr
 from rotelab.config.names import CHECKPOINTS, LESSON, Checkpoint
 from rotelab.runs.lab import Lab
 from rotelab.ui.answer_cards import empty_card, legend_html
+from rotelab.ui.chat.forbidden_words import build_forbid
 from rotelab.ui.chat.teach_more import TeachMore, build_buttons, build_teach_more
 from rotelab.ui.components import note
 from rotelab.ui.i18n import N_, _
@@ -77,6 +78,7 @@ class ChatTab:
         key_hint: a line about the examples.
         length: the longest answer, in tokens.
         temperature: the sampling temperature.
+        forbid: how many word pieces of a rote sentence may not come in a row; 0 for no filter.
         mode: completion or conversation.
         mode_words: what that means, in one line.
         afresh: begins a new conversation.
@@ -103,6 +105,7 @@ class ChatTab:
     key_hint: gr.Markdown
     length: gr.Slider
     temperature: gr.Slider
+    forbid: gr.Dropdown
     mode: gr.Radio
     mode_words: gr.Markdown
     afresh: gr.Button
@@ -216,6 +219,7 @@ def _build_settings(made: dict[str, Any]) -> None:
                 0, 1.5, 0, step=0.1, label=_("Temperature"),
                 info=_("0: always the likeliest piece (greedy). Higher: drawn by chance."),
             )  # fmt: skip
+            made["forbid"] = build_forbid()
             gr.Checkbox(
                 label=_("Write the probability (in %) under each piece"), elem_id="chat-numbers"
             )
