@@ -276,6 +276,14 @@ def test_a_model_that_mixes_texts_up_is_refused_when_it_is_loaded(tmp_path, kind
         load_model(ModelSpec(str(folder), "cpu", "float32"), ["mother"])
 
 
+def test_words_narrower_than_the_layers_are_refused_when_the_model_is_loaded(tmp_path):
+    """OPT-350m; its last hidden states would be narrower than all others."""
+    options = {"ffn_dim": 48, "word_embed_proj_dim": 16, "do_layer_norm_before": False}
+    folder = make_family(Family("opt", (), options), tmp_path)
+    with pytest.raises(LabError, match="words up in 16 numbers and computes in 32"):
+        load_model(ModelSpec(str(folder), "cpu", "float32"), ["mother"])
+
+
 def test_a_text_longer_than_learned_positions_is_refused(load):
     model = load("GPT-2")
     with pytest.raises(LabError, match="300 tokens is too long for this model, which has 256 pos"):

@@ -35,6 +35,10 @@ NO_LAYERS = (
     "This model is not a stack of decoder layers with attention and an MLP, so there is nothing "
     "that the lab could train in it. Choose a model such as Llama, Qwen, Gemma, Pythia or GPT-2."
 )
+NARROW_WORDS = (
+    "This model looks words up in {words} numbers and computes in {hidden}, with a map between the "
+    "two (as OPT-350m does), and the lab can't look into such layers. Choose another size of it."
+)
 NONE_OF_GROUP = (
     "This model's layers have none of the parts that are to be trained ({group}). Choose other "
     "parts (memorize.projections, generalize.projections), or another model."
@@ -133,8 +137,13 @@ def find_layout(network: nn.Module, run: Callable[[], object]) -> Layout:
         run: makes one short pass of it.
 
     Raises:
-        ModelUnavailable: it has no decoder layers with linear maps.
+        ModelUnavailable: it has no decoder layers with linear maps, or its words are narrower than
+            its layers.
     """
+    words = network.get_input_embeddings().weight.shape[1]
+    hidden = network.config.get_text_config().hidden_size
+    if words != hidden:
+        raise ModelUnavailable(NARROW_WORDS.format(words=words, hidden=hidden))
     path, layers = _decoder_layers(network)
     decoder = path.rpartition(".")[0]
     blocks = {f"{path}.{i}": _blocks(layer, network.config) for i, layer in enumerate(layers)}
@@ -161,13 +170,12 @@ def find_layout(network: nn.Module, run: Callable[[], object]) -> Layout:
             maps.append(LinearMap(full, i, block, reads, _groups(block, place > 0, name)))
     if not maps:
         raise ModelUnavailable(NO_LAYERS)
-    text = network.config.get_text_config()
     return Layout(
         tuple(maps),
         len(layers),
         decoder,
         tuple(tail),
-        text.hidden_size,
+        hidden,
         experts,
         any(isinstance(network.get_submodule(one.name), Conv1D) for one in maps),
         tuple(name for name, _ in network.named_modules()),
