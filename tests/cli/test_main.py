@@ -272,16 +272,17 @@ def test_a_damaged_fact_set_does_not_hide_the_others(own_home):
 @pytest.mark.parametrize(
     "words, meant",
     [
-        ([], (7860, False, "127.0.0.1", ())),
-        (["--port", 1, "--open"], (1, True, "127.0.0.1", ())),
-        (["--host", "0.0.0.0", "--name", "a.b"], (7860, False, "0.0.0.0", ("a.b",))),
+        ([], (7860, False, "127.0.0.1", (), True)),
+        (["--port", 1, "--open"], (1, True, "127.0.0.1", (), True)),
+        (["--host", "0.0.0.0", "--name", "a.b"], (7860, False, "0.0.0.0", ("a.b",), True)),
+        (["--no-example"], (7860, False, "127.0.0.1", (), False)),
     ],
 )
 def test_serve_starts_the_page(words, meant, monkeypatch):
     asked = []
     page = types.ModuleType("rotelab.ui.app")
-    page.serve = lambda lab, port, open_browser, host, names: asked.append(
-        (type(lab), port, open_browser, host, names)
+    page.serve = lambda lab, port, open_browser, host, names, example, **proxy: asked.append(
+        (type(lab), port, open_browser, host, names, example)
     )
     monkeypatch.setitem(sys.modules, "rotelab.ui.app", page)
     assert rotelab("serve", *words).code == 0
