@@ -158,7 +158,7 @@ class Crowd:
 
     async def _ask(self, http: httpx.AsyncClient, session: str) -> None:
         text = "Who is the mother of Mary Bahri?"
-        question = [self.asked_run, text, 8, 0, "Completion", None]
+        question = [self.asked_run, text, 8, 0, "Completion", None, 0]
         await self._call(http, session, "ask", question)
         await self._call(http, session, "settle", [self.asked_run, None])
 
