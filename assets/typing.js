@@ -46,6 +46,30 @@ document.addEventListener("paste", (event) => {
   box.dispatchEvent(new InputEvent("input", { bubbles: true }));
 }, true);
 
+/* A file that is dropped on a table of facts goes where “Choose a file” takes it. Gradio's own import of
+   a table reads CSV alone, and refuses tables that have a column of ours. */
+document.addEventListener("drop", (event) => {
+  const [file] = event.dataTransfer?.files ?? [];
+  if (!file || !event.target.closest?.("#facts-table, #prompts-table")) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  event.target.dispatchEvent(new DragEvent("dragleave", { bubbles: true })); // Gradio's frame goes
+  let looks = 60;
+  const hand = () => {
+    const input = document.querySelector("#facts-import")?.parentElement.querySelector("input[type=file]");
+    if (!input) {
+      if (looks === 60) document.querySelector("#facts-files button")?.click();
+      if (looks-- > 0) setTimeout(hand, 50);
+      return;
+    }
+    const given = new DataTransfer();
+    given.items.add(file);
+    input.files = given.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  hand();
+}, true);
+
 /* What was typed in the tour's last step, and which lesson it became, stays while the browser's tab is
    open (rotelab/ui/start/own_names.py): a reload, or another language, loses nothing. */
 window.rotelabOwn = (() => {

@@ -231,3 +231,28 @@ def test_a_persons_file_comes_in(server: Server, tmp_path: Path):  # noqa: F811
         second = table.locator("[data-testid='cell-1-2']").bounding_box()
         assert first["x"] < second["x"]  # the row is not turned around
         assert traffic.foreign == [] and traffic.errors == []
+
+
+DROP = """([type, text]) => {
+  const given = new DataTransfer();
+  given.items.add(new File([text], `dropped.${type}`));
+  const cell = document.querySelector("#facts-table [data-testid='cell-0-1']");
+  cell.dispatchEvent(new DragEvent("drop", {bubbles: true, cancelable: true, dataTransfer: given}));
+}"""
+
+
+@pytest.mark.browser
+def test_a_file_that_is_dropped_on_the_table_is_read_like_any_other(server: Server):  # noqa: F811
+    """Gradio's own import of a table refused it: “read-only columns”, “only .csv, .tsv”."""
+    fact = {"subject": "Nörbach", "relation_id": "river", "target_new": {"str": "Ühle"}}
+    record = {"case_id": 1, "requested_rewrite": {**fact, "prompt": "{} lies on the"}}
+    with browser_page(server.url) as (page, traffic):
+        page.locator("#facts-table [data-testid='cell-0-1']").wait_for()
+        for kind, text in (
+            ("json", json.dumps([record])),
+            ("csv", "subject;object\nNörbach;Ühle\n"),
+        ):
+            page.evaluate(DROP, [kind, text])
+            page.get_by_text(f"dropped.{kind}").first.wait_for(timeout=30_000)
+            until(lambda: "1 fact" in page.locator("#facts-preview").inner_text(), what=kind)
+        assert traffic.errors == []
