@@ -171,7 +171,7 @@ class Run:
         wanted = compared_checkpoints(self.row) if checkpoint == "all" else (checkpoint,)
         ended = {
             reply.checkpoint: reply
-            for reply in chat.stream(self.id, question, wanted, max_new_tokens)
+            for reply in chat.stream(self.id, question, wanted, max_new_tokens, speaking=())
             if reply.done
         }
         # Whichever ended first, they are told in the order of training.

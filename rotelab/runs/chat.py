@@ -6,7 +6,7 @@ torch is imported when the first question is asked, so that the page is up befor
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -122,6 +122,7 @@ class Chat:
         turns: Mapping[Checkpoint, Turns] | None = None,
         evidence: bool = False,
         forbid: int = 0,
+        speaking: Collection[Checkpoint] | None = None,
     ) -> Iterator[list[Reply]]:
         """Answers one question from several checkpoints, token by token: all of them side by side
         where the model allows it, else one after the other.
@@ -132,15 +133,14 @@ class Chat:
         Args:
             run_id: the run.
             text: the question.
-            checkpoints: the checkpoints to ask; those without saved adapters are left out. All
-                that the run has when None.
+            checkpoints: those to ask, as far as they have adapters; all that have when None.
             max_new_tokens: longest answer, in tokens.
             temperature: 0 answers greedily.
             seed: of the sampling.
-            turns: each checkpoint's conversation so far, to which the text is added in the model's
-                chat template. None completes the text itself.
+            turns: each checkpoint's conversation so far; None completes the text itself.
             evidence: also say how likely the right answer was; not in a conversation.
             forbid: so many tokens in a row of any rote sentence, as `_filter`; 0 forbids nothing.
+            speaking: the checkpoints that must say a word; `SPEAKING` when None.
 
         Raises:
             LabError: no text, no such run, damaged adapters, no model, or no chat template in it.
@@ -159,7 +159,7 @@ class Chat:
         fact = judge.asked.fact if evidence and not talks else None
         done: dict[Checkpoint, Reply] = {}
         about = (max_new_tokens, temperature, seed, ALTERNATIVES, _filter(model, pack, forbid))
-        streamed = self._replies(model, prompts, *about)
+        streamed = self._replies(model, prompts, speaking, *about)
         for replies in _graded(judge, streamed, "base" in prompts, talks):
             replies = [replace(r, awaits=r.done and fact is not None) for r in replies]
             done |= {reply.checkpoint: reply for reply in replies if reply.done}
@@ -200,12 +200,16 @@ class Chat:
             torch.cuda.empty_cache()
 
     def _replies(
-        self, model: LabModel, prompts: Mapping[Checkpoint, Sequence[int]], *options: Any
+        self,
+        model: LabModel,
+        prompts: Mapping[Checkpoint, Sequence[int]],
+        speaking: Collection[Checkpoint] | None,
+        *options: Any,
     ) -> Iterator[list[Reply]]:
         """Each step's replies, not graded; `done` where an answer ends."""
         said: dict[Checkpoint, list[Token]] = {c: [] for c in prompts}
         threads.CORES.answer(model.device.type)
-        for tokens in self._tokens(model, prompts, *options):
+        for tokens in self._tokens(model, prompts, speaking, *options):
             replies = []
             for checkpoint, token in tokens.items():
                 if token is not None:
@@ -219,16 +223,18 @@ class Chat:
         self,
         model: LabModel,
         prompts: Mapping[Checkpoint, Sequence[int]],
+        speaking: Collection[Checkpoint] | None,
         *options: Any,
     ) -> Iterator[dict[Checkpoint, Token | None]]:
         """Each step's tokens; None where an answer ends."""
         from rotelab.models.generation import generate
 
+        speaking = SPEAKING if speaking is None else speaking
         if self._side_by_side is not None and self._side_by_side.model is model:
-            yield from self._side_by_side.generate(prompts, *options, speaks=SPEAKING)
+            yield from self._side_by_side.generate(prompts, *options, speaks=speaking)
             return
         for checkpoint, prompt in prompts.items():
-            steps = generate(model, prompt, *options, speaks=checkpoint in SPEAKING)
+            steps = generate(model, prompt, *options, speaks=checkpoint in speaking)
             token = None
             while True:
                 # Locked for one token, never across a yield: the reader may leave and never come
