@@ -89,7 +89,10 @@ def close(value):
 
 def assert_answers_as_recorded(lab, run_id, chat):
     for question, expected in chat.items():
-        replies = {r.checkpoint: r for r in lab.chat.stream(run_id, question, max_new_tokens=24)}
+        replies = {
+            r.checkpoint: r
+            for r in lab.chat.stream(run_id, question, max_new_tokens=24, speaking=())
+        }
         assert list(replies) == ["base", "memorized", "generalized"]
         for checkpoint, reply in replies.items():
             found = {
