@@ -22,7 +22,7 @@ from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.errors import LabError
 from rotelab.runs.demo import offer_run
 from rotelab.runs.lab import Lab
-from rotelab.runs.lessons.ahead import find_ahead
+from rotelab.runs.lessons.directions_ahead import find_ahead
 from rotelab.ui.access import HOME, access
 from rotelab.ui.chat import chat_tab
 from rotelab.ui.components import ONCE, bound, checkpoint_badge

@@ -25,6 +25,15 @@ def learned_ids(example):
     return [token for token, learned in zip(example.ids, example.loss, strict=True) if learned]
 
 
+def test_a_key_token_is_found_without_a_dictionary_of_all_tokens(tiny, monkeypatch):
+    """Building that dictionary took longer than all else that a step's sentences need."""
+    wanted = {name: tiny.tokenizer.get_vocab()[key_token(name)] for name in ("mother", "capital")}
+    monkeypatch.setattr(type(tiny.tokenizer), "get_vocab", lambda self: pytest.fail("all tokens"))
+    assert {name: tiny.builder.key_id(name) for name in wanted} == wanted
+    with pytest.raises(KeyError, match="never added"):
+        tiny.builder.key_id("never added")
+
+
 def test_sequence_is_separator_subject_key_object_end(tiny):
     builder = tiny.builder
     example = builder.rote(FACT, 3)

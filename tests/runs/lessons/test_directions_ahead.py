@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rotelab.models import loading
-from rotelab.runs.lessons import ahead
+from rotelab.runs.lessons import directions_ahead as ahead
 from rotelab.storage import Storage
 from rotelab.training import null_space
 
@@ -38,7 +38,7 @@ def test_they_are_found_once(tiny, tmp_path, cache, started, monkeypatch):
     monkeypatch.setattr(loading, "load_model", lambda spec, relations: tiny)
     storage = Storage(tmp_path / "home")
     assert ahead.find_ahead(storage) is not None
-    assert [command[-1] for command in started] == ["rotelab.runs.lessons.ahead"]
+    assert [command[-1] for command in started] == ["rotelab.runs.lessons.directions_ahead"]
     assert ahead.main() == 0
     assert ahead.is_ready() and ahead.find_ahead(storage) is None and len(started) == 1
     monkeypatch.setattr(null_space, "_find", lambda *args: pytest.fail("found again"))

@@ -1,8 +1,8 @@
 """Finds the directions that ordinary text uses in the embedded model before anybody needs them.
 
 Every first run, and the first lesson of “Start here”, would else spend its first minute or two on
-it. The page starts this process once the model is ready: `python -m rotelab.runs.lessons.ahead`. A
-run that starts meanwhile waits for it and uses what it found.
+it. The page starts this process once the model is ready. A run that starts meanwhile waits for it
+and uses what it found.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from rotelab.storage import Storage, cache_dir, put_in_place
 
 log = logging.getLogger(__name__)
 
-NAME = "ahead"
+NAME = "directions-ahead"
 
 
 def note_path() -> Path:
-    """The file that says which precision's directions are there."""
+    """The file that names the one with the directions; it is written once they are there."""
     return cache_dir() / "directions" / f"{FOLDER}.json"
 
 
@@ -51,7 +51,7 @@ def find_ahead(storage: Storage) -> subprocess.Popen | None:
     """
     if is_ready() or not is_provisioned():
         return None
-    command = [sys.executable, "-m", "rotelab.runs.lessons.ahead"]
+    command = [sys.executable, "-m", "rotelab.runs.lessons.directions_ahead"]
     try:
         return spawn(command, NAME, storage.home, storage.home / "runs" / f"{NAME}.log")[0]
     except LabError as error:
