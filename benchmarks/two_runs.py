@@ -13,8 +13,8 @@ seconds, after a first step that is not counted; two jobs begin at the same mome
 | two, passive | the same with `OMP_WAIT_POLICY=PASSIVE` |
 | two, shared | two jobs that share the cores (`rotelab.models.cores`), as runs do |
 
-Printed are tokens a second of each job and of both together, and the threads that each used at the
-end. `--json` ends with one object.
+Printed are tokens a second of each job and of both together, and the fewest threads that each used
+(the job that ends last has all cores again at its end). `--json` ends with one object.
 """
 
 from __future__ import annotations
@@ -69,14 +69,15 @@ def job(model_name: str, facts: int, seconds: float, share: bool, folder: Path) 
         time.sleep(0.01)
 
     def train() -> dict:
-        began, tokens = time.monotonic(), 0
+        began, tokens, threads = time.monotonic(), 0, torch.get_num_threads()
         for event in events:
             cores.adjust()
+            threads = min(threads, torch.get_num_threads())
             tokens += event.tokens if isinstance(event, StepEvent) else 0
             if time.monotonic() - began >= seconds:
                 break
         took = time.monotonic() - began
-        return {"tokens_per_second": tokens / took, "threads": torch.get_num_threads()}
+        return {"tokens_per_second": tokens / took, "threads": threads}
 
     if not share:
         return train()

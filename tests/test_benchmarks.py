@@ -191,7 +191,7 @@ def test_opening_a_run_is_timed_beside_computing_it_anew(own_home, quick, capsys
 
 def test_two_jobs_share_the_cores(tiny_folder, capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    about = ["--model", str(tiny_folder), "--seconds", "1.5", "--facts", "4", "--json"]
+    about = ["--model", str(tiny_folder), "--seconds", "4", "--facts", "4", "--json"]
     two_runs.main([*about, "--cases", "two, shared"])
     (report,) = json.loads(capsys.readouterr().out.splitlines()[-1]).values()
     assert report["together"] == pytest.approx(sum(report["each"])) and min(report["each"]) > 0

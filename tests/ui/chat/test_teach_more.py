@@ -133,8 +133,8 @@ def test_a_lesson_can_be_undone_while_it_is_still_asked_its_questions(lab, run_i
 
 
 def test_the_command_line_asks_the_lesson_too(lab, lesson, monkeypatch):
-    def stream(self, run_id, question, checkpoints, *_options):
-        assert run_id == lesson
+    def stream(self, run_id, question, checkpoints, *_options, speaking):
+        assert run_id == lesson and not speaking
         yield from (Reply(c, (), f"says {c}", True) for c in checkpoints)
 
     monkeypatch.setattr(Chat, "stream", stream)
