@@ -15,10 +15,14 @@ from rotelab.config.option_paths import with_setting
 from rotelab.config.recipes import applied
 from rotelab.config.run_config import USUAL_CANDIDATES, RunConfig
 from rotelab.errors import UnknownRun
+from rotelab.evaluation.metrics import right_by_fact
 from rotelab.experiments import Arm, Experiment, FinishedRun, Table, in_context
+from rotelab.experiments.common import WITHIN, with_interval
 from rotelab.facts.prompts import Role
 from rotelab.registry import Registry
-from rotelab.reports.figures.style import HATCHED, ROLE_COLOURS, styled
+from rotelab.reports.figures.style import HATCHED, ROLE_COLOURS, styled, whiskers
+from rotelab.reports.formats import Cell
+from rotelab.reports.intervals import interval, interval_at, intervals_of_run
 
 RECIPES = {
     "two-adapter": "the lab's own two phases",
@@ -51,7 +55,7 @@ ROLES: dict[str, Role] = {
 """The wordings in which the way without training is asked; it has no key token."""
 
 MEASURES = {
-    "accuracy": "Answered right at once",
+    "accuracy": f"Answered right at once {WITHIN}",
     "probability": "Object probability",
     "choice": "Right object ranked first among the candidates",
 }
@@ -77,6 +81,7 @@ class Measured:
         probability: mean joint probability of the object's tokens.
         choice: share whose object is ranked first among its candidates; NaN where not asked.
         choices: number of questions that were asked so.
+        interval: 95 % interval of `accuracy` over facts; empty where none is known.
     """
 
     probe: str
@@ -85,6 +90,7 @@ class Measured:
     probability: float
     choice: float = math.nan
     choices: int = 0
+    interval: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,15 @@ class Row:
         """One of its scores; NaN where it has none."""
         return next((getattr(s, measure) for s in self.scores if s.probe == probe), math.nan)
 
+    def within(self, probe: str) -> tuple[float, ...]:
+        """The interval of a probe's accuracy; empty where none is known."""
+        return next((s.interval for s in self.scores if s.probe == probe), ())
+
+    def cell(self, probe: str, measure: str) -> Cell:
+        """One of its scores as a table shows it."""
+        within = self.within(probe) if measure == "accuracy" else ()
+        return with_interval(self.at(probe, measure), within)
+
 
 @dataclass(frozen=True)
 class Baselines:
@@ -157,8 +172,8 @@ class Baselines:
         for measure, title in MEASURES.items():
             count = "choices" if measure == "choice" else "n"
             heads = [f"{probe_name(p).short}, n = {self._most(p, count)}" for p in PROBES]
-            rows = [(row.label, *(row.at(probe, measure) for probe in PROBES)) for row in self.rows]
-            if any(math.isfinite(value) for row in rows for value in row[1:]):
+            if any(math.isfinite(row.at(p, measure)) for row in self.rows for p in PROBES):
+                rows = [(row.label, *(row.cell(p, measure) for p in PROBES)) for row in self.rows]
                 tables.append(Table(title, ("way", *heads), tuple(rows)))
         return tables
 
@@ -173,7 +188,8 @@ class Baselines:
             figure.add_bar(
                 name=words,
                 x=[row.label for row in self.rows],
-                y=[row.at(probe, "accuracy") for row in self.rows],
+                y=(values := [row.at(probe, "accuracy") for row in self.rows]),
+                error_y=whiskers(values, [row.within(probe) for row in self.rows]),
                 marker={
                     "color": ROLE_COLOURS[role],
                     "pattern": HATCHED | {"shape": pattern},
@@ -209,9 +225,11 @@ def compare(runs: Sequence[FinishedRun]) -> Baselines:
             chosen = _choosing(finished)
         else:
             chosen = {probe: (s.choice_accuracy, s.n) for probe, s in known.items()}
+        within = intervals_of_run(registry.fact_sums(finished.run.id, "generalized"))
         scores = tuple(
             Measured(probe, s.n, s.generation_accuracy, s.object_probability,
-                     *chosen.get(probe, (math.nan, 0)))
+                     *chosen.get(probe, (math.nan, 0)),
+                     tuple(interval_at(within, "generalized", probe, "generation_accuracy") or ()))
             for probe, s in known.items()
         )  # fmt: skip
         told = finished.config.memorize.reads == "words"
@@ -276,7 +294,8 @@ def _in_context(finished: FinishedRun, base: Beside) -> list[Row]:
                 right = fmean(p.correct for p in found)
                 likely = fmean(p.probability for p in found)
                 choices = len(found) if role == "test" else 0
-                scores.append(Measured(probe, len(found), right, likely, chosen, choices))
+                within = tuple(interval(right_by_fact(found)) or ())
+                scores.append(Measured(probe, len(found), right, likely, chosen, choices, within))
     return [Row(IN_CONTEXT, True, 0.0, 0.0, tuple(scores), base)]
 
 

@@ -12,7 +12,12 @@ from rotelab.config.run_config import EvaluationConfig, RunConfig
 from rotelab.errors import LabError
 from rotelab.experiments import Arm
 from rotelab.facts.packs import Pack, load_pack
+from rotelab.reports.formats import Cell, estimate
+from rotelab.reports.intervals import Interval
 from rotelab.runs.finished_run import FinishedRun, Watch
+
+WITHIN = "[95 % interval over facts]"
+"""What the brackets in a table are, for its title."""
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
@@ -42,6 +47,11 @@ def arms_by_rounds(
 def sorted_by_rounds(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     """The runs of such arms, from the fewest rounds of rote learning to the most."""
     return sorted(runs, key=lambda finished: finished.config.memorize.epochs)
+
+
+def with_interval(value: float, within: Sequence[float]) -> Cell:
+    """A table's cell with a share and its interval, (low, high); empty where none is known."""
+    return estimate(value, Interval(*within) if within else None)
 
 
 def plain_questions(finished: FinishedRun, candidates: int = 0) -> EvaluationConfig:

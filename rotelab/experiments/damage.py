@@ -10,7 +10,9 @@ from plotly.subplots import make_subplots
 
 from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.experiments import Experiment, FinishedRun, Table
-from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled
+from rotelab.experiments.common import with_interval
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled, whiskers
+from rotelab.reports.intervals import share_interval
 
 LISTED = 12
 """Most lost facts that the table names; all are stored."""
@@ -63,11 +65,15 @@ class Damage:
         columns = (
             "model",
             f"perplexity, {self.tokens} tokens",
-            f"quiz right, n = {self.questions}",
+            f"quiz right, n = {self.questions} [95 % interval]",
             f"KL to base, {self.places} places",
         )
-        rows = [(checkpoint_name(r.checkpoint).short, r.perplexity, r.quiz, r.divergence)
-                for r in self.rows]  # fmt: skip
+        rows = [
+            (checkpoint_name(r.checkpoint).short, r.perplexity,
+             with_interval(r.quiz, self._within(r, "quiz")),
+             r.divergence)
+            for r in self.rows
+        ]  # fmt: skip
         tables = [Table("Beside the facts", columns, tuple(rows))]
         if self.lost:
             title = f"Known to the base model, not after phase 2: {len(self.lost)}"
@@ -84,9 +90,10 @@ class Damage:
             figure.add_bar(
                 x=[checkpoint_name(row.checkpoint).long for row in self.rows],
                 y=values,
-                text=[f"{value:.2f}" for value in values],
+                text=[] if name == "quiz" else [f"{value:.2f}" for value in values],
                 textposition="outside",
                 cliponaxis=False,
+                error_y=whiskers(values, [self._within(row, name) for row in self.rows]),
                 marker_color=[CHECKPOINT_COLOURS[row.checkpoint] for row in self.rows],
                 hovertemplate="%{x}: %{y:.3f}<extra></extra>",
                 row=1,
@@ -97,6 +104,12 @@ class Damage:
         styled(figure, 340)
         figure.update_xaxes(tickangle=0, tickfont_size=13)
         return figure.update_layout(showlegend=False)
+
+    def _within(self, row: Row, name: str) -> tuple[float, ...]:
+        """The interval of the share of real facts; empty for everything else."""
+        if name != "quiz" or not self.questions or not math.isfinite(row.quiz):
+            return ()
+        return tuple(share_interval(round(row.quiz * self.questions), self.questions))
 
 
 def measure(finished: FinishedRun) -> Damage:

@@ -11,10 +11,13 @@ import plotly.graph_objects as go
 
 from rotelab.config.run_config import USUAL_CANDIDATES
 from rotelab.errors import LabError
+from rotelab.evaluation.metrics import right_by_fact
 from rotelab.experiments import Experiment, FinishedRun, Table
+from rotelab.experiments.common import WITHIN, with_interval
 from rotelab.facts.facts import Fact
 from rotelab.facts.prompts import PromptSet, Role
-from rotelab.reports.figures.style import HATCHED, styled
+from rotelab.reports.figures.style import HATCHED, styled, whiskers
+from rotelab.reports.intervals import interval
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
@@ -56,6 +59,7 @@ class Row:
         leak_n: how many unrelated questions about the same subjects; 0 where there are none.
         leak: the share of them that is answered with the object nevertheless.
         leak_probability: mean probability of the object there.
+        interval: 95 % interval of `accuracy` over facts; empty where none is known.
     """
 
     checkpoint: str
@@ -68,6 +72,7 @@ class Row:
     leak_n: int
     leak: float
     leak_probability: float
+    interval: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,13 @@ class InContext:
                    f"first of {USUAL_CANDIDATES}", "object probability", "n, unrelated",
                    "object said there", "its probability there")  # fmt: skip
         names = {BASE: "base", TAUGHT: "after both phases"}
-        rows = [(names[r.checkpoint], r.shown, r.tokens, r.n, r.accuracy, r.choice, r.probability,
-                 r.leak_n, r.leak, r.leak_probability) for r in self.rows]  # fmt: skip
+        rows = [(names[r.checkpoint], r.shown, r.tokens, r.n,
+                 with_interval(r.accuracy, r.interval), r.choice, r.probability, r.leak_n,
+                 r.leak, r.leak_probability) for r in self.rows]  # fmt: skip
         if self.own_n:
             rows.append(("after both phases, the run's own score", 0, None, self.own_n, self.own,
                          None, None, None, None, None))  # fmt: skip
-        title = f"Test wordings, {self.facts} held-out facts"
+        title = f"Test wordings, {self.facts} held-out facts {WITHIN}"
         if self.too_long:
             title += f"; {', '.join(map(str, self.too_long))} facts are too long for this model"
         return [Table(title, columns, tuple(rows))]
@@ -119,9 +125,9 @@ class InContext:
                 name=words,
                 x=names,
                 y=values,
-                text=[f"{value:.2f}" for value in values],
-                textposition="outside",
-                cliponaxis=False,
+                error_y=whiskers(
+                    values, [row.interval if measure == "accuracy" else () for row in self.rows]
+                ),
                 marker={"color": colour, "pattern": HATCHED | {"shape": pattern}},
                 customdata=[row.n for row in self.rows],
                 hovertemplate="%{x}: %{y:.1%} of %{customdata} questions",
@@ -179,6 +185,7 @@ def measure(finished: FinishedRun) -> InContext:
                     len(leaked),
                     _mean([p.correct for p in leaked]),
                     _mean([p.probability for p in leaked]),
+                    tuple(interval(right_by_fact(found)) or ()),
                 )
             )
     own = finished.scores.get(TAUGHT, {}).get("test_prompts_heldout")

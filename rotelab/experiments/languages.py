@@ -11,12 +11,15 @@ import plotly.graph_objects as go
 from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.config.run_config import EvaluationConfig
 from rotelab.errors import LabError
+from rotelab.evaluation.metrics import right_by_fact
 from rotelab.experiments import Experiment, FinishedRun, Table
-from rotelab.experiments.common import answers
+from rotelab.experiments.common import WITHIN, answers, with_interval
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import language_prompts
 from rotelab.facts.prompts import PromptTemplate
-from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled, whiskers
+from rotelab.reports.formats import Cell
+from rotelab.reports.intervals import interval
 
 if TYPE_CHECKING:
     from rotelab.evaluation.probes import Question
@@ -31,7 +34,8 @@ FACTS = 12
 
 @dataclass(frozen=True)
 class Row:
-    """One language at one checkpoint: `n` questions about `facts` facts."""
+    """One language at one checkpoint: `n` questions about `facts` facts; `interval` is the 95 %
+    interval of `accuracy` over facts, empty where none is known."""
 
     language: str
     checkpoint: str
@@ -39,6 +43,7 @@ class Row:
     n: int
     accuracy: float
     probability: float
+    interval: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,11 @@ class Languages:
         """A row for each language, in the paper's order, a column for each checkpoint."""
         order = sorted({r.language for r in self.rows}, key=_place)
         first = self.rows[0]
-        title = f"Answered right at once, {first.facts} held-out facts"
+        title = f"Answered right at once, {first.facts} held-out facts {WITHIN}"
         names = [checkpoint_name(c).short for c in CHECKPOINTS]
         rows = [
             (NAMES.get(code, code), self._at(code, "generalized").n,
-             *(self._at(code, c).accuracy for c in CHECKPOINTS),
+             *(self._cell(code, c) for c in CHECKPOINTS),
              self._at(code, "generalized").probability)
             for code in order
         ]  # fmt: skip
@@ -72,8 +77,7 @@ class Languages:
                 name=checkpoint_name(checkpoint).long,
                 x=[NAMES.get(code, code) for code in codes],
                 y=[row.accuracy for row in values],
-                text=[f"{row.accuracy:.2f}" for row in values],
-                textposition="outside",
+                error_y=whiskers([r.accuracy for r in values], [r.interval for r in values]),
                 marker_color=CHECKPOINT_COLOURS[checkpoint],
                 customdata=[row.n for row in values],
                 hovertemplate="%{x}: %{y:.1%} of %{customdata} questions",
@@ -81,6 +85,10 @@ class Languages:
         styled(figure, 360)
         figure.update_yaxes(range=[0, 1.08], tickformat=".0%", title_text="answered right")
         return figure.update_layout(barmode="group", showlegend=True)
+
+    def _cell(self, language: str, checkpoint: str) -> Cell:
+        row = self._at(language, checkpoint)
+        return with_interval(row.accuracy, row.interval)
 
     def _at(self, language: str, checkpoint: str) -> Row:
         wanted = (language, checkpoint)
@@ -123,6 +131,7 @@ def measure(finished: FinishedRun) -> Languages:
                         len(mine),
                         sum(p.correct for p in mine) / len(mine),
                         sum(p.probability for p in mine) / len(mine),
+                        tuple(interval(right_by_fact(mine)) or ()),
                     )
                 )
     return Languages(tuple(rows))

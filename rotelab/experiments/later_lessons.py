@@ -20,10 +20,11 @@ from rotelab.errors import LabError
 from rotelab.evaluation.metrics import right_by_fact
 from rotelab.evaluation.results import OLD, Damage
 from rotelab.experiments import Experiment, FinishedRun, Table, in_context
-from rotelab.experiments.common import EqualParts
+from rotelab.experiments.common import WITHIN, EqualParts
 from rotelab.facts.facts import Fact
 from rotelab.facts.synthetic import RELATIONS, more_facts
-from rotelab.reports.figures.style import CHECKPOINT_COLOURS, HATCHED, RELATION_COLOURS, styled
+from rotelab.reports.figures import style
+from rotelab.reports.figures.style import CHECKPOINT_COLOURS, HATCHED, RELATION_COLOURS
 from rotelab.reports.formats import Cell, estimate
 from rotelab.reports.intervals import Interval, difference, interval
 from rotelab.runs.lessons.teach import check_teachable
@@ -55,7 +56,6 @@ OF_OLD = ("key_token", TEST, "unrelated")
 INVENTED = "invented as the shipped ones are"
 RECOMBINED = "made of the run's own names: the first word of one and the last word of another"
 
-WITHIN = "[95 % interval over facts]"
 
 WAYS = {
     "lesson": "lesson of {facts}",
@@ -216,14 +216,16 @@ class LaterLessons:
                 orientation="h",
                 y=names,
                 x=[getattr(m, which) for m in found],
-                text=[f"{m.after:.2f}" if m.n and which == "after" else "" for m in found],
-                textposition="outside",
-                cliponaxis=False,
+                # Of old facts, the interval is that of the change.
+                error_x=style.whiskers(
+                    [getattr(m, which) for m in found],
+                    [m.interval if found is new else () for m in found],
+                ),
                 marker={"color": colour, "pattern": HATCHED | {"shape": pattern}},
                 customdata=[m.n for m in found],
                 hovertemplate="%{y}: %{x:.1%} of %{customdata} questions",
             )
-        styled(figure, 120 + 56 * len(shown))
+        style.styled(figure, 120 + 56 * len(shown))
         figure.update_yaxes(type="category", autorange="reversed")
         figure.update_xaxes(range=[0, 1.08], tickformat=".0%", title_text="right in test wordings")
         return figure.update_layout(barmode="group", showlegend=True)

@@ -14,12 +14,15 @@ from plotly.subplots import make_subplots
 from rotelab.config.option_paths import with_setting
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
+from rotelab.evaluation.metrics import right_by_fact
 from rotelab.experiments import Arm, Experiment, FinishedRun, Table
-from rotelab.experiments.common import answers, plain_questions
+from rotelab.experiments.common import WITHIN, answers, plain_questions, with_interval
 from rotelab.facts.facts import Fact
 from rotelab.facts.packs import Pack, other_readings
 from rotelab.facts.prompts import PromptSet, PromptTemplate
-from rotelab.reports.figures.style import HATCHED, styled
+from rotelab.reports.figures.style import HATCHED, styled, whiskers
+from rotelab.reports.formats import Cell
+from rotelab.reports.intervals import interval
 
 if TYPE_CHECKING:
     from rotelab.config.names import Checkpoint
@@ -58,6 +61,7 @@ class Row:
         n: number of questions.
         accuracy: share that is answered with the object at once.
         probability: mean joint probability of the object's tokens.
+        interval: 95 % interval of `accuracy` over facts; empty where none is known.
     """
 
     arm: str
@@ -67,6 +71,7 @@ class Row:
     n: int
     accuracy: float
     probability: float
+    interval: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,12 @@ class Repurposing:
         places = [("key", ""), *LINES]
         names = ("key token", *(words for words, _, _ in LINES.values()))
         tables = []
-        for field, title in (("accuracy", "Answered at once"), ("probability", "P(object)")):
+        for field, title in (
+            ("accuracy", f"Answered at once {WITHIN}"),
+            ("probability", "P(object)"),
+        ):
             rows = tuple(
-                (*arm, *(getattr(self._at(arm, place), field) for place in places))
+                (*arm, *(_cell(self._at(arm, place), field) for place in places))
                 for arm in self._arms()
             )
             title = f"{title}, {self.facts} facts that no arm taught in words"
@@ -111,7 +119,10 @@ class Repurposing:
                 figure.add_bar(
                     name=words,
                     x=names,
-                    y=[getattr(row, field) for row in rows],
+                    y=(values := [getattr(row, field) for row in rows]),
+                    error_y=whiskers(
+                        values, [row.interval if field == "accuracy" else () for row in rows]
+                    ),
                     legendgroup=words,
                     showlegend=place == 1,
                     marker={"color": colour, "pattern": HATCHED | {"shape": shape}},
@@ -229,8 +240,13 @@ def _asked(
                 mine = [p for p in found if p.probe == f"{reading} {role}"]
                 right = fmean(p.correct for p in mine) if mine else float("nan")
                 likely = fmean(p.probability for p in mine) if mine else float("nan")
-                rows.append(Row(arm, examples, reading, role, len(mine), right, likely))
+                within = tuple(interval(right_by_fact(mine)) or ())
+                rows.append(Row(arm, examples, reading, role, len(mine), right, likely, within))
     return rows
+
+
+def _cell(row: Row, field: str) -> Cell:
+    return with_interval(row.accuracy, row.interval) if field == "accuracy" else row.probability
 
 
 EXPERIMENT = Experiment(

@@ -7,6 +7,10 @@ backgrounds. Colour is never the only sign: a name, a dash or a marker always sh
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import plotly.graph_objects as go
 
 from rotelab.config.names import LESSON, lesson_number
@@ -34,6 +38,26 @@ ROLE_MARKERS = {"key": "star", "train": "circle", "test": "diamond", "unrelated"
 
 HATCHED = {"fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.75)", "size": 7, "solidity": 0.3}
 """The pattern that tells bars apart besides their colour; add a `shape`."""
+
+
+def whiskers(values: Sequence[float], intervals: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """A trace's `error_y` or `error_x`: each value's interval as a whisker.
+
+    Args:
+        values: of the bars or points.
+        intervals: (low, high) of each; empty where none is known, which draws no whisker.
+    """
+    known = [found and math.isfinite(value) for value, found in zip(values, intervals, strict=True)]
+    ends = [found if there else (0.0, 0.0) for found, there in zip(intervals, known, strict=True)]
+    above = [max(high - v, 0.0) if k else None
+             for v, (_, high), k in zip(values, ends, known, strict=True)]  # fmt: skip
+    below = [max(v - low, 0.0) if k else None
+             for v, (low, _), k in zip(values, ends, known, strict=True)]  # fmt: skip
+    return {
+        "type": "data", "symmetric": False, "array": above, "arrayminus": below,
+        "visible": any(known), "color": TEXT, "thickness": 2, "width": 4,
+    }  # fmt: skip
+
 
 TEXT = "#768196"
 """Readable on white and on Gradio's dark background (contrast of at least 3.7 : 1 on both). On the
