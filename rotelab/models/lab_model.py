@@ -162,6 +162,11 @@ class LabModel(ABC):
             matrix.
         """
 
+    def scales(self, adapter: str) -> Iterator[float]:
+        """By how much an adapter's changes are multiplied, for each matrix; none where the weights
+        themselves were trained."""
+        yield from ()
+
     @abstractmethod
     def strengthen(self, adapter: str, factor: float) -> None:
         """Multiplies the change that a phase made by `factor`."""

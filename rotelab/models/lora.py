@@ -104,6 +104,12 @@ class LoraModel(LabModel):
                 own = matrix(module).float().norm()
                 yield name, change * abs(module.scaling[adapter]), float(own)
 
+    def scales(self, adapter: str) -> Iterator[float]:
+        """LoRA's scale at each matrix; see `LabModel.scales`."""
+        for module in self.network.modules():
+            if isinstance(module, LoraLayer) and adapter in module.scaling:
+                yield module.scaling[adapter]
+
     def strengthen(self, adapter: str, factor: float) -> None:
         """Multiplies LoRA's scale by `factor`."""
         self.network.peft_config[adapter].lora_alpha *= factor

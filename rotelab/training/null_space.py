@@ -82,16 +82,16 @@ def directions(
     if not share:
         return {}
     place = cached_at(model)
-    found = _read_cache(place, share)
+    found = _cached(place, share)
     if found is None:
         # Two processes that need the same ones would each take twice as long.
         with _one_at_a_time(place, progress):
-            found = _read_cache(place, share)
+            found = _cached(place, share)
             if found is None:
                 # In half precision even before they were cached, so that a run gives the same
                 # numbers whether it found them itself or not.
                 found = dict(_find(model, max(share, CACHED_SHARE), progress))
-                _write_cache(found, place)
+                write_tensors(found, place)
     bases = {}
     for name in found:
         if not name.endswith(HELD):
@@ -195,7 +195,12 @@ def _moments(model: LabModel, texts, progress: Callable[[float], None]) -> dict[
 
 def cached_at(model: LabModel) -> Path:
     """The file that keeps a base model's directions, whether or not it exists yet."""
-    return cache_dir() / "directions" / f"{_fingerprint(model)}.safetensors"
+    return folder() / f"{fingerprint(model)}.safetensors"
+
+
+def folder() -> Path:
+    """The folder in which directions are cached, whether or not it exists yet."""
+    return cache_dir() / "directions"
 
 
 @contextlib.contextmanager
@@ -219,7 +224,7 @@ def _one_at_a_time(place: Path, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-def _fingerprint(model: LabModel) -> str:
+def fingerprint(model: LabModel) -> str:
     """Identifies a base model by a sample of its weights, wherever it was loaded from."""
     seen = hashlib.sha256(f"{TEXTS} {LENGTH} {SEED} {model.dtype}".encode())
     for read, module in model.projections():
@@ -229,14 +234,10 @@ def _fingerprint(model: LabModel) -> str:
     return seen.hexdigest()[:16]
 
 
-def _read_cache(place: Path, share: float) -> dict[str, torch.Tensor] | None:
+def _cached(place: Path, share: float) -> dict[str, torch.Tensor] | None:
     """The cached bases; None if there are none, they hold too little, or they can't be read."""
-    try:
-        found = load_file(place)
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, OSError) as error:
-        log.warning("%s can't be read (%s), so it is computed again.", place, error)
+    found = read_tensors(place)
+    if found is None:
         return None
     # A basis that leaves out one direction only is as large as it gets.
     enough = (
@@ -247,7 +248,19 @@ def _read_cache(place: Path, share: float) -> dict[str, torch.Tensor] | None:
     return found if all(enough) else None
 
 
-def _write_cache(found: dict[str, torch.Tensor], place: Path) -> None:
+def read_tensors(place: Path) -> dict[str, torch.Tensor] | None:
+    """What a cached file holds; None if there is none, or it can't be read."""
+    try:
+        return load_file(place)
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError) as error:
+        log.warning("%s can't be read (%s), so it is computed again.", place, error)
+        return None
+
+
+def write_tensors(found: dict[str, torch.Tensor], place: Path) -> None:
+    """Writes a cached file whole or not at all; where it can't be written, that is only logged."""
     part = place.with_name(f"{place.name}.{os.getpid()}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

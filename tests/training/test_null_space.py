@@ -176,7 +176,7 @@ def test_who_needs_the_same_directions_waits_for_them(tiny, cache, monkeypatch):
         other = threading.Thread(target=find)
         other.start()
         assert waited.wait(60) and not found
-        null_space._write_cache(
+        null_space.write_tensors(
             dict(real(tiny, 0.9, lambda share, words: None)), null_space.cached_at(tiny)
         )
         monkeypatch.setattr(null_space, "_find", lambda *args: pytest.fail("found twice"))
@@ -192,7 +192,10 @@ def test_a_damaged_cache_is_computed_again_and_an_unwritable_one_is_logged(tiny,
     with caplog.at_level(logging.WARNING):
         again = null_space.directions(tiny, 0.5, lambda share, words: told.append(share))
         assert "computed again" in caplog.text
-        assert all(torch.equal(first[name], again[name]) for name in first)
+        # The same directions; which vectors stand for them can depend on where memory lies.
+        for name, basis in first.items():
+            other = again[name]
+            assert torch.allclose(basis @ basis.T, other @ other.T, atol=1e-2)
         assert told[0] == 0 and told[-1] == 1 and told == sorted(told)
         place.unlink()
         cache.rmdir()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,7 @@ from rotelab.models.architecture.layout import matrix, width_in
 from rotelab.models.lab_model import LabModel
 from rotelab.models.linear_algebra import eigh
 from rotelab.models.packing import pack_many
+from rotelab.training.lessons.kept_directions import Used, keep, kept, used_at
 from rotelab.training.null_space import WIDEST, Directions
 
 REST = 96
@@ -40,11 +42,13 @@ class Protected:
         room: for each input the share of its directions that is left to learn with, 0 to 1.
         left: for each input, what the old facts still have outside the basis: `[n, width]`, each
             row a direction as long as the root mean square of their part in it.
+        kept: the file that keeps what the old facts use; None where they use nothing.
     """
 
     bases: Directions
     room: dict[str, float]
     left: Directions
+    kept: Path | None = None
 
 
 def protected_directions(
@@ -74,26 +78,49 @@ def protected_directions(
     """
     bases, room, left = {}, {}, {}
     read = {name: m for name, m in model.projections(projections) if width_in(m) <= WIDEST}
-    builder = model.builder
+    # They come from a cache in half precision.
+    known = {name: _orthonormal(ordinary[name]) for name in read if name in ordinary}
     # Without END: nothing is predicted after it.
-    sequences = [builder.rote(fact, i, "o").ids[:-1] for i, fact in enumerate(facts)]
-    inputs = _inputs(model, sequences, states, read) if share and sequences else {}
-    for name, rows in (_inputs(model, texts, states[-1:], read) if share and texts else {}).items():
+    sequences = [model.builder.rote(fact, i, "o").ids[:-1] for i, fact in enumerate(facts)]
+    used: Used = {}
+    place = None
+    if share and (sequences or texts):
+        place = used_at(model, ordinary, share, states, projections, (sequences, texts))
+        used = kept(place) or keep(
+            _used(model, sequences, texts, known, share, states, read), place
+        )
+    for name, module in read.items():
+        parts = [known[name]] if name in known else []
+        if name in used:
+            own, rest = (tensor.to(model.device) for tensor in used[name])
+            parts.append(_orthonormal(own))
+            left[name] = rest
+        if parts:
+            bases[name] = torch.cat(parts, 1)
+            room[name] = 1 - bases[name].shape[1] / width_in(module)
+    return Protected(bases, room, left, place)
+
+
+def _used(
+    model: LabModel,
+    sequences: Sequence[Sequence[int]],
+    texts: Sequence[Sequence[int]],
+    ordinary: Directions,
+    share: float,
+    states: Sequence[Checkpoint],
+    read: Mapping[str, nn.Module],
+) -> Used:
+    """Finds what the facts' sequences and the sentences use outside the ordinary directions."""
+    inputs = _inputs(model, sequences, states, read) if sequences else {}
+    for name, rows in (_inputs(model, texts, states[-1:], read) if texts else {}).items():
         inputs[name] = torch.cat([inputs[name], rows]) if name in inputs else rows
-    for name in read:
-        known = ordinary.get(name)
-        rows = inputs.pop(name, None)
-        if known is None and rows is None:
-            continue
-        width = rows.shape[1] if rows is not None else known.shape[0]
-        basis = known if known is not None else torch.zeros(width, 0, device=model.device)
-        basis = _orthonormal(basis)  # they come from a cache in half precision
-        if rows is not None:
-            own, left[name] = leading_directions(rows - (rows @ basis) @ basis.T, share)
-            basis = torch.cat([basis, own], 1)
-        bases[name] = basis
-        room[name] = 1 - basis.shape[1] / width
-    return Protected(bases, room, left)
+    used: Used = {}
+    for name in list(inputs):
+        rows = inputs.pop(name)  # they take much memory
+        if (basis := ordinary.get(name)) is not None:
+            rows = rows - (rows @ basis) @ basis.T
+        used[name] = leading_directions(rows, share)
+    return used
 
 
 def leading_directions(
