@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from rotelab.models.lab_model import LabModel
     from rotelab.models.tokens import Example
     from rotelab.training.events import TrainingRecall
+
+PASS_TOKENS = 512
+"""Tokens of one pass where texts are only read."""
+RESAMPLES = 2000
 
 
 def needs_adapters(finished: FinishedRun) -> None:
@@ -71,3 +76,49 @@ def learn(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         yield loss.recall
+
+
+def text_example(ids: Sequence[int], fact: int = -1) -> Example:
+    """A text of which every token but the first, the separator, is learned."""
+    from rotelab.models.tokens import Example
+
+    rest = len(ids) - 1
+    return Example(tuple(ids), (False, *[True] * rest), (1, len(ids)), "train", fact)
+
+
+def in_steps(
+    examples: Sequence[Example], size: int, seed: int | str, rounds: int = 1
+) -> Iterator[Sequence[Example]]:
+    """The examples of each step: all of them in each round, shuffled anew."""
+    for round_ in range(rounds):
+        order = random.Random(f"{seed} {round_}").sample(examples, len(examples))
+        yield from (order[i : i + size] for i in range(0, len(order), size))
+
+
+def log_likelihoods(model: LabModel, texts: Sequence[Sequence[int]]) -> list[float]:
+    """The mean log-probability of each text's tokens in the current checkpoint, nats a token."""
+    from statistics import fmean
+
+    from rotelab.evaluation.loglikelihood import score
+
+    found = [0.0] * len(texts)
+    for batch in score(model, [text_example(ids) for ids in texts], PASS_TOKENS):
+        for i, scored in batch:
+            found[i] = fmean(scored.log_probabilities)
+    return found
+
+
+def interval_of_items(values: Sequence[float], seed: int = 0) -> tuple[float, ...]:
+    """The 95 % percentile bootstrap interval of a mean over items; empty for fewer than two.
+
+    Args:
+        values: of any unit, one for each item.
+        seed: of the draws.
+    """
+    import numpy as np
+
+    if len(values) < 2:
+        return ()
+    drawn = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.quantile(np.array(values)[drawn].mean(1), (0.025, 0.975))
+    return float(low), float(high)
