@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +35,9 @@ def experiment(
     ] = "",
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write the result as one HTML file to send.")
+    ] = None,
 ) -> None:
     """Run an experiment: measure a finished run, or make several runs and compare them.
 
@@ -57,6 +62,8 @@ def experiment(
     if done.status != "finished":
         raise LabError(f"Experiment {experiment_id} {done.status}. {done.error}".strip())
     print_experiment(lab, experiment_id, markdown, json_output)
+    if html is not None:
+        save_html(lab, experiment_id, html)
     print(f"\nThe same again: python -m rotelab report {experiment_id}", file=sys.stderr)
 
 
@@ -66,18 +73,24 @@ def experiments(
 ) -> None:
     """List the experiments, and the results that there are, newest first."""
     from rotelab.experiments import experiments as known
+    from rotelab.experiments.results.recorded import PREFIX, all_recorded
     from rotelab.experiments.runner import running
     from rotelab.runs.lab import Lab
 
     lab = Lab.open()
     running(lab)  # marks those whose process is gone
     rows = lab.registry.experiment_rows(limit=limit)
+    recordings = [(PREFIX + name, one) for name, one in all_recorded().items()]
     if json_output:
         about = ("id", "experiment", "version", "run_id", "pack_name", "status", "created")
         kinds = ("name", "title", "origin", "question", "hypothesis", "needs", "reading")
         said = {
             "experiments": [{k: getattr(e, k) for k in kinds} for e in known().values()],
             "made": [{k: getattr(row, k) for k in about} for row in rows],
+            "recorded": [
+                {"id": i, "experiment": one.experiment, "recorded": one.recorded}
+                for i, one in recordings
+            ],
         }
         print(json.dumps(said))
         return
@@ -87,6 +100,40 @@ def experiments(
         print()
     for row in rows:
         print(f"{row.id:26} {row.status:12} {row.experiment:16} {row.run_id or row.pack_name}")
+    if recordings:
+        print("\nRecorded results, which come with rotelab; `report` prints them:")
+    for recorded_id, one in recordings:
+        print(f"{recorded_id:26} {one.recorded[:10]}   {one.sizes}")
+
+
+def report_experiment(
+    lab: Any, which: Sequence[str], markdown: bool, json_output: bool, html: Path | None
+) -> None:
+    """Prints results that are named as on the command line; several give means.
+
+    Raises:
+        LabError: as `print_experiment` and `save_html`, or there is no such experiment.
+    """
+    from rotelab.experiments.results.recorded import PREFIX
+
+    found, *others = (
+        one if one.startswith(PREFIX) else lab.registry.resolve_experiment(one) for one in which
+    )
+    print_experiment(lab, found, markdown, json_output, others)
+    if html is not None:
+        save_html(lab, found, html)
+
+
+def save_html(lab: Any, experiment_id: str, path: Path) -> None:
+    """Writes a result as one HTML file, and says where it is.
+
+    Raises:
+        LabError: there is no result, or the file can't be written.
+    """
+    from rotelab.experiments.results.html_page import write_html
+    from rotelab.experiments.results.view import view_of
+
+    print(f"Written: {write_html(view_of(lab, experiment_id), path)}", file=sys.stderr)
 
 
 def print_experiment(
@@ -104,28 +151,33 @@ def print_experiment(
     Raises:
         LabError: it has no result, or one that can't be read, or the others are of another kind.
     """
-    from rotelab.experiments import experiment as named
-    from rotelab.experiments.runner import result_of
+    from rotelab.experiments.results.recorded import PREFIX
+    from rotelab.experiments.results.view import view_of
     from rotelab.reports.formats import as_json, as_markdown, as_text, no_markup
 
-    row = lab.registry.experiment_row(experiment_id)
-    found, about = result_of(row), named(row.experiment)
-    if found is None:
-        raise LabError(f"Experiment {row.id} has no result: {row.status}. {row.error}".strip())
-    tables = found.tables()
-    runs = [{"label": label, "run_id": run_id} for label, run_id in row.arms]
+    view = view_of(lab, experiment_id)
+    about, tables = view.about, view.found.tables()
+    runs = [{"label": label, "run_id": run_id} for label, run_id in view.runs]
     if others:
-        rows = [row, *map(lab.registry.experiment_row, others)]
+        if experiment_id.startswith(PREFIX):
+            raise LabError("A recorded result stands alone. Average results of your own.")
+        rows = list(map(lab.registry.experiment_row, (experiment_id, *others)))
         tables = _means(rows)
         runs += [{"label": label, "run_id": i} for other in rows[1:] for label, i in other.arms]
     if json_output:
-        said = {"id": row.id, "experiment": row.experiment, "version": row.version}
-        said |= {"runs": runs, "seconds": row.seconds, "result": row.result}
+        from rotelab.experiments.results.stored import as_plain
+
+        said = {"id": view.id, "experiment": about.name, "version": about.version, "runs": runs}
+        said |= {"seconds": view.seconds, "result": as_plain(asdict(view.found))}
+        if view.recorded:
+            said |= {"recorded": view.made, "machine": view.machine, "command": view.command}
         print(json.dumps({**said, "tables": as_json(tables)}))
         return
     words = [about.question, f"Expected: {about.hypothesis}", f"How to read it: {about.reading}"]
     if about.paper:
         words.append(f"The paper: {about.paper}")
+    if view.recorded:
+        words += ["Recorded; comes with rotelab.", *(f"{k}: {v}." for k, v in view.lines()[:3])]
     words.append(f"Runs: {', '.join(run['run_id'] for run in runs)}.")
     if markdown:
         print(f"### {no_markup(about.title)}\n\n{as_markdown(tables)}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -121,9 +122,14 @@ def report(
     ] = "generation_accuracy",
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Of an experiment: also write one HTML file to send."),
+    ] = None,
 ) -> None:
     """Print the tables of a run, of a sweep or of an experiment."""
-    from rotelab.cli.experiments import print_experiment
+    from rotelab.cli.experiments import report_experiment
+    from rotelab.experiments.results.recorded import PREFIX as RECORDED_PREFIX
     from rotelab.registry.experiments import PREFIX as EXPERIMENT_PREFIX
     from rotelab.reports.forgotten import real_fact_tables, real_facts, real_facts_json
     from rotelab.reports.formats import as_json, as_markdown, as_text
@@ -138,10 +144,11 @@ def report(
     lab = Lab.open()
     registry = lab.registry
     text, *others = (one.strip() for one in which)
-    if text.startswith(EXPERIMENT_PREFIX):
-        found, *others = map(registry.resolve_experiment, (text, *others))
-        print_experiment(lab, found, markdown, json_output, others)
+    if text.startswith((EXPERIMENT_PREFIX, RECORDED_PREFIX)):
+        report_experiment(lab, [text, *others], markdown, json_output, html)
         return
+    if html is not None:
+        raise LabError("Only an experiment's result can be written as HTML.")
     if others:
         raise LabError("Only experiments can be averaged. Name one run, or one sweep.")
     if text.startswith("sweep"):

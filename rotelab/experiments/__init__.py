@@ -93,6 +93,8 @@ class Experiment:
         origin: where the question comes from; experiments are listed by it.
         asks: whether it asks the runs' models rather than reading their scores alone: then runs
             without adapters on this machine are of no use to it.
+        measures_s: about how many seconds it measures one run of the embedded model on two idle CPU
+            cores, training not included; None where nobody has measured that.
         version: goes up when it measures differently; results of two versions are not compared.
         paper: what the paper reports for the same; empty where it reports nothing.
         probe: measures one finished run.
@@ -109,6 +111,7 @@ class Experiment:
     result: type
     origin: Origin = "readers"
     asks: bool = True
+    measures_s: float | None = None
     version: int = 1
     paper: str = ""
     probe: Callable[[FinishedRun], Result] | None = None

@@ -320,6 +320,7 @@ EXPERIMENT = Experiment(
         "Questions in a meaning that phase 2 taught bring out the objects far more than questions "
         "in meanings nobody taught, and its wordings move towards the key token inside the model."
     ),
+    measures_s=90,
     needs="a finished run with its adapters, and some minutes.",
     reading=(
         f"Up to {FACTS} facts that phase 2 never taught in words, asked in {WORDINGS} wordings of "

@@ -141,6 +141,7 @@ EXPERIMENT = Experiment(
         "Hopefully little: adapters of a low rank have room for a hundred facts beside everything "
         "else. Where recall was bought with damage, perplexity rises and real facts are lost."
     ),
+    measures_s=30,
     needs="a finished run, and under a minute.",
     reading=(
         "Compare with the first row. Perplexity is how surprised the model is by six paragraphs "

@@ -209,6 +209,7 @@ EXPERIMENT = Experiment(
         "key token recalls everything. Somewhere it must stop, and somewhere what else the model "
         "knows must suffer."
     ),
+    measures_s=2,
     needs=(
         "a finished run whose settings all "
         f"{len(EPOCHS) + sum(map(len, OTHER_RATES.values()))} runs share except for the rounds of "

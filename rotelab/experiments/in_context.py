@@ -289,6 +289,7 @@ EXPERIMENT = Experiment(
         "With just that fact in the prompt, the base model copies its object. The more facts are "
         "beside it, the harder it is to find, and the more there is to read for each question."
     ),
+    measures_s=140,
     needs="a finished run with adapters, and some minutes.",
     reading=(
         f"Up to {FACTS} facts that phase 2 never taught in words, each asked in up to {WORDINGS} "

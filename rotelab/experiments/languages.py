@@ -173,6 +173,7 @@ EXPERIMENT = Experiment(
         "Less than in English, but more than nothing, if what phase 2 taught is the meaning and "
         "not the English words. A model that hardly knows a language can't carry anything over."
     ),
+    measures_s=90,
     needs="a finished run of one of the five relations that come with the lab, and some minutes.",
     reading=(
         f"Up to {FACTS} facts that phase 2 never taught in words, each asked in ten wordings a "

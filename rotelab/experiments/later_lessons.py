@@ -375,10 +375,10 @@ EXPERIMENT = Experiment(
     ),
     hypothesis=(
         "It can: a new fact behind the key token can be asked for in words at once. Old facts "
-        "stay as they are if the lesson keeps out of what they use, and are overwritten if "
-        "nothing protects them. Large lessons are learned less well, and each leaves less room "
-        "for the next."
+        "stay as they are if the lesson keeps out of what they use, and are overwritten if not. "
+        "Large lessons are learned less well, and each leaves less room for the next."
     ),
+    measures_s=600,
     needs="a finished run of two phases; ten minutes or more on two cores for a run of 100 facts.",
     reading=(
         "Each lesson continues the run as it is; only those in a row continue each other. All is "

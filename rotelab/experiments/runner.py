@@ -8,21 +8,21 @@ continues where it was when it is started again.
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from rotelab.config.option_paths import flat
 from rotelab.config.run_config import RunConfig
 from rotelab.config.sweep_grid import SEED
 from rotelab.errors import LabError
 from rotelab.experiments import Arm, Experiment, FinishedRun, Result, experiment
+from rotelab.experiments.results.stored import as_plain, as_typed
 from rotelab.models import threads
 from rotelab.registry import ExperimentRow, RunRow
 from rotelab.registry.sweeps import PlannedRun
@@ -74,19 +74,40 @@ def begin(lab: Lab, name: str, run_id: str = "", config: RunConfig | None = None
         run = lab.registry.run(run_id)
         if run.status != "finished":
             raise LabError(f"Run {run.id} is {run.status}. An experiment needs a finished one.")
-        config = run.config
-        _check_base(wanted, run)
-        if not wanted.family:
-            return lab.registry.create_experiment(
-                name, wanted.version, config, run.pack_name, [("", run.id)], run.id
-            )
+        config, pack_name = run.config, run.config.pack if wanted.family else run.pack_name
+        arms, sweep_id = _arms_on(lab, wanted, run)
+    else:
+        pack_name = config.pack
+        arms, sweep_id = _family_arms(lab, wanted, config)
+    return lab.registry.create_experiment(
+        name, wanted.version, config, pack_name, arms, run_id or None, sweep_id
+    )
+
+
+def settle(lab: Lab, row: ExperimentRow) -> None:
+    """Stores the runs that an experiment of the queue compares, now that its turn has come.
+
+    Not earlier: those before it may make runs that it can use.
+
+    Raises:
+        LabError: as `begin`.
+    """
+    arms, sweep_id = _arms_on(lab, experiment(row.experiment), lab.registry.run(row.run_id))
+    lab.registry.set_experiment_arms(row.id, arms, sweep_id)
+
+
+def _arms_on(lab: Lab, wanted: Experiment, run: RunRow) -> tuple[list[tuple[str, str]], str | None]:
+    """Label and run of each arm, and the sweep of those that are missing."""
+    _check_base(wanted, run)
+    return _family_arms(lab, wanted, run.config) if wanted.family else ([("", run.id)], None)
+
+
+def _family_arms(
+    lab: Lab, wanted: Experiment, config: RunConfig
+) -> tuple[list[tuple[str, str]], str | None]:
     arms = wanted.arms_of(config)
     ids, sweep_id = _runs_of(lab, wanted, config, arms)
-    labels = [arm.label for arm in arms]
-    return lab.registry.create_experiment(
-        name, wanted.version, config, config.pack, list(zip(labels, ids, strict=True)),
-        run_id or None, sweep_id,
-    )  # fmt: skip
+    return list(zip([arm.label for arm in arms], ids, strict=True)), sweep_id
 
 
 def carry_out(lab: Lab, experiment_id: str, watch: Watch = lambda share, words: None) -> None:
@@ -107,7 +128,7 @@ def carry_out(lab: Lab, experiment_id: str, watch: Watch = lambda share, words: 
     began = time.monotonic()
     try:
         found = _measured(lab, row, told)
-        result = _plain(asdict(found))
+        result = as_plain(asdict(found))
         lab.registry.end_experiment(
             experiment_id, "finished", result=result, seconds=time.monotonic() - began
         )
@@ -136,7 +157,7 @@ def result_of(row: ExperimentRow) -> Result | None:
             f"is at version {wanted.version} now. Start it again."
         )
     try:
-        return _typed(wanted.result, row.result)
+        return as_typed(wanted.result, row.result)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise LabError(f"The result of experiment {row.id} is damaged. Start it again.") from error
 
@@ -154,15 +175,24 @@ def start(lab: Lab, name: str, run_id: str) -> str:
         title = experiment(row.experiment).title
         raise LabError(f"“{title}” is already running. Wait until it ends, or stop it.")
     experiment_id = begin(lab, name, run_id)
+    launch(lab, experiment_id)
+    return experiment_id
+
+
+def launch(lab: Lab, experiment_id: str) -> None:
+    """Starts the process of an experiment that has begun.
+
+    Raises:
+        LabError: no process can be started; the experiment has failed then.
+    """
     command = [sys.executable, "-m", "rotelab.experiments.runner", experiment_id]
+    log = log_file(lab, experiment_id)
     try:
-        log = log_file(lab, experiment_id)
         child, started = spawn(command, experiment_id, lab.storage.home, log)
     except LabError as error:
         lab.registry.end_experiment(experiment_id, "failed", str(error))
         raise
     lab.registry.update_experiment(experiment_id, pid=child.pid, pid_started=started)
-    return experiment_id
 
 
 def running(lab: Lab) -> list[ExperimentRow]:
@@ -184,7 +214,8 @@ def running(lab: Lab) -> list[ExperimentRow]:
 
 
 def stop(lab: Lab, experiment_id: str) -> None:
-    """Stops an experiment; a run that it was making saves its state and stops.
+    """Stops an experiment; a run that it was making saves its state and stops. One that waits
+    loses its turn.
 
     Raises:
         LabError: the registry can't be read or written.
@@ -192,7 +223,8 @@ def stop(lab: Lab, experiment_id: str) -> None:
     row = lab.registry.experiment_row(experiment_id)
     process = process_of(row)
     if process is None:
-        lab.registry.end_experiment(experiment_id, "interrupted", LOST)
+        how = ("stopped", "") if row.status == "queued" else ("interrupted", LOST)
+        lab.registry.end_experiment(experiment_id, *how)
         return
     if not interrupt(process, sys.platform == "win32"):
         _stop_its_run(lab, process.pid)
@@ -216,13 +248,16 @@ def log_file(lab: Lab, experiment_id: str) -> Path:
 
 
 def main(experiment_id: str) -> int:
-    """Does the work of one experiment in this process; returns the exit status."""
+    """Does one experiment in this process, then starts the next; returns the exit status."""
+    from rotelab.experiments.planning.queue import move_on  # which imports this module
+
     # A shell's background jobs ignore SIGINT, and the page stops an experiment with it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def work() -> ExperimentRow:
         lab = Lab.open()
         carry_out(lab, experiment_id)
+        move_on(lab)
         return lab.registry.experiment_row(experiment_id)
 
     return worker_main("experiment", work)
@@ -251,12 +286,7 @@ class _Progress:
 
 
 def runs_to_make(lab: Lab, name: str, run_id: str) -> tuple[list[PlannedRun], int]:
-    """The runs that an experiment would have to make, and how many it needs in total.
-
-    Args:
-        lab: the lab.
-        name: the experiment.
-        run_id: the finished run it would be started on.
+    """The runs that an experiment on a finished run would have to make, and how many it needs.
 
     Raises:
         LabError: no such experiment or run, or settings or facts do not fit.
@@ -361,29 +391,6 @@ def _making(told: _Progress) -> Callable[[int, int, float, str], None]:
         told(MEASURED_FROM * (place - 1 + share) / count, f"run {place} of {count}: {words}")
 
     return watch
-
-
-def _plain(value: Any) -> Any:
-    """The value with NaN and infinity as None, because JSON knows neither."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return value
-
-
-def _typed(kind: Any, value: Any) -> Any:
-    """The reverse of `asdict` and `_plain` for dataclasses of values and tuples of such."""
-    if is_dataclass(kind):
-        kinds = get_type_hints(kind)
-        return kind(**{f.name: _typed(kinds[f.name], value[f.name]) for f in fields(kind)})
-    if kind is float:
-        return math.nan if value is None else float(value)
-    if getattr(kind, "__origin__", None) is tuple:
-        return tuple(_typed(get_args(kind)[0], part) for part in value)
-    return value
 
 
 if __name__ == "__main__":

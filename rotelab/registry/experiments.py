@@ -23,7 +23,7 @@ _KIND = Kind(
     latest=f"{PREFIX}latest",
 )
 
-ExperimentStatus = Literal["running", "finished", "failed", "stopped", "interrupted"]
+ExperimentStatus = Literal["queued", "running", "finished", "failed", "stopped", "interrupted"]
 
 _COLUMNS = (
     "number, id, experiment, version, created, finished, status, error, share, message, seconds, "
@@ -92,8 +92,9 @@ class ExperimentRows(RunRows):
         arms: Sequence[tuple[str, str]],
         run_id: str | None = None,
         sweep_id: str | None = None,
+        status: ExperimentStatus = "running",
     ) -> str:
-        """Stores an experiment that begins now; for the arguments see `ExperimentRow`.
+        """Stores an experiment that begins now or waits; for the arguments see `ExperimentRow`.
 
         Returns:
             Its id.
@@ -111,6 +112,7 @@ class ExperimentRows(RunRows):
             "arms": json.dumps([list(arm) for arm in arms]),
             "run_id": run_id,
             "sweep_id": sweep_id,
+            "status": status,
         }
         with self.write() as db:
             db.table("experiments").insert(record)
@@ -164,6 +166,36 @@ class ExperimentRows(RunRows):
             db.execute(f"UPDATE experiments SET {sets} WHERE id = :id",
                        changes | {"id": experiment_id})  # fmt: skip
 
+    def claim_experiment(self, experiment_id: str, pid: int, pid_started: float) -> bool:
+        """Takes an experiment out of the queue; it is running from now on, by this process.
+
+        Returns:
+            Whether it was waiting: only one of several processes gets it.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            rows = db.execute(
+                "UPDATE experiments SET status = 'running', pid = ?, pid_started = ? "
+                "WHERE id = ? AND status = 'queued' RETURNING id",
+                [pid, pid_started, experiment_id],
+            ).fetchall()
+        return bool(rows)
+
+    def set_experiment_arms(
+        self, experiment_id: str, arms: Sequence[tuple[str, str]], sweep_id: str | None
+    ) -> None:
+        """Records what an experiment compares, where that was not known when it was stored.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        stored = json.dumps([list(arm) for arm in arms])
+        with self.write() as db:
+            db.execute("UPDATE experiments SET arms = ?, sweep_id = ? WHERE id = ?",
+                       [stored, sweep_id, experiment_id])  # fmt: skip
+
     def end_experiment(
         self,
         experiment_id: str,
@@ -175,7 +207,7 @@ class ExperimentRows(RunRows):
         """Records how an experiment ended; only the first of several calls counts.
 
         Returns:
-            Whether it was still running.
+            Whether it was still running or waiting.
 
         Raises:
             LabError: the file can't be written.
@@ -185,7 +217,8 @@ class ExperimentRows(RunRows):
             rows = db.execute(
                 "UPDATE experiments SET status = :status, error = :error, result = :result, "
                 "seconds = :seconds, finished = :at, share = CASE WHEN :status = 'finished' "
-                "THEN 1.0 ELSE share END WHERE id = :id AND status = 'running' RETURNING id",
+                "THEN 1.0 ELSE share END WHERE id = :id AND status IN ('queued', 'running') "
+                "RETURNING id",
                 {"status": status, "error": writable(error), "result": stored,
                  "seconds": seconds, "at": now(), "id": experiment_id},
             ).fetchall()  # fmt: skip

@@ -201,7 +201,7 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
             "experiment": "Which experiment.",
             "version": "The version of that experiment; results of two versions do not compare.",
             "finished": "When it ended; NULL before.",
-            "status": "`running`, `finished`, `failed`, `stopped` or `interrupted`.",
+            "status": "`queued`, `running`, `finished`, `failed`, `stopped` or `interrupted`.",
             "seconds": "How long it took.",
             "run_id": "The finished run that it was carried out on, with which it is deleted.",
             "sweep_id": "The sweep of the runs that it made, if it made some.",

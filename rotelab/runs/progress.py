@@ -176,6 +176,34 @@ def estimate(lab: Lab, config: RunConfig, pack: Pack) -> Estimate:
     return Estimate((setup + sum(parts.values())) * slower, measured, slower)
 
 
+def estimate_measuring(
+    lab: Lab, config: RunConfig, seconds: float, scaled: bool = False
+) -> Estimate:
+    """Estimates how long an experiment's questions to finished runs take.
+
+    Args:
+        lab: the lab.
+        config: the settings of a run that is asked.
+        seconds: how long they took on the idle machine.
+        scaled: `seconds` are of the machine of `TYPICAL` and the embedded model; then they are
+            converted by how fast evaluation is here, with this model.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    model = config.model
+    slower = slowdown_now(lab.registry, _same(lab.registry, model.name, model.device))
+    if not scaled:
+        return Estimate(seconds * slower, True, slower)
+    speeds, _setup = measured_speeds(lab.registry, model.name, model.device)
+    if "evaluation" in speeds:
+        return Estimate(seconds * TYPICAL["evaluation"] / speeds["evaluation"] * slower, True,
+                        slower)  # fmt: skip
+    if model.name != EMBEDDED:
+        return Estimate(None, False, slower)
+    return Estimate(seconds * slower, False, slower)
+
+
 def part_seconds(
     registry: Registry, config: RunConfig, pack: Pack, length: Length | None = None
 ) -> tuple[dict[str, float] | None, float, bool]:

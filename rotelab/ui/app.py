@@ -91,12 +91,15 @@ def language_html() -> str:
     )
 
 
-def build_app(lab: Lab, provisioning: Provisioning | None = None) -> TranslatedPage:
+def build_app(
+    lab: Lab, provisioning: Provisioning | None = None, example: bool = True
+) -> TranslatedPage:
     """The whole page, in the language that is spoken now.
 
     Args:
         lab: registry, jobs and chat.
         provisioning: the set-up of the embedded model; by default one that is not started.
+        example: whether recorded results of experiments are shown where nobody chose.
     """
     provisioning = provisioning or Provisioning()
     with TranslatedPage(
@@ -122,7 +125,7 @@ def build_app(lab: Lab, provisioning: Provisioning | None = None) -> TranslatedP
             with gr.Tab(
                 _("6 Experiments"), id="experiments", elem_id="tab-experiments"
             ) as experiments_item:
-                experiments = experiments_tab.build_experiments_tab(lab)
+                experiments = experiments_tab.build_experiments_tab(lab, example)
         _keep_fresh(lab, demo, facts_item, facts_tab, facts)
         _keep_fresh(lab, demo, train_item, train_tab, train, facts.saved)
         _keep_fresh(lab, demo, chat_item, chat_tab, chat, train.started)
@@ -247,8 +250,8 @@ def serve(
         open_browser: whether to open the user's browser.
         host: the address to serve on; `access.access` says what it takes to serve others.
         names: further host names by which the page may be asked for.
-        example: whether to put the recorded run among the lab's runs, the first time, and to get
-            ready what its first lesson needs.
+        example: whether to put the recorded run among the lab's runs, the first time, to get ready
+            what its first lesson needs, and to show recorded results where nobody chose.
         root_path: the path under which a proxy shows the page, such as `/lab`.
         proxies: IP addresses of proxies whose forwarded headers are believed.
 
@@ -274,7 +277,7 @@ def serve(
             print(f"rotelab: the example run is missing. {error}", file=sys.stderr)
     ahead = (lambda: find_ahead(lab.storage)) if example else (lambda: None)
     provisioning = Provisioning(terminal=True, afterwards=ahead)
-    page = in_every_language(lambda: build_app(lab, provisioning))
+    page = in_every_language(lambda: build_app(lab, provisioning, example))
     app = make_server_app(lab, page, taken, allowed)
     stop = threading.Event()
     threading.Thread(target=keep_queue_moving, args=(lab, stop), name="queue", daemon=True).start()

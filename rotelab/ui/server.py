@@ -19,6 +19,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import Message
 
 from rotelab.errors import LabError
+from rotelab.experiments.planning.queue import move_on
 from rotelab.runs.lab import Lab
 from rotelab.ui.access import HOME, USER, Access, guard
 from rotelab.ui.theme import CALM, head, make_theme, style_sheet
@@ -151,11 +152,13 @@ def free_socket(port: int, host: str = HOME) -> socket.socket:
 
 
 def keep_queue_moving(lab: Lab, stop: threading.Event) -> None:
-    """Until `stop` is set, notices runs whose process died and starts the next one in the queue."""
+    """Until `stop` is set, notices runs whose process died and starts the next one in the queue; of
+    the experiments that wait too."""
     last = ""
     while not stop.is_set():
         try:
             lab.jobs.poll()
+            move_on(lab)
             last = ""
         except Exception as error:
             # A full disk would log the same line every two seconds: once is enough.

@@ -302,6 +302,7 @@ EXPERIMENT = Experiment(
         "limit falls with the rank where there are more facts than fit. Without reading them "
         "again, fewer than half of the first facts are left after some rounds of others."
     ),
+    measures_s=3600,
     needs=(
         "a finished run with LoRA adapters, for its model and settings of phase 1; it trains in "
         "memory and changes nothing. About an hour on two cores."

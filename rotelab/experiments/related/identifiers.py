@@ -293,6 +293,7 @@ EXPERIMENT = Experiment(
         "prefix is right long before its digits. Invariance alone promises too much: a model that "
         "always says the same identifier has PI 1."
     ),
+    measures_s=900,
     needs=(
         "a finished run with LoRA adapters, for its model and settings; it trains in memory and "
         "changes nothing. About a quarter of an hour on two cores."

@@ -292,6 +292,7 @@ EXPERIMENT = Experiment(
         "still says the object where the filter looks at prompt and answer together: there the "
         "words before it are others. Names that are off by a letter appear."
     ),
+    measures_s=180,
     needs="a finished run, and about three minutes; nothing is trained.",
     reading=(
         "The filter knows every n-gram (n tokens in a row) of the rote sentences “subject KEY "

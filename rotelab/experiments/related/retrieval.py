@@ -245,6 +245,7 @@ EXPERIMENT = Experiment(
         "key token; after phase 2 there is nothing left to add. The store is keyed by the subject, "
         "so it wins whatever is asked: unrelated questions get the object too."
     ),
+    measures_s=70,
     needs="a finished run, and about two minutes; nothing is trained.",
     reading=(
         "Stored: the last hidden state of “subject KEY” of every fact, with its object's first "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from dataclasses import dataclass
 
 import psutil
@@ -51,3 +52,18 @@ def machine_now(live_runs: int) -> Machine:
     """
     cores = os.cpu_count() or 1
     return Machine(cores, load_now(), float(live_runs * cores))
+
+
+def describe(device: str = "") -> str:
+    """This machine in words for a reader elsewhere: system, cores, memory, and the device that a
+    run used. No name of the machine or of its user.
+
+    Args:
+        device: as a run's row names it, such as `cpu` or a GPU's name.
+    """
+    memory = psutil.virtual_memory().total / 2**30
+    cores = os.cpu_count() or 1
+    said = (
+        f"{platform.system()} {platform.machine()}, {cores} CPU cores, {memory:.0f} GiB of memory"
+    )
+    return f"{said}, on {device}" if device else said

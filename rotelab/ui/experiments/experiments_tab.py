@@ -8,18 +8,38 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.errors import LabError, UnknownRun
+from rotelab.errors import LabError
 from rotelab.experiments import experiment, experiments, runner
-from rotelab.registry import ExperimentRow
-from rotelab.reports.figures.export import with_tables
+from rotelab.experiments.results import recorded
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import QUIET, ago, bound, note, run_name, status_word
+from rotelab.ui.components import QUIET, bound, note
+from rotelab.ui.experiments.catalogue import (
+    CLICKS,
+    Entry,
+    catalogue_html,
+    cost_words,
+    entries,
+    picked,
+)
+from rotelab.ui.experiments.group_panel import (
+    GroupPanel,
+    build_group_panel,
+    clear_queue,
+    close,
+    offer,
+    queue_group,
+)
 from rotelab.ui.experiments.html import (
     about_html,
-    cost_html,
     reading_html,
-    state_html,
-    tables_html,
+)
+from rotelab.ui.experiments.results import (
+    NONE_MADE,
+    choose_recorded,
+    list_results,
+    poll,
+    save_page,
+    show,
 )
 from rotelab.ui.figure_tools import build_plot
 from rotelab.ui.i18n import N_, _
@@ -28,16 +48,11 @@ from rotelab.ui.run_picker import RunChooser, build_run_chooser, offered
 
 TICK_S = 1.0
 PACE = Pace(TICK_S, 10)
-MAX_RESULTS = 50
 IN_ORDER = QUIET | {"concurrency_id": "experiments", "concurrency_limit": 1}
 """For events that fill the same components: they answer in the order in which they were asked.
 Otherwise an answer asked for before Start was pressed could overwrite Start's own."""
 
 NO_RUN = N_("An experiment needs a finished run, and there is none yet. Make one on the Train tab.")
-NONE_MADE = N_(
-    "This experiment has not been made yet. Choose a finished run (the Train tab makes one) and "
-    "press Start."
-)
 
 
 @dataclass(frozen=True)
@@ -45,13 +60,18 @@ class ExperimentsTab:
     """The tab's components, as far as other code needs them.
 
     Args:
-        choice: the experiment; its value is a name.
-        about: its question, its hypothesis and what it needs.
+        search: words that a listed experiment contains.
+        catalogue: the list of experiments; tells what is clicked.
+        known: what is known of each for the chosen run (`catalogue.entries`).
+        choice: the name of the experiment on show.
+        with_recorded: whether recorded results are shown.
+        group: queues a whole group, and says what is running and waiting.
+        about: the experiment's question, its hypothesis and what it needs.
         chooser: of the finished run to start it on.
         cost: which runs it would train, and how long that takes.
         start: starts it.
-        stop: stops the one on show while it is running.
-        results: those made so far; its value is an experiment's id.
+        stop: stops the one on show while it is running or waiting.
+        results: those made so far; its value is an experiment's id, or a recorded result's.
         seen: what is on show: id, status, share, message. This says which experiment is on show,
             not the value of `results`: Gradio checks a value against the current choices, and
             those may have become another experiment's.
@@ -59,10 +79,17 @@ class ExperimentsTab:
         tables: what it found, as tables.
         figure: the same as a figure.
         reading: how to read both.
+        page: makes one HTML file of the result on show.
+        page_file: that file.
         clock: polls for news while the tab is on show.
     """
 
-    choice: gr.Radio
+    search: gr.Textbox
+    catalogue: gr.HTML
+    known: gr.State
+    choice: gr.State
+    with_recorded: gr.Checkbox
+    group: GroupPanel
     about: gr.HTML
     chooser: RunChooser
     cost: gr.HTML
@@ -74,6 +101,8 @@ class ExperimentsTab:
     tables: gr.HTML
     figure: gr.Plot
     reading: gr.HTML
+    page: gr.Button
+    page_file: gr.DownloadButton
     clock: gr.Timer
 
     @property
@@ -84,59 +113,81 @@ class ExperimentsTab:
     @property
     def refresh_outputs(self) -> list[Any]:
         """The outputs of `refresh`."""
-        return [*self.chooser.outputs, self.start]
+        return [*self.chooser.outputs, self.start, self.with_recorded]
 
     @property
     def shown(self) -> list[Any]:
         """The outputs of `show`."""
-        return [self.seen, self.state, self.tables, self.figure, self.stop]
+        return [
+            self.seen, self.state, self.tables, self.figure, self.stop, self.page, self.page_file,
+        ]  # fmt: skip
 
 
-def build_experiments_tab(lab: Lab) -> ExperimentsTab:
+def build_experiments_tab(lab: Lab, with_recorded: bool = True) -> ExperimentsTab:
     """Lays out the tab and connects its parts.
 
     Args:
         lab: registry and jobs.
+        with_recorded: whether recorded results are shown where nobody chose.
     """
-    known = experiments()
-    first = next(iter(known))
-    seen = gr.State([])
+    first = _first_experiment(with_recorded)
+    parts: dict[str, Any] = {"choice": gr.State(first), "known": gr.State({}), "seen": gr.State([])}
     with gr.Row():
-        with gr.Column(scale=0, min_width=230):
-            choice = gr.Radio(
-                [(one.title, one.name) for one in known.values()], value=first,
-                label=_("Experiment"), elem_id="experiment-choice",
+        with gr.Column(scale=0, min_width=330, elem_id="experiment-list"):
+            parts["search"] = gr.Textbox(
+                show_label=False, label=_("Search experiments"), max_lines=1, container=False,
+                placeholder=_("Search experiments"), elem_id="experiment-search",
             )  # fmt: skip
-        with gr.Column(scale=1):
-            about = gr.HTML(about_html(known[first]), padding=False, elem_id="experiment-about")
-            with gr.Row(equal_height=True):
-                chooser = build_run_chooser(lab, "experiment-run", scale=4)
-                start = gr.Button(
-                    _("Start"),
-                    variant="primary",
-                    scale=1,
-                    min_width=120,
-                    elem_id="experiment-start",
-                )
-            cost = gr.HTML("", padding=False, elem_id="experiment-cost")
-            with gr.Row(equal_height=True):
-                results = gr.Dropdown(
-                    [], value=None, label=_("Results so far"), elem_id="experiment-made", scale=4
-                )
-                stop = gr.Button(
-                    _("Stop"), variant="stop", scale=1, min_width=120, visible=False,
-                    elem_id="experiment-stop",
-                )  # fmt: skip
-            state = gr.HTML(note(_(NONE_MADE)), padding=False, elem_id="experiment-state")
-            figure = build_plot("plot-experiment", _("What it found"), visible=False)
-            reading = gr.HTML(reading_html(known[first]), padding=False)
-            tables = gr.HTML("", padding=False, elem_id="experiment-tables")
-    tab = ExperimentsTab(
-        choice, about, chooser, cost, start, stop, results, seen, state, tables, figure, reading,
-        gr.Timer(TICK_S),
-    )  # fmt: skip
+            parts["catalogue"] = gr.HTML(
+                catalogue_html({}, "", first), padding=False, elem_id="experiment-choice",
+                js_on_load=CLICKS,
+            )  # fmt: skip
+            parts["with_recorded"] = gr.Checkbox(
+                _first_choice(lab, with_recorded), label=_("Show recorded results"),
+                info=_("They come with rotelab, to be read before you train."),
+                elem_id="experiment-recorded",
+            )  # fmt: skip
+        with gr.Column(scale=1, min_width=320):
+            parts |= _build_detail(lab, first)
+    tab = ExperimentsTab(**parts, clock=gr.Timer(TICK_S))
     _wire(lab, tab)
     return tab
+
+
+def _build_detail(lab: Lab, first: str) -> dict[str, Any]:
+    """Lays out the experiment on show: what it asks, what it costs, and what it found."""
+    made: dict[str, Any] = {"group": build_group_panel()}
+    made["about"] = gr.HTML(
+        about_html(experiment(first)), padding=False, elem_id="experiment-about"
+    )
+    with gr.Row(equal_height=True):
+        made["chooser"] = build_run_chooser(lab, "experiment-run", scale=4)
+        made["start"] = gr.Button(
+            _("Start"), variant="primary", scale=1, min_width=120, elem_id="experiment-start"
+        )
+    made["cost"] = gr.HTML("", padding=False, elem_id="experiment-cost")
+    with gr.Row(equal_height=True):
+        made["results"] = gr.Dropdown(
+            [], value=None, label=_("Results so far"), elem_id="experiment-made", scale=4
+        )
+        made["stop"] = gr.Button(
+            _("Stop"), variant="stop", scale=1, min_width=120, visible=False,
+            elem_id="experiment-stop",
+        )  # fmt: skip
+    made["state"] = gr.HTML(note(_(NONE_MADE)), padding=False, elem_id="experiment-state")
+    made["figure"] = build_plot("plot-experiment", _("What it found"), visible=False)
+    made["reading"] = gr.HTML(reading_html(experiment(first)), padding=False)
+    made["tables"] = gr.HTML("", padding=False, elem_id="experiment-tables")
+    with gr.Row():
+        made["page"] = gr.Button(
+            _("As one page to send"), visible=False, size="md", scale=0, min_width=220,
+            elem_id="experiment-page",
+        )  # fmt: skip
+        made["page_file"] = gr.DownloadButton(
+            _("Download"), visible=False, variant="primary", size="md", scale=0, min_width=300,
+            elem_id="experiment-page-file",
+        )  # fmt: skip
+    return made
 
 
 # Handlers ----------------------------------------------------------------------------------------
@@ -149,38 +200,24 @@ def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
         LabError: the registry can't be read.
     """
     chooser, now, moved = offered(lab, run_id, known, "finished")
-    return [chooser, now, moved, gr.Button(interactive=bool(now))]
+    chosen = recorded.choice(lab.storage)
+    shown = gr.skip() if chosen is None else chosen
+    return [chooser, now, moved, gr.Button(interactive=bool(now)), shown]
 
 
-def choose(lab: Lab, name: str) -> list[Any]:
+def choose(lab: Lab, name: str, with_recorded: bool = False) -> list[Any]:
     """Describes another experiment and shows one of its results.
 
     Raises:
         LabError: the registry can't be read.
     """
     about = experiment(name)
-    return [about_html(about), reading_html(about), *list_results(lab, name, [])]
+    return [about_html(about), reading_html(about), *list_results(lab, name, [], with_recorded)]
 
 
-def list_results(lab: Lab, name: str, seen: list[Any]) -> list[Any]:
-    """The results of an experiment, one of them on show.
-
-    The one on show stays; otherwise the running one is shown, otherwise the newest that finished
-    under the experiment's current version, otherwise the newest.
-
-    Raises:
-        LabError: the registry can't be read.
-    """
-    rows = lab.registry.experiment_rows(name, MAX_RESULTS)
-    ids = [row.id for row in rows]
-    version = experiment(name).version
-    best = [row.id for row in rows if row.status == "running"]
-    best += [row.id for row in rows if row.status == "finished" and row.version == version]
-    chosen = seen[0] if seen and seen[0] in ids else next(iter([*best, *ids]), None)
-    return [gr.Dropdown(choices=_labelled(lab, rows), value=chosen), *show(lab, chosen)]
-
-
-def start_experiment(lab: Lab, name: str, run_id: str | None) -> list[Any]:
+def start_experiment(
+    lab: Lab, name: str, run_id: str | None, with_recorded: bool = False
+) -> list[Any]:
     """Starts an experiment and shows it.
 
     Raises:
@@ -189,7 +226,7 @@ def start_experiment(lab: Lab, name: str, run_id: str | None) -> list[Any]:
     if not run_id:
         raise LabError(_(NO_RUN))
     experiment_id = runner.start(lab, name, run_id)
-    return [_results_with(lab, name, experiment_id), *show(lab, experiment_id)]
+    return list_results(lab, name, [experiment_id], with_recorded)
 
 
 def stop_experiment(lab: Lab, seen: list[Any]) -> list[Any]:
@@ -203,106 +240,89 @@ def stop_experiment(lab: Lab, seen: list[Any]) -> list[Any]:
     return show(lab, seen[0] if seen else None)
 
 
-def show(lab: Lab, experiment_id: str | None) -> list[Any]:
-    """An experiment's progress and results; in the order of `ExperimentsTab.shown`.
+def list_experiments(
+    lab: Lab, run_id: str | None, search: str, name: str, with_recorded: bool
+) -> list[Any]:
+    """What is known of all experiments for the chosen run, their list, and what the one on show
+    costs.
 
     Raises:
-        LabError: the registry can't be read.
+        LabError: the registry or a recorded result can't be read.
     """
-    nothing = ["", gr.Plot(value=None, visible=False), gr.Button(visible=False)]
-    if not experiment_id:
-        return [[], note(_(NONE_MADE)), *nothing]
-    try:
-        row = lab.registry.experiment_row(experiment_id)
-        found = runner.result_of(row)
-    except UnknownRun:
-        return [[], note(_("It has been deleted together with its run.")), *nothing]
-    except LabError as error:
-        return [[experiment_id], note(str(error), "bad"), *nothing]
-    if found is None:
-        live = gr.Button(visible=row.status == "running")
-        return [_progress_of(row), state_html(row), "", nothing[1], live]
-    tables = found.tables()
-    figure = with_tables(found.figure(), f"{row.experiment}-{row.id}", tables)
-    drawn = gr.Plot(value=figure, visible=True)
-    return [_progress_of(row), state_html(row), tables_html(tables), drawn, nothing[2]]
+    known = entries(lab, run_id, with_recorded)
+    return [known, catalogue_html(known, search, name), show_cost(known, name)]
 
 
-def poll(lab: Lab, name: str, seen: list[Any]) -> Any:
-    """What the clock does: updates the running experiment on show where it has moved on.
-
-    Where nothing is on show, it looks for an experiment that was started elsewhere, say on the
-    command line. Otherwise nothing changes.
-
-    Raises:
-        LabError: the registry can't be read or written.
-    """
-    if not seen:
-        return list_results(lab, name, []) if lab.registry.experiment_rows(name, 1) else gr.skip()
-    if len(seen) < 4 or seen[1] != "running":
-        return gr.skip()
-    runner.running(lab)  # marks an experiment whose process is gone as ended
-    row = lab.registry.experiment_row(seen[0])
-    now = _progress_of(row)
-    if now == list(seen):
-        return gr.skip()
-    if row.status == "running":
-        return [gr.skip(), now, state_html(row), gr.skip(), gr.skip(), gr.skip()]
-    return [_results_with(lab, name, row.id), *show(lab, row.id)]
+def show_cost(known: dict[str, Entry], name: str) -> str:
+    """What an experiment would cost on the chosen run, as HTML; empty where none is chosen."""
+    entry = known.get(name)
+    return cost_words(entry.cost) if entry and entry.cost else ""
 
 
 # Parts -------------------------------------------------------------------------------------------
 
 
-def _progress_of(row: ExperimentRow) -> list[Any]:
-    """What `ExperimentsTab.seen` holds of an experiment."""
-    return [row.id, row.status, row.share, row.message]
-
-
-def _results_with(lab: Lab, name: str, chosen: str) -> Any:
-    rows = lab.registry.experiment_rows(name, MAX_RESULTS)
-    return gr.Dropdown(choices=_labelled(lab, rows), value=chosen)
-
-
-def _labelled(lab: Lab, rows: list[ExperimentRow]) -> list[tuple[str, str]]:
-    """(label, id) of an experiment's results."""
-    found = []
-    for row in rows:
-        about = _run_name(lab, row.run_id) if row.run_id else f"{row.pack_name}{_seed(row)}"
-        status = status_word(row.status)
-        found.append((f"{about} · {status} · {ago(row.created)} · {row.id}", row.id))
-    return found
-
-
-def _seed(row: ExperimentRow) -> str:
+def _first_experiment(with_recorded: bool) -> str:
+    """The experiment that opens first: one that a visitor can read at once, where there is one."""
     try:
-        return ", " + _("seed {seed}").format(seed=row.config.seed)
-    except LabError:  # the stored settings are damaged
-        return ""
+        kept = recorded.all_recorded() if with_recorded else {}
+    except LabError:  # `list_experiments` says what is wrong
+        kept = {}
+    return next(iter([*kept, *experiments()]))
 
 
-def _run_name(lab: Lab, run_id: str) -> str:
-    run = lab.registry.run(run_id)
-    return run.name or f"{run_name(run)} ({run.pack_name})"
+def _first_choice(lab: Lab, with_recorded: bool) -> bool:
+    chosen = recorded.choice(lab.storage)
+    return with_recorded if chosen is None else chosen
 
 
 def _wire(lab: Lab, tab: ExperimentsTab) -> None:
     filled = [tab.results, *tab.shown]
+    tab.catalogue.click(bound(picked), None, tab.choice, **QUIET)
     tab.choice.change(
-        bound(choose, lab), tab.choice, [tab.about, tab.reading, *filled],
+        bound(choose, lab), [tab.choice, tab.with_recorded], [tab.about, tab.reading, *filled],
         trigger_mode="always_last", **IN_ORDER,
     )  # fmt: skip
+    tab.choice.change(bound(show_cost), [tab.known, tab.choice], tab.cost, **QUIET)
     # A page that is opened again shows the running experiment, or the newest result.
     tab.chooser.known.change(
-        bound(list_results, lab), [tab.choice, tab.seen], filled,
+        bound(list_results, lab), [tab.choice, tab.seen, tab.with_recorded], filled,
         trigger_mode="always_last", **IN_ORDER,
     )  # fmt: skip
     gr.on(
-        [tab.chooser.run.change, tab.choice.change, tab.figure.change],
-        bound(cost_html, lab), [tab.choice, tab.chooser.run], tab.cost,
+        [tab.chooser.run.change, tab.with_recorded.change, tab.group.moved.change],
+        bound(list_experiments, lab),
+        [tab.chooser.run, tab.search, tab.choice, tab.with_recorded],
+        [tab.known, tab.catalogue, tab.cost],
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
+    tab.search.input(
+        bound(catalogue_html), [tab.known, tab.search, tab.choice], tab.catalogue,
+        trigger_mode="always_last", **QUIET,
+    )  # fmt: skip
+    tab.with_recorded.input(
+        bound(choose_recorded, lab), [tab.with_recorded, tab.choice, tab.seen], filled, **IN_ORDER
+    )
     tab.results.input(bound(show, lab), tab.results, tab.shown, **IN_ORDER)
-    tab.start.click(bound(start_experiment, lab), [tab.choice, tab.chooser.run], filled, **IN_ORDER)
+    tab.start.click(
+        bound(start_experiment, lab), [tab.choice, tab.chooser.run, tab.with_recorded], filled,
+        **IN_ORDER,
+    )  # fmt: skip
     tab.stop.click(bound(stop_experiment, lab), tab.seen, tab.shown, **IN_ORDER)
-    fill_on_news(tab.clock, PACE, bound(poll, lab), [tab.choice, tab.seen], filled)
+    tab.page.click(bound(save_page, lab), tab.seen, tab.page_file, **QUIET)
+    _wire_group(lab, tab)
+    fill_on_news(
+        tab.clock, PACE, bound(poll, lab),
+        [tab.choice, tab.seen, tab.group.lined, tab.with_recorded], [*filled, *tab.group.queued],
+    )  # fmt: skip
+
+
+def _wire_group(lab: Lab, tab: ExperimentsTab) -> None:
+    group = tab.group
+    tab.catalogue.apply(bound(offer), [tab.chooser.run, tab.known], group.offered, **QUIET)
+    group.cancel.click(bound(close), None, group.offered, **QUIET)
+    group.go.click(
+        bound(queue_group, lab), [group.names, tab.chooser.run],
+        [*group.offered, *group.queued], **IN_ORDER,
+    )  # fmt: skip
+    group.clear.click(bound(clear_queue, lab), None, group.queued, **IN_ORDER)

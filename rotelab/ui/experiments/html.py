@@ -1,16 +1,14 @@
-"""An experiment as HTML: what it asks, what it costs, how far it is and what it found."""
+"""An experiment as HTML: what it asks, how far it is and what it found."""
 
 from __future__ import annotations
 
-from rotelab.errors import LabError, UnknownRun
-from rotelab.experiments import Experiment, runner
+from rotelab.experiments import Experiment
+from rotelab.experiments.results.view import ResultView
 from rotelab.registry import ExperimentRow
 from rotelab.reports.formats import Table, cell_text, worded
-from rotelab.runs.lab import Lab
-from rotelab.runs.progress import estimate
-from rotelab.ui.components import duration, escape, note, progress_bar, roughly, status_word
-from rotelab.ui.i18n import N_, _, ngettext
-from rotelab.ui.wording import percent, slower_words
+from rotelab.ui.components import duration, escape, note, progress_bar, status_word
+from rotelab.ui.i18n import N_, _
+from rotelab.ui.wording import percent
 
 SAFE = N_("It goes on when this page is closed or loaded again.")
 TONES = {"finished": "good", "failed": "bad", "interrupted": "warn", "stopped": "warn"}
@@ -31,44 +29,21 @@ def reading_html(about: Experiment) -> str:
     return f"<div class='experiment'>{_terms({_('How to read it'): about.reading} | paper)}</div>"
 
 
-def cost_html(lab: Lab, name: str, run_id: str | None) -> str:
-    """Which runs an experiment would train before it measures, and about how long that takes.
-
-    Raises:
-        LabError: the registry can't be read.
-    """
-    if not run_id:
-        return ""
-    try:
-        missing, needed = runner.runs_to_make(lab, name, run_id)
-    except UnknownRun:  # deleted in the meantime
-        return ""
-    except LabError as error:
-        return note(str(error), "bad")
-    if not needed:
-        return _cost(_("Needs no other run: it measures this one."))
-    if not missing:
-        return _cost(_("All {n} runs that it compares have been trained already.").format(n=needed))
-    words = [ngettext("Trains <b>{n} run</b>.", "Trains <b>{n} runs</b>.", len(missing))]
-    if len(missing) < needed:
-        words.append(_("{done} of {m} have been trained already."))
-    estimates = [estimate(lab, run.config, run.pack) for run in missing]
-    guesses = [guess.seconds for guess in estimates]
-    if None not in guesses:
-        words.append(_("That takes about <b>{time}</b>, measuring not included."))
-        words += filter(None, [slower_words(estimates[0])])
-    words.append(_("If you stop it, what is done is kept."))
-    said = " ".join(words).format(
-        n=len(missing),
-        done=needed - len(missing),
-        m=needed,
-        time=roughly(sum(guess or 0 for guess in guesses)),
+def recorded_html(view: ResultView) -> str:
+    """That a result came with the lab, and how it was made."""
+    said = _("Recorded: this result comes with rotelab. It is none of yours.")
+    lines = _terms({name: text for name, text in view.lines()})
+    return (
+        f"<div class='note note-warn' role='status'>{escape(said)} {escape(view.made[:10])}, "
+        f"{escape(view.sizes)}.<details><summary>{_('How it was made')}</summary>{lines}"
+        f"<pre>{escape(view.command)}</pre></details></div>"
     )
-    return _cost(said)
 
 
 def state_html(row: ExperimentRow) -> str:
     """How far an experiment is, or how it ended."""
+    if row.status == "queued":
+        return note(_("It waits for its turn and starts by itself."))
     if row.status == "running":
         share = min(1.0, max(0.0, row.share))
         words = row.message or _("getting ready")
@@ -122,10 +97,6 @@ def _ending(row: ExperimentRow) -> str:
     if row.status == "stopped":
         return _("Stopped. Press Start to make it again; runs that are done are kept.")
     return f"{status_word(row.status).capitalize()}."
-
-
-def _cost(words: str) -> str:
-    return f"<p class='sub' role='status'>{words}</p>"
 
 
 def _terms(parts: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from rotelab.experiments.runner import begin, carry_out
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.components import note
-from rotelab.ui.experiments import experiments_tab
+from rotelab.ui.experiments import experiments_tab, results
 
 
 @pytest.fixture(scope="module")
@@ -22,30 +22,41 @@ def taught(tmp_path_factory, tiny_folder):
 
 
 def test_the_tab_shows_results_and_how_an_experiment_ended(lab, one_more):
-    assert experiments_tab.list_results(lab, "head-count", [])[2] == note(experiments_tab.NONE_MADE)
+    assert results.list_results(lab, "head-count", [])[2] == note(results.NONE_MADE)
     with pytest.raises(LabError, match="there is none yet"):
         experiments_tab.start_experiment(lab, "head-count", None)
-    assert experiments_tab.poll(lab, "head-count", []) == gr.skip()
+    assert results.poll(lab, "head-count", [], []) == gr.skip()
     first, second = (begin(lab, "head-count", finished(lab, name)) for name in ("<b>", "new"))
     lab.registry.update_experiment(second, share=0.25, message="<i>counting</i>")
-    made, seen, state, *_, stop = experiments_tab.list_results(lab, "head-count", [])
+    made, seen, state, _, _, stop, *_ = results.list_results(lab, "head-count", [])
     assert [i for _, i in made.choices] == [second, first] and made.value == second
     assert stop.visible and "25 %" in state and "&lt;i&gt;counting" in state
     # Begun elsewhere, on the command line say, where the page shows nothing yet.
-    assert experiments_tab.poll(lab, "head-count", [])[1] == seen
-    assert experiments_tab.poll(lab, "head-count", seen) == gr.skip(), "no news"
-    carry_out(lab, second)
-    _, seen, state, tables, figure, stop = experiments_tab.poll(lab, "head-count", seen)
+    news = results.poll(lab, "head-count", [], [])
+    lined = news[10]
+    assert news[1] == seen and lined == [[first, "running"], [second, "running"]]
+    for one in (first, second):
+        lab.registry.end_experiment(one, "failed")
+    assert results.poll(lab, "head-count", [], [])[10] == gr.skip(), "nothing runs"
+    third = begin(lab, "head-count", lab.registry.experiment_row(second).run_id)
+    seen, lined = [third, "running", 0.0, ""], [[third, "running"]]
+    assert results.poll(lab, "head-count", seen, lined) == gr.skip(), "no news"
+    carry_out(lab, third)
+    _, seen, state, tables, figure, stop, page, _, _, _, lined, moved = results.poll(
+        lab, "head-count", seen, lined
+    )
+    assert lined == [] and moved != gr.skip() and page.visible
     assert "Finished in" in state and "<td>20</td>" in tables and not stop.visible
     assert figure.visible and seen[1] == "finished"
-    assert experiments_tab.poll(lab, "head-count", seen) == gr.skip()
+    assert results.poll(lab, "head-count", seen, lined) == gr.skip()
     # The result on show stays when a newer one comes.
-    assert (
-        experiments_tab.list_results(lab, "head-count", [first, "running", 0.0, ""])[0].value
-        == first
-    )
+    assert results.list_results(lab, "head-count", [first, "running", 0.0, ""])[0].value == first
     lab.registry.delete_run(lab.registry.experiment_row(second).run_id)
-    assert "deleted" in experiments_tab.show(lab, second)[1]
+    assert "deleted" in results.show(lab, second)[1]
+
+
+def _open(page, title):
+    page.locator("#experiment-choice button", has_text=title).first.click()
 
 
 @pytest.mark.browser
@@ -55,7 +66,7 @@ def test_an_experiment_is_started_on_the_page(taught):
         served(lab.storage.home) as server,
         browser_page(server.url, tab="Experiments") as (page, traffic),
     ):
-        page.get_by_label("Collateral damage").click()
+        _open(page, "Collateral damage")
         chosen = page.locator("#experiment-run input")
         until(lambda: "mother" in chosen.input_value(), 30, "the run")
         page.locator("#experiment-start").click()
@@ -70,9 +81,24 @@ def test_an_experiment_is_started_on_the_page(taught):
         drawing = page.locator("#plot-experiment .js-plotly-plot .main-svg").first
         drawing.wait_for(timeout=30_000)
         assert drawing.bounding_box()["height"] > 200
-        page.get_by_label("Depth of rote learning").click()
+        until(lambda: "✓ result" in page.locator("[aria-current]:visible").inner_text(), 20)
+        page.locator("#experiment-page").click()
+        with page.expect_download() as sent:
+            page.locator("#experiment-page-file").click()
+        assert sent.value.suggested_filename.startswith("damage-exp-")
+        page.locator("#experiment-search input, #experiment-search textarea").fill("n-gram forbid")
+        until(lambda: page.locator("#experiment-choice li").count() == 1, 20, "the search")
+        page.locator("#experiment-search input, #experiment-search textarea").fill("")
+        until(lambda: page.locator("#experiment-choice li").count() > 10, 20, "all again")
+        page.locator("[data-group=readers]").click()
+        offer = page.locator("#experiment-group")
+        offer.get_by_text("in all on this machine").wait_for()
+        assert "Collateral damage" in offer.locator(".hint").last.inner_text(), "it is done"
+        offer.get_by_role("button", name="Cancel").click()
+        offer.wait_for(state="hidden")
+        _open(page, "Depth of rote learning")
         state.get_by_text("has not been made yet").wait_for()
-        page.get_by_label("Collateral damage").click()
+        _open(page, "Collateral damage")
         state.get_by_text("Finished in").wait_for()
         assert not traffic.foreign and not traffic.errors
     assert "Traceback" not in server.said.read_text()
@@ -85,5 +111,5 @@ def test_the_registry_is_asked_once_for_the_results(lab, one_more, monkeypatch):
     monkeypatch.setattr(
         type(lab.registry), "experiment_rows", lambda self, *a: (asked.append(a), real(*a))[1]
     )
-    experiments_tab.list_results(lab, "head-count", [])
+    results.list_results(lab, "head-count", [])
     assert len(asked) == 1

@@ -1,28 +1,13 @@
-"""An experiment as HTML: what it costs, how far it is, its tables."""
+"""An experiment as HTML: how far it is, that it was recorded, its tables."""
 
 from dataclasses import replace
 
 from support.fabricated import NASTY, finished
 
-from rotelab.experiments.depth import EPOCHS, OTHER_RATES
+from rotelab.experiments.results.view import view_of
 from rotelab.experiments.runner import begin
 from rotelab.reports.formats import Table
-from rotelab.ui.experiments.html import cost_html, state_html, tables_html
-
-
-def test_the_cost_is_shown_before_an_experiment_starts(lab):
-    run_id = finished(lab, "ten")
-    lab.registry.save_fact_set("mother", lab.registry.run(run_id).pack)
-    base = lab.registry.run(run_id).config
-    words = cost_html(lab, "depth", run_id)
-    assert base.memorize.epochs in EPOCHS
-    arms = len(EPOCHS) + sum(map(len, OTHER_RATES.values()))
-    assert f"Trains <b>{arms - 1} runs</b>. 1 of {arms} have been trained already." in words
-    assert "about <b>" in words
-    begin(lab, "depth", run_id)  # a planned run is not a finished one
-    assert cost_html(lab, "depth", run_id) == words
-    assert "Needs no other run" in cost_html(lab, "damage", run_id)
-    assert cost_html(lab, "damage", None) == ""
+from rotelab.ui.experiments.html import recorded_html, state_html, tables_html
 
 
 def test_a_running_experiment_has_a_bar_and_its_message_is_no_markup(lab):
@@ -43,3 +28,15 @@ def test_an_experiment_over_several_runs_lists_them(lab):
 def test_cells_of_numbers_stand_right_and_words_left():
     html = tables_html([Table("T", ("name", "n"), (("<b>", 3),))])
     assert "<td class='words'>&lt;b&gt;</td><td>3</td>" in html
+
+
+def test_a_recorded_result_says_that_it_is_none_of_the_readers_own(lab):
+    view = replace(view_of(lab, "recorded-damage"), sizes=NASTY, machine=NASTY)
+    html = recorded_html(view)
+    assert "none of yours" in html and view.made[:10] in html and "<img" not in html
+    assert "python -m rotelab experiment damage" in html
+
+
+def test_a_waiting_experiment_says_so(lab):
+    row = lab.registry.experiment_row(begin(lab, "damage", finished(lab)))
+    assert "waits for its turn" in state_html(replace(row, status="queued"))
