@@ -160,10 +160,7 @@ def report(
         tables = run_tables(registry.run(found), scores, registry.damage(found), intervals)
         facts = real_facts(registry.quiz_answers(found))
         tables += real_fact_tables(found, facts)
-        more = {
-            "scores": scores_json(scores, intervals),
-            "real_facts": real_facts_json(facts),
-        }
+        more = {"scores": scores_json(scores, intervals), "real_facts": real_facts_json(facts)}
     if json_output:
         print(json.dumps({"id": found, "tables": as_json(tables), **more}))
     else:

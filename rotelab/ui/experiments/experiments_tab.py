@@ -296,7 +296,7 @@ def _wire(lab: Lab, tab: ExperimentsTab) -> None:
         [tab.known, tab.catalogue, tab.cost],
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
-    tab.search.input(
+    tab.search.change(
         bound(catalogue_html), [tab.known, tab.search, tab.choice], tab.catalogue,
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
