@@ -6,12 +6,14 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rotelab.api.progress import Bar
+from rotelab.cli.cluster import Where, make_on_cluster, takes_cluster
 from rotelab.cli.options import one_format, takes_config
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
@@ -19,12 +21,13 @@ from rotelab.errors import LabError
 
 def add_experiment_commands(app: typer.Typer) -> None:
     """Adds this file's commands to the command line."""
-    app.command()(takes_config(experiment))
+    app.command()(takes_config(takes_cluster(experiment)))
     app.command()(experiments)
 
 
 def experiment(
     config: RunConfig,
+    where: Where,
     name: Annotated[str, typer.Argument(help="Which one; `experiments` lists them.")],
     run: Annotated[
         str,
@@ -45,6 +48,7 @@ def experiment(
     """
     from rotelab.experiments.runner import begin, carry_out
     from rotelab.runs.lab import Lab
+    from rotelab.runs.parallel.lanes import run_side_by_side
 
     if run and config != RunConfig():
         raise LabError("--run uses the run's own settings: give no others with it.")
@@ -54,8 +58,11 @@ def experiment(
         experiment_id = begin(lab, name, run_id=lab.registry.resolve(run))
     else:
         experiment_id = begin(lab, name, config=config)
+    make = partial(run_side_by_side, jobs=where.jobs)
+    if where.options:
+        make = partial(make_on_cluster, where=where)
     try:
-        carry_out(lab, experiment_id, bar.show)
+        carry_out(lab, experiment_id, bar.show, make)
     finally:
         bar.close()
     done = lab.registry.experiment_row(experiment_id)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from rotelab.api.progress import watching
+from rotelab.cli.cluster import add_cluster_commands
 from rotelab.cli.compare import add_compare_command
 from rotelab.cli.experiments import add_experiment_commands
 from rotelab.cli.facts import add_facts_commands
@@ -351,6 +352,7 @@ def _print_scores(lab: Any, run_id: str) -> None:
 
 
 add_sweep_commands(app)
+add_cluster_commands(app)
 add_experiment_commands(app)
 add_compare_command(app)
 add_teach_command(app)

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rotelab.api.progress import Bar
+from rotelab.api.progress import Watch, watching
+from rotelab.cli.cluster import (
+    Where,
+    make_on_cluster,
+    refuse_where_given_away,
+    takes_cluster,
+)
 from rotelab.cli.options import one_format, takes_config
+from rotelab.cli.plans import carry_out_plan
 from rotelab.config.names import MEASURES
 from rotelab.config.option_paths import help_of
 from rotelab.config.run_config import RunConfig
-from rotelab.config.sweep_grid import SEED, parse_axis, read_axes, split_values
+from rotelab.config.sweep_grid import SEED, Axes, parse_axis, read_axes, split_values
 from rotelab.errors import LabError
 
 
 def add_sweep_commands(app: typer.Typer) -> None:
     """Adds this file's commands to the command line."""
-    app.command()(takes_config(sweep))
+    app.command()(takes_config(takes_cluster(sweep)))
     app.command()(sweeps)
     app.command()(report)
 
 
 def sweep(
     config: RunConfig,
+    where: Where,
     phase1_epochs: Annotated[
         str, typer.Option(help=f"Axis, as 3,6,10,20. {help_of('memorize.epochs')}")
     ] = "",
@@ -44,37 +53,65 @@ def sweep(
         ),
     ] = "",
     name: Annotated[str, typer.Option(help="What to call the sweep.")] = "",
+    plan_name: Annotated[
+        str,
+        typer.Option(
+            "--plan",
+            help="In place of axes: “paper”, the paper's models, rounds, k, wordings and seeds.",
+        ),
+    ] = "",
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="With --plan: print runs, hours and memory; make nothing."),
+    ] = False,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout.")
     ] = False,
 ) -> None:
-    """Make many runs one after the other, one for every combination of the axes' values.
+    """Make many runs, one for every combination of the axes' values, here or on a cluster.
 
-    Runs that differ only in phase 2 share phase 1. A failed run does not stop the others. After
-    Ctrl-C or a power cut, --resume continues the sweep.
+    Here, runs that differ only in phase 2 share phase 1. A failed run does not stop the others.
+    After Ctrl-C or a power cut, --resume continues the sweep.
     """
-    from rotelab.runs.lab import Lab
-    from rotelab.runs.reuse import adopt_finished_runs
-    from rotelab.runs.sweeps import plan, run_sweep, unfinished_runs
-    from rotelab.runs.worker import agree_on, first_process
-
     named = {"memorize.epochs": phase1_epochs, "generalize.k": k, SEED: seeds}
     axes = [(path, split_values(path, text)) for path, text in named.items() if text]
     axes += [parse_axis(text) for text in axis or ()]
-    if resume and (axes or config != RunConfig()):
-        raise LabError("--resume uses the settings of the sweep: give no others with it.")
-    typed = None if resume else read_axes(axes, config)
+    if ((resume or plan_name) and axes) or (resume and config != RunConfig()):
+        given = "--resume" if resume else "--plan"
+        raise LabError(f"{given} uses the settings of the sweep: give no others with it.")
+    if dry_run and not plan_name:
+        raise LabError("--dry-run shows a plan: give --plan paper with it.")
+    if plan_name:
+        carry_out_plan(plan_name, config, where, dry_run)
+        return
+    _make(None if resume else read_axes(axes, config), config, where, resume, name, json_output)
+
+
+def _make(
+    axes: Axes | None, config: RunConfig, where: Where, resume: str, name: str, json_output: bool
+) -> None:
+    """Plans a sweep, or finds the one to resume, and makes its runs."""
+    from rotelab.runs.cluster.board import look
+    from rotelab.runs.lab import Lab
+    from rotelab.runs.parallel.lanes import run_side_by_side
+    from rotelab.runs.reuse import adopt_finished_runs
+    from rotelab.runs.sweeps import plan, unfinished_runs
+    from rotelab.runs.worker import agree_on, first_process
+
     lab, sweep_id = Lab.open(), ""
     if first_process():
-        sweep_id = lab.registry.resolve_sweep(resume) if resume else plan(lab, typed, config, name)
+        sweep_id = plan(lab, axes, config, name) if axes else lab.registry.resolve_sweep(resume)
         if resume and (taken := adopt_finished_runs(lab, sweep_id)):
             print(f"Finished before and used: {_runs(len(taken))}.", file=sys.stderr)
     sweep_id = agree_on(sweep_id, cpu=config.model.device == "cpu")
-    bar = Bar()
-    try:
-        ended = run_sweep(lab, sweep_id, lambda *how_far: _show(bar, *how_far))
-    finally:
-        bar.close()
+    with watching(True) as show:
+        if where.options:
+            if not make_on_cluster(lab, sweep_id, _telling(show), where):
+                return
+            ended = True
+        else:
+            refuse_where_given_away(look(lab, sweep_id), sweep_id)
+            ended = run_side_by_side(lab, sweep_id, _telling(show), where.jobs)
     if not first_process():
         return
     left = unfinished_runs(lab, sweep_id)
@@ -167,8 +204,11 @@ def report(
         print(as_markdown(tables) if markdown else as_text(tables))
 
 
-def _show(bar: Bar, place: int, count: int, share: float, message: str) -> None:
-    bar.show((place - 1 + share) / count, f"{place}/{count} {message}")
+def _telling(show: Watch) -> Callable[[int, int, float, str], None]:
+    """Tells a bar what a sweep tells."""
+    return lambda place, count, share, message: show(
+        (place - 1 + share) / count, f"{place}/{count} {message}"
+    )
 
 
 def _runs(count: int) -> str:

@@ -1,9 +1,8 @@
 """Carries out an experiment and stores its result; `python -m rotelab.experiments.runner ID` is the
 process that the page starts for it.
 
-An experiment's arms are ordinary runs: a run with the same settings and facts is used where there
-is one, and the missing ones are made as a sweep. So an experiment that ended early, in any way,
-continues where it was when it is started again.
+An experiment's arms are ordinary runs: one with the same settings and facts is used if there is
+one, the missing ones are made as a sweep. So one that ended early continues when started again.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from rotelab.runs.processes import (
     until,
     worker_main,
 )
-from rotelab.runs.sweeps import run_sweep
+from rotelab.runs.sweeps import Make, run_sweep
 from rotelab.storage import has_adapters
 
 LOST = f"{GONE} Start the experiment again; what is done is kept."
@@ -65,8 +64,8 @@ def begin(lab: Lab, name: str, run_id: str = "", config: RunConfig | None = None
         The experiment's id, such as `exp-20261123-031500-3f2a`.
 
     Raises:
-        LabError: no such experiment, settings or facts do not fit, the run is not finished, or it
-            is a later lesson and the experiment makes runs of its own.
+        LabError: no such experiment, settings or facts do not fit, or the run is not finished or a
+            later lesson where the experiment makes runs of its own.
     """
     assert (not run_id) != (config is None), "a run, or settings"
     wanted = experiment(name)
@@ -110,13 +109,16 @@ def _family_arms(
     return list(zip([arm.label for arm in arms], ids, strict=True)), sweep_id
 
 
-def carry_out(lab: Lab, experiment_id: str, watch: Watch = lambda share, words: None) -> None:
+def carry_out(
+    lab: Lab, experiment_id: str, watch: Watch = lambda *how_far: None, make: Make | None = None
+) -> None:
     """Makes the missing runs, measures, and stores the result, or the error it ended with.
 
     Args:
         lab: the lab.
         experiment_id: from `begin`.
         watch: told the share done and what is being done.
+        make: makes the runs of a sweep; `run_sweep` by default.
 
     Raises:
         LabError: the registry can't be read or written.
@@ -127,7 +129,7 @@ def carry_out(lab: Lab, experiment_id: str, watch: Watch = lambda share, words: 
     told, said = _Progress(lab, experiment_id, watch), ""
     began = time.monotonic()
     try:
-        found = _measured(lab, row, told)
+        found = _measured(lab, row, told, make or run_sweep)
         result = as_plain(asdict(found))
         lab.registry.end_experiment(
             experiment_id, "finished", result=result, seconds=time.monotonic() - began
@@ -354,14 +356,14 @@ def _axes(configs: Sequence[RunConfig]) -> dict[str, list[Any]]:
     return differ or {SEED: values[SEED]}
 
 
-def _measured(lab: Lab, row: ExperimentRow, told: _Progress) -> Result:
+def _measured(lab: Lab, row: ExperimentRow, told: _Progress, make: Make) -> Result:
     wanted = experiment(row.experiment)
     runs = [lab.registry.run(run_id) for _, run_id in row.arms]
     missing = [run for run in runs if run.status != "finished"]
     told(0.0, "getting ready")
     low = MEASURED_FROM if missing else 0.0
     for sweep_id in dict.fromkeys(run.sweep_id for run in missing if run.sweep_id):
-        if not run_sweep(lab, sweep_id, _making(told)):
+        if not make(lab, sweep_id, _making(told)):
             raise KeyboardInterrupt
     runs = [lab.registry.run(run_id) for _, run_id in row.arms]
     for run in runs:

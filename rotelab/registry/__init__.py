@@ -1,14 +1,15 @@
 """The registry: everything that rotelab stores about runs, in one SQLite file (`runs.db`).
 
 `Registry` combines the parts of this package, one file for each family of tables: runs, queue,
-sweeps, experiments, curves, evaluations, forgetting, fact sets, chat, and transfer between
-machines. Every call opens its own connection and makes one short transaction, so any number of
-threads and processes can use the file at the same time.
+sweeps, cluster jobs, experiments, curves, evaluations, forgetting, fact sets, chat, and transfer
+between machines. Every call opens its own connection and makes one short transaction, so any number
+of threads and processes can use the file at the same time.
 """
 
 from __future__ import annotations
 
 from rotelab.registry.chat import ChatAnswer, ChatRows
+from rotelab.registry.cluster import ClusterJob, ClusterRows
 from rotelab.registry.curves import CurveRows
 from rotelab.registry.database import BUSY_S
 from rotelab.registry.evaluations import EvaluationRows
@@ -24,6 +25,7 @@ from rotelab.storage import Storage
 
 __all__ = [
     "ChatAnswer",
+    "ClusterJob",
     "ExperimentRow",
     "FactRecall",
     "FactSetRow",
@@ -40,6 +42,7 @@ __all__ = [
 
 class Registry(
     SweepRows,
+    ClusterRows,
     ExperimentRows,
     CurveRows,
     EvaluationRows,

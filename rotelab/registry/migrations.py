@@ -306,3 +306,23 @@ def m013_quiz_answers(db: Database) -> None:
             expected TEXT NOT NULL, said TEXT NOT NULL, correct INTEGER NOT NULL,
             PRIMARY KEY (run_id, checkpoint, place)) STRICT, WITHOUT ROWID"""
     )
+
+
+@migrations()
+def m014_cluster_jobs(db: Database) -> None:
+    """Runs of a sweep that a cluster makes.
+
+    `cluster_jobs`: one row for each run that is given away; it goes when the run has returned.
+    `job_id` is the job's id in the engine (`slurm` or `local`), `folder` what the sweep's jobs
+    share, `options` what was asked of the cluster; `state`, `share` and `message` are what was last
+    seen of the job, and `attempts` counts how often it was submitted. Never exported.
+    """
+    db.execute(
+        """CREATE TABLE cluster_jobs (
+            run_id TEXT PRIMARY KEY REFERENCES runs(id) ON DELETE CASCADE,
+            engine TEXT NOT NULL, job_id TEXT NOT NULL DEFAULT '', folder TEXT NOT NULL,
+            options TEXT NOT NULL DEFAULT '{}', state TEXT NOT NULL DEFAULT 'planned',
+            share REAL NOT NULL DEFAULT 0, message TEXT NOT NULL DEFAULT '',
+            submitted TEXT NOT NULL DEFAULT '', attempts INTEGER NOT NULL DEFAULT 0
+        ) STRICT, WITHOUT ROWID"""
+    )

@@ -111,8 +111,14 @@ class QueueRows(RunRows):
                 taken.append(device)
         return None
 
-    def claim(self, run_id: str, pid: int, pid_started: float) -> None:
+    def claim(self, run_id: str, pid: int, pid_started: float, together: bool = False) -> None:
         """Claims one run that waits, or that ended early, for a process that runs it itself.
+
+        Args:
+            run_id: the run.
+            pid: the process; `pid_started` is when it started.
+            together: whether other runs of its sweep may have the device at the same time: its
+                processes then share the device themselves.
 
         Raises:
             UnknownRun: there is no such run.
@@ -120,7 +126,7 @@ class QueueRows(RunRows):
             LabError: this run can't start now.
         """
         with self.write() as db:
-            self._claim(db, run_id, pid, pid_started)
+            self._claim(db, run_id, pid, pid_started, together)
 
     def set_process(self, run_id: str, pid: int, pid_started: float) -> bool:
         """Records the process that works on a live run, unless another one already does.
@@ -214,6 +220,7 @@ class QueueRows(RunRows):
                     "failed can be resumed; start a new one with the same settings instead."
                 )
             _refuse_imported(row)
+            _refuse_given_away(db, run_id)
             self._move(db, row, "queued")
             db.table("runs").update(row["number"], {"pid": None, "pid_started": None})
 
@@ -249,12 +256,15 @@ class QueueRows(RunRows):
                 db.table("runs").update(number, {"queue_position": position})
         return place
 
-    def _claim(self, db: Database, run_id: str, pid: int, pid_started: float) -> None:
+    def _claim(
+        self, db: Database, run_id: str, pid: int, pid_started: float, together: bool = False
+    ) -> None:
         row = require_run(db, run_id)
         if row["status"] not in ("queued", *RESUMABLE):
             raise LabError(f"Run {run_id} is {row['status']}; it can't be started again.")
         _refuse_imported(row)
-        for holder, device in _holders(db):
+        _refuse_given_away(db, run_id)
+        for holder, device in _holders(db, row["sweep_id"] if together else None):
             if _same_device(row["device"], device):
                 raise DeviceTaken(
                     f"Run {holder} is using this device. Wait until it has ended, stop it, or put "
@@ -312,11 +322,23 @@ def _refuse_imported(row: dict[str, Any]) -> None:
         )
 
 
-def _holders(db: Database) -> list[tuple[str, str]]:
+def _refuse_given_away(db: Database, run_id: str) -> None:
+    """Refuses to start a run here that a cluster makes: it would be made twice."""
+    found = db.execute("SELECT engine, job_id FROM cluster_jobs WHERE run_id = ?", [run_id])
+    if job := found.fetchone():
+        raise LabError(
+            f"Run {run_id} is made elsewhere (on {job[0]}, job {job[1] or 'not submitted yet'}). "
+            "`python -m rotelab cluster status` shows it, and `cluster cancel` takes it back."
+        )
+
+
+def _holders(db: Database, but_sweep: str | None = None) -> list[tuple[str, str]]:
     # The worker fills in device_used; until then the device that was asked for counts.
     return db.execute(
         "SELECT id, CASE device_used WHEN '' THEN device ELSE device_used END FROM runs "
-        "WHERE status IN ('running', 'stopping') ORDER BY number"
+        "WHERE status IN ('running', 'stopping') AND (sweep_id IS NULL OR sweep_id IS NOT ?) "
+        "ORDER BY number",
+        [but_sweep],
     ).fetchall()
 
 

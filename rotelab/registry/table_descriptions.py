@@ -210,6 +210,19 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
             "result": "What it found, as JSON.",
         },
     ),
+    "cluster_jobs": (
+        "Runs of a sweep that a cluster makes, until they have returned.",
+        {
+            "engine": "What makes it: `slurm` or `local`.",
+            "job_id": "The job's id there; empty before it is submitted.",
+            "folder": "The folder that the sweep's jobs share.",
+            "options": "What was asked of the cluster, a JSON object.",
+            "state": "`planned`, `waiting`, `running`, or `gone` where the cluster no longer knows "
+            "the job.",
+            "submitted": "When it was last submitted; empty before.",
+            "attempts": "How often it was submitted.",
+        },
+    ),
     "fact_said": (
         "What the model said at a fact's key token after the newest epoch of a phase.",
         {"said": "The answer."},

@@ -28,9 +28,9 @@ LOCAL = frozenset({
 })  # fmt: skip
 """Columns that mean something in this registry only. Foreign keys are not exported either."""
 
-PRIVATE = frozenset({"chat_answers", "experiments"})
-"""Tables of a run that are never exported: what people typed belongs to them, not to the run, and
-an experiment names other runs, which stay here."""
+PRIVATE = frozenset({"chat_answers", "experiments", "cluster_jobs"})
+"""Tables of a run that are never exported: what people typed belongs to them, not to the run, an
+experiment names other runs, which stay here, and a cluster's jobs are of this machine."""
 
 AS_JSON = {"tags": list, "seconds": dict, "warnings": list, "versions": dict, "config": dict}
 """Columns of a run that hold JSON, and the type of its value."""

@@ -123,8 +123,12 @@ class Jobs:
         self.reconcile()
         return self.registry.create_run(config, pack, parent_id, name, process=me())
 
-    def claim_foreground(self, run_id: str) -> None:
+    def claim_foreground(self, run_id: str, together: bool = False) -> None:
         """Claims a run that waits, or that ended early, for this process to work on.
+
+        Args:
+            run_id: the run.
+            together: whether other runs of its sweep may have the device at the same time.
 
         Raises:
             UnknownRun: there is no such run.
@@ -132,7 +136,7 @@ class Jobs:
         """
         self.reconcile()
         self._wait_for_end(run_id)
-        self.registry.claim(run_id, *me())
+        self.registry.claim(run_id, *me(), together)
 
     def attach(self, run_id: str) -> None:
         """Registers this process as the run's worker. A worker calls it before anything else.

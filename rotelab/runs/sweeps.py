@@ -1,4 +1,4 @@
-"""Sweeps: planned runs, made one after the other in this process.
+"""Sweeps: planned runs, made one after the other in this process, or beside others that do so.
 
 Every run is stored before the first one starts, so that a sweep that ended in any way, even by a
 power cut, continues with the runs that are left. A run that fails is tried again the next time.
@@ -9,20 +9,26 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
-from rotelab.config.run_config import RunConfig
+from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.config.sweep_grid import Axes, cell_name, grid
 from rotelab.errors import DeviceTaken, LabError
 from rotelab.registry import RunRow
 from rotelab.registry.sweeps import PlannedRun
 from rotelab.runs.lab import Lab
 from rotelab.runs.worker import FROM_KEYBOARD, agree_on, first_process, work
+from rotelab.storage import has_adapter
 
 LOOK_EVERY_S = 1.0
 """How often a sweep checks whether the device it waits for is free, in seconds."""
 
 Watch = Callable[[int, int, float, str], None]
 """Told the number of the run (from 1), how many there are, the share done, and what it does."""
+
+Make = Callable[[Lab, str, Watch], bool]
+"""Makes the runs of a sweep that are left, as `run_sweep` does, here or elsewhere."""
 
 
 def plan(lab: Lab, axes: Axes, base: RunConfig, name: str = "") -> str:
@@ -47,7 +53,7 @@ def plan(lab: Lab, axes: Axes, base: RunConfig, name: str = "") -> str:
     return lab.registry.create_sweep(axes, base, runs, name)
 
 
-def run_sweep(lab: Lab, sweep_id: str, watch: Watch) -> bool:
+def run_sweep(lab: Lab, sweep_id: str, watch: Watch, together: bool = False) -> bool:
     """Makes every run of a sweep that is not finished, in order.
 
     A run that fails or is stopped does not stop the others. Where another run holds the device, the
@@ -58,6 +64,8 @@ def run_sweep(lab: Lab, sweep_id: str, watch: Watch) -> bool:
         lab: the lab.
         sweep_id: the sweep.
         watch: told how far it is.
+        together: whether other processes make runs of the same sweep on the same device, as
+            `parallel.lanes` has them do.
 
     Returns:
         Whether the sweep reached its end; False where Ctrl-C ended it.
@@ -66,7 +74,7 @@ def run_sweep(lab: Lab, sweep_id: str, watch: Watch) -> bool:
         LabError: the registry can't be read or written.
     """
     cpu = lab.registry.sweep(sweep_id).config.model.device == "cpu"
-    turns = _turns(lab, sweep_id, watch) if first_process() else iter(())
+    turns = _turns(lab, sweep_id, watch, together) if first_process() else iter(())
     ended = True
     try:
         while turn := _agreed(next(turns, None), cpu):
@@ -104,23 +112,48 @@ def _from_keyboard(lab: Lab, run_id: str) -> bool:
     return (run.status, run.error) == ("stopped", FROM_KEYBOARD)
 
 
-def _turns(lab: Lab, sweep_id: str, watch: Watch) -> Iterator[tuple[int, int, str]]:
+def _turns(lab: Lab, sweep_id: str, watch: Watch, together: bool) -> Iterator[tuple[int, int, str]]:
     """Place, number of runs and id of each run to make, once this process has claimed it."""
     left = unfinished_runs(lab, sweep_id)
     count = lab.registry.sweep(sweep_id).runs
-    for run in left:
-        place = (run.sweep_position or 0) + 1
-        if _claimed(lab, run, lambda words, place=place: watch(place, count, 0.0, words)):
+    while left:
+        run = next((r for r in left if not (together and _learned_elsewhere(lab, r))), None)
+        place = ((run or left[0]).sweep_position or 0) + 1
+        if run is None:
+            watch(place, count, 0.0, "Waiting: another process learns the same by rote")
+            time.sleep(LOOK_EVERY_S)
+            lab.jobs.reconcile()  # that process may have died
+            continue
+        left.remove(run)
+        say = partial(watch, place, count, 0.0)
+        if _claimed(lab, run, say, together):
             yield place, count, run.id
 
 
-def _claimed(lab: Lab, run: RunRow, say: Callable[[str], None]) -> bool:
+def _learned_elsewhere(lab: Lab, run: RunRow) -> bool:
+    """Whether another process is at work on the phase 1 that this run could take over."""
+    mine = _without_phase2(run.config)
+    return any(
+        other.live
+        and other.id != run.id
+        and other.content_hash == run.content_hash
+        and _without_phase2(other.config) == mine
+        and not has_adapter(lab.storage, other.id, "memorized")
+        for other in lab.registry.sweep_runs(run.sweep_id or "")
+    )
+
+
+def _without_phase2(config: RunConfig) -> RunConfig:
+    return replace(config, generalize=GeneralizeConfig())
+
+
+def _claimed(lab: Lab, run: RunRow, say: Callable[[str], None], together: bool) -> bool:
     """Whether this process has claimed the run; not if another process took it meanwhile."""
     while True:
         try:
             if lab.registry.run(run.id).status != run.status:
                 return False
-            lab.jobs.claim_foreground(run.id)
+            lab.jobs.claim_foreground(run.id, together)
             return True
         except DeviceTaken as error:
             say(f"Waiting: {error}")

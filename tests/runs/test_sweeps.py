@@ -1,7 +1,6 @@
 """Sweeps on a tiny model: reuse between runs, continuing after a failure, and refusals."""
 
 import json
-import math
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from support.command_line import nothing_saved, refused, rotelab
 from support.paths import ROOT
+from support.runs_of_sweeps import everything
 
 from rotelab.config.option_paths import label_of
 from rotelab.config.run_config import RunConfig
@@ -60,26 +60,6 @@ def states(lab, run_id, checkpoint):
 
 def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def everything(lab, run_id):
-    """All that a run measured."""
-    registry = lab.registry
-    return {
-        "scores": registry.scores(run_id),
-        "answers": registry.predictions(run_id, limit=-1),
-        "losses": [
-            (m.phase, m.step, m.epoch, m.value)
-            for m in registry.metrics(run_id, ["loss", "recall"])
-            if not math.isnan(m.value)
-        ],
-        "recall": registry.fact_recall(run_id, "memorize", "all"),
-        "similarities": registry.similarities(run_id),
-        "lens": registry.lens(run_id),
-        "weight_changes": registry.weight_changes(run_id),
-        "damage": registry.damage(run_id),
-        "real facts": registry.quiz_answers(run_id),
-    }
 
 
 def trainings(monkeypatch):

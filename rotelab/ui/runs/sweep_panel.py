@@ -16,6 +16,12 @@ from rotelab.runs.lab import Lab
 from rotelab.ui.components import QUIET, bound, escape, status_word
 from rotelab.ui.figure_tools import build_plot
 from rotelab.ui.i18n import _
+from rotelab.ui.runs.cluster.jobs_panel import (
+    JobsPanel,
+    build_jobs_panel,
+    fill_jobs,
+    wire_jobs_panel,
+)
 
 MAKES_ONE = "python -m rotelab sweep --k 1,10,50 --seeds 0,1,2"
 
@@ -25,6 +31,7 @@ class SweepPanel:
     """The panel's components; `choosers` holds the three dropdowns."""
 
     words: gr.HTML
+    jobs: JobsPanel
     choosers: gr.Row
     checkpoint: gr.Dropdown
     probe: gr.Dropdown
@@ -40,13 +47,14 @@ class SweepPanel:
     @property
     def filled(self) -> list[Any]:
         """The outputs of `fill_sweep`."""
-        return [self.words, self.choosers, self.heatmap, self.curves]
+        return [self.words, self.choosers, self.heatmap, self.curves, *self.jobs.filled]
 
 
 def build_sweep_panel() -> SweepPanel:
     """Lays out the panel."""
     usual = Figure()
     words = gr.HTML(no_sweep(), elem_id="sweep-words")
+    jobs = build_jobs_panel()
     with gr.Row(equal_height=True, visible=False) as choosers:
         checkpoint = gr.Dropdown(
             [(_(checkpoint_name(c).long), c) for c in CHECKPOINTS], value=usual.checkpoint,
@@ -62,7 +70,7 @@ def build_sweep_panel() -> SweepPanel:
         )  # fmt: skip
     heat = build_plot("sweep-heatmap", _("Heatmap"))
     curves = build_plot("sweep-curves", _("Curves"))
-    return SweepPanel(words, choosers, checkpoint, probe, measure, heat, curves)
+    return SweepPanel(words, jobs, choosers, checkpoint, probe, measure, heat, curves)
 
 
 def fill_sweep(
@@ -79,13 +87,15 @@ def fill_sweep(
     except UnknownRun:  # none is chosen, or it was just deleted
         results = None
     if results is None:
-        return [no_sweep(), gr.Row(visible=False), gr.Plot(visible=False), gr.Plot(visible=False)]
+        hidden = [gr.Row(visible=False), gr.Plot(visible=False), gr.Plot(visible=False)]
+        return [no_sweep(), *hidden, *fill_jobs(lab, "", None)]
     shown = plane(results, Figure(checkpoint, probe, measure))
     return [
-        sweep_html(results, shown),
+        sweep_html(results, shown, bool(lab.registry.cluster_jobs(results.sweep.id))),
         gr.Row(visible=True),
         gr.Plot(heatmap(shown, results.sweep.id), visible=True),
         gr.Plot(spread_curves(shown, results.sweep.id), visible=True),
+        *fill_jobs(lab, run_id or "", results.sweep.id),
     ]
 
 
@@ -95,8 +105,14 @@ def no_sweep() -> str:
     return f"<p>{words.format(command=f'<code>{MAKES_ONE}</code>')}</p>"
 
 
-def sweep_html(results: SweepResults, shown: Plane) -> str:
-    """The sweep's name, how many of its runs are done, and what the means are taken over."""
+def sweep_html(results: SweepResults, shown: Plane, away: bool = False) -> str:
+    """The sweep's name, how many of its runs are done, and what the means are taken over.
+
+    Args:
+        results: the sweep's.
+        shown: the figure on show.
+        away: whether a cluster makes its runs, so that nothing here can.
+    """
     sweep = results.sweep
     statuses = ", ".join(f"{n} {status_word(s)}" for s, n in sorted(sweep.statuses.items()))
     name = escape(sweep.name or _("Sweep"))
@@ -112,7 +128,7 @@ def sweep_html(results: SweepResults, shown: Plane) -> str:
                 "made."
             )
         )
-    if results.unfinished:
+    if results.unfinished and not away:
         command = f"<code>python -m rotelab sweep --resume {escape(sweep.id)}</code>"
         words.append(_("{command} makes what is left.").format(command=command))
     return f"<p>{' '.join(words)}</p>"
@@ -132,3 +148,4 @@ def wire_sweep_panel(lab: Lab, run: gr.State, news: Any, panel: SweepPanel) -> N
         bound(fill_sweep, lab), [run, *panel.figure], panel.filled,
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
+    wire_jobs_panel(lab, run, panel.jobs)

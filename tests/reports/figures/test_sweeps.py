@@ -100,7 +100,7 @@ def swept(lab, name=""):
 
 def test_the_panel_shows_the_chosen_run_s_sweep(lab):
     sweep_id, ids = swept(lab, "Seeds")
-    words, choosers, heat, curves = fill_sweep(lab, ids[1], *Figure())
+    words, choosers, heat, curves, *_jobs = fill_sweep(lab, ids[1], *Figure())
     assert "Seeds" in words and sweep_id in words and "3 finished, 1 waiting" in words
     assert "mean over seed" in words and "--resume" in words
     assert "40%" in str(heat.value) and choosers.visible and heat.visible and curves.visible
