@@ -17,7 +17,7 @@ from rotelab.models.lab_model import LabModel
 from rotelab.training.averaging import AdapterAverage
 from rotelab.training.events import EpochEvent, StepEvent, TrainingRecall
 from rotelab.training.null_space import NullSpaceProjector
-from rotelab.training.objective import Objective
+from rotelab.training.objective import WHOLE, Objective, Weights
 from rotelab.training.optimizer import make_scheduler
 from rotelab.training.sampler import Step, StepSampler
 from rotelab.training.state import TrainState
@@ -79,7 +79,10 @@ class Loop:
             average.restore(resume.tensors, (resume.epoch - 1) // self.epochs_each)
         step, per_epoch = state.step, len(self.sampler(1))
         scheduler = make_scheduler(self.optimizer, per_epoch * self.epochs_each, step)
-        for epoch in range(state.epoch + 1, 1 + (state.epoch if state.done else self.epochs)):
+        epochs = range(state.epoch + 1, 1 + (state.epoch if state.done else self.epochs))
+        parts = (self._share(work, 0)[0] for epoch in epochs for work in self.sampler(epoch))
+        self.objective.prepare(parts)
+        for epoch in epochs:
             if average.several and epoch > 1 and (epoch - 1) % self.epochs_each == 0:
                 average.start_next()
             recall: dict[int, TrainingRecall] = {}
@@ -88,7 +91,7 @@ class Loop:
                 started = time.perf_counter()
                 step += 1
                 (rate, *_) = scheduler.get_last_lr()
-                loss = self.objective(forward_pass, self._share(work), step)
+                loss = self.objective(forward_pass, *self._share(work, step))
                 self.accelerator.backward(loss.total)
                 self.accelerator.clip_grad_norm_(self.parameters.values(), CLIP)
                 optimizer.step()
@@ -97,7 +100,7 @@ class Loop:
                     self.projector.project()
                 optimizer.zero_grad(set_to_none=True)
                 recall |= loss.recall
-                value = float(loss.total.detach())
+                value = self._of_all(loss.total.detach())
                 # ---------------------------------------------------------------------------
                 seconds, steps = time.perf_counter() - started, self.epochs * per_epoch
                 yield StepEvent(
@@ -118,12 +121,21 @@ class Loop:
             )
         average.keep()
 
-    def _share(self, work: Step) -> Step:
-        """This process's part of a step if several train together; gradients are averaged."""
+    def _share(self, work: Step, number: int) -> tuple[Step, int, Weights]:
+        """This process's part of a step if several train together, and what it counts for."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         if world == 1:
-            return work
-        return Step(work.examples[rank::world] or work.examples[:1], work.locality[rank::world])
+            return work, number, WHOLE
+        part = Step(work.examples[rank::world], work.locality[rank::world])
+        weights = Weights.of(part, work, world)
+        # A process without an example reads one for nothing: all must take part in every step.
+        return Step(part.examples or work.examples[:1], part.locality), number, weights
+
+    def _of_all(self, loss: torch.Tensor) -> float:
+        """A step's loss, from the parts of all processes."""
+        if self.accelerator.num_processes > 1:
+            loss = self.accelerator.reduce(loss, "mean")
+        return float(loss)
 
     def _state(self, epoch: int, step: int, average: AdapterAverage) -> TrainState:
         tensors: dict[str, torch.Tensor] = {}

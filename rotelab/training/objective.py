@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from rotelab.training import losses
 from rotelab.training.alignment import AlignmentLoss
 from rotelab.training.events import TrainingRecall
 from rotelab.training.sampler import Step
+from rotelab.training.teacher.base_logits import BaseLogits
 
 
 class Penalty(Protocol):
@@ -27,6 +28,47 @@ class Penalty(Protocol):
     def __call__(self) -> torch.Tensor:
         """The term before weighting, a scalar with its graph."""
         ...
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a process's means count for, where several read parts of one step.
+
+    Their gradients are averaged. With these weights the average is that of the whole step, however
+    unequal the parts are: processes times this part's count over the step's.
+
+    Args:
+        learned: of the learned tokens.
+        alignment: of the examples in words.
+        locality: of the locality sentences.
+        leak: of those with an object.
+    """
+
+    learned: float = 1.0
+    alignment: float = 1.0
+    locality: float = 1.0
+    leak: float = 1.0
+
+    @classmethod
+    def of(cls, part: Step, whole: Step, processes: int) -> Weights:
+        """The weights of a process that reads `part` of `whole`."""
+        pairs = zip(_counts(part), _counts(whole), strict=True)
+        return cls(*(processes * mine / all_ if all_ else 0.0 for mine, all_ in pairs))
+
+
+def _counts(step: Step) -> tuple[int, int, int, int]:
+    """What each term is the mean over, in the order of `Weights`."""
+    return (
+        sum(sum(example.loss) for example in step.examples),
+        sum(example.kind == "train" for example in step.examples),
+        # Packing computes equal prompts once.
+        len({example.prompt for example in step.locality}),
+        len({example.prompt for example in step.locality if example.object}),
+    )
+
+
+WHOLE = Weights()
+"""One process reads the whole step."""
 
 
 @dataclass(frozen=True)
@@ -99,27 +141,35 @@ class Objective:
         self._leak_weight, self._alignment = leak_weight, alignment
         self._noise, self._seed, self._recall_kind = noise, seed, recall_kind
         self._penalty = penalty
+        self._ahead = BaseLogits(model)
 
-    def __call__(self, forward_pass: nn.Module, step: Step, number: int) -> StepLoss:
+    def prepare(self, steps: Iterable[Step]) -> None:
+        """Computes what does not change while these steps are trained: the base model's logits."""
+        self._ahead.find(example.prompt for step in steps for example in step.locality)
+
+    def __call__(
+        self, forward_pass: nn.Module, step: Step, number: int, weights: Weights = WHOLE
+    ) -> StepLoss:
         """Computes a step's loss; logits only at the nodes that a term needs.
 
         Args:
             forward_pass: the model's, as `accelerate` wrapped it.
             step: what is read.
             number: 1-based; draws the noise.
+            weights: of this process's part, where several processes read one step.
         """
         batch = _batch(step)
         locality_nodes = sorted(set(batch.ends))
         logits, locality_logits, out = self._forward(forward_pass, batch, locality_nodes, number)
         targets = torch.tensor(batch.targets, device=logits.device)
         nll = losses.learned_tokens(logits, targets)
-        total = nll.mean()
+        total = weights.learned * nll.mean()
         parts = losses.mean_by_kind((step.examples[i].kind for i in batch.owners), nll)
         recall = _recall(step.examples, self._recall_kind, batch.owners, nll, logits)
         if self._alignment:
             distance = self._alignment(step.examples, batch.packed.nodes, out)
             if distance is not None:
-                total = total + self._alignment.weight * distance
+                total = total + weights.alignment * self._alignment.weight * distance
                 parts["likeness"] = float(distance.detach())
         if locality_nodes:
             base = self._base_logits(step.locality, batch.ends, locality_nodes)
@@ -129,7 +179,7 @@ class Objective:
                 if example.kind == "known":  # what the model knows is to stay as it was
                     slack[locality_nodes.index(end)] = 0.0
             excess = losses.locality(divergences, slack)
-            total = total + self._locality_weight * excess
+            total = total + weights.locality * self._locality_weight * excess
             parts["locality"] = float(divergences.detach().mean())
         objects = {
             end: example.object[0]
@@ -140,7 +190,7 @@ class Objective:
             rows = [locality_nodes.index(node) for node in objects]
             tokens = torch.tensor(list(objects.values()), device=logits.device)
             said = losses.next_token_probability(locality_logits[rows], tokens)
-            total = total + self._leak_weight * losses.leak(said)
+            total = total + weights.leak * self._leak_weight * losses.leak(said)
             parts["leak"] = float(said.detach().mean())
         if self._penalty:
             disturbance = self._penalty()
@@ -167,6 +217,10 @@ class Objective:
         self, sentences: Sequence[Example], ends: Sequence[int], nodes: Sequence[int]
     ) -> torch.Tensor:
         """The base model's logits at the ends of locality sentences, `[nodes, vocabulary]`."""
+        prompts = dict(zip(ends, (example.prompt for example in sentences), strict=True))
+        ahead = self._ahead.of([prompts[node] for node in nodes])
+        if ahead is not None:
+            return ahead
         alone = pack([example.prompt for example in sentences])
         twin = {end: own[-1] for end, own in zip(ends, alone.nodes, strict=True)}
         keep = torch.tensor([twin[node] for node in nodes], dtype=torch.long)
