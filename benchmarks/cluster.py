@@ -68,7 +68,7 @@ def settings(model: Path) -> RunConfig:
         facts=6,
         model=ModelSpec(str(model), "cpu", "float32"),
         memorize=MemorizeConfig(spare=0, rank=4, batch_size=4),
-        generalize=GeneralizeConfig(spare=0, rank=2, least_steps=0, prompts_per_fact=2),
+        generalize=GeneralizeConfig(spare=0, k=3, rank=2, least_steps=0, prompts_per_fact=2),
         evaluation=EvaluationConfig(train_prompts=1, test_prompts=2, unrelated_prompts=1),
     )
 

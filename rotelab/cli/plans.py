@@ -40,7 +40,7 @@ def carry_out_plan(name: str, config: RunConfig, where: Where, dry_run: bool) ->
         raise LabError("--plan needs --on slurm, or --dry-run to show it only.")
     lab = Lab.open()
     parts = paper.paper_plan(lab, config)
-    head = ("model", "runs", "hours, longest run", "hours, all runs", "memory of the card")
+    head = ("model", "runs", "minutes, longest run", "hours, all runs", "memory of the card")
     print(tabulate(paper.table(parts), head))
     print(f"\n{paper.ESTIMATED}", file=sys.stderr)
     asked = where.options or ClusterOptions("slurm")

@@ -41,9 +41,13 @@ CARD_FLOPS = 1e14
 """Arithmetic a second that is counted on, a tenth of an H100's in bfloat16."""
 
 ESTIMATED = (
-    "Hours are estimated for an H100, from runs of a small model; no larger one was measured. "
-    "Where a card is slower, give --time."
+    "Times are estimated for an H100, from runs of a small model; no larger one was measured, and "
+    "loading it is not counted. Where a card is slower, give --time."
 )
+
+LEAST_MIN = 30
+"""The shortest time that is asked for, in minutes: loading a large model and finding the directions
+of ordinary text in it, are not in the estimate."""
 
 SPARE = 1.5
 """How much more time and memory is asked for than is estimated."""
@@ -76,7 +80,7 @@ class Part:
         """What is asked of a cluster for each of its runs, where the user says nothing else."""
         return replace(
             asked,
-            time_min=asked.time_min or max(10, math.ceil(SPARE * 60 * self.hours)),
+            time_min=asked.time_min or max(LEAST_MIN, math.ceil(SPARE * 60 * self.hours)),
             gpus=asked.gpus or int(asked.engine == "slurm"),
             cpus=asked.cpus or 4,
             memory_gb=asked.memory_gb or math.ceil(SPARE * self.memory_gb),
@@ -100,9 +104,9 @@ def paper_plan(lab: Lab, base: RunConfig) -> list[Part]:
 
 
 def table(parts: Sequence[Part]) -> list[tuple[str, int, str, str, str]]:
-    """The plan in rows: model, runs, hours of the longest run, hours of all, memory."""
+    """The plan in rows: model, runs, minutes of the longest run, hours of all, memory."""
     rows = [
-        (p.model, p.runs, f"{p.hours:.1f}", f"{p.total_hours:.0f}", f"{p.memory_gb:.0f} GB")
+        (p.model, p.runs, f"{60 * p.hours:.0f}", f"{p.total_hours:.0f}", f"{p.memory_gb:.0f} GB")
         for p in parts
     ]
     runs, hours = sum(p.runs for p in parts), sum(p.total_hours for p in parts)

@@ -106,7 +106,7 @@ def matches(one: Experiment, search: str) -> bool:
     """Whether an experiment's texts contain every word of a search."""
     texts = (one.name, one.title, one.question, one.hypothesis, one.needs, one.reading, one.paper)
     text = " ".join(texts).casefold()
-    return all(word in text for word in search.casefold().split())
+    return all(word in text for word in (search or "").casefold().split())
 
 
 def picked(event: gr.EventData) -> str:
