@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -181,6 +182,20 @@ class Chat:
         run = self.registry.run(run_id)
         with self._lock:
             return self._model(run)
+
+    @contextmanager
+    def lent(self, run_id: str, checkpoint: Checkpoint) -> Iterator[LabModel]:
+        """The run's model, switched to a checkpoint, for the length of a block: nobody else asks it
+        meanwhile, so that a pass may be interfered with.
+
+        Raises:
+            LabError: as `model`.
+        """
+        run = self.registry.run(run_id)
+        with self._lock:
+            model = self._model(run)
+            with model.using(checkpoint):
+                yield model
 
     def release(self) -> None:
         """Frees the model's memory; an answer in progress keeps it until its end."""

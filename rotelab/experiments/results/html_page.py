@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rotelab.errors import LabError
 from rotelab.experiments.results.view import ResultView
-from rotelab.reports.figures.interactive import interactive_html
+from rotelab.reports.figures.export import interactive_html
 from rotelab.reports.formats import Table, cell_text, worded
 from rotelab.storage import beside
 

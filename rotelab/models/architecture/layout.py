@@ -101,6 +101,12 @@ class Layout:
             raise ModelUnavailable(EXPERTS if mlp else NONE_OF_GROUP.format(group=group))
         return found
 
+    def layer_name(self, layer: int) -> str:
+        """The name of a decoder layer's module, such as `model.layers.3`."""
+        one = next(one for one in self.maps if one.layer == layer)
+        inside = one.name.removeprefix(f"{self.decoder}.") if self.decoder else one.name
+        return ".".join(filter(None, [self.decoder, *inside.split(".")[:2]]))
+
     def targets(self, group: str) -> list[str]:
         """The same as PEFT's `target_modules`.
 

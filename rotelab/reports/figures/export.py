@@ -1,6 +1,7 @@
 """Stores a figure's numbers in the figure, for the page's CSV button.
 
-PNG and SVG are made in the browser, where the page draws (`assets/plots.js`).
+PNG and SVG are made in the browser, where the page draws (`assets/plots.js`). `interactive_html`
+makes a part of a page that needs no server.
 """
 
 from __future__ import annotations
@@ -64,6 +65,24 @@ def of_run(figure: go.Figure | None, run_id: str) -> go.Figure | None:
         meta = dict(figure.layout.meta)
         figure.update_layout(meta=meta | {"name": f"{run_id}-{meta['name']}"})
     return figure
+
+
+def interactive_html(figure: go.Figure) -> str:
+    """A figure as a part of an HTML page, Plotly's script included; it asks no other host.
+
+    Plotly writes `<`, `>` and `/` of texts as escapes, so that none can end the script.
+
+    Args:
+        figure: any figure of the lab; it is not changed.
+    """
+    drawn = go.Figure(figure)
+    drawn.update_layout(meta=None)  # the CSV for the page's own buttons
+    return drawn.to_html(
+        full_html=False,
+        include_plotlyjs=True,
+        config={"responsive": True, "displaylogo": False},
+        default_height=f"{figure.layout.height or 420}px",
+    )
 
 
 def _short(cell: Cell) -> Cell:

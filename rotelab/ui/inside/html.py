@@ -23,6 +23,7 @@ def contents_html() -> str:
         "delta": texts.DELTA,
         "lens": texts.LENS,
         "changes": texts.CHANGES,
+        "patching": texts.PATCHING,
         "pca": texts.PCA,
     }
     links = "".join(

@@ -34,6 +34,11 @@ from rotelab.ui.inside.html import (
     similarity_summary,
 )
 from rotelab.ui.inside.layers_panel import LayersPanel, build_layers_panel, fill_layers, no_layers
+from rotelab.ui.inside.patching_panel import (
+    PatchingPanel,
+    build_patching_panel,
+    wire_patching_panel,
+)
 from rotelab.ui.run_picker import RunChooser, build_run_chooser, offered
 
 LINES, COLOURS = N_("Lines"), N_("Colour map")
@@ -54,6 +59,7 @@ class InsideTab:
         similarity: the similarity of key token and words, layer by layer.
         delta: how facts of one relation gather (ΔCosSim).
         layers: logit lens and weight changes.
+        patching: the state behind the key token, put into a question.
         layer: the layer of the map.
         form: whether the map moves.
         player: plays it.
@@ -68,6 +74,7 @@ class InsideTab:
     similarity: gr.Plot
     delta: gr.Plot
     layers: LayersPanel
+    patching: PatchingPanel
     layer: gr.Slider
     form: gr.Radio
     player: gr.HTML
@@ -119,9 +126,11 @@ def build_inside_tab(lab: Lab) -> InsideTab:
         delta = build_plot("plot-delta", _("Facts of one kind"))
         build_how(_(texts.DELTA_HOW))
         layers = build_layers_panel()
+        patching = build_patching_panel()
         layer, form, play, pca, pca_note = _build_map()
     tab = InsideTab(
-        chooser, remark, figures, kind, similarity, delta, layers, layer, form, play, pca, pca_note,
+        chooser, remark, figures, kind, similarity, delta, layers, patching, layer, form, play, pca,
+        pca_note,
     )  # fmt: skip
     _wire(lab, tab)
     return tab
@@ -284,5 +293,6 @@ def _wire(lab: Lab, tab: InsideTab) -> None:
         [tab.layer.input, tab.form.input], bound(show_pca, lab), [run, tab.layer, tab.form],
         tab.map_outputs, trigger_mode="always_last", **QUIET,
     )  # fmt: skip
+    wire_patching_panel(lab, tab.patching, run, tab.chooser.moved.change)
     rewind = "() => window.rotelabPlots.rewind('plot-pca')"
     tab.pca.change(None, None, None, js=rewind, **QUIET)

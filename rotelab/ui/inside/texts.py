@@ -83,6 +83,23 @@ PCA_HOW = N_(
     "say how much of the spread they hold."
 )
 
+PATCHING = N_(
+    "### Where does the fact sit?\n"
+    "**What to look for:** the state behind the key token is put into a question in words, at each "
+    "layer and at each token, and the model goes on from there. Bright is where that alone brings "
+    "the answer. If it is bright somewhere in the *Memorised* model, though the question by itself "
+    "does not bring the answer, then the fact is there, and only the way to it is missing."
+)
+PATCHING_HOW = N_(
+    "Activation patching (Vig et al. 2020; Meng et al. 2022): the output of a decoder layer at the "
+    "last token of one prompt replaces that of the same layer at one token of the other prompt, in "
+    "the same model, and all that follows is computed anew. Shown is the probability of the "
+    "answer’s first word piece; a dot says that it is then the most probable of all. At the last "
+    "layer and the last token the patch is the other prompt’s answer by definition; what tells is "
+    "how early it begins. It shows where a state suffices, not that the model uses that place by "
+    "itself. The experiment *Where the fact sits* does the same for many facts, with intervals."
+)
+
 READOUT = {
     "key-train": N_("… wordings it was taught in"),
     "key-test": N_("… wordings it never saw"),
