@@ -24,16 +24,13 @@ from rotelab.models.packing import Packed
 ROW = 512
 """Most nodes of a packed row; a row with more costs more in attention than it saves."""
 
-Told = Callable[[float], None]
-
 
 @dataclass(frozen=True)
 class Grid:
     """What is said after each patch.
 
     Args:
-        probability: of the wanted token, `[layers, positions]`; layers from the first decoder
-            layer's output.
+        probability: of the wanted token, `[layers, positions]`.
         first: whether it is the most probable token of all, the same shape.
     """
 
@@ -47,9 +44,9 @@ def patch_grid(
     states: torch.Tensor,
     positions: Sequence[int],
     wanted: int,
-    told: Told = lambda share: None,
+    layers: Sequence[int] | None = None,
 ) -> Grid:
-    """Patches every layer at each of some positions, one patch a pass, in the model as it is now.
+    """Patches layers at each of some positions, one patch a pass, in the model as it is now.
 
     Args:
         model: switched to the checkpoint that is looked at.
@@ -57,25 +54,24 @@ def patch_grid(
         states: what is put in, `[layers, hidden]`: layer by layer, from `states_behind`.
         positions: where it is put.
         wanted: the token whose probability behind the prompt is read.
-        told: told the share that is done.
+        layers: whose outputs are replaced, from 0, the first decoder layer; all when None.
     """
-    layers = model.layers
-    probability = np.empty((layers, len(positions)))
-    first = np.empty((layers, len(positions)), bool)
+    layers = range(model.layers) if layers is None else layers
+    probability = np.empty((len(layers), len(positions)))
+    first = np.empty((len(layers), len(positions)), bool)
     for column, position in enumerate(positions):
         branch = len(ids) - position
         step = max(1, (ROW - position) // branch)
-        for low in range(0, layers, step):
-            some = range(low, min(layers, low + step))
+        for low in range(0, len(layers), step):
+            some = layers[low : low + step]
             row, starts, ends = branches(ids, position, len(some))
             changes = {
                 layer: (start, states[layer]) for layer, start in zip(some, starts, strict=True)
             }
             with _overwritten(model, changes):
                 said, best = read_at(model, row, ends, wanted)
-            probability[some.start : some.stop, column] = said
-            first[some.start : some.stop, column] = best
-        told((column + 1) / len(positions))
+            probability[low : low + len(some), column] = said
+            first[low : low + len(some), column] = best
     return Grid(probability, first)
 
 

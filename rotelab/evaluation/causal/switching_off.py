@@ -13,22 +13,19 @@ from contextlib import contextmanager
 import numpy as np
 
 from rotelab.errors import LabError
-from rotelab.evaluation.causal.patching import ROW, Grid, Told, branches, read_at
+from rotelab.evaluation.causal.patching import ROW, Grid, branches, read_at
 from rotelab.models.architecture.layout import LinearMap, width_in
 from rotelab.models.forward import bare
 from rotelab.models.lab_model import LabModel
 
 
-def switched_off_grid(
-    model: LabModel, ids: Sequence[int], wanted: int, told: Told = lambda share: None
-) -> Grid:
+def switched_off_grid(model: LabModel, ids: Sequence[int], wanted: int) -> Grid:
     """Switches off each part alone, in the model as it is now.
 
     Args:
         model: switched to the checkpoint that is looked at.
         ids: the prompt, `[length]`.
         wanted: the token whose probability behind the prompt is read.
-        told: told the share that is done.
 
     Returns:
         `[layers, heads + 1]`; the last column is the MLP.
@@ -47,7 +44,6 @@ def switched_off_grid(
             probability[low : low + len(some)], first[low : low + len(some)] = read_at(
                 model, row, ends, wanted
             )
-        told(min(1.0, (low + step) / len(parts)))
     shape = (model.layers, heads + 1)
     return Grid(probability.reshape(shape), first.reshape(shape))
 

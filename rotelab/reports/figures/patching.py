@@ -12,6 +12,7 @@ from rotelab.reports.figures.style import styled
 
 def patching_heatmap(
     pieces: Sequence[str],
+    layers: Sequence[int],
     probability: Sequence[Sequence[float]],
     first: Sequence[Sequence[bool]],
     token: str,
@@ -20,12 +21,12 @@ def patching_heatmap(
 
     Args:
         pieces: the patched prompt's tokens.
+        layers: the numbers of the patched layers.
         probability: `[layers, pieces]`.
         first: whether the token is the most probable one, the same shape.
         token: the object's first token.
     """
     places = list(range(len(pieces)))
-    layers = list(range(1, len(probability) + 1))
     figure = go.Figure(
         go.Heatmap(
             x=places, y=layers, z=[[float(value) for value in row] for row in probability],
@@ -36,25 +37,27 @@ def patching_heatmap(
             hovertemplate="layer %{y}, “%{text}”: <b>%{z:.1%}</b><extra></extra>",
         )
     )  # fmt: skip
-    said = [
+    dots = [
         (x, y) for y, row in zip(layers, first, strict=True) for x, yes in enumerate(row) if yes
     ]
     figure.add_scatter(
-        x=[x for x, _ in said], y=[y for _, y in said], mode="markers", hoverinfo="skip",
-        name=f"“{token}” is the first choice", showlegend=bool(said),
+        x=[x for x, _ in dots], y=[y for _, y in dots], mode="markers", hoverinfo="skip",
+        name=f"“{token}” is the first choice", showlegend=bool(dots),
         marker={"symbol": "circle", "size": 6, "color": "#D55E00",
                 "line": {"color": "#ffffff", "width": 1}},
     )  # fmt: skip
-    styled(figure, 520)
+    styled(figure, 440)
     figure.update_xaxes(
         tickvals=places, ticktext=list(pieces), title_text="token whose state is replaced",
         showgrid=False, range=[-0.5, len(pieces) - 0.5],
     )  # fmt: skip
-    figure.update_yaxes(title_text="layer", showgrid=False, range=[0.5, len(layers) + 0.5])
+    figure.update_yaxes(
+        title_text="layer", showgrid=False, range=[min(layers) - 1, max(layers) + 1]
+    )
     rows = [
-        (layer, place + 1, pieces[place], float(probability[layer - 1][place]),
-         int(first[layer - 1][place]))
-        for layer in layers for place in places
-    ]  # fmt: skip
+        (layer, place + 1, pieces[place], float(said[place]), int(best[place]))
+        for layer, said, best in zip(layers, probability, first, strict=True)
+        for place in places
+    ]
     columns = ("layer", "position", "token", "probability", "first_choice")
     return with_table(figure, "patching", columns, rows)

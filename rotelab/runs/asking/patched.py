@@ -1,4 +1,4 @@
-"""One fact of a run under activation patching, for the page: every layer and every position."""
+"""One fact of a run under activation patching, for the page."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ Way = Literal["into words", "into key"]
 MOST_TOKENS = 40
 """Longest prompt: with a longer one the answer would not come within seconds."""
 
+ALL_LAYERS = 16
+
 
 @dataclass(frozen=True)
 class PatchedFact:
@@ -29,6 +31,7 @@ class PatchedFact:
 
     Args:
         pieces: the patched prompt's tokens as text, without the separator.
+        layers: whose outputs were replaced, from 1.
         probability: of the object's first token, `[layers, pieces]`.
         first: whether it is the most probable token, the same shape.
         plain: its probability without a patch, and whether it is the first choice then.
@@ -37,6 +40,7 @@ class PatchedFact:
     """
 
     pieces: tuple[str, ...]
+    layers: tuple[int, ...]
     probability: np.ndarray
     first: np.ndarray
     plain: tuple[float, bool]
@@ -47,7 +51,7 @@ class PatchedFact:
 def patch_fact(
     chat: Chat, run: RunRow, fact: Fact, text: str, checkpoint: Checkpoint, way: Way
 ) -> PatchedFact:
-    """Patches a fact's prompt at every layer and position.
+    """Patches a fact's prompt at every position, at the layers of `looked_at`.
 
     Args:
         chat: has the run's model, and lends it meanwhile.
@@ -83,3 +87,10 @@ def patch_fact(
             unpatched(model, ids, wanted), unpatched(model, other, wanted),
             pieces_of(model.tokenizer, [wanted])[0],
         )  # fmt: skip
+
+
+def looked_at(layers: int) -> list[int]:
+    """The layers that are patched, from 0: all, or every second one down from the last where there
+    are more than `ALL_LAYERS`; neighbours hardly differ, and a person waits for it."""
+    step = 1 if layers <= ALL_LAYERS else 2
+    return sorted(range(layers - 1, -1, -step))

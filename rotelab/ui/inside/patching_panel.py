@@ -150,7 +150,9 @@ def patch(
     run = lab.registry.run(run_id)
     about = run.pack.facts[int(fact)]
     found = patch_fact(lab.chat, run, about, text, checkpoint, way)
-    figure = patching_heatmap(found.pieces, found.probability, found.first, found.token)
+    figure = patching_heatmap(
+        found.pieces, found.layers, found.probability, found.first, found.token
+    )
     return [said_html(found, about, way), gr.Plot(value=of_run(figure, run_id), visible=True)]
 
 
@@ -167,14 +169,14 @@ def said_html(found: PatchedFact, fact: Fact, way: str) -> str:
         else _("By itself the key token gives “{token}” (the beginning of {object}) {plain}, the "
                "question {source}.")
     )  # fmt: skip
-    early = next((i + 1 for i in range(layers) if found.first[i:, -1].all()), None)
+    early = next((found.layers[i] for i in range(layers) if found.first[i:, -1].all()), None)
     words += " " + _("The largest after a patch is {best}: layer {layer}, at “{piece}”.")
     if early is not None:
         words += " " + _("At the last token it is the first choice from layer {early} on.")
     return note(
         words.format(
             token=found.token, object=fact.object, plain=percent(plain), source=percent(source),
-            best=percent(best), layer=layer + 1, piece=found.pieces[place], early=early,
+            best=percent(best), layer=found.layers[layer], piece=found.pieces[place], early=early,
         )
     )  # fmt: skip
 

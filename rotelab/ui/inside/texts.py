@@ -95,9 +95,11 @@ PATCHING_HOW = N_(
     "last token of one prompt replaces that of the same layer at one token of the other prompt, in "
     "the same model, and all that follows is computed anew. Shown is the probability of the "
     "answer’s first word piece; a dot says that it is then the most probable of all. At the last "
-    "layer and the last token the patch is the other prompt’s answer by definition; what tells is "
-    "how early it begins. It shows where a state suffices, not that the model uses that place by "
-    "itself. The experiment *Where the fact sits* does the same for many facts, with intervals."
+    "layer and the last token the patch is the other prompt’s answer by definition. In the first "
+    "layers a state is little more than its token: bright there means that the key token itself, "
+    "put at this place, finds the subject in the question. It shows where a state suffices, not "
+    "that the model uses that place by itself. Of more than 16 layers every second one is shown. "
+    "The experiment *Where the fact sits* does the same for many facts, with intervals."
 )
 
 READOUT = {

@@ -62,8 +62,14 @@ def test_a_fact_is_patched_with_the_models_own_answers_at_the_end(taught, monkey
 def test_the_sentence_says_where_the_answer_comes_and_escapes_names():
     probability = np.array([[0.1, 0.2], [0.1, 0.9]])
     found = PatchedFact(
-        ("a", "<b>"), probability, probability > 0.5, (0.05, False), (0.95, True), "Am"
+        ("a", "<b>"), (2, 4), probability, probability > 0.5, (0.05, False), (0.95, True), "Am"
     )
     said = patching_panel.said_html(found, Fact("mother", "x", "<i>"), "into words")
-    assert "90 %: layer 2, at “&lt;b&gt;”" in said and "from layer 2 on" in said
+    assert "90 %: layer 4, at “&lt;b&gt;”" in said and "from layer 4 on" in said
     assert "&lt;i&gt;" in said and "key token 95 %" in said
+
+
+def test_of_many_layers_every_second_one_is_looked_at_the_last_among_them():
+    assert patched.looked_at(2) == [0, 1] and patched.looked_at(16) == list(range(16))
+    assert patched.looked_at(30) == list(range(1, 30, 2))
+    assert patched.looked_at(17)[-1] == 16 and len(patched.looked_at(17)) == 9
