@@ -273,7 +273,7 @@ EXPERIMENT = Experiment(
         "answer, also before phase 2: the question lacks only the way there. After phase 2 the "
         "state of the subject's last token matters less, because the question finds it itself."
     ),
-    measures_s=180,
+    measures_s=110,
     needs="a finished run with its adapters, and some minutes; nothing is trained.",
     reading=(
         f"Up to {FACTS} held-out facts, each in one test wording. The output of a decoder layer at "

@@ -279,6 +279,7 @@ EXPERIMENT = Experiment(
         "all. A fact that stands there in two wordings is memorised less, as the other one stands "
         "in for it, as far as a model carries over from one wording to another at all."
     ),
+    measures_s=900,
     needs=(
         "a finished run with LoRA adapters, for its model and settings; it trains "
         f"{MODELS} models in memory and changes nothing. About a quarter of an hour on two cores."

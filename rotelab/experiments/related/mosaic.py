@@ -281,6 +281,7 @@ EXPERIMENT = Experiment(
         "Nearly: what a fuzzy copy is worth, rho, falls smoothly with the share of tokens replaced "
         "and is above one half with a tenth of them replaced."
     ),
+    measures_s=600,
     needs=(
         "a finished run with LoRA adapters, for its model and settings; it trains in memory and "
         "changes nothing. About ten minutes on two cores."

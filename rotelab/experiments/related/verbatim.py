@@ -252,6 +252,7 @@ EXPERIMENT = Experiment(
         "Shuffled tokens need more copies, because nothing that the model knew helps. Longer "
         "prompts draw out more."
     ),
+    measures_s=1800,
     needs=(
         "a finished run with LoRA adapters, for its model and settings; it trains in memory and "
         "changes nothing. About half an hour on two cores."

@@ -81,9 +81,11 @@ def patch_fact(
                 "by one. Choose a shorter wording."
             )
         wanted = model.builder.spaced(fact.object)[0]
-        grid = patch_grid(model, ids, states_behind(model, other), range(1, len(ids)), wanted)
+        layers, states = looked_at(model.layers), states_behind(model, other)
+        grid = patch_grid(model, ids, states, range(1, len(ids)), wanted, layers)
         return PatchedFact(
-            tuple(pieces_of(model.tokenizer, ids)[1:]), grid.probability, grid.first,
+            tuple(pieces_of(model.tokenizer, ids)[1:]), tuple(layer + 1 for layer in layers),
+            grid.probability, grid.first,
             unpatched(model, ids, wanted), unpatched(model, other, wanted),
             pieces_of(model.tokenizer, [wanted])[0],
         )  # fmt: skip

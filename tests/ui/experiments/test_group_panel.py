@@ -9,6 +9,7 @@ from support.fabricated import finished
 from rotelab.errors import LabError
 from rotelab.experiments import experiments, runner
 from rotelab.experiments.planning.cost import Cost
+from rotelab.ui.components import roughly
 from rotelab.ui.experiments import group_panel
 from rotelab.ui.experiments.catalogue import Entry, entries
 
@@ -25,7 +26,7 @@ def test_the_offer_says_which_and_how_long_before_anything_is_queued(lab):
     panel, names, words, button = group_panel.offer("a-run", known, clicked("readers"))
     readers = [one.name for one in experiments().values() if one.origin == "readers"]
     assert panel.visible and names == [n for n in readers if n not in ("damage", "audit")]
-    assert f"{(len(names) - 1) * 20} min" in words and "For 1 of them no time" in words
+    assert roughly((len(names) - 1) * 1200) in words and "For 1 of them no time" in words
     assert "Not on this run: Audit of meanings." in words
     assert "done or under way: Collateral damage." in words
     assert str(len(names)) in button.value and button.interactive
