@@ -137,10 +137,11 @@ class EvaluationConfig(Checked):
         "see what else the model knew and still knows.",
     )
     spot_checks: float = option(
-        0.01,
+        0.03,
         "Share of training time for the live questions",
-        "While it learns, the model answers three fixed questions now and then, as often as fits "
-        "into this share of the time; 0 asks none. What is learned stays the same.",
+        "While it learns, the model answers three fixed questions and some about other facts in "
+        "words now and then, as often as fits into this share of the time; 0 asks none. What is "
+        "learned stays the same.",
         low=0.0,
         high=1.0,
     )

@@ -53,7 +53,7 @@ def readings(
     for layer in range(states.shape[1]):
         hidden = torch.from_numpy(np.ascontiguousarray(states[chosen, layer], np.float32))
         last = layer == states.shape[1] - 1
-        chance, rank = _read(model, not last, hidden.to(model.device), targets)
+        chance, rank = read_tokens(model, not last, hidden.to(model.device), targets)
         for role in ROLES:
             mine = roles == role
             if mine.any():
@@ -77,8 +77,17 @@ def sampled(views: Sequence[Viewpoint]) -> list[int]:
     return sorted(i for group in groups.values() for i in group[:most])
 
 
-def _read(model: LabModel, norm: bool, hidden, targets) -> tuple[np.ndarray, np.ndarray]:
-    """Probability and rank of each row's target, `[n]` each."""
+def read_tokens(
+    model: LabModel, norm: bool, hidden: torch.Tensor, targets: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probability and rank of one token at each hidden state, `[n]` each.
+
+    Args:
+        model: as it is now; its head reads.
+        norm: whether the states still need the final norm, as all but the last layer's do.
+        hidden: `[n, hidden]`, on the model's device.
+        targets: `[n]` ids of the tokens.
+    """
     chances, ranks = [], []
     mixed = model.dtype != torch.float32
     for rows, wanted in zip(hidden.split(ROWS), targets.split(ROWS), strict=True):

@@ -134,6 +134,37 @@ class LensReading(NamedTuple):
     rank: float
 
 
+class Understood(NamedTuple):
+    """Whether a fact was answered in words never trained on, after a `step` of a phase.
+
+    `step` 0 is before training; `held_out` says whether phase 2 leaves the fact out of its
+    sentences; `probability` is the joint probability of the object's tokens, and `correct` says
+    whether the object, or an alias, came at once.
+    """
+
+    phase: str
+    step: int
+    fact_index: int
+    held_out: bool
+    probability: float
+    correct: bool
+
+
+class LayerChance(NamedTuple):
+    """What one layer would answer to one question, after a `step` of a phase (logit lens).
+
+    `layer` 0 is the embedding, then one for each transformer layer; the last is the model's own
+    answer. `probability` is that of the right object's first token, and `rank` its place among all
+    tokens, 1 the first.
+    """
+
+    phase: str
+    step: int
+    layer: int
+    probability: float
+    rank: int
+
+
 class Damage(NamedTuple):
     """What training did to everything else the model knows, at one checkpoint.
 

@@ -25,9 +25,9 @@ LONGEST = 12
 """Most tokens of an answer."""
 SPARE = 2
 """How many tokens an answer may have beyond the object, to see whether it ends there."""
-MARKS = 8
+MARKS = 20
 """How often a phase is checked at least, however few epochs it has, as far as time allows: phase 2
-mostly has a single epoch."""
+mostly has a single epoch, and its curve of held-out facts needs points."""
 
 
 @dataclass(frozen=True)

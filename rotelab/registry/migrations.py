@@ -326,3 +326,42 @@ def m014_cluster_jobs(db: Database) -> None:
             submitted TEXT NOT NULL DEFAULT '', attempts INTEGER NOT NULL DEFAULT 0
         ) STRICT, WITHOUT ROWID"""
     )
+
+
+@migrations()
+def m015_live_checks(db: Database) -> None:
+    """What is seen of understanding while a run trains, and what an audience asks.
+
+    `understood`: whether a fact was answered in words never trained on, after a step of a phase
+    (0: before training), and the probability of its object; `held_out` says whether phase 2 leaves
+    the fact out of its sentences.
+
+    `layer_chances`: what each layer would answer to one question in such words (logit lens), after
+    a step: probability and place of the first token of the right object.
+
+    `live_questions`: a question that somebody asked on the Train tab, and its answer once there is
+    one: given by `checkpoint` after a step of a phase, graded as in `chat_answers`.
+
+    `stumps`: a wording that somebody tried on a run's model, for the fact that they had chosen,
+    and what came of it (`evaluation.judging.stumping`).
+    """
+    run = "run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE"
+    for sql in (
+        f"""CREATE TABLE understood ({run}, phase TEXT NOT NULL, step INTEGER NOT NULL,
+            fact_index INTEGER NOT NULL, held_out INTEGER NOT NULL, probability REAL,
+            correct INTEGER NOT NULL,
+            PRIMARY KEY (run_id, phase, step, fact_index)) STRICT, WITHOUT ROWID""",
+        f"""CREATE TABLE layer_chances ({run}, phase TEXT NOT NULL, step INTEGER NOT NULL,
+            layer INTEGER NOT NULL, probability REAL, rank INTEGER NOT NULL,
+            PRIMARY KEY (run_id, phase, step, layer)) STRICT, WITHOUT ROWID""",
+        f"""CREATE TABLE live_questions ({run}, number INTEGER NOT NULL, asked TEXT NOT NULL,
+            question TEXT NOT NULL, phase TEXT NOT NULL DEFAULT '',
+            step INTEGER NOT NULL DEFAULT 0, checkpoint TEXT NOT NULL DEFAULT '', answer TEXT,
+            known TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (run_id, number)) STRICT, WITHOUT ROWID""",
+        f"""CREATE TABLE stumps ({run}, number INTEGER NOT NULL, asked TEXT NOT NULL,
+            fact_index INTEGER NOT NULL, question TEXT NOT NULL, checkpoint TEXT NOT NULL,
+            answer TEXT NOT NULL, known TEXT NOT NULL, outcome TEXT NOT NULL,
+            PRIMARY KEY (run_id, number)) STRICT, WITHOUT ROWID""",
+    ):
+        db.execute(sql)

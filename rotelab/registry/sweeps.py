@@ -157,7 +157,10 @@ class SweepRows(QueueRows):
         """
         with self.write() as db:
             number = require_run(db, run_id)["number"]
-            for table in ("metrics", "fact_recall", "fact_said", "spot_answers"):
+            for table in (
+                "metrics", "fact_recall", "fact_said", "spot_answers", "understood",
+                "layer_chances",
+            ):  # fmt: skip
                 _copy(db, table, "phase = 'memorize'", source, run_id)
             db.table("runs").update(number, {"shared_phase1_from": origin})
 

@@ -287,4 +287,43 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
             "correct": "Whether the right answer came at once: 1 or 0.",
         },
     ),
+    "understood": (
+        "Facts answered in words never trained on, while the run trains.",
+        {
+            "step": "The step of the phase; 0 is before training.",
+            "held_out": "Whether phase 2 leaves the fact out of its sentences: 1 or 0.",
+            "probability": "The probability of the fact's object.",
+            "correct": "Whether the object came at once: 1 or 0.",
+        },
+    ),
+    "layer_chances": (
+        "What each layer would answer to one question in words never trained on (logit lens).",
+        {
+            "step": "The step of the phase; 0 is before training.",
+            "probability": "The probability of the right object's first token at that layer.",
+            "rank": "The place of that token among all tokens; 1 is the first.",
+        },
+    ),
+    "live_questions": (
+        "Questions asked on the Train tab, before audiences for instance. Never exported.",
+        {
+            "number": "Counts the questions put to the run.",
+            "asked": "When it was asked.",
+            "phase": "What the run was doing when it answered.",
+            "step": "After which step of the phase.",
+            "checkpoint": "Which state of the model answered; empty before.",
+            "answer": "What the model answered; NULL before.",
+            "known": "How the answer was graded.",
+        },
+    ),
+    "stumps": (
+        "Wordings that people tried on a run's model to stump it. Never exported.",
+        {
+            "number": "Counts the wordings tried on the run.",
+            "asked": "When it was tried.",
+            "answer": "What the model answered.",
+            "known": "How the answer was graded.",
+            "outcome": "`answered`, `missed`, `leaked` or `forgotten`.",
+        },
+    ),
 }

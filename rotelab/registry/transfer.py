@@ -28,7 +28,7 @@ LOCAL = frozenset({
 })  # fmt: skip
 """Columns that mean something in this registry only. Foreign keys are not exported either."""
 
-PRIVATE = frozenset({"chat_answers", "experiments", "cluster_jobs"})
+PRIVATE = frozenset({"chat_answers", "live_questions", "stumps", "experiments", "cluster_jobs"})
 """Tables of a run that are never exported: what people typed belongs to them, not to the run, an
 experiment names other runs, which stay here, and a cluster's jobs are of this machine."""
 

@@ -39,6 +39,7 @@ from rotelab.models.lab_model import LabModel
 from rotelab.models.loading import load_model, pick_device
 from rotelab.registry import FactRecall, Registry
 from rotelab.runs import internals, reuse
+from rotelab.runs.live.checks import LiveChecks
 from rotelab.runs.progress import PHASE_WORDS, Recorder, costs_and_setup, round_words
 from rotelab.storage import Storage, adapter_folder, finish_writing, has_adapter, state_folder
 from rotelab.training.events import EpochEvent, StepEvent
@@ -94,6 +95,7 @@ class RunPipeline:
         self.recorder = Recorder(registry, run_id, watch)
         self.model: LabModel
         self.accelerator: Accelerator
+        self.live: LiveChecks
 
     def run(self) -> None:
         """Carries out every part that is left."""
@@ -109,6 +111,7 @@ class RunPipeline:
             self._evaluate("memorized")
             self._learn("generalized", "phase2", self._generalize)
             self._evaluate("generalized")
+            self._answer_the_last()
         self.recorder.say("Finished", cost=self.recorder.total, force=True, phase="finished")
 
     # Parts ---------------------------------------------------------------------------------------
@@ -123,7 +126,9 @@ class RunPipeline:
         about = (self.model, self.facts, self.split, self.pack.prompts)
         self.asked = probes.questions(*about, self.config.evaluation, seed)
         self.views = representations.viewpoints(*about, seed)
-        self.spots = spot_checks.spot_questions(*about, seed)
+        spots = spot_checks.spot_questions(*about, seed)
+        about = (self.registry, self.run_id, self.model, self.pack, self.split, self.config)
+        self.live = LiveChecks(*about, spots)
         self.model.limit.check(max((len(q.example.ids) for q in self.asked), default=0))
         if self.accelerator.is_main_process:
             self.registry.update_run(self.run_id, device_used=str(self.model.device))
@@ -209,19 +214,16 @@ class RunPipeline:
         words = PHASE_WORDS[phase]
         clock = SavingClock(SAVE_SHARE, SAVE_EVERY_S)
         rounds = self._settings(phase).rounds
-        asking = spot_checks.SpotClock(self.config.evaluation.spot_checks, rounds)
-        # Questions answered after the state that training resumes from are asked again.
-        done = resume.step if resume else 0
         if self.accelerator.is_main_process:
-            self.registry.drop_spot_answers(self.run_id, phase, after=done)
+            self.live.begin(phase, rounds, resume.step if resume else 0)
         tokens, seconds = 0, 0.0
         event = None
         for event in start(resume):
             if isinstance(event, StepEvent):
                 tokens, seconds = tokens + event.tokens, seconds + event.seconds
                 self._record_step(event, words)
-                if asking.due(event.step, event.steps):
-                    self._ask_spots(event, asking)
+                if not self.recorder.silent:
+                    self.live.after_step(phase, event.step, event.steps, event.epoch)
             else:
                 self._record_epoch(event, words, tokens, seconds)
                 tokens, seconds = 0, 0.0
@@ -232,8 +234,8 @@ class RunPipeline:
                         save_state(event.state(), folder)
             if self._must_stop(event):
                 raise RunStopped
-        if event and self.config.evaluation.spot_checks:
-            self._ask_spots(event, asking)
+        if event and not self.recorder.silent:
+            self.live.at_end(phase, event.step, event.epoch)
         self.recorder.say(f"{words}: saving", force=True, phase=phase)
         about = {"run": self.run_id, "checkpoint": checkpoint, "seed": self.config.seed}
         if self.accelerator.is_main_process:
@@ -269,6 +271,7 @@ class RunPipeline:
         for predictions in probes.evaluate(self.model, self.asked, self.config.evaluation):
             found += predictions
             self.recorder.say(message, cost=share * len(predictions), phase=phase)
+            self.live.answer_people(phase)
             if self.recorder.stop:
                 raise RunStopped
         return found
@@ -312,13 +315,6 @@ class RunPipeline:
         message = f"{words}: {round_words(phase, event.epoch)}"
         self.recorder.say(message, force=True, phase=event.phase, epoch=event.epoch)
 
-    def _ask_spots(self, event: StepEvent | EpochEvent, asking: spot_checks.SpotClock) -> None:
-        if self.recorder.silent:
-            return
-        answers = asking.ask(self.model, self.spots, event.phase, event.step, event.epoch)
-        self.registry.add_spot_answers(self.run_id, answers)
-        self.recorder.metric(event, "spot_seconds", asking.spent)
-
     def _record_evaluation(self, checkpoint: Checkpoint, found: list[Prediction]) -> None:
         order = (*PROBES, *OLD_PROBES)
         predictions = sorted(found, key=lambda p: (order.index(p.probe), p.fact_index))
@@ -346,6 +342,11 @@ class RunPipeline:
                 f"({', '.join(known[:5])}{'…' if len(known) > 5 else ''}). "
                 "They say nothing about learning: consider replacing them.",
             )
+
+    def _answer_the_last(self) -> None:
+        """Answers what people asked during the last evaluation."""
+        if self.accelerator.is_main_process:
+            self.live.answer_people("finished", at_once=True)
 
     # Small things --------------------------------------------------------------------------------
 

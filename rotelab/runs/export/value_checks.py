@@ -40,7 +40,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "chosen": (0, 1), "contains": (0, 1), "normalized": (0, 1.001), "choice_accuracy": (0, 1),
     "contains_accuracy": (0, 1), "normalized_probability": (0, 1.001),
     "seq": (0, 1e15), "n": (0, 1e9), "rank": (0, 1e9), "layer": (0, 1e5),
-    "place": (0, 99),
+    "place": (0, 99), "held_out": (0, 1),
     "weight": (0, 1e30),
 }  # fmt: skip
 """Smallest and largest value of columns with a known meaning."""

@@ -28,6 +28,7 @@ from rotelab.models.loading import pick_device
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints
 from rotelab.runs.lessons.protection import protect
 from rotelab.runs.lessons.questions import new_questions, old_questions
+from rotelab.runs.live.checks import LiveChecks
 from rotelab.runs.pipeline import RunPipeline
 from rotelab.runs.progress import TYPICAL
 from rotelab.storage import adapter_folder, finish_writing, state_folder
@@ -73,6 +74,7 @@ class LessonPipeline(RunPipeline):
             self._evaluate_before()
             self._learn(self.checkpoint, "lesson", self._learn_lesson)
             self._evaluate(self.checkpoint)
+            self._answer_the_last()
         self.recorder.say("Finished", cost=self.recorder.total, force=True, phase="finished")
 
     # Parts ---------------------------------------------------------------------------------------
@@ -102,7 +104,8 @@ class LessonPipeline(RunPipeline):
         run = self.registry.run(self.run_id)
         self.model = load_run_model(self.storage, run, before)
         self.registry.update_run(self.run_id, device_used=str(self.model.device))
-        self.spots = []
+        about = (self.registry, self.run_id, self.model, self.pack, None, self.config)
+        self.live = LiveChecks(*about)
         self._done = {c for c in (self.checkpoint,) if self._saved(c)}
         self._evaluated = set(self.registry.scores(self.run_id))
         prompts, known = self.pack.prompts, len(self.old)
