@@ -39,6 +39,7 @@ from rotelab.ui.chat.layout import (
     build_layout,
 )
 from rotelab.ui.chat.real_facts import real_fact_line
+from rotelab.ui.chat.stump import wire_stump
 from rotelab.ui.chat.teach_more import wire_teach_more
 from rotelab.ui.components import QUIET, bound, checkpoint_words, note
 from rotelab.ui.i18n import N_, _
@@ -386,6 +387,7 @@ def _wire(lab: Lab, tab: ChatTab) -> None:
         cleared, [tab.mode, tab.question, tab.talk], tab.question, queue=False, **ALL
     )  # fmt: skip
     wire_teach_more(lab, tab.teach_more, tab.chooser)
+    wire_stump(lab, tab.stump, run)
     nearly = {"fn": bound(did_you_mean, lab), "outputs": [tab.near_line, tab.near], **ALL}
     gr.on([tab.ask.click, tab.question.submit], inputs=[run, tab.question], **nearly)
     run.change(lambda: ["", gr.Button(visible=False)], None, nearly["outputs"], **QUIET)

@@ -11,6 +11,7 @@ from rotelab.config.names import CHECKPOINTS, LESSON, Checkpoint
 from rotelab.runs.lab import Lab
 from rotelab.ui.answer_cards import empty_card, legend_html
 from rotelab.ui.chat.forbidden_words import build_forbid
+from rotelab.ui.chat.stump import StumpPanel, build_stump
 from rotelab.ui.chat.teach_more import TeachMore, build_buttons, build_teach_more
 from rotelab.ui.components import note
 from rotelab.ui.i18n import N_, _
@@ -84,6 +85,7 @@ class ChatTab:
         afresh: begins a new conversation.
         talk: the conversation so far.
         teach_more: teaches the run new facts, and undoes a lesson.
+        stump: the game of stumping the model.
         history_view: what this run was asked, as a table.
         export: writes that table into a file.
         export_file: offers the file.
@@ -111,6 +113,7 @@ class ChatTab:
     afresh: gr.Button
     talk: gr.State
     teach_more: TeachMore
+    stump: StumpPanel
     history_view: gr.HTML
     export: gr.Button
     export_file: gr.DownloadButton
@@ -152,6 +155,7 @@ def build_layout(lab: Lab) -> ChatTab:
         )  # fmt: skip
     made["real_fact"] = gr.HTML(elem_id="chat-real-fact", padding=False)
     gr.HTML(legend_html(), padding=False)
+    made["stump"] = build_stump()
     _build_settings(made)
     _build_history(made)
     return ChatTab(**made)
