@@ -56,8 +56,9 @@
   async function go(id, number, ms) {
     const figure = drawn(id), frame = figure?.layout.meta?.frames?.[number];
     if (!frame) return;
+    const { pace } = figure.layout.meta;
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const duration = calm ? 0 : ms;
+    const duration = calm ? 0 : Math.min(ms, pace ?? ms);
     slider(id).value = number;
     slider(id).setAttribute("aria-valuetext", frame.name);
     window.Plotly.relayout(figure, { "title.text": frame.name });
@@ -74,7 +75,7 @@
     for (let number = 0; number < count; number++) {
       if (playing[id] !== mine) return;
       await go(id, number, number ? STEP_MS : 0);
-      await sleep(REST_MS);
+      await sleep(drawn(id)?.layout.meta?.pace ?? REST_MS);
     }
   }
 

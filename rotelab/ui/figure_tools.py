@@ -83,22 +83,26 @@ def build_saving(plot: str, label: str = "") -> gr.HTML:
     )  # fmt: skip
 
 
-def player(plot: str, stops: Sequence[str]) -> str:
+def player(
+    plot: str, stops: Sequence[str], label: str = "", named: Sequence[str] | None = None
+) -> str:
     """A button that plays a figure's frames, and a slider over them, as HTML.
 
     Args:
         plot: the figure's element id.
         stops: the frames' names; the figure stands at the last.
+        label: what the slider moves through; the checkpoints, if empty.
+        named: the names that stand under it, from its left end to its right; all, if None.
     """
     if len(stops) < 2:
         return ""
     last = len(stops) - 1
-    names = "".join(f"<span>{escape(stop)}</span>" for stop in stops)
+    names = "".join(f"<span>{escape(stop)}</span>" for stop in (stops if named is None else named))
     return (
         f'<div class="player" data-plot="{escape(plot)}">'
         f'<button type="button" data-play="{escape(plot)}">▶ {_("Play")}</button>'
         f'<div class="stops"><input type="range" min="0" max="{last}" step="1" value="{last}" '
-        f'aria-label="{_("Checkpoint")}" aria-valuetext="{escape(stops[-1])}">'
+        f'aria-label="{label or _("Checkpoint")}" aria-valuetext="{escape(stops[-1])}">'
         f'<div class="names" aria-hidden="true">{names}</div></div></div>'
     )
 

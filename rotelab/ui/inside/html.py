@@ -13,7 +13,7 @@ from rotelab.reports.figures.logit_lens import first_layer, most_changed
 from rotelab.reports.figures.representations import series_of
 from rotelab.ui.components import checkpoint_badge, escape, note, status_word
 from rotelab.ui.i18n import _
-from rotelab.ui.inside import texts
+from rotelab.ui.inside import moment_panel, texts
 
 
 def contents_html() -> str:
@@ -22,6 +22,7 @@ def contents_html() -> str:
         "similarity": texts.SIMILARITY,
         "delta": texts.DELTA,
         "lens": texts.LENS,
+        "moment": moment_panel.TITLE,
         "changes": texts.CHANGES,
         "patching": texts.PATCHING,
         "pca": texts.PCA,

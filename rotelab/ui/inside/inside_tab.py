@@ -34,6 +34,7 @@ from rotelab.ui.inside.html import (
     similarity_summary,
 )
 from rotelab.ui.inside.layers_panel import LayersPanel, build_layers_panel, fill_layers, no_layers
+from rotelab.ui.inside.moment_panel import MomentPanel, build_moment_panel, fill_moment
 from rotelab.ui.inside.patching_panel import (
     PatchingPanel,
     build_patching_panel,
@@ -59,6 +60,7 @@ class InsideTab:
         similarity: the similarity of key token and words, layer by layer.
         delta: how facts of one relation gather (ΔCosSim).
         layers: logit lens and weight changes.
+        moment: how one answer came up while the model trained.
         patching: the state behind the key token, put into a question.
         layer: the layer of the map.
         form: whether the map moves.
@@ -74,6 +76,7 @@ class InsideTab:
     similarity: gr.Plot
     delta: gr.Plot
     layers: LayersPanel
+    moment: MomentPanel
     patching: PatchingPanel
     layer: gr.Slider
     form: gr.Radio
@@ -126,11 +129,12 @@ def build_inside_tab(lab: Lab) -> InsideTab:
         delta = build_plot("plot-delta", _("Facts of one kind"))
         build_how(_(texts.DELTA_HOW))
         layers = build_layers_panel()
+        moment = build_moment_panel()
         patching = build_patching_panel()
         layer, form, play, pca, pca_note = _build_map()
     tab = InsideTab(
-        chooser, remark, figures, kind, similarity, delta, layers, patching, layer, form, play, pca,
-        pca_note,
+        chooser, remark, figures, kind, similarity, delta, layers, moment, patching, layer, form,
+        play, pca, pca_note,
     )  # fmt: skip
     _wire(lab, tab)
     return tab
@@ -169,12 +173,15 @@ def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
 
 
 def show_all(lab: Lab, run_id: str | None, kind: str, form: str) -> list[Any]:
-    """The whole tab: `show`, `show_layers` and `show_map`, one after the other.
+    """The whole tab: `show`, `show_layers`, `fill_moment` and `show_map`, one after the other.
 
     One answer rather than three: of several events that wait for the same thing, Gradio's page
     starts each only when the one before has finished.
     """
-    return [*show(lab, run_id, kind), *show_layers(lab, run_id), *show_map(lab, run_id, form)]
+    return [
+        *show(lab, run_id, kind), *show_layers(lab, run_id), *fill_moment(lab, run_id),
+        *show_map(lab, run_id, form),
+    ]  # fmt: skip
 
 
 def show(lab: Lab, run_id: str | None, kind: str) -> list[Any]:
@@ -282,7 +289,7 @@ def _wire(lab: Lab, tab: InsideTab) -> None:
     everything = {
         "fn": bound(show_all, lab),
         "inputs": [run, tab.kind, tab.form],
-        "outputs": [*tab.outputs, *tab.layers.outputs, *tab.map_outputs],
+        "outputs": [*tab.outputs, *tab.layers.outputs, *tab.moment.outputs, *tab.map_outputs],
         "trigger_mode": "always_last",
         **QUIET,
     }
