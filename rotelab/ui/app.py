@@ -20,7 +20,7 @@ import gradio as gr
 
 from rotelab.config.names import CHECKPOINTS, checkpoint_name
 from rotelab.errors import LabError
-from rotelab.runs.demo import offer_run
+from rotelab.runs.demo import offer_run, open_run
 from rotelab.runs.lab import Lab
 from rotelab.runs.lessons.directions_ahead import find_ahead
 from rotelab.ui.access import HOME, access
@@ -32,6 +32,7 @@ from rotelab.ui.figure_tools import fetch_ahead
 from rotelab.ui.i18n import COOKIE, LANGUAGES, _, language
 from rotelab.ui.inside import inside_tab
 from rotelab.ui.model_setup import Provisioning, build_banner
+from rotelab.ui.run_picker import with_choice
 from rotelab.ui.runs import runs_tab
 from rotelab.ui.server import (
     free_socket,
@@ -137,8 +138,13 @@ def build_app(
         _return_after_reload(demo, tabs)
         fetch_ahead(demo)
         demo.load(bound(runs_tab.open_link, lab), None, [tabs, *runs.linked], **ONCE)
+        start_tab.return_to_step(demo, start)
+        in_chat = {"fn": bound(_ask_in_chat, lab), "outputs": [chat.chooser.run, tabs], **ONCE}
+        train.panel.to_chat.click(inputs=train.panel.watching, **in_chat)
         if start.own:
             restore_on_load(lab, demo, start.own)
+            start.own.to_chat.click(inputs=start.own.learned, **in_chat)
+            start.own.to_train.click(_to_own_names, None, [train.own.box, tabs], **ONCE)
         runs.view.clone.click(
             bound(_open_in_form, lab), runs.chosen, [*train.settings, tabs],
             **ONCE,
@@ -220,6 +226,21 @@ def _open_in_form(lab: Lab, run_id: str):
         LabError: as `form.put_into_form`.
     """
     return [*form.put_into_form(lab, run_id), gr.update(selected="train")]
+
+
+def _ask_in_chat(lab: Lab, run_id: str):
+    """Opens Chat with a run, or with the recorded one where none is given.
+
+    Raises:
+        LabError: the registry can't be read.
+    """
+    chosen = run_id or open_run(lab)[0]
+    return with_choice(lab, chosen), gr.update(selected="chat")
+
+
+def _to_own_names():
+    """Opens the short run on a person's own names."""
+    return gr.Accordion(open=True), gr.update(selected="train")
 
 
 def _train_with(lab: Lab, *sheet):

@@ -18,9 +18,11 @@ CHAT_STYLE_SHEET = STYLE_SHEET.with_name("chat.css")
 TOUR_STYLE_SHEET = STYLE_SHEET.with_name("tour.css")
 PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")
 LIVE_STYLE_SHEET = STYLE_SHEET.with_name("live.css")
+AUDIENCE_STYLE_SHEET = STYLE_SHEET.with_name("audience.css")
 CALM = STYLE_SHEET.with_name("slow_clocks.js")
 SCRIPTS = tuple(
-    STYLE_SHEET.with_name(name) for name in ("plots.js", "live.js", "typing.js", "language.js")
+    STYLE_SHEET.with_name(name)
+    for name in ("plots.js", "live.js", "typing.js", "language.js", "ways.js")
 )
 
 INK = colors.Color(
@@ -147,7 +149,8 @@ def style_sheet() -> str:
     colours = CHECKPOINT_COLOURS | {LESSON: LESSON_COLOUR}
     variables = "".join(f"--{name}: {colour};" for name, colour in colours.items())
     sheets = (
-        STYLE_SHEET, LIVE_STYLE_SHEET, CHAT_STYLE_SHEET, TOUR_STYLE_SHEET, PLOTS_STYLE_SHEET,
+        STYLE_SHEET, LIVE_STYLE_SHEET, AUDIENCE_STYLE_SHEET, CHAT_STYLE_SHEET, TOUR_STYLE_SHEET,
+        PLOTS_STYLE_SHEET,
     )  # fmt: skip
     own = [path.read_text(encoding="utf-8") for path in sheets]
     return "\n".join([f":root {{{variables}}}", *own, PLOT_CSS])

@@ -46,8 +46,8 @@ OWN = N_(
 OWN_LEAD = N_("Click a cell and type. No sentence is read.")
 OWN_LINES = N_("… or paste lines here: person, mother")
 OWN_MORE = N_(
-    "Everything from the beginning, sentences too: open “Short run on your own names” on the Train "
-    "tab."
+    "You can go on asking at once, with or without names of your own. Or let a model learn your "
+    "names from the very beginning, sentences too, which takes longer."
 )
 RECORDED = N_(
     "So that you need not wait, the training of this tour was recorded; it is now in this lab as "

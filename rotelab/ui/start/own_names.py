@@ -74,6 +74,8 @@ class OwnNames:
         remark: says what they show.
         again: goes back to the table.
         kept: never seen; what the browser kept.
+        to_chat: opens Chat with the model that was taught, or with the recorded one.
+        to_train: opens the short run on own names.
     """
 
     teaching: gr.Column
@@ -88,6 +90,8 @@ class OwnNames:
     remark: gr.HTML
     again: gr.Button
     kept: tuple[gr.Textbox, gr.Textbox]
+    to_chat: gr.Button
+    to_train: gr.Button
 
     @property
     def shown(self) -> list[Any]:
@@ -141,9 +145,18 @@ def build_own_names(lab: Lab) -> OwnNames:
                 gr.HTML(padding=False, elem_id=f"tour-own-{slot}", min_width=240) for slot in SLOTS
             )
     gr.HTML(f'<p class="hint">{_(words.OWN_MORE)}</p>', padding=False)
+    with gr.Row():
+        to_chat = gr.Button(
+            _("Ask it anything, in Chat →"), elem_id="tour-to-chat", elem_classes=["tour-next"]
+        )
+        to_train = gr.Button(
+            _("Train on own names from the beginning →"), elem_id="tour-to-train",
+            elem_classes=["tour-next"],
+        )  # fmt: skip
     own = OwnNames(
-        teaching, panel, asking, learned, line, buttons, question, ask, cards, remark, again, kept
-    )
+        teaching, panel, asking, learned, line, buttons, question, ask, cards, remark, again, kept,
+        to_chat, to_train,
+    )  # fmt: skip
     _wire(lab, own)
     return own
 

@@ -35,9 +35,11 @@ class StartTab:
 
     Args:
         own: the last step; None where the recording can't be read.
+        stepper: the steps; likewise.
     """
 
     own: OwnNames | None
+    stepper: gr.Walkthrough | None
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,10 @@ def build_start_tab(lab: Lab) -> StartTab:
     except LabError as error:
         # Without its recording the tour shows only this error; the rest of the lab still works.
         gr.HTML(note(str(error), "bad"), padding=False)
-        return StartTab(None)
+        return StartTab(None, None)
     asks: list[Ask] = []
     with gr.Walkthrough(selected=0, elem_id="tour") as stepper:
-        with gr.Step(_(words.STEPS[0]), id=0):
+        with gr.Step(_(words.STEPS[0]), id=0) as meet:
             gr.HTML(words.line(_(words.MEET)) + words.facts_html(recording.facts), padding=False)
             first = _next(_("Next: ask the model about them →"), "tour-meet", "primary")
         with gr.Step(_(words.STEPS[1]), id=1) as asking:
@@ -101,11 +103,19 @@ def build_start_tab(lab: Lab) -> StartTab:
     )  # fmt: skip
     # The model is loaded while people read, so that the first answer comes sooner.
     entered.then(bound(warm, lab), None, None, concurrency_id="model", **QUIET)
+    for place, step in enumerate((meet, asking, rote, in_words, last)):
+        step.select(None, None, None, js=f"() => rotelabTour.keep({place})", **QUIET)
     for place, button in enumerate((first, second, third, fourth), 1):
         button.click(_to(place), None, stepper, queue=False, **QUIET)
     for ask in asks:
         _wire_ask(lab, ask)
-    return StartTab(own)
+    return StartTab(own, stepper)
+
+
+def return_to_step(page: gr.Blocks, tab: StartTab) -> None:
+    """Opens the tour at the step where this browser left it."""
+    if tab.stepper is not None:
+        page.load(None, None, tab.stepper, js="() => rotelabTour.kept()", **QUIET)
 
 
 def opens_here(lab: Lab) -> bool:

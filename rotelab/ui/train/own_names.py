@@ -25,12 +25,14 @@ class OwnNames:
     """The components.
 
     Args:
+        box: holds the others.
         lead: says what the run does, and how long it takes by now.
         table: persons and their mothers.
         start: starts the run.
         remark: what is wrong with the table.
     """
 
+    box: gr.Accordion
     lead: gr.HTML
     table: gr.Dataframe
     start: gr.Button
@@ -43,7 +45,7 @@ def build_own_names(lab: Lab) -> OwnNames:
     Args:
         lab: knows how long such a run takes.
     """
-    with gr.Accordion(_("Short run on your own names"), open=False, elem_id="train-own"):
+    with gr.Accordion(_("Short run on your own names"), open=False, elem_id="train-own") as box:
         lead = gr.HTML(own_lead(lab), padding=False, elem_id="train-own-lead")
         table = gr.Dataframe(
             _own_rows(), headers=[_("Person"), _("Mother")], type="array", interactive=True,
@@ -52,7 +54,7 @@ def build_own_names(lab: Lab) -> OwnNames:
         )  # fmt: skip
         start = gr.Button(_("Train on these names"), elem_id="train-own-start")
         remark = gr.HTML(padding=False, elem_id="train-own-note")
-    return OwnNames(lead, table, start, remark)
+    return OwnNames(box, lead, table, start, remark)
 
 
 @functools.cache
