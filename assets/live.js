@@ -35,7 +35,8 @@
     const shown = () => element.querySelector(".live-head")?.dataset ?? {};
     poll(element, 2, async (every) => {
       const { run = "", frame = "" } = shown();
-      const news = await server.news({ run, frame, versions, every });
+      const large = document.body.classList.contains("for-audience");
+      const news = await server.news({ run, frame, versions, every, large });
       if (news.update) trigger("tick");
       else if (run === (shown().run ?? "") && frame === (shown().frame ?? "")) { // the same run is still on show
         for (const [name, [version, html]] of Object.entries(news.parts)) {

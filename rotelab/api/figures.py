@@ -12,7 +12,7 @@ from rotelab.reports.figures.representations import (
     similarity_curves,
     similarity_heatmap,
 )
-from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
+from rotelab.reports.figures.training import DRAWN, curves_of_run, rounds_of_each, score_bars
 from rotelab.reports.pca import kept_layers, project
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def draw(lab: Lab, run: RunRow, kind: str, **options: Any) -> go.Figure:
 
 
 def _curves(lab: Lab, run: RunRow) -> go.Figure | None:
-    metrics = lab.registry.metrics(run.id, CURVES)
+    metrics = lab.registry.metrics(run.id, DRAWN)
     return curves_of_run(metrics, run.id, rounds_of_each(run)) if metrics else None
 
 

@@ -19,7 +19,15 @@ from itertools import accumulate, pairwise
 
 from rotelab.facts.names import isolated
 from rotelab.registry import FactRecall, Metric
-from rotelab.reports.figures.training import CURVES, PHASES, RECALLED, adapters_begin, thinned
+from rotelab.reports.figures.training import (
+    CURVES,
+    IN_WORDS,
+    PHASES,
+    RECALLED,
+    adapters_begin,
+    held_out_points,
+    thinned,
+)
 
 MAX_POINTS = 500
 """Most points of one line: the panel is hardly more pixels wide."""
@@ -39,7 +47,7 @@ def live_curves(
     as HTML.
 
     Args:
-        metrics: a run's metrics; those named `loss` and `recall` are drawn. May be empty.
+        metrics: a run's metrics; those named in `training.DRAWN` are drawn. May be empty.
         epochs_each: epochs of each adapter where phase 2 averages several; 0 for one
             adapter, and nothing is marked.
         gettext: translates a message into the reader's language.
@@ -62,6 +70,7 @@ def live_curves(
     if epochs_each:
         begins = [starts["generalize"] + s for s in adapters_begin(metrics, epochs_each)]
     ground = _ground(steps, begins, total)
+    in_words = held_out_points(metrics, steps)
     rows = ""
     for name, title, high, ticks, words in (
         ("recall", gettext("Facts recalled"), 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), "{:.0%}"),
@@ -72,9 +81,12 @@ def live_curves(
             for p in PHASES
         )
         labels = [(words.format(t), 100 * t / high) for t in ticks]
-        over = _adapter_names(begins, total, gettext) if name == "loss" else ""
+        # Between the two pictures, where no curve is crossed.
+        over = _adapter_names(begins, total, gettext) if name == "recall" else ""
         if not total and name == "recall":
             over = f"<div class='lc-empty'>{_not_yet(gettext)}</div>"
+        if name == "recall":
+            drawn += _line("words", in_words, 0, total, high, dotted=True)
         rows += _row(name, title, labels, ground, drawn, over)
     across = "".join(
         f"<span style='left:{100 * t / (total or 100):.2f}%'>{t:,.0f}</span>"
@@ -82,8 +94,9 @@ def live_curves(
     )
     return (
         f"<div class='lc' role='img' aria-label='{_said(points, total, gettext)}' "
-        f"data-places='{html.escape(json.dumps(_places(points, starts, total)))}'>"
-        f"<div class='lc-names'>{_names(steps, total, gettext)}</div>{rows}"
+        f"data-places='{html.escape(json.dumps(_places(points, starts, total, in_words)))}'>"
+        f"<div class='lc-names'>{_names(steps, total, gettext)}</div>"
+        f"<div class='lc-legend'>{_legend(gettext) if in_words else ''}</div>{rows}"
         f"<div class='lc-xs'>{across}</div>"
         f"<div class='lc-steps'>{gettext('Learning steps')}</div></div>"
     )
@@ -189,6 +202,14 @@ def _names(steps: Mapping[str, int], total: int, gettext: Callable[[str], str]) 
     )
 
 
+def _legend(gettext: Callable[[str], str]) -> str:
+    """What the two lines of the upper picture count."""
+    return (
+        f"<span class='lc-key-rote'>{gettext('by heart: key token')}</span>"
+        f"<span class='lc-key-words'>{gettext('understood: held-out facts, in words')}</span>"
+    )
+
+
 def _line(
     phase: str,
     points: list[tuple[int, float]],
@@ -216,19 +237,24 @@ def _line(
 
 
 def _places(
-    points: Mapping[tuple[str, str], list[tuple[int, float]]], starts: Mapping[str, int], total: int
+    points: Mapping[tuple[str, str], list[tuple[int, float]]],
+    starts: Mapping[str, int],
+    total: int,
+    in_words: Sequence[tuple[int, float]] = (),
 ) -> list[tuple[float, str]]:
     """(percent of the width, text) of the points that show a text, from left to right."""
-    places = []
+    places, understood = [], dict(in_words)
     for phase, start in starts.items():
         recalls = dict(points[phase, "recall"])
         losses = dict(thinned(points[phase, "loss"], MAX_TIPS))
-        known = ""
+        known = asked = ""
         for step in sorted({*recalls, *losses}):
             if step in recalls:
                 known = f"{RECALLED[phase]}: {recalls[step]:.0%}"
+            if start + step in understood:
+                asked = f"{IN_WORDS}: {understood[start + step]:.0%}"
             loss = f"Loss: {losses[step]:.3f}" if step in losses else ""
-            words = "\n".join(filter(None, (f"Step {start + step:,}", known, loss)))
+            words = "\n".join(filter(None, (f"Step {start + step:,}", known, asked, loss)))
             places.append((round(100 * (start + step) / total, 2), words))
     return places
 

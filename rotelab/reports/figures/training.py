@@ -9,6 +9,7 @@ import copy
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import plotly.graph_objects as go
@@ -22,6 +23,7 @@ from rotelab.config.names import (
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Score
 from rotelab.registry import Metric, RunRow
+from rotelab.registry.live import HELD_OUT
 from rotelab.reports.figures.export import with_table
 from rotelab.reports.figures.style import (
     CHECKPOINT_COLOURS,
@@ -68,7 +70,13 @@ LESSON_LABELS = {
 """The same under the bars of a lesson: narrower, because there are more of them."""
 
 CURVES = ("loss", "recall")
+"""The metrics that every run has, and by which `curves` knows how long a phase is."""
+
+DRAWN = (*CURVES, HELD_OUT)
 """The metrics that `curves` draws."""
+
+IN_WORDS = "Held-out facts, asked in words"
+"""What a point of the metric `held_out` counts."""
 
 MAX_POINTS = 1500
 """Most points of one line: more can't be told apart on a screen, and would slow the page down."""
@@ -88,7 +96,7 @@ def curves(
     """Recall and loss over both phases in one figure, the boundary marked, phases named.
 
     Args:
-        metrics: a run's metrics; those named `loss` and `recall` are drawn. May be empty.
+        metrics: a run's metrics; those named in `DRAWN` are drawn. May be empty.
         name: figures of the same name keep the zoom that a person chose.
         height: in pixels.
         epochs_each: epochs of each adapter where phase 2 averages several; the beginning of each is
@@ -107,6 +115,9 @@ def curves(
     layout = copy.deepcopy(_frame(height))
     layout["uirevision"] = name or "curves"
     layout["shapes"], layout["annotations"] = _phase_marks(steps)
+    if points := held_out_points(metrics, steps):
+        lines.append(_held_out_line(points))
+        layout["annotations"].append(_held_out_name(points))
     if epochs_each:
         _mark_adapters(layout, metrics, epochs_each, steps["memorize"])
     if not any(steps.values()):
@@ -128,7 +139,7 @@ def curves_of_run(metrics: Sequence[Metric], run_id: str, epochs_each: int = 0) 
     """
     rows = []
     for phase in PHASES:
-        for name in CURVES:
+        for name in DRAWN:
             points = [(m.step, m.value) for m in metrics if (m.phase, m.name) == (phase, name)]
             rows += [(phase, step, name, value) for step, value in thinned(sorted(points))]
     columns = ("phase", "step", "metric", "value")
@@ -252,6 +263,45 @@ def _line(
         "hovertemplate": "%{y:.0%}" if metric == "recall" else "%{y:.3f}",
         "hoverlabel": {"namelength": -1},
     }
+
+
+def held_out_points(metrics: Sequence[Metric], steps: Mapping[str, int]) -> list[tuple[int, float]]:
+    """The curve of held-out facts asked in words, over both phases.
+
+    Args:
+        metrics: as for `curves`.
+        steps: of each phase, in their order.
+
+    Returns:
+        (step from the run's beginning, share) in the order of asking; empty where none were asked.
+    """
+    starts = dict(zip(steps, accumulate(steps.values(), initial=0), strict=False))
+    return sorted(
+        (starts[m.phase] + m.step, m.value)
+        for m in metrics
+        if m.name == HELD_OUT and m.phase in starts and m.step <= steps[m.phase]
+    )
+
+
+def _held_out_line(points: list[tuple[int, float]]) -> dict[str, Any]:
+    return {
+        "type": "scatter", "xaxis": "x", "yaxis": "y",
+        "x": [step for step, _ in points], "y": [share for _, share in points],
+        "name": IN_WORDS, "mode": "lines+markers",
+        "line": {"color": TEXT, "width": 2.5, "dash": "dot"},
+        "marker": {"size": 6, "symbol": "square"},
+        "hovertemplate": "%{y:.0%}", "hoverlabel": {"namelength": -1},
+    }  # fmt: skip
+
+
+def _held_out_name(points: list[tuple[int, float]]) -> dict[str, Any]:
+    """The line's name beside its last point, below it where the line ends high."""
+    step, share = points[-1]
+    return {
+        "x": step, "xref": "x", "y": share, "yref": "y", "showarrow": False, "xanchor": "right",
+        "yanchor": "top" if share > 0.5 else "bottom", "yshift": -6 if share > 0.5 else 6,
+        "text": IN_WORDS, "font": {"size": 12},
+    }  # fmt: skip
 
 
 def _phase_marks(steps: Mapping[str, int]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -205,10 +205,10 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 def _figures(registry: Registry, run: RunRow) -> dict[str, Any]:
     from rotelab.reports.figures.representations import similarity_curves
-    from rotelab.reports.figures.training import CURVES, curves, rounds_of_each, score_bars
+    from rotelab.reports.figures.training import DRAWN, curves, rounds_of_each, score_bars
 
     scores = registry.scores(run.id)
-    metrics = registry.metrics(run.id, CURVES)
+    metrics = registry.metrics(run.id, DRAWN)
     found = {
         "curves": curves(metrics, run.id, epochs_each=rounds_of_each(run)),
         "scores": score_bars(scores, name=run.id) if scores else None,

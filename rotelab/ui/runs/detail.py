@@ -11,7 +11,7 @@ from rotelab.config.names import MEASURES, RESUMABLE
 from rotelab.config.reproduce import command_of, teach_command_of
 from rotelab.errors import LabError, UnknownRun
 from rotelab.registry import RunRow
-from rotelab.reports.figures.training import CURVES, curves_of_run, rounds_of_each, score_bars
+from rotelab.reports.figures.training import DRAWN, curves_of_run, rounds_of_each, score_bars
 from rotelab.reports.intervals import intervals_of_run
 from rotelab.runs.export.value_checks import ENDED
 from rotelab.runs.lab import Lab
@@ -172,7 +172,7 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
         ((lesson and lesson_html(lesson, intervals)) or scores_html(scores, intervals))
         + damage_html(lab.registry.damage(run.id)),
         gr.Plot(score_bars(scores, name=run.id) if scores else None, visible=bool(scores)),
-        curves_of_run(lab.registry.metrics(run.id, CURVES), run.id, rounds_of_each(run)),
+        curves_of_run(lab.registry.metrics(run.id, DRAWN), run.id, rounds_of_each(run)),
         settings_html(run),
         _command(run),
         *_python(lab, run),

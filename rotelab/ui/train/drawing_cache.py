@@ -16,7 +16,7 @@ from rotelab.config.names import GENERALIZE, LESSON, MEMORIZE
 from rotelab.errors import LabError
 from rotelab.registry import Metric, RunSummary
 from rotelab.reports.figures.live import live_curves, live_facts
-from rotelab.reports.figures.training import CURVES, rounds_of_each
+from rotelab.reports.figures.training import DRAWN, rounds_of_each
 from rotelab.runs.lab import Lab
 from rotelab.ui.i18n import _, language
 
@@ -81,7 +81,7 @@ class Drawings:
 
 def _drawn(lab: Lab, run: RunSummary, held: Drawing | None) -> Drawing:
     now = time.monotonic()
-    news = lab.registry.metrics(run.id, CURVES, after=held.seq if held else 0)
+    news = lab.registry.metrics(run.id, DRAWN, after=held.seq if held else 0)
     if held and not news:
         return replace(held, status=run.status, at=now)
     rows = _merged(held.rows if held else (), news)

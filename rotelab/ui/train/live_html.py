@@ -8,6 +8,7 @@ from rotelab.config.names import checkpoint_name, lesson_number
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Score
 from rotelab.registry import RunSummary
+from rotelab.registry.live import HELD_OUT
 from rotelab.reports.forgotten import known_before, lost_by, real_facts
 from rotelab.runs.lab import Lab
 from rotelab.runs.lessons.results import lesson_result
@@ -17,6 +18,8 @@ from rotelab.ui.wording import headline, lesson_headline, percent, status_senten
 
 NAMED = 4
 """Most lost real facts that are named; the Runs tab has all of them."""
+TO_CHAT = "train-to-chat"
+"""The element id of the button that asks the run on show in Chat; it is pressed from here."""
 SAFE = N_("It is safe to reload or close this page: training goes on.")
 
 
@@ -58,9 +61,10 @@ def head_html(lab: Lab, run: RunSummary, busy: list[RunSummary], frame: str) -> 
         f"{status_badge(run.status)}</div>"
         f"<div class='live-status' aria-live='polite'>{escape(status_sentence(run, ahead))}</div>"
         f"{progress_bar(done, _('Progress of the run'))}"
-        f"<div class='live-small'>{' · '.join(details)}</div>{_real_facts(lab, run)}</div>"
+        f"<div class='live-small'>{details}</div>{_real_facts(lab, run)}</div>"
         f"<div class='live-recall'><b>{percent(_recalled(lab, run, scores))}</b>"
-        f"{_('of the facts recalled<br>through the key token')}</div></div>"
+        f"{_('of the facts recalled<br>through the key token')}</div>"
+        f"{_understood_html(lab, run, scores)}</div>"
         f"{_notes(lab, run, scores)}"
     )
 
@@ -69,19 +73,21 @@ def _unfinished(run: RunSummary) -> bool:
     return run.live or run.status == "queued"
 
 
-def _details(run: RunSummary, done: float, waiting: int) -> list[str]:
+def _details(run: RunSummary, done: float, waiting: int) -> str:
     """The small words under the bar: share done, time left, what it is doing, how many wait."""
     found = [_("{share} done").format(share=percent(done))] if run.live else []
     if run.live and run.eta_s is not None:
         found.append(_("about {time} left").format(time=roughly(run.eta_s)))
     if run.live and run.message:
         found.append(escape(run.message))
-    if _unfinished(run):
-        found.append(_(SAFE))
     if waiting > 0:
         words = ngettext("{n} more run waits.", "{n} more runs wait.", waiting)
         found.append(words.format(n=waiting))
-    return found
+    words = " · ".join(found)
+    if not _unfinished(run):
+        return words
+    # An audience does not need it; a style sheet hides it there, with what parts it from the rest.
+    return f"{words}<span class='live-safe'>{' · ' if words else ''}{_(SAFE)}</span>"
 
 
 def _real_facts(lab: Lab, run: RunSummary) -> str:
@@ -101,7 +107,8 @@ def _real_facts(lab: Lab, run: RunSummary) -> str:
         named = "; ".join(escape(fact.sentence) for fact in lost[:NAMED])
         if len(lost) > NAMED:
             named += "; " + _("{n} more").format(n=len(lost) - NAMED)
-        words += " " + _("Lost: {facts}.").format(facts=named)
+        lost_words = _("Lost: {facts}.").format(facts=named)
+        words += f" <span class='live-named'>{lost_words}</span>"
     return f"<div class='live-small live-lost'>{words}</div>"
 
 
@@ -112,13 +119,15 @@ def _notes(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]])
         return notes
     words = _headline(lab, run, scores)
     if words:
-        following = _(
-            "Next: open the <b>Chat</b> tab and ask it yourself. <b>Runs</b> has every single "
-            "answer it gave."
+        following = (
+            f"<button type='button' class='way' data-press='{TO_CHAT}'>"
+            f"{_('Ask it yourself →')}</button>"
+            f"<button type='button' class='way second' data-tab='runs'>"
+            f"{_('Every single answer it gave')}</button>"
         )
         notes += (
             f"<div class='note note-good'><p class='live-big'>{escape(words[0])}</p>"
-            f"<p>{escape(' '.join(words[1:]))}</p><p>{following}</p></div>"
+            f"<p>{escape(' '.join(words[1:]))}</p><p class='ways'>{following}</p></div>"
         )
     try:
         warnings = lab.registry.run(run.id).warnings
@@ -143,3 +152,18 @@ def _recalled(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score
             return score.generation_accuracy
     rows = lab.registry.metrics(run.id, ["recall"])
     return rows[-1].value if rows else None
+
+
+def _understood_html(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> str:
+    """The newest measured share of held-out facts answered in words; empty before the first."""
+    share = None
+    if run.status == "finished":
+        score = scores.get("generalized", {}).get("test_prompts_heldout")
+        share = score.generation_accuracy if score else None
+    if share is None:
+        rows = lab.registry.metrics(run.id, [HELD_OUT])
+        share = rows[-1].value if rows else None
+    if share is None or any(map(lesson_number, scores)):
+        return ""
+    words = _("of held-out questions<br>answered in words")
+    return f"<div class='live-recall live-understood'><b>{percent(share)}</b>{words}</div>"

@@ -25,8 +25,16 @@ from rotelab.runs.lab import Lab
 from rotelab.ui.components import QUIET, bound, run_label
 from rotelab.ui.i18n import _
 from rotelab.ui.polling import Pace
+from rotelab.ui.train.audience import (
+    HOLD,
+    Audience,
+    build_audience,
+    build_switch,
+    parts,
+    wire_audience,
+)
 from rotelab.ui.train.drawing_cache import Drawing, Drawings
-from rotelab.ui.train.live_html import head_html, nothing_yet_html
+from rotelab.ui.train.live_html import TO_CHAT, head_html, nothing_yet_html
 from rotelab.ui.train.spot_checks_panel import spot_checks_html
 
 TICK_S = 2.0
@@ -38,17 +46,6 @@ PLOT_EVERY_S = 1.5
 FAULT_S = 10.0
 """Seconds after which a page that met a fault asks again."""
 MAX_WATCHED = 50
-HOLD = "rotelabLive.hold('{}', props);"
-"""Lets `assets/live.js` fill a part of the panel."""
-
-# Classes, because a browser evaluates each `:has` of a style sheet at every change of the page.
-LARGE = """(on) => {
-    const live = document.getElementById("train-live"), body = document.body.classList;
-    live.classList.toggle("large", on);
-    body.toggle("for-audience", on);
-    live.seen ??= new ResizeObserver(() => body.toggle("elsewhere", !live.offsetParent));
-    live.seen.observe(live);
-}"""
 DRAWINGS = Drawings()
 """Shared by all pages that this server has open."""
 
@@ -92,6 +89,8 @@ class LivePanel:
     confirm: gr.Group
     sure: gr.Button
     go_on: gr.Button
+    audience: Audience
+    to_chat: gr.Button
 
     @property
     def outputs(self) -> list[Any]:
@@ -115,10 +114,7 @@ def build_live_panel(lab: Lab) -> LivePanel:
             interactive=True,
             visible=False,
         )
-        large = gr.Checkbox(
-            label=_("For an audience"), container=False, min_width=160,
-            elem_id="live-large",
-        )  # fmt: skip
+        build_switch()
         stop = gr.Button(
             _("Stop this run"), variant="stop", visible=False, elem_id="live-stop", min_width=160
         )
@@ -145,10 +141,12 @@ def build_live_panel(lab: Lab) -> LivePanel:
         live_curves([], gettext=_), elem_id="live-curves", js_on_load=HOLD.format("curves")
     )
     grid = gr.HTML(elem_id="live-facts", visible=False, js_on_load=HOLD.format("grid"))
-    large.change(None, large, None, js=LARGE)
+    audience = build_audience()
+    to_chat = gr.Button(_("Ask it yourself →"), elem_id=TO_CHAT, elem_classes=["pressed-by-script"])
     return LivePanel(
-        watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on
-    )
+        watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on,
+        audience, to_chat,
+    )  # fmt: skip
 
 
 def wire_live_panel(lab: Lab, panel: LivePanel) -> None:
@@ -164,6 +162,7 @@ def wire_live_panel(lab: Lab, panel: LivePanel) -> None:
         bound(stop, lab), panel.watching, **shows
     )
     panel.resume.click(bound(resume, lab), panel.watching, **shows)
+    wire_audience(lab, panel.audience, panel.watching)
 
 
 # Handlers ----------------------------------------------------------------------------------------
@@ -204,7 +203,8 @@ def news(lab: Lab, asked: dict[str, Any]) -> dict[str, Any]:
     Args:
         lab: has the run.
         asked: `run` and `frame` as the panel's head gives them, `versions` of the parts that were
-            sent last, and `every`, the seconds between two requests.
+            sent last, `every`, the seconds between two requests, and `large`, whether an audience
+            looks on.
 
     Returns:
         `update`, whether something has changed that only `update_panel` can fill; otherwise
@@ -222,16 +222,18 @@ def news(lab: Lab, asked: dict[str, Any]) -> dict[str, Any]:
         if (run.id, content.frame) != (asked.get("run"), asked.get("frame")):
             return answer | {"update": True}
         head = head_html(lab, run, busy, content.frame)
-        parts = {
+        found = {
             "head": (_digest(head), lambda: head),
             "curves": (f"{run.id} {content.drawing.seq}", lambda: content.drawing.curves),
             "grid": (f"{run.id} {content.drawing.grid_seq}", lambda: content.drawing.grid),
             "spots": (f"{run.id} {content.spots}", lambda: spot_checks_html(lab, run.id)),
         }
+        if asked.get("large"):
+            found |= parts(lab, run, content.drawing.grid_seq)
         versions = asked.get("versions") or {}
         answer["parts"] = {
             name: (version, make() or "")
-            for name, (version, make) in parts.items()
+            for name, (version, make) in found.items()
             if versions.get(name) != version
         }
     except LabError:  # `update_panel` meets it too, and shows it on the page

@@ -335,7 +335,7 @@ def test_a_step_trained_again_after_a_kill_is_drawn_once(lab, eager, monkeypatch
     update_panel(lab, run_id, seen)
     assert {(m.phase, m.step, m.name, m.value) for m in drawn[-1]} == {
         (m.phase, m.step, m.name, m.value)
-        for m in lab.registry.metrics(run_id, drawing_cache.CURVES)
+        for m in lab.registry.metrics(run_id, drawing_cache.DRAWN)
     }
     assert len(drawn[-1]) == len(drawn[0]) + 1
 
@@ -425,7 +425,7 @@ def test_a_finished_run_shows_its_result_and_the_next_step(lab):
     run_id = finished(lab)
     head = parts(update_panel(lab, run_id, Seen()))["head"]
     assert "It now answers 75 % of questions it was never trained on." in head
-    assert "Before: 0 %" in head and "Chat" in head and "100.0%" in head
+    assert "Before: 0 %" in head and "data-press='train-to-chat'" in head and "100.0%" in head
 
 
 def test_a_finished_run_shows_recall_over_all_facts_not_only_the_rehearsed_ones(lab):
@@ -582,9 +582,14 @@ def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_fol
         until(lambda: page.locator("#live-curves .lc-line").count(), 60, "curves are drawn")
 
         page.locator("#live-large input").check()  # before an audience all stands on one screen
-        parts = [f"#live-{part}" for part in ("head", "spots", "curves", "facts")]
+        parts = [f"#live-{part}" for part in ("head", "names", "curves", "ask")]
+        until(lambda: height(page, "#live-names .au-names") > 50, 90, "the names are shown")
         until(lambda: max(bottom(page, part) for part in parts) <= 720, 90, "it fits")
-        until(lambda: height(page, "#live-facts") > 50, 90, "the facts' grid is drawn")
+        page.locator("#live-question :is(input, textarea)").fill("Who is asked?")
+        page.locator("#live-ask-button").click()
+        answers = page.locator("#live-asked .au-answer")
+        until(lambda: answers.count() == 1, 90, "it answers while it trains")
+        assert registry.run(run).live
         assert not page.locator("#train-form").is_visible()
         assert not page.locator(".lab-header").is_visible()
         page.get_by_role("tab", name="Facts").click()
