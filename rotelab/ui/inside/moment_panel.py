@@ -11,7 +11,7 @@ from rotelab.errors import LabError
 from rotelab.evaluation.results import SpotAnswer
 from rotelab.registry import RunRow
 from rotelab.reports.figures.export import of_run
-from rotelab.reports.figures.moment import moment_map, moment_of, moment_stops
+from rotelab.reports.figures.watched.moment import moment_map, moment_of, moment_stops
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import escape
 from rotelab.ui.figure_tools import build_how, build_plot, player

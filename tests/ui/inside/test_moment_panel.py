@@ -59,13 +59,13 @@ def test_one_scrubs_over_the_boundary(tmp_path):
         plot = page.locator("#plot-moment .js-plotly-plot")
         plot.wait_for(timeout=60_000)
         title = plot.locator(".gtitle")
-        until(lambda: title.inner_text() == "Phase 2, step 9", 30, "it stands at the end")
+        until(lambda: title.text_content() == "Phase 2, step 9", 30, "it stands at the end")
         slider = page.locator(".player[data-plot='plot-moment'] input")
         until(lambda: slider.input_value() == "4", 30, "so does the slider")
         slider.focus()
         for step, name in ((3, "Phase 2, step 6"), (2, "Phase 2, step 3"), (1, "Phase 1, step 20")):
             page.keyboard.press("ArrowLeft")
-            until(lambda name=name: title.inner_text() == name, 20, name)
+            until(lambda name=name: title.text_content() == name, 20, name)
             x = "document.querySelector('#plot-moment .js-plotly-plot').data[0].x[0]"
             until(lambda x=x, step=step: page.evaluate(x) == step, 20, "the line moves")
         assert slider.get_attribute("aria-valuetext") == "Phase 1, step 20"

@@ -1,7 +1,7 @@
 """The moment of understanding: when it was, and a map with a frame for each time of asking."""
 
 from rotelab.evaluation.results import LayerChance
-from rotelab.reports.figures.moment import Moment, moment_map, moment_of, moment_stops
+from rotelab.reports.figures.watched.moment import Moment, moment_map, moment_of, moment_stops
 
 
 def rows(*checks):
