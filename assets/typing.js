@@ -1,28 +1,4 @@
-/* Typing into a selected cell replaces its text, as in any spreadsheet. Gradio 6.31 (gradio.Dataframe)
-   opens the editor with the old text, loses the first letter and appends the others. */
-document.addEventListener("keydown", (event) => {
-  const cell = event.target;
-  const letter = event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey;
-  if (!letter || event.isComposing || !cell.matches?.('.body-cell[role="gridcell"]')) return;
-  const old = cell.innerText.replace(/⋮\s*$/, "").trim();  // the sign of the cell's menu is not part of its text
-  let frames = 30;
-  const replace = () => {
-    const box = cell.querySelector("textarea, input:not([type=checkbox])");
-    if (!box) {
-      if (frames-- > 0) requestAnimationFrame(replace);
-      return;
-    }
-    if (!box.value.startsWith(old)) return;
-    const proto = box.tagName === "TEXTAREA" ? HTMLTextAreaElement : HTMLInputElement;
-    const text = event.key + box.value.slice(old.length);
-    Object.getOwnPropertyDescriptor(proto.prototype, "value").set.call(box, text);
-    box.setSelectionRange(text.length, text.length);
-    box.dispatchEvent(new InputEvent("input", { bubbles: true }));
-  };
-  requestAnimationFrame(replace);
-}, true);
-
-/* The same for a dropdown: Gradio would search for old and new text together. A click sets the caret
+/* Typing into a dropdown replaces its text: Gradio would search for old and new text together. A click sets the caret
    after the focus has come, so the text is selected once more then. */
 let fresh = null;
 const choice = (target) => target.matches?.('input[role="combobox"]');

@@ -22,7 +22,7 @@ from rotelab.errors import LabError
 from rotelab.experiments.planning.queue import move_on
 from rotelab.runs.lab import Lab
 from rotelab.ui.access import HOME, USER, Access, guard
-from rotelab.ui.theme import CALM, head, make_theme, style_sheet
+from rotelab.ui.theme import FIRST_SCRIPTS, head, make_theme, style_sheet
 from rotelab.ui.translated_page import SpeaksToReader, language_script
 
 PORTS_TRIED = 50
@@ -92,8 +92,8 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
     database = str(storage.database)
     blocked = [database, f"{database}-wal", f"{database}-shm", str(storage.runs)]
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    calm = CALM.read_text(encoding="utf-8")
-    app.add_middleware(FirstScript, script=lambda: language_script() + calm)
+    first = "".join(path.read_text(encoding="utf-8") for path in FIRST_SCRIPTS)
+    app.add_middleware(FirstScript, script=lambda: language_script() + first)
     app.add_middleware(SpeaksToReader)
     guard(app, allowed)
     served = gr.mount_gradio_app(

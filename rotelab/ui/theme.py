@@ -19,10 +19,11 @@ TOUR_STYLE_SHEET = STYLE_SHEET.with_name("tour.css")
 PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")
 LIVE_STYLE_SHEET = STYLE_SHEET.with_name("live.css")
 AUDIENCE_STYLE_SHEET = STYLE_SHEET.with_name("audience.css")
-CALM = STYLE_SHEET.with_name("slow_clocks.js")
+FIRST_SCRIPTS = tuple(STYLE_SHEET.with_name(name) for name in ("slow_clocks.js", "leaving.js"))
+"""They run before Gradio's own."""
 SCRIPTS = tuple(
     STYLE_SHEET.with_name(name)
-    for name in ("plots.js", "live.js", "typing.js", "language.js", "ways.js")
+    for name in ("plots.js", "live.js", "typing.js", "cells.js", "language.js", "ways.js")
 )
 
 INK = colors.Color(

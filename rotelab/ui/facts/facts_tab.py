@@ -50,8 +50,11 @@ from rotelab.ui.facts.layout import (
 )
 from rotelab.ui.facts.preview import as_chosen, look, look_again, render_preview
 from rotelab.ui.i18n import _
+from rotelab.ui.tables.cell_edits import cell_edits
 
 FIRST_PACK = "mother"
+PROMPT_CELLS = 4
+"""Cells of a wording that can be typed into."""
 PRIVATE = {"api_visibility": "private"}
 
 
@@ -149,8 +152,13 @@ def _wire_rows(lab: Lab, view: View) -> None:
     stale = [
         view.saving.message, sources.facts_file, sources.prompts_file, sources.workbook,
     ]  # fmt: skip
-    for table in (tables.facts, tables.prompts):
-        table.input(bound(say_changed), view.saving.message, stale, **ONCE)
+    changes = [
+        cell_edits(tables.facts, "facts-table", len(FACT_CELLS), carried=[0]).success,
+        cell_edits(tables.prompts, "prompts-table", PROMPT_CELLS, carried=[0, 1, 2]).success,
+        tables.facts.input, tables.prompts.input,
+    ]  # fmt: skip
+    for changed in changes:
+        changed(bound(say_changed), view.saving.message, stale, **ONCE)
 
 
 def _wire_save(lab: Lab, view: View, saved: gr.State) -> None:

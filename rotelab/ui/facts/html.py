@@ -124,9 +124,10 @@ def count_chips(draft: Draft) -> str:
     roles = [_(ROLE_COUNTS[role]).format(n=n) for role, n in role_counts(draft).items() if n]
     if roles:
         chips.append(_("wordings: {roles}").format(roles=" · ".join(roles)))
-    return (
-        f'<div class="chips">{"".join(f"<span class=chip>{chip}</span>" for chip in chips)}</div>'
-    )
+    chips_html = "".join(f"<span class=chip>{chip}</span>" for chip in chips)
+    # Read by assets/cells.js, which asks before unsaved changes are left.
+    state = f'data-edition="{draft.edition}" data-unsaved="{"1" if draft.changed else ""}"'
+    return f'<div class="chips" {state}>{chips_html}</div>'
 
 
 def lacks_list(draft: Draft) -> str:

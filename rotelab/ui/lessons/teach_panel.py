@@ -33,6 +33,7 @@ from rotelab.ui.lessons.typed_facts import (
     with_lines,
 )
 from rotelab.ui.polling import Pace
+from rotelab.ui.tables.cell_edits import cell_edits
 from rotelab.ui.wording import slower_words
 
 TICK_S = 1.0
@@ -107,6 +108,7 @@ def build_teach_panel(
                 max_height=height, show_label=False, label=_("New facts"), buttons=[],
                 show_row_numbers=True, elem_id=f"{elem_id}-table", elem_classes=["teach-table"],
             )  # fmt: skip
+            cell_edits(table, f"{elem_id}-table")
             paste = gr.Textbox(
                 show_label=False, label=_("Several at once"), lines=2, max_lines=2,
                 max_length=100_000, elem_id=f"{elem_id}-paste",

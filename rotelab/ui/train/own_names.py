@@ -12,6 +12,7 @@ from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
 from rotelab.ui.components import roughly
 from rotelab.ui.i18n import N_, _
+from rotelab.ui.tables.cell_edits import cell_edits
 from rotelab.ui.wording import slower_words
 
 OWN = N_(
@@ -52,6 +53,7 @@ def build_own_names(lab: Lab) -> OwnNames:
             column_count=(2, "fixed"), max_height=380, show_label=False, label=_("Your names"),
             elem_id="train-own-table", buttons=[], show_row_numbers=True,
         )  # fmt: skip
+        cell_edits(table, "train-own-table")
         start = gr.Button(_("Train on these names"), elem_id="train-own-start")
         remark = gr.HTML(padding=False, elem_id="train-own-note")
     return OwnNames(box, lead, table, start, remark)
