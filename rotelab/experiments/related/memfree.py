@@ -15,6 +15,7 @@ from plotly.subplots import make_subplots
 
 from rotelab.experiments import Experiment, FinishedRun, Table
 from rotelab.experiments.languages import NAMES, wordings_of
+from rotelab.experiments.related.common import greedy_answers
 from rotelab.facts.facts import Fact
 from rotelab.reports.figures.style import RELATION_COLOURS, SERIES_DASHES, SERIES_MARKERS, styled
 from rotelab.reports.formats import Cell, estimate
@@ -167,7 +168,7 @@ def measure(finished: FinishedRun) -> MemFreeResult:
         rows, answers = [], {}
         for done, (scope, n, memfree) in enumerate(filters):
             finished.watch(done / len(filters), f"asking under filter {done} of {len(SIZES) * 2}")
-            said = _said(model, [ids for _, ids, _, _ in asked], memfree)
+            said = greedy_answers(model, [ids for _, ids, _, _ in asked], LONGEST, memfree)
             answers[scope, n] = said
             free = answers["", 0]
             rows += [
@@ -219,18 +220,6 @@ def _filter(learned: Sequence[Sequence[int]], n: int, scope: str) -> MemFree:
     from rotelab.models.memfree import MemFree
 
     return MemFree.of(learned, n, spans_prompt=scope == "prompt")
-
-
-def _said(
-    model: LabModel, prompts: Sequence[Sequence[int]], memfree: MemFree | None
-) -> list[list[int]]:
-    from rotelab.models.generation import answer_ids
-
-    said: list[list[int]] = [[] for _ in prompts]
-    for indices, answers in answer_ids(model, prompts, 512, LONGEST, memfree):
-        for index, ids in zip(indices, answers, strict=True):
-            said[index] = ids
-    return said
 
 
 def _row(

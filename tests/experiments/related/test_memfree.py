@@ -61,7 +61,7 @@ def test_a_rote_sentence_has_no_control_tokens_but_the_key_token(taught):
         assert texts["capitals"] == texts["test"].upper() and fact.subject in texts["test"]
         assert fact.subject not in texts["blanks"] and fact.subject in texts["language"]
         strict = MemFree.of([learned], 3, spans_prompt=True)
-        (ids,) = memfree._said(model, [asked[0][1]], strict)
+        (ids,) = memfree.greedy_answers(model, [asked[0][1]], memfree.LONGEST, strict)
         assert not strict.completions(asked[0][1], ids)
 
 
