@@ -1,7 +1,7 @@
 """Experiment: does a task that looks at more of a text also memorise more of it?
 
 Exploring Memorization in Fine-tuned Language Models, arXiv 2310.06714. All happens in memory, on
-one loaded model.
+one loaded model. Over 400 lines because the passages' words and sentences are part of it.
 """
 
 from __future__ import annotations
@@ -386,7 +386,7 @@ EXPERIMENT = Experiment(
         f"{PASSAGES} invented passages are read {ROUNDS} times in each task: to say their topic in "
         "a word, or to say again in short what is in them. Only the answer is learned. The third "
         f"row learns {FEW} tokens of the list a round, others each time, about as many as the "
-        "label: the control for the number of learned tokens. Then the first {GIVEN} tokens of a "
+        f"label: the control for the number of learned tokens. Then the first {GIVEN} tokens of a "
         "passage are given, alone or with the task's words after them. Copied is the share of "
         f"tokens written that stand in an n-gram of {NGRAM} tokens of any training text; details "
         "are names, things and numbers that are not in the beginning. Passages never read show "
