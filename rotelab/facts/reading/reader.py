@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from rotelab.errors import InputError
-from rotelab.facts.facts import MAX_ALIASES, Fact
+from rotelab.facts.facts import MAX_ALIASES, MAX_CELL, Fact
 from rotelab.facts.facts_importer import same_but_for_form
 from rotelab.facts.formats.lists import from_cell
 from rotelab.facts.formats.tables import Cell, Record, Table
@@ -138,7 +138,13 @@ class Reader:
         if self.options.relation:
             return self.names.of(self.options.relation)
         if row.columns.first("relation"):
-            return self.names.of(row.name("relation").text, row.optional("label"))
+            said, label = row.name("relation").text, row.optional("label")
+            for part, text in (("relation", said), ("label", label)):
+                if len(text) > MAX_CELL:  # it would be the label, a column the file need not have
+                    raise row.place(part).error(
+                        f"has {len(text):,} characters; at most {MAX_CELL} are allowed."
+                    )
+            return self.names.of(said, label)
         if self.options.usual_relation:
             return self.names.of(self.options.usual_relation)
         taught = next((text for role, text in said if role == "train"), "")

@@ -70,7 +70,8 @@ def live_curves(
     if epochs_each:
         begins = [starts["generalize"] + s for s in adapters_begin(metrics, epochs_each)]
     ground = _ground(steps, begins, total)
-    in_words = held_out_points(metrics, steps)
+    # The first answers may be there before the first step, which gives the pictures their width.
+    in_words = held_out_points(metrics, steps) if total else []
     rows = ""
     for name, title, high, ticks, words in (
         ("recall", gettext("Facts recalled"), 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), "{:.0%}"),

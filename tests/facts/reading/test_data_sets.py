@@ -308,6 +308,9 @@ def test_errors_of_facts_name_the_row_of_the_file():
     with pytest.raises(InputError, match="has 501 characters; at most 500") as caught:
         imported(f"relation,subject,object\nr,a,x\nr,a,x\nr,b,{long}\n")
     assert (caught.value.row, caught.value.column) == (3, "object")
+    with pytest.raises(InputError, match="has 501 characters; at most 500") as caught:
+        imported(f"Predicate,Head,Fact\nr,a,x\n{long.upper()},b,y\n")
+    assert (caught.value.row, caught.value.column) == (2, "Predicate")
     with pytest.raises(InputError, match="the Fact is empty") as caught:
         imported("Head,Fact\na,x\nb,\u200b\n")
     assert (caught.value.row, caught.value.column) == (2, "Fact")

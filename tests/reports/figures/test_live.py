@@ -9,6 +9,7 @@ import pytest
 from support.fabricated import two_phases as metrics
 
 from rotelab.registry import FactRecall, Metric
+from rotelab.registry.live import HELD_OUT
 from rotelab.reports.figures.live import MAX_POINTS, MAX_TIPS, live_curves, live_facts
 from rotelab.reports.figures.training import PHASES
 
@@ -56,6 +57,8 @@ def test_before_the_first_step_it_says_so():
     page = live_curves([])
     assert page.count(NOT_YET) == 2, "to the eye and to screen readers"
     assert not paths(page, "lc-line") and places(page) == []
+    asked = Metric("memorize", 0, HELD_OUT, 0.5)
+    assert live_curves([asked]) == page, "asked before the first step, as an audience may"
 
 
 def test_a_place_says_its_loss_and_what_was_recalled_last():

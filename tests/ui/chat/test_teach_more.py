@@ -178,7 +178,7 @@ def test_a_person_teaches_two_names_and_asks(tmp_path, quick):
         page.locator("#chat-teach-remark").get_by_text("row 2").wait_for()
         cells = table.locator(".body-cell[role=gridcell]")
         cells.nth(3).dblclick()
-        cells.nth(3).locator("textarea").wait_for()
+        cells.nth(3).locator("textarea:not(.cell-catcher)").wait_for()
         page.keyboard.type("Rita Lang", delay=30)
         page.keyboard.press("Enter")
         table.get_by_text("Rita Lang").wait_for()

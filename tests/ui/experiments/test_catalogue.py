@@ -27,9 +27,9 @@ def test_every_experiment_is_in_its_group_and_the_chosen_one_is_marked():
 
 
 def test_a_search_finds_all_of_its_words_in_any_text_of_an_experiment():
-    found = [one.name for one in experiments().values() if matches(one, "FORBID n-gram")]
+    found = [one.name for one in experiments().values() if matches(one, "MEMFREE exact words")]
     assert found == ["memfree"]
-    html = catalogue_html({}, "memfree", "damage")
+    html = catalogue_html({}, "memfree exact words", "damage")
     assert html.count("data-experiment=") == 1 and "data-group='paper'" not in html
     assert "<i>" not in catalogue_html({}, "<i>zzz", "damage")
     assert "Clear the search" in catalogue_html({}, "zzz", "damage")
