@@ -266,6 +266,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args(words)
+    from support.page import until
     from support.taught import taught_run
     from support.tiny import make_tiny_llama
 
@@ -283,6 +284,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
                 generalize=GeneralizeConfig(spare=0, least_steps=0, k=10),
             )
             training = lab.registry.create_run(config, lab.facts_for(config))
+            until(lambda: lab.registry.metrics(training, ["loss"]), 120, "a step is trained")
             crowd = Crowd(url, asked_run, lab, 60 * options.minutes)
             asyncio.run(crowd.run(options.clients))
             report = _report(crowd, lab, training, said, options)

@@ -86,9 +86,8 @@ def test_an_experiment_is_started_on_the_page(taught):
         with page.expect_download() as sent:
             page.locator("#experiment-page-file").click()
         assert sent.value.suggested_filename.startswith("damage-exp-")
-        page.locator("#experiment-search input, #experiment-search textarea").fill(
-            "memfree exact words"
-        )
+        search = page.locator("#experiment-search input, #experiment-search textarea")
+        search.fill("memfree exact words")
         until(lambda: page.locator("#experiment-choice li").count() == 1, 20, "the search")
         search.fill("")
         until(lambda: page.locator("#experiment-choice li").count() > 10, 20, "all again")
