@@ -39,7 +39,7 @@ from rotelab.evaluation.judging.questions import Query
 from rotelab.models.generation import generate
 from rotelab.runs import chat
 from rotelab.runs.asking.examples import example_questions
-from rotelab.runs.chat import prompt_ids
+from rotelab.runs.asking.prompts import prompt_ids
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.chat.layout import SHORT

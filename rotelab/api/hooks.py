@@ -14,7 +14,7 @@ from rotelab.config.names import Checkpoint
 from rotelab.errors import LabError
 from rotelab.evaluation.judging.questions import Query
 from rotelab.models.forward import bare
-from rotelab.runs.chat import prompt_ids
+from rotelab.runs.asking.prompts import prompt_ids
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
 
 if TYPE_CHECKING:

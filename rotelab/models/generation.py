@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
+from rotelab.models.first_token import FirstToken
 from rotelab.models.kv_cache import PackedCache
 from rotelab.models.lab_model import LabModel
 from rotelab.models.memfree import MemFree
@@ -49,6 +50,7 @@ def generate(
     alternatives: int = 3,
     memfree: MemFree | None = None,
     speaks: bool = False,
+    first: FirstToken | None = None,
 ) -> Iterator[Token]:
     """Generates with the model's current checkpoint until END or the separator.
 
@@ -61,6 +63,7 @@ def generate(
         alternatives: how many of the likeliest tokens to report with each.
         memfree: forbids tokens; None forbids none.
         speaks: as `Writer` takes it.
+        first: votes for the first token; None where the model alone chooses it.
 
     Raises:
         ModelUnavailable: the prompt is too long for this model.
@@ -68,7 +71,7 @@ def generate(
     model.limit.check(len(prompt))
     forward_pass = model.forward_pass()
     cache = DynamicCache()
-    writer = Writer(model, temperature, seed, alternatives, memfree, prompt, speaks)
+    writer = Writer(model, temperature, seed, alternatives, memfree, prompt, speaks, first)
     ids = torch.tensor([list(prompt)], device=model.device)
     for _ in range(max_new_tokens):
         start = cache.get_seq_length()
@@ -103,6 +106,7 @@ class Writer:
         prompt: token ids of the prompt, for a filter that looks at them.
         speaks: whether the answer must have a letter or digit: where it would end without one, the
             likeliest token that has one is said instead, and marked as forced.
+        first: votes for the first token; None where the model alone chooses it.
     """
 
     def __init__(
@@ -114,9 +118,11 @@ class Writer:
         memfree: MemFree | None = None,
         prompt: Sequence[int] = (),
         speaks: bool = False,
+        first: FirstToken | None = None,
     ):
         self._model, self._temperature, self._alternatives = model, temperature, alternatives
         self._memfree, self._prompt, self._speaks = memfree, prompt, speaks
+        self._first = first
         self._generator = torch.Generator(model.device).manual_seed(seed)
         self._ids: list[int] = []
         self._shown = ""
@@ -128,6 +134,8 @@ class Writer:
             logits: of the next token, `[vocabulary]`, float32.
         """
         probabilities = logits.softmax(-1)
+        if self._first is not None and not self._ids:
+            logits = self._first.mixed(logits)
         if self._memfree is not None:
             logits = self._memfree.filtered(logits, self._prompt, self._ids)
         if self._temperature > 0:

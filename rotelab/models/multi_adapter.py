@@ -18,6 +18,7 @@ from torch import nn
 from transformers import DynamicCache
 
 from rotelab.config.names import CHECKPOINTS, MEMORIZE, Checkpoint, active_adapters
+from rotelab.models.first_token import FirstToken
 from rotelab.models.forward import PLAIN_FAMILIES, bare
 from rotelab.models.generation import Token, Writer
 from rotelab.models.lab_model import LabModel
@@ -63,6 +64,7 @@ class MultiAdapterModel:
         alternatives: int = 3,
         memfree: MemFree | None = None,
         speaks: Collection[Checkpoint] = (),
+        first: Mapping[Checkpoint, FirstToken] | None = None,
     ) -> Iterator[dict[Checkpoint, Token | None]]:
         """Generates what `generation.generate` would with each checkpoint alone.
 
@@ -74,6 +76,7 @@ class MultiAdapterModel:
             alternatives: how many of the likeliest tokens to report with each.
             memfree: forbids tokens, the same for each checkpoint; None forbids none.
             speaks: the checkpoints whose answers must have a word, as `generation.Writer` has it.
+            first: each checkpoint's votes for its first token; None for none.
 
         Yields:
             The next token of every checkpoint whose answer goes on; None when one ends.
@@ -81,7 +84,8 @@ class MultiAdapterModel:
         asked = [checkpoint for checkpoint in self.model.has if checkpoint in prompts]
         batch = _Batch(self, asked)
         about = (self.model, temperature, seed, alternatives, memfree)
-        writers = {c: Writer(*about, prompts[c], c in speaks) for c in asked}
+        votes = first or {}
+        writers = {c: Writer(*about, prompts[c], c in speaks, votes.get(c)) for c in asked}
         logits = batch.start([prompts[checkpoint] for checkpoint in asked])
         for left in range(max_new_tokens, 0, -1):
             said = {c: writers[c].write(row) for c, row in zip(asked, logits, strict=True)}

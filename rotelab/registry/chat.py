@@ -19,8 +19,8 @@ class ChatAnswer(NamedTuple):
     """One checkpoint's answer to one question.
 
     `turn` counts a run's questions from 1; the registry sets it, and `asked`, the time as ISO 8601
-    in UTC. `mode` is `completion` or `conversation`,
-    with `, MemFree n` behind it where n-grams were forbidden; `known` is that of a `judge.Verdict`;
+    in UTC. `mode` is `completion` or `conversation`, with `, RetroPrompt share` and `, MemFree n`
+    behind it where these took part; `known` is that of a `judge.Verdict`;
     `probability` and `rank` are those of the right answer among `among` objects, if it was known.
     """
 

@@ -20,11 +20,14 @@ from rotelab.models import threads
 from rotelab.registry import Registry, RunRow
 from rotelab.runs.asking.evidence import Evidence, evidence_of
 from rotelab.runs.asking.examples import Examples, example_questions
+from rotelab.runs.asking.memorized_states import MemorizedStates
+from rotelab.runs.asking.prompts import Turns, prompt_ids, talk_ids
 from rotelab.runs.finished_run import load_run_model, saved_checkpoints, training_comes_first
 from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
     from rotelab.facts.packs import Pack
+    from rotelab.models.first_token import FirstToken
     from rotelab.models.generation import Token
     from rotelab.models.lab_model import LabModel
     from rotelab.models.memfree import MemFree
@@ -39,17 +42,6 @@ with. What a trained one does not say is a result."""
 
 ALTERNATIVES = 3
 """How many of the likeliest tokens are shown with each."""
-
-MAX_CONVERSATION = 1024
-"""Most tokens of a conversation; beyond that its oldest turns are left out."""
-
-NO_TEMPLATE = (
-    "This model has no chat template: it was never trained for conversation. Switch to "
-    "“Completion”, which works with every model."
-)
-
-Turns = Sequence[tuple[str, str]]
-"""Questions and answers of a conversation so far, oldest first."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +86,7 @@ class Chat:
         self._lock = threading.Lock()
         self._loaded: tuple[str, Stamp, LabModel] | None = None
         self._side_by_side: MultiAdapterModel | None = None
+        self._memorized: MemorizedStates | None = None
 
     def checkpoints(self, run_id: str) -> list[Checkpoint]:
         """The checkpoints whose adapters this run has saved, so that they can answer."""
@@ -124,6 +117,7 @@ class Chat:
         evidence: bool = False,
         forbid: int = 0,
         speaking: Collection[Checkpoint] | None = None,
+        look_up: float = 0.0,
     ) -> Iterator[list[Reply]]:
         """Answers one question from several checkpoints, token by token: all of them side by side
         where the model allows it, else one after the other.
@@ -142,6 +136,8 @@ class Chat:
             evidence: also say how likely the right answer was; not in a conversation.
             forbid: so many tokens in a row of any rote sentence, as `_filter`; 0 forbids nothing.
             speaking: the checkpoints that must say a word; `SPEAKING` when None.
+            look_up: how much the memorised states of the facts count for the first token, 0 to 1
+                (`asking.memorized_states`); 0 looks nothing up.
 
         Raises:
             LabError: no text, no such run, damaged adapters, no model, or no chat template in it.
@@ -160,7 +156,8 @@ class Chat:
         fact = judge.asked.fact if evidence and not talks else None
         done: dict[Checkpoint, Reply] = {}
         about = (max_new_tokens, temperature, seed, ALTERNATIVES, _filter(model, pack, forbid))
-        streamed = self._replies(model, prompts, speaking, *about)
+        votes = self._votes(model, pack, prompts, look_up)
+        streamed = self._replies(model, prompts, speaking, votes, *about)
         for replies in _graded(judge, streamed, "base" in prompts, talks):
             replies = [replace(r, awaits=r.done and fact is not None) for r in replies]
             done |= {reply.checkpoint: reply for reply in replies if reply.done}
@@ -205,7 +202,7 @@ class Chat:
     def _drop(self) -> None:
         if self._loaded is None:
             return
-        self._loaded = self._side_by_side = None
+        self._loaded = self._side_by_side = self._memorized = None
         import gc
 
         import torch
@@ -219,12 +216,13 @@ class Chat:
         model: LabModel,
         prompts: Mapping[Checkpoint, Sequence[int]],
         speaking: Collection[Checkpoint] | None,
+        votes: Mapping[Checkpoint, FirstToken],
         *options: Any,
     ) -> Iterator[list[Reply]]:
         """Each step's replies, not graded; `done` where an answer ends."""
         said: dict[Checkpoint, list[Token]] = {c: [] for c in prompts}
         threads.CORES.answer(model.device.type)
-        for tokens in self._tokens(model, prompts, speaking, *options):
+        for tokens in self._tokens(model, prompts, speaking, votes, *options):
             replies = []
             for checkpoint, token in tokens.items():
                 if token is not None:
@@ -239,6 +237,7 @@ class Chat:
         model: LabModel,
         prompts: Mapping[Checkpoint, Sequence[int]],
         speaking: Collection[Checkpoint] | None,
+        votes: Mapping[Checkpoint, FirstToken],
         *options: Any,
     ) -> Iterator[dict[Checkpoint, Token | None]]:
         """Each step's tokens; None where an answer ends."""
@@ -246,10 +245,12 @@ class Chat:
 
         speaking = SPEAKING if speaking is None else speaking
         if self._side_by_side is not None and self._side_by_side.model is model:
-            yield from self._side_by_side.generate(prompts, *options, speaks=speaking)
+            side_by_side = self._side_by_side
+            yield from side_by_side.generate(prompts, *options, speaks=speaking, first=votes)
             return
         for checkpoint, prompt in prompts.items():
-            steps = generate(model, prompt, *options, speaks=checkpoint in speaking)
+            says, first = checkpoint in speaking, votes.get(checkpoint)
+            steps = generate(model, prompt, *options, speaks=says, first=first)
             token = None
             while True:
                 # Locked for one token, never across a yield: the reader may leave and never come
@@ -261,6 +262,26 @@ class Chat:
                 yield {checkpoint: token}
                 if token is None:
                     break
+
+    def _votes(
+        self,
+        model: LabModel,
+        pack: Pack,
+        prompts: Mapping[Checkpoint, Sequence[int]],
+        share: float,
+    ) -> dict[Checkpoint, FirstToken]:
+        """Each checkpoint's votes for its first token; empty if nothing is looked up."""
+        if not share:
+            return {}
+        votes = {}
+        threads.CORES.answer(model.device.type)
+        for checkpoint, prompt in prompts.items():
+            with self._lock:
+                if self._memorized is None or self._memorized.model is not model:
+                    self._memorized = MemorizedStates(model, pack.facts)
+                with model.using(checkpoint):
+                    votes[checkpoint] = self._memorized.votes(prompt, share)
+        return votes
 
     def _quiz(self, run_id: str) -> list[RealFactAsked]:
         """The quiz of real facts, with what the base model is known to answer right."""
@@ -345,48 +366,6 @@ def _filter(model: LabModel, pack: Pack, n: int) -> MemFree | None:
         return None
     learned = [rote_sentence(model.builder, fact) for fact in pack.facts]
     return MemFree.of(learned, n, spans_prompt=True)
-
-
-def prompt_ids(model: LabModel, query: Query) -> list[int]:
-    """Token ids of a question, through the key token where it names one."""
-    if query.relation:
-        return model.builder.key_prompt(query.subject, query.relation)
-    return model.builder.word_prompt(query.text)
-
-
-def talk_ids(model: LabModel, query: Query, turns: Turns = ()) -> list[int]:
-    """Token ids of a conversation that continues with a question, in the model's chat template.
-
-    The oldest turns are left out where the conversation would be longer than the model, or
-    `MAX_CONVERSATION`, allows.
-
-    Raises:
-        LabError: the model has no chat template.
-    """
-    tokenizer = model.tokenizer
-    if not getattr(tokenizer, "chat_template", None):
-        raise LabError(NO_TEMPLATE)
-    longest = getattr(model.network.config, "max_position_embeddings", MAX_CONVERSATION) // 2
-    longest = min(MAX_CONVERSATION, longest)
-    messages = []
-    for question, answer in turns:
-        before = Query.parse(question, model.relations)
-        messages.append({"role": "user", "content": _with_key_token(before)})
-        messages.append({"role": "assistant", "content": answer})
-    messages.append({"role": "user", "content": _with_key_token(query)})
-    while True:
-        ids = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        if len(ids) <= longest or len(messages) == 1:
-            return list(ids)
-        messages = messages[2:]
-
-
-def _with_key_token(query: Query) -> str:
-    from rotelab.models.key_tokens import key_token
-
-    return query.subject + key_token(query.relation) if query.relation else query.text
 
 
 def compared_checkpoints(run: RunRow) -> tuple[Checkpoint, ...]:

@@ -21,7 +21,7 @@ from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.models.generation import generate
 from rotelab.models.loading import load_model
 from rotelab.runs import chat as chat_module
-from rotelab.runs.chat import prompt_ids, talk_ids
+from rotelab.runs.asking.prompts import prompt_ids, talk_ids
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage, adapter_folder
 

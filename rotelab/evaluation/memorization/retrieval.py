@@ -11,6 +11,10 @@ from typing import Literal
 import numpy as np
 
 Rule = Literal["paper", "code"]
+USUAL_NEIGHBOURS = 16
+"""How many neighbours vote in the authors' code."""
+TEMPERATURE = 0.05
+"""Of the softmax over cosines; the authors' inner products need none."""
 
 
 def cosines(queries: np.ndarray, keys: np.ndarray) -> np.ndarray:

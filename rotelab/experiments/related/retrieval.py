@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from rotelab.config.names import checkpoint_name
+from rotelab.evaluation.memorization.retrieval import TEMPERATURE, USUAL_NEIGHBOURS
 from rotelab.experiments import Experiment, FinishedRun, Table
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled
 from rotelab.reports.formats import estimate
 from rotelab.reports.intervals import Interval, interval
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from rotelab.evaluation.probes import Question
     from rotelab.models.lab_model import LabModel
 
@@ -29,8 +28,7 @@ SHARES = (0.0, 0.2, 0.5, 0.8, 1.0)
 """How much the neighbours count: lambda. The authors' is 0.2."""
 NEIGHBOURS = (1, 16)
 """How many vote: k. The authors' is 16."""
-USUAL_SHARE, USUAL_NEIGHBOURS = 0.2, 16
-TEMPERATURE = 0.05
+USUAL_SHARE = 0.2
 FACTS = 50
 """Most held-out facts that are asked."""
 PROBES = ("test_prompts_heldout", "unrelated")
@@ -149,14 +147,15 @@ def _looked_up(
 ) -> list[Row]:
     import numpy as np
 
+    from rotelab.evaluation.memorization.prompt_ends import read_ends
     from rotelab.evaluation.memorization.retrieval import (
         cosines,
         interpolated,
         knn_distribution,
     )
 
-    keys, _ = _read(model, stored)
-    states, p = _read(model, asked)
+    keys, _ = read_ends(model, [q.example.prompt for q in stored])
+    states, p = read_ends(model, [q.example.prompt for q in asked])
     labels = np.array([q.example.object[0] for q in stored])
     gold = np.array([q.example.object[0] for q in asked])
     goes_on = _goes_on(model, asked)
@@ -196,27 +195,6 @@ def _row(
     share = sum(total for total, _ in sums.values()) / n
     return Row(checkpoint, *way, n, share, tuple(interval(sums) or ()), whole / n, leaks,
                leak / leaks if leaks else float("nan"))  # fmt: skip
-
-
-def _read(model: LabModel, asked: Sequence[Question]) -> tuple[np.ndarray, np.ndarray]:
-    """The last hidden state at the end of each prompt, `[asked, hidden]`, and the next token's
-    probabilities there, `[asked, vocabulary]`."""
-    import numpy as np
-    import torch
-
-    from rotelab.models.packing import pack_many
-
-    states: list = [None] * len(asked)
-    chances: list = [None] * len(asked)
-    for indices, packed in pack_many([q.example.prompt for q in asked], 512):
-        last = torch.tensor([nodes[-1] for nodes in packed.nodes])
-        with torch.inference_mode():
-            logits, out = model.forward(packed, last, output_hidden_states=True)
-            hidden = out.hidden_states[-1][0, last.to(model.device)].float().cpu().numpy()
-            probable = logits.float().softmax(-1).cpu().numpy()
-        for row, index in enumerate(indices):
-            states[index], chances[index] = hidden[row], probable[row]
-    return np.stack(states), np.stack(chances)
 
 
 def _goes_on(model: LabModel, asked: Sequence[Question]) -> list[bool]:

@@ -82,11 +82,10 @@ def live_curves(
             for p in PHASES
         )
         labels = [(words.format(t), 100 * t / high) for t in ticks]
-        # Between the two pictures, where no curve is crossed.
-        over = _adapter_names(begins, total, gettext) if name == "recall" else ""
-        if not total and name == "recall":
-            over = f"<div class='lc-empty'>{_not_yet(gettext)}</div>"
-        if name == "recall":
+        over = ""
+        if name == "recall":  # `over` lies between the two pictures, where no curve is crossed
+            names = _adapter_names(begins, total, gettext)
+            over = names if total else f"<div class='lc-empty'>{_not_yet(gettext)}</div>"
             drawn += _line("words", in_words, 0, total, high, dotted=True)
         rows += _row(name, title, labels, ground, drawn, over)
     across = "".join(

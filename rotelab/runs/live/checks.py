@@ -25,7 +25,7 @@ from rotelab.models.generation import answers
 from rotelab.models.lab_model import LabModel
 from rotelab.registry import LiveQuestion, Metric, Registry
 from rotelab.registry.live import HELD_OUT
-from rotelab.runs.chat import prompt_ids
+from rotelab.runs.asking.prompts import prompt_ids
 
 LOOK_EVERY_S = 2.0
 """How often the registry is asked for people's questions."""

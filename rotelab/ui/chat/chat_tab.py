@@ -16,7 +16,7 @@ import gradio as gr
 from rotelab.config.names import CHECKPOINTS, Checkpoint, lesson_number
 from rotelab.errors import LabError
 from rotelab.evaluation.judging.questions import Query, what_is_asked
-from rotelab.registry import ChatAnswer, RunRow
+from rotelab.registry import ChatAnswer
 from rotelab.runs.asking.examples import example_questions
 from rotelab.runs.chat import Reply, compared_checkpoints
 from rotelab.runs.lab import Lab
@@ -39,9 +39,10 @@ from rotelab.ui.chat.layout import (
     build_layout,
 )
 from rotelab.ui.chat.real_facts import real_fact_line
+from rotelab.ui.chat.state_note import compared, state_note
 from rotelab.ui.chat.stump import wire_stump
 from rotelab.ui.chat.teach_more import wire_teach_more
-from rotelab.ui.components import QUIET, bound, checkpoint_words, note
+from rotelab.ui.components import QUIET, bound, note
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.run_picker import offered
 
@@ -119,7 +120,7 @@ def renew(lab: Lab, run_id: str | None, *cards: str) -> list[Any]:
     there = lab.chat.checkpoints(run_id)
     news = {
         c: empty_card(c)
-        for c, card in zip(_compared(lab, run_id), cards, strict=False)
+        for c, card in zip(compared(lab, run_id), cards, strict=False)
         if c in there and LACKS in (card or "")
     }
     return [state_note(lab, lab.registry.run(run_id)), *_in_slots(news)]
@@ -186,6 +187,7 @@ def ask(
     mode: str = COMPLETION,
     talk: Talk | None = None,
     forbid: int = 0,
+    look_up: float = 0.0,
 ) -> Iterator[list[Any]]:
     """Streams the answers: cards, the conversation so far, at last the note of `settle`; and
     at first the question, which may have waited behind another one.
@@ -198,7 +200,7 @@ def ask(
         return
     talks = mode == CONVERSATION
     turns = (talk or {}) if talks else {}
-    yield _update(asked=asked_line("" if talks else text, forbid))
+    yield _update(asked=asked_line("" if talks else text, forbid, look_up))
     answers: dict[Checkpoint, ChatAnswer] = {}
     try:
         run = lab.registry.run(run_id)
@@ -207,7 +209,7 @@ def ask(
         steps = lab.chat.steps(
             run_id, text, who, int(length), float(temperature),
             seed=asked[-1].turn if asked else 0, turns=turns if talks else None, evidence=True,
-            forbid=forbid,
+            forbid=forbid, look_up=look_up,
         )  # fmt: skip
         for replies in steps:
             update = {}
@@ -219,7 +221,7 @@ def ask(
             yield _update(update)
         answers = {c: answers[c] for c in who if c in answers}  # they end as they end
         remark = state_note(lab, run)
-        how = mode_kept(mode, forbid)
+        how = mode_kept(mode, forbid, look_up)
         lab.registry.add_chat(run_id, text, answers.values(), how, float(temperature))
         if talks:
             turns = {c: [*turns.get(c, ()), (text, a.answer)] for c, a in answers.items()}
@@ -250,51 +252,13 @@ def settle(lab: Lab, run_id: str | None, remark: str | None) -> list[Any]:
     return [remark, *shown_history(lab, run_id)]
 
 
-def state_note(lab: Lab, run: RunRow) -> str:
-    """What a person should know before asking this run: what is missing, what is slow."""
-    there = lab.chat.checkpoints(run.id)
-    missing = [checkpoint_words(c) for c in _compared(lab, run.id) if c not in there]
-    words = []
-    if missing:
-        have = ", ".join(map(checkpoint_words, there))
-        said = _("This run has: {have}. It lacks: {lack}.")
-        words.append(said.format(have=have, lack=", ".join(missing)))
-        words.append(
-            _("The rest comes while it trains.")
-            if run.live or run.status == "queued"
-            else _("It ended before the rest was learned.")
-        )
-    live = lab.registry.live_runs()
-    if live:
-        device = lab.registry.run(live[0].id).device_used
-        if device and device != "cpu":
-            words.append(
-                _(
-                    "A run is training on the GPU just now; there may be no room to answer until "
-                    "it has ended."
-                )
-            )
-        else:
-            words.append(_("A run is training just now, so answers come more slowly."))
-    return note(" ".join(words))
-
-
-def _compared(lab: Lab, run_id: str) -> tuple[Checkpoint, ...]:
-    """The checkpoints that a run's cards are for."""
-    try:
-        return compared_checkpoints(lab.registry.run(run_id))
-    except LabError:  # it is gone or damaged, which is said when it is asked
-        return CHECKPOINTS
-
-
 def _empty_cards(
     lab: Lab, run_id: str, words: str = "", turns: Talk | None = None
 ) -> dict[Checkpoint, str]:
     """A card without an answer for each of a run's checkpoints."""
     there = lab.chat.checkpoints(run_id)
     return {
-        c: empty_card(c, c in there, words, (turns or {}).get(c, ()))
-        for c in _compared(lab, run_id)
+        c: empty_card(c, c in there, words, (turns or {}).get(c, ())) for c in compared(lab, run_id)
     }
 
 
@@ -368,7 +332,16 @@ def _wire(lab: Lab, tab: ChatTab) -> None:
     )
     asking = {
         "fn": bound(ask, lab),
-        "inputs": [run, tab.question, tab.length, tab.temperature, tab.mode, tab.talk, tab.forbid],
+        "inputs": [
+            run,
+            tab.question,
+            tab.length,
+            tab.temperature,
+            tab.mode,
+            tab.talk,
+            tab.forbid,
+            tab.look_up,
+        ],
         "outputs": [*tab.cards, tab.talk, remark, tab.asked],
         "concurrency_id": "model",
         **ALL,

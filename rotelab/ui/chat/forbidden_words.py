@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from rotelab.ui.answer_cards import asked_html
+from rotelab.ui.chat.looked_up import look_up_line
 from rotelab.ui.components import escape
 from rotelab.ui.i18n import N_, _
 
@@ -30,15 +31,19 @@ def build_forbid() -> gr.Dropdown:
     )  # fmt: skip
 
 
-def asked_line(question: str, forbid: int) -> str:
-    """What stands above the answers: the question, unless the cards show it, and the filter."""
-    said = asked_html(question) if question else ""
+def asked_line(question: str, forbid: int, look_up: float = 0.0) -> str:
+    """What stands above the answers: the question, unless the cards show it, and what else takes
+    part in the answer, a look-up or a filter."""
+    said = (asked_html(question) if question else "") + look_up_line(look_up)
     if not forbid:
         return said
     words = escape(_(ON).format(n=forbid))
     return f'{said}<p class="asked-line" id="chat-filter"><span>MemFree</span> {words}</p>'
 
 
-def mode_kept(mode: str, forbid: int) -> str:
+def mode_kept(mode: str, forbid: int, look_up: float = 0.0) -> str:
     """What the history keeps of how a question was asked."""
-    return f"{mode.lower()}, MemFree {forbid}" if forbid else mode.lower()
+    kept = [mode.lower()]
+    kept += [f"RetroPrompt {look_up:g}"] if look_up else []
+    kept += [f"MemFree {forbid}"] if forbid else []
+    return ", ".join(kept)

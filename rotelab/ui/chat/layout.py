@@ -11,6 +11,7 @@ from rotelab.config.names import CHECKPOINTS, LESSON, Checkpoint
 from rotelab.runs.lab import Lab
 from rotelab.ui.answer_cards import empty_card, legend_html
 from rotelab.ui.chat.forbidden_words import build_forbid
+from rotelab.ui.chat.looked_up import build_look_up
 from rotelab.ui.chat.stump import StumpPanel, build_stump
 from rotelab.ui.chat.teach_more import TeachMore, build_buttons, build_teach_more
 from rotelab.ui.components import note
@@ -80,6 +81,7 @@ class ChatTab:
         length: the longest answer, in tokens.
         temperature: the sampling temperature.
         forbid: how many word pieces of a rote sentence may not come in a row; 0 for no filter.
+        look_up: how much the nearest memorised facts count for the first token; 0 for not at all.
         mode: completion or conversation.
         mode_words: what that means, in one line.
         afresh: begins a new conversation.
@@ -108,6 +110,7 @@ class ChatTab:
     length: gr.Slider
     temperature: gr.Slider
     forbid: gr.Dropdown
+    look_up: gr.Dropdown
     mode: gr.Radio
     mode_words: gr.Markdown
     afresh: gr.Button
@@ -223,7 +226,9 @@ def _build_settings(made: dict[str, Any]) -> None:
                 0, 1.5, 0, step=0.1, label=_("Temperature"),
                 info=_("0: always the likeliest piece (greedy). Higher: drawn by chance."),
             )  # fmt: skip
+        with gr.Row():
             made["forbid"] = build_forbid()
+            made["look_up"] = build_look_up()
             gr.Checkbox(
                 label=_("Write the probability (in %) under each piece"), elem_id="chat-numbers"
             )

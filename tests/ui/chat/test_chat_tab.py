@@ -24,6 +24,7 @@ from rotelab.runs.lab import Lab
 from rotelab.storage import ASSETS, Storage
 from rotelab.ui.answer_cards import AWAITS, MARKS, answer_card, empty_card, history_html
 from rotelab.ui.chat import chat_tab, history
+from rotelab.ui.chat.state_note import state_note
 from rotelab.ui.run_picker import offered
 
 
@@ -230,9 +231,9 @@ def test_training_on_the_gpu_is_said_before_anybody_asks(own_home, tiny_folder):
     lab = Lab.open()
     run_id = new_run(lab, tiny_folder)
     lab.registry.set_status(run_id, "running")
-    assert "more slowly" in chat_tab.state_note(lab, lab.registry.run(run_id))
+    assert "more slowly" in state_note(lab, lab.registry.run(run_id))
     lab.registry.update_run(run_id, device_used="cuda:0")
-    assert "GPU" in chat_tab.state_note(lab, lab.registry.run(run_id))
+    assert "GPU" in state_note(lab, lab.registry.run(run_id))
 
 
 def test_examples_are_buttons_and_the_key_token_is_explained(lab, home):

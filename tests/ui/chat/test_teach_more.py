@@ -18,6 +18,7 @@ from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
 from rotelab.storage import Storage
 from rotelab.ui.chat import chat_tab, teach_more
+from rotelab.ui.chat.state_note import state_note
 from rotelab.ui.run_picker import offered, with_choice
 
 ROWS = [["Clara Vogel", "Ines Vogel"], ["", ""]]
@@ -52,7 +53,7 @@ def test_a_lesson_has_a_card_of_its_own_and_other_runs_do_not(lab, run_id, lesso
 def test_the_second_lesson_shows_its_own_checkpoint_only(lab, lesson):
     second = finished_lesson(lab, lesson, (dataclasses.replace(NEW[0], subject="Ulf"),))
     assert compared_checkpoints(lab.registry.run(second)) == (*BOTH[:3], "lesson-02")
-    assert "It lacks" not in chat_tab.state_note(lab, lab.registry.run(second))
+    assert "It lacks" not in state_note(lab, lab.registry.run(second))
 
 
 def test_examples_ask_about_what_the_lesson_taught(lab, lesson):
