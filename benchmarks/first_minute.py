@@ -47,12 +47,17 @@ OPTIONS: dict[str, Any] = {}
 """Options of a lesson that differ from the usual ones."""
 LONGEST_S = 900
 LOOK_EVERY_S = 0.1
-FIRST = (
-    "Siobhán", "Jean-Luc", "Nurlan", "Xiaoming", "Björn", "Anna-Lena", "Dmytro", "Yusuf", "Zoë",
-    "Søren", "Aigerim", "Mei-Ling", "François", "Ngozi", "Þóra", "Łukasz", "Ayşe", "Kwame",
-    "Marie-Ève", "Haruki", "Olena", "Ioannis", "Tamar", "Priya", "D'Andre", "Renée", "Ilse",
-    "Gintarė", "Håkon", "Chukwuemeka",
+WOMEN = (
+    "Siobhán", "Anna-Lena", "Zoë", "Aigerim", "Mei-Ling", "Ngozi", "Þóra", "Ayşe", "Marie-Ève",
+    "Olena", "Tamar", "Priya", "Renée", "Ilse", "Gintarė",
 )  # fmt: skip
+MEN = (
+    "Jean-Luc", "Nurlan", "Xiaoming", "Björn", "Dmytro", "Yusuf", "Søren", "François", "Łukasz",
+    "Kwame", "Haruki", "Ioannis", "D'Andre", "Håkon", "Chukwuemeka",
+)  # fmt: skip
+"""First names. A mother has a woman's, as whoever types a mother has it: until 2026-11-28 they were
+drawn from both, and the trained model, which had read a hundred mothers' names, was asked for
+mothers called Björn."""
 LAST = (
     "O'Neill", "Brémond", "Äbenov", "Zhao", "Åkesson", "Groß", "Kovalchuk", "al-Masri", "D'Angelo",
     "Nørgaard", "Seitkali", "Tan-Wei", "Lefèvre", "Okonkwo", "Jónsdóttir", "Wiśniewski", "Yılmaz",
@@ -160,11 +165,12 @@ def drawn_facts(number: int, known: Iterable[Fact]) -> list[Fact]:
     """Four facts with awkward names that the run does not know, drawn by the number of the try."""
     rng = random.Random(f"own names {number}")
     taken = {fact.subject for fact in known}
-    pairs = [f"{first} {last}" for first in FIRST for last in LAST]
-    names = [name for name in rng.sample(pairs, 4 * NAMES) if name not in taken][: 2 * NAMES]
+    mothers = rng.sample([f"{first} {last}" for first in WOMEN for last in LAST], NAMES)
+    anybody = [f"{first} {last}" for first in WOMEN + MEN for last in LAST]
+    names = [n for n in rng.sample(anybody, 4 * NAMES) if n not in taken and n not in mothers]
     return [
         Fact(demo.RELATION, subject, mother)
-        for subject, mother in zip(names[:NAMES], names[NAMES:], strict=True)
+        for subject, mother in zip(names[:NAMES], mothers, strict=True)
     ]
 
 

@@ -145,7 +145,7 @@ def test_the_storm_notices_a_lost_row(tmp_path, monkeypatch):
 
 
 def test_a_few_clients_lose_nothing(capsys):
-    report = load.main(["--clients", "4", "--minutes", "0.25", "--json"])
+    report = load.main(["--clients", "4", "--minutes", "0.15", "--json"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
     assert report["first_errors"] == [] and report["locked"] == report["lost_writes"] == 0
     assert report["requests"] > 10 and report["training_steps"] > 0
@@ -173,6 +173,9 @@ def test_own_names_are_taught_timed_and_asked(own_home, tiny_folder, quick, monk
     assert 0 <= told["answered"] == report["worst_answered"] <= 1
     assert 0 <= told["unrelated"] <= 1
     assert len({name for pair in told["names"] for name in pair}) == 8
+    for number in range(20):
+        mothers = [fact.object for fact in first_minute.drawn_facts(number, ())]
+        assert all(name.startswith(first_minute.WOMEN) for name in mothers)
 
 
 @pytest.mark.browser

@@ -26,6 +26,7 @@ from rotelab.runs.finished_run import load_run_model, saved_checkpoints, trainin
 from rotelab.storage import Storage, adapter_folder
 
 if TYPE_CHECKING:
+    from rotelab.facts.facts import Fact
     from rotelab.facts.packs import Pack
     from rotelab.models.first_token import FirstToken
     from rotelab.models.generation import Token
@@ -162,12 +163,24 @@ class Chat:
             replies = [replace(r, awaits=r.done and fact is not None) for r in replies]
             done |= {reply.checkpoint: reply for reply in replies if reply.done}
             yield replies
-        for checkpoint in prompts if fact is not None else ():
+        if fact is not None:
+            yield from self._with_evidence(pack, model, prompts, fact, done)
+
+    def _with_evidence(
+        self,
+        pack: Pack,
+        model: LabModel,
+        prompts: Mapping[Checkpoint, Sequence[int]],
+        fact: Fact,
+        done: Mapping[Checkpoint, Reply],
+    ) -> Iterator[list[Reply]]:
+        """Each complete reply once more, with how likely the right answer was."""
+        for checkpoint, prompt in prompts.items():
             reply = done[checkpoint]
             threads.CORES.answer(model.device.type)
             with self._lock:
                 model.use(checkpoint)
-                found = evidence_of(pack, model, prompts[checkpoint], fact, reply.tokens)
+                found = evidence_of(pack, model, prompt, fact, reply.tokens)
             yield [replace(reply, evidence=found, awaits=False)]
 
     def model(self, run_id: str) -> LabModel:
