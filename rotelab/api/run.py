@@ -21,6 +21,7 @@ from rotelab.config.reproduce import OF_THE_FACTS
 from rotelab.config.run_config import LessonConfig, RunConfig
 from rotelab.errors import LabError
 from rotelab.evaluation.judging.questions import Query, asked_fact
+from rotelab.reports.answers import answer_rows, group_rows, groups_of
 from rotelab.reports.formats import as_html
 from rotelab.reports.intervals import intervals_of_run
 from rotelab.reports.tables import run_tables
@@ -114,13 +115,35 @@ class Run:
 
     @property
     def answers(self) -> pd.DataFrame:
-        """Every single answer behind the scores: checkpoint, probe, prompt, answer, probability."""
-        columns = (
-            "checkpoint", "probe", "relation", "subject", "object", "prompt", "answer", "correct",
-            "probability",
-        )  # fmt: skip
+        """Every single answer behind the scores: checkpoint, probe, prompt and the wording that it
+        is in, answer, probability, and the `outcome`: `right` or `wrong`, and for unrelated
+        questions `leak` or `no-leak`."""
+        row = self.row
         found = self.lab.core.registry.predictions(self.id, limit=-1)
-        return frame(columns, [[getattr(one, name) for name in columns] for one in found])
+        return frame(*answer_rows(found, row.pack.prompts))
+
+    def answers_by(
+        self, by: str = "wording", checkpoint: str = "", probe: str = "test_prompts_heldout"
+    ) -> pd.DataFrame:
+        """Which wordings, or which facts, fail: the share of good answers, the worst first.
+
+        Args:
+            by: `wording`, `fact` or `outcome`.
+            checkpoint: which one's answers; the last one's, if empty.
+            probe: the kind of question, such as `key_token`.
+
+        Returns:
+            A row for each, with `share`, its 95 % interval from `low` to `high`, how many of the
+            `n` answers are good (`count`), and of how many `facts` and `wordings` they are. Good is
+            right, or for unrelated questions without a leak; of an outcome, the share is its own.
+
+        Raises:
+            LabError: answers can't be grouped by that.
+        """
+        row, registry = self.row, self.lab.core.registry
+        last = checkpoint or next(reversed(registry.scores(self.id)), "")
+        found = registry.predictions(self.id, last, probe, limit=-1)
+        return frame(*group_rows(groups_of(found, by, row.pack.prompts), by))
 
     @property
     def curves(self) -> pd.DataFrame:

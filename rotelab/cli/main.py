@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from rotelab.api.progress import watching
+from rotelab.cli.answers import add_answers_command
 from rotelab.cli.cluster import add_cluster_commands
 from rotelab.cli.compare import add_compare_command
 from rotelab.cli.experiments import add_experiment_commands
@@ -355,6 +356,7 @@ add_sweep_commands(app)
 add_cluster_commands(app)
 add_experiment_commands(app)
 add_compare_command(app)
+add_answers_command(app)
 add_teach_command(app)
 add_run_life_commands(app)
 add_facts_commands(app)

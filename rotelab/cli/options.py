@@ -72,11 +72,16 @@ def _parameters() -> dict[str, inspect.Parameter]:
     }
 
 
-def one_format(markdown: bool, json_output: bool) -> None:
+def one_format(other: bool, json_output: bool, option: str = "--markdown") -> None:
     """Refuses a command that is asked for two formats at once.
+
+    Args:
+        other: whether the other format than JSON is asked for.
+        json_output: whether JSON is.
+        option: the other format's.
 
     Raises:
         LabError: both are asked for.
     """
-    if markdown and json_output:
-        raise LabError("--markdown and --json exclude each other: give one of them.")
+    if other and json_output:
+        raise LabError(f"{option} and --json exclude each other: give one of them.")

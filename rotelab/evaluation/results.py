@@ -22,6 +22,13 @@ OLD = "old_"
 OLD_PROBES = tuple(OLD + probe for probe in ("key_token", "test_prompts_heldout", "unrelated"))
 """The probes of a later lesson that ask the facts known before it; the others ask its new facts."""
 
+MUST_NOT_COME = ("unrelated", OLD + "unrelated")
+"""The probes that ask something else: there, the fact's object must not come out."""
+
+OUTCOMES = ("right", "wrong", "leak", "no-leak")
+"""What can become of an answer: the last two where the object must not come out."""
+BAD_OUTCOMES = ("wrong", "leak")
+
 
 class SpotAnswer(NamedTuple):
     """The answer to one of the three fixed questions of `spot_checks`, after a step of a phase.
@@ -99,6 +106,13 @@ class Prediction:
     normalized: float | None = None
     contains: bool | None = None
     generated: str | None = None
+
+    @property
+    def outcome(self) -> str:
+        """What became of it, one of `OUTCOMES`."""
+        if self.probe in MUST_NOT_COME:
+            return "leak" if self.correct else "no-leak"
+        return "right" if self.correct else "wrong"
 
 
 class Similarity(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any
 
 from rotelab.config.names import CHECKPOINTS, Checkpoint
 from rotelab.evaluation.results import (
+    MUST_NOT_COME,
     Answers,
     LensReading,
     Prediction,
@@ -101,7 +102,7 @@ class EvaluationRows(RegistryFile):
         run_id: str,
         checkpoint: Checkpoint | None = None,
         probe: str | None = None,
-        only_wrong: bool = False,
+        outcome: str | None = None,
         search: str = "",
         limit: int = 100,
         offset: int = 0,
@@ -112,7 +113,7 @@ class EvaluationRows(RegistryFile):
             run_id: the run.
             checkpoint: only those of this checkpoint.
             probe: only those of this probe.
-            only_wrong: only wrong answers.
+            outcome: only those that ended so, one of `results.OUTCOMES`.
             search: a text that subject, object, prompt or one of the answers must contain.
             limit: how many at most; -1 for all.
             offset: how many to skip.
@@ -120,7 +121,7 @@ class EvaluationRows(RegistryFile):
         Raises:
             LabError: the file can't be read.
         """
-        where, values = _prediction_filter(run_id, checkpoint, probe, only_wrong, search)
+        where, values = _prediction_filter(run_id, checkpoint, probe, outcome, search)
         with self.read() as db:
             rows = db.query(
                 f"SELECT {', '.join(_PREDICTION)} FROM predictions WHERE {where} "
@@ -134,7 +135,7 @@ class EvaluationRows(RegistryFile):
         run_id: str,
         checkpoint: Checkpoint | None = None,
         probe: str | None = None,
-        only_wrong: bool = False,
+        outcome: str | None = None,
         search: str = "",
     ) -> int:
         """How many answers `predictions` would return without a limit.
@@ -142,7 +143,7 @@ class EvaluationRows(RegistryFile):
         Raises:
             LabError: the file can't be read.
         """
-        where, values = _prediction_filter(run_id, checkpoint, probe, only_wrong, search)
+        where, values = _prediction_filter(run_id, checkpoint, probe, outcome, search)
         with self.read() as db:
             row = db.execute(f"SELECT count(*) FROM predictions WHERE {where}", values).fetchone()
         return row[0]
@@ -196,7 +197,7 @@ class EvaluationRows(RegistryFile):
         Raises:
             LabError: the file can't be read.
         """
-        where, values = _prediction_filter(run_id, checkpoint, probe, False, "")
+        where, values = _prediction_filter(run_id, checkpoint, probe, None, "")
         sums = ", ".join(f"sum({column}), count({column})" for column in _COLUMN_OF.values())
         with self.read() as db:
             rows = db.execute(
@@ -296,14 +297,17 @@ def _maybe(kind: type, value: Any) -> Any:
     return None if value is None else kind(value)
 
 
-def _prediction_filter(run_id, checkpoint, probe, only_wrong, search) -> tuple[str, list[Any]]:
+def _prediction_filter(run_id, checkpoint, probe, outcome, search) -> tuple[str, list[Any]]:
     parts, values = ["run_id = ?"], [run_id]
     for column, value in (("checkpoint", checkpoint), ("probe", probe)):
         if value is not None:
             parts.append(f"{column} = ?")
             values.append(value)
-    if only_wrong:
-        parts.append("NOT correct")
+    if outcome is not None:
+        apart = "IN" if outcome in ("leak", "no-leak") else "NOT IN"
+        parts.append(f"probe {apart} ({', '.join('?' * len(MUST_NOT_COME))})")
+        parts.append("correct" if outcome in ("right", "leak") else "NOT correct")
+        values += MUST_NOT_COME
     if search.strip():
         columns = ("subject", "object", "prompt", "answer", "generated")
         parts.append("(" + " OR ".join(f"{c} LIKE ? ESCAPE '\\'" for c in columns) + ")")

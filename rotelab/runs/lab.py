@@ -138,6 +138,10 @@ class Lab:
         """Where a run's bundle is written."""
         return self._export(run_id, SUFFIX)
 
+    def answers_file(self, run_id: str, kind: str = "csv") -> Path:
+        """Where a run's answers are written: `csv` or `json`."""
+        return self._export(run_id, f"-answers.{kind}")
+
     def _export(self, run_id: str, ending: str) -> Path:
         self.storage.run_folder(run_id)  # refuses what is no run's id
         return self.storage.exports / f"{run_id}{ending}"
@@ -227,6 +231,8 @@ class Lab:
         self.registry.delete_run(run_id)
         for file in (self.adapters_file, self.bundle_file, self.chat_file, self.notebook_file):
             file(run_id).unlink(missing_ok=True)
+        for kind in ("csv", "json"):
+            self.answers_file(run_id, kind).unlink(missing_ok=True)
         try:
             if folder.exists():
                 shutil.rmtree(folder)

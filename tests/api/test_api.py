@@ -80,6 +80,11 @@ def test_a_run_has_its_settings_and_its_results_as_data_frames(lab, run):
     assert "choice_accuracy" not in scores  # not measured, so no column of blanks
     assert len(run.facts) == 6 and run.facts.in_words.sum() == 3
     assert set(run.answers.checkpoint) == {"base", "memorized", "generalized"}
+    assert set(run.answers.outcome) <= {"right", "wrong", "leak", "no-leak"}
+    facts = run.answers_by("fact", probe="key_token")
+    assert len(facts) == 6 and set(facts.wordings) == {1} and facts.share.is_monotonic_increasing
+    assert facts.share.mean() == pytest.approx(stored.generation_accuracy)
+    assert set(facts.checkpoint) == {"generalized"} and (facts.low <= facts.share).all()
     assert {"loss", "recall"} <= set(run.curves.name)
     assert run.seconds["total"] > 0
 

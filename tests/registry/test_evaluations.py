@@ -8,7 +8,7 @@ from sqlite_utils import Database
 from support.registry_tools import meddle
 from support.rows import prediction
 
-from rotelab.evaluation.results import Damage, QuizAnswer, Score, Similarity
+from rotelab.evaluation.results import OUTCOMES, Damage, QuizAnswer, Score, Similarity
 from rotelab.registry import Registry
 from rotelab.registry.migrations import migrations
 
@@ -75,7 +75,8 @@ def test_predictions_are_filtered(registry, run):
     def found(**how):
         return [p.fact_index for p in registry.predictions(run, **how)]
 
-    assert found(probe="a") == [0, 2, 4] and found(only_wrong=True) == [1, 3, 5]
+    assert found(probe="a") == [0, 2, 4] and found(outcome="wrong") == [1, 3, 5]
+    assert found(outcome="right") == [0, 2, 4] and found(outcome="leak") == []
     assert (
         found(search="0% 3") == [3] and found(search="person 2") == [2] and found(search="_") == []
     )
@@ -84,6 +85,20 @@ def test_predictions_are_filtered(registry, run):
     assert registry.predictions(run)[0] == prediction(
         0, answer="100% 0", probe="a", checkpoint="generalized"
     )
+
+
+def test_predictions_are_filtered_by_what_became_of_them(registry, run):
+    rows = [
+        prediction(i, correct=i % 2 == 0, probe=probe)
+        for i, probe in enumerate(["key_token"] * 2 + ["unrelated"] * 2 + ["old_unrelated"] * 2)
+    ]
+    registry.add_evaluation(run, "generalized", {}, rows)
+    found = {o: registry.predictions(run, outcome=o) for o in OUTCOMES}
+    assert {o: [p.fact_index for p in one] for o, one in found.items()} == {
+        "right": [0], "wrong": [1], "leak": [2, 4], "no-leak": [3, 5],
+    }  # fmt: skip
+    assert all(p.outcome == o for o, one in found.items() for p in one)
+    assert all(registry.count_predictions(run, outcome=o) == len(found[o]) for o in OUTCOMES)
 
 
 def test_similarities(registry, run):

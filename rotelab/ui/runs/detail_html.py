@@ -11,7 +11,7 @@ from rotelab.config.names import (
     probe_name,
 )
 from rotelab.errors import LabError
-from rotelab.evaluation.results import OLD, Prediction, Score
+from rotelab.evaluation.results import Prediction, Score
 from rotelab.registry import RunRow, RunSummary
 from rotelab.reports.intervals import Intervals
 from rotelab.runs.lab import Lab
@@ -229,9 +229,8 @@ def took(run: RunSummary) -> str:
 
 
 def _mark(answer: Prediction) -> str:
-    if answer.probe in ("unrelated", OLD + "unrelated"):  # here the object must not come out
-        return _("✗ leaked") if answer.correct else _("✓ did not leak")
-    return "✓" if answer.correct else "✗"
+    words = {"leak": _("✗ leaked"), "no-leak": _("✓ did not leak"), "right": "✓", "wrong": "✗"}
+    return words[answer.outcome]
 
 
 def _choice_marks(answer: Prediction) -> str:

@@ -93,11 +93,11 @@ def test_every_answer_can_be_listed(lab, run_id, lesson):
     assert checkpoint.value == "lesson-01" and probe.value == "test_prompts_heldout"
     assert [value for _, value in checkpoint.choices] == [ALL, "generalized", "lesson-01"]
     assert "old_key_token" in [value for _, value in probe.choices]
-    rows, *_ = first_answers(lab, lesson, checkpoint.value, probe.value, False, "")
+    rows, *_ = first_answers(lab, lesson, checkpoint.value, probe.value, ALL, "", ALL)
     assert [row[:2] for row in rows["data"]] == [["Lesson 1", rows["data"][0][1]]] * len(NEW)
     kept, _ = fit_filters(lab, lesson, "generalized", "old_key_token")
     assert kept.value == "generalized", "of the old facts there are answers before the lesson"
-    rows, *_ = first_answers(lab, lesson, "lesson-01", "old_unrelated", False, "")
+    rows, *_ = first_answers(lab, lesson, "lesson-01", "old_unrelated", ALL, "", ALL)
     assert {row[5] for row in rows["data"]} == {"✗ leaked", "✓ did not leak"}
     # Back on an ordinary run, nothing is chosen that it has not.
     checkpoint, probe = fit_filters(lab, run_id, "lesson-01", "old_unrelated")

@@ -21,7 +21,13 @@ from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.components import size_words
 from rotelab.ui.runs import actions, runs_tab, table
-from rotelab.ui.runs.answers_panel import ALL, ANSWER_PAGE, first_answers, turn_answers
+from rotelab.ui.runs.answers_panel import (
+    ALL,
+    ANSWER_PAGE,
+    first_answers,
+    save_answers,
+    turn_answers,
+)
 from rotelab.ui.runs.detail import RunDetail, fill_detail, make_notebook
 from rotelab.ui.runs.detail_html import RUN_HEADERS, log_tail, settings_html
 from rotelab.ui.runs.scores_html import scores_html
@@ -172,31 +178,70 @@ def test_a_reader_s_text_is_never_markup(lab):
 
 def answers(lab, *choice):
     """The first page of answers: its rows without their headers, its words, its number."""
-    rows, words, page = first_answers(lab, *choice)
+    rows, words, page, *_ = first_answers(lab, *choice)
     return [rows["data"], words, page]
 
 
 def test_every_answer_can_be_found(lab):
     run_id = finished(lab)
-    rows, words, _ = answers(lab, run_id, "generalized", "test_prompts_heldout", False, "")
+    rows, words, _ = answers(lab, run_id, "generalized", "test_prompts_heldout", ALL, "", ALL)
     assert words == "1–40 of 40 answers"
     assert {row[5] for row in rows} == {"✓", "✗"} and rows[0][3] == rows[0][4]
-    wrong = answers(lab, run_id, "generalized", "test_prompts_heldout", True, "")[0]
+    wrong = answers(lab, run_id, "generalized", "test_prompts_heldout", "wrong", "", ALL)[0]
     assert len(wrong) == 10 and {row[5] for row in wrong} == {"✗"}
-    found = answers(lab, run_id, ALL, ALL, False, "whose child is mary bahri")[0]
+    found = answers(lab, run_id, ALL, ALL, ALL, "whose child is mary bahri", ALL)[0]
     assert [row[0] for row in found] == ["Base model", "Memorised", "Generalised"]
-    leaked = answers(lab, run_id, "generalized", "unrelated", False, "")[0]
-    assert {row[5] for row in leaked} == {"✗ leaked", "✓ did not leak"}
+    both = answers(lab, run_id, "generalized", "unrelated", ALL, "", ALL)[0]
+    assert {row[5] for row in both} == {"✗ leaked", "✓ did not leak"}
+    leaked = answers(lab, run_id, ALL, ALL, "leak", "", ALL)[0]
+    assert leaked and {row[5] for row in leaked} == {"✗ leaked"}
+
+
+def test_answers_are_grouped_the_worst_first(lab):
+    run_id = finished(lab)
+    about = (run_id, "generalized", "test_prompts_heldout")
+    listed, words, _, outcome, _ = first_answers(lab, *about, "wrong", "", "fact")
+    assert words == "1–20 of 20; answers counted: 40" and not outcome.interactive
+    assert listed["headers"][2:] == ["Fact", "Good", "Interval (95 %)", "Answers", "Wordings"]
+    first, last = listed["data"][0], listed["data"][-1]
+    assert first[3:] == ["0 % (0/2)", "0–66 %", "2", "2"] and " → " in first[2]
+    assert last[3] == "100 % (2/2)" and len(first) == len(listed["headers"])
+    wordings = answers(lab, *about, ALL, "", "wording")[0]
+    assert [row[2:4] for row in wordings] == [
+        ["Who brought {subject} into the world?", "75 % (15/20)"],
+        ["Whose child is {subject}?", "75 % (15/20)"],
+    ]
+    outcomes = first_answers(lab, *about, ALL, "", "outcome")[0]
+    assert outcomes["headers"][3] == "Share"
+    assert [row[2:4] for row in outcomes["data"]] == [
+        ["Wrong", "25 % (10/40)"], ["Right", "75 % (30/40)"],
+    ]  # fmt: skip
+
+
+def test_what_is_shown_is_saved_all_pages_of_it(lab):
+    run_id = finished(lab)
+    saved = save_answers(lab, "csv", run_id, ALL, ALL, ALL, "", ALL)
+    text = Path(saved.value["path"]).read_bytes()
+    assert saved.label == "Download 360 rows (CSV)" and text.startswith(b"\xef\xbb\xbfcheckpoint,")
+    assert text.count(b"\n") == 361
+    grouped = save_answers(lab, "json", run_id, "generalized", "unrelated", ALL, "", "outcome")
+    found = json.loads(Path(grouped.value["path"]).read_text(encoding="utf-8"))
+    assert [one["outcome"] for one in found] == ["leak", "no-leak"] and found[0]["n"] == 20
+    for nothing in ((run_id, ALL, ALL, ALL, "nobody", ALL), (None, ALL, ALL, ALL, "", ALL)):
+        with pytest.raises(LabError, match="nothing to save"):
+            save_answers(lab, "csv", *nothing)
+    lab.delete(run_id)
+    assert not lab.answers_file(run_id).exists() and not lab.answers_file(run_id, "json").exists()
 
 
 def test_pages_of_answers(lab):
-    choice = (finished(lab), ALL, ALL, False, "")
+    choice = (finished(lab), ALL, ALL, ALL, "", ALL)
     rows, words, page = answers(lab, *choice)
     assert (len(rows), words, page) == (ANSWER_PAGE, "1–50 of 360 answers", 0)
-    rows, words, page = turn_answers(lab, 1, *choice, 6)
+    rows, words, page, *_ = turn_answers(lab, 1, *choice, 6)
     assert (len(rows["data"]), words, page) == (10, "351–360 of 360 answers", 7)
     assert turn_answers(lab, 1, *choice, 7)[2] == 7
-    assert answers(lab, None, ALL, ALL, False, "") == [[], "", 0]
+    assert answers(lab, None, ALL, ALL, ALL, "", ALL) == [[], "", 0]
 
 
 # Actions -----------------------------------------------------------------------------------------
@@ -451,8 +496,17 @@ def test_a_run_is_opened_by_link_looked_at_and_deleted(filled):
         assert fetched.value.suggested_filename == f"{ids[0]}.ipynb"
         page.get_by_role("tab", name="Every answer").click()
         until(lambda: "of 40 answers" in page.locator("#answers-count").inner_text(), 30)
-        page.get_by_text("Only where the right answer did not come").click()
+        page.locator("#answers-outcome input").click()
+        page.get_by_role("option", name="Wrong").click()
         until(lambda: "of 10 answers" in page.locator("#answers-count").inner_text(), 30)
+        page.locator("#answers-by input").click()
+        page.get_by_role("option", name="By wording").click()
+        until(lambda: "75 % (15/20)" in page.locator("#answers-table").inner_text(), 30)
+        page.locator("#answers-csv").click()
+        page.locator("#answers-file").wait_for()
+        with page.expect_download() as fetched:
+            page.locator("#answers-file").click()
+        assert fetched.value.suggested_filename == f"{ids[0]}-answers.csv"
         page.get_by_role("tab", name="Real facts").click()
         real = page.locator("#real-facts tbody tr")
         until(lambda: real.count() == 57, 30, "all real facts are listed")
