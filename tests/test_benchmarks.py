@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from support.taught import taught_run
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import (
     chat,
@@ -14,15 +15,20 @@ from benchmarks import (
     opening,
     page_cost,
     registry,
+    run,
+    run_parts,
     scoring,
     training,
     two_runs,
 )
 from rotelab.config.run_config import MemorizeConfig, ModelSpec
 from rotelab.errors import LabError
+from rotelab.evaluation.results import PROBES
 from rotelab.facts.packs import load_pack
 from rotelab.models.cores import own_cores
+from rotelab.models.lab_model import AdapterShape
 from rotelab.models.loading import pick_dtype
+from rotelab.models.packing import pack
 from rotelab.registry import Metric
 from rotelab.runs import worker
 from rotelab.runs.lab import Lab
@@ -200,3 +206,54 @@ def test_two_jobs_share_the_cores(tiny_folder, capsys, tmp_path, monkeypatch):
     assert report["together"] == pytest.approx(sum(report["each"])) and min(report["each"]) > 0
     share = max(1, len(own_cores()) // 2)
     assert all(1 <= threads <= share for threads in report["threads"])
+
+
+def test_a_whole_run_is_measured_part_by_part(tiny_folder, capsys):
+    torch.set_num_threads(1)
+    words = ["--model", str(tiny_folder), "--facts", "8", "--k", "4", "--epochs", "2"]
+    short = ["generalize.least_steps=0", "memorize.spare=0", "generalize.spare=0"]
+    report = run.main([*words, *(w for s in short for w in ("--set", s)), "--json"])
+    printed = capsys.readouterr().out
+    assert json.loads(printed.splitlines()[-1]) == report
+    parts = report["parts"]
+    probes = [f"evaluation: {probe}" for probe in PROBES]
+    assert set(probes) | {"load", "phase 1", "phase 2", "damage", "representations"} < set(parts)
+    assert all(part in printed for part in parts)
+    whole = parts.pop("all")
+    for figure in ("wall", "cpu", "tokens", "flop"):
+        assert sum(p[figure] for p in parts.values()) == pytest.approx(whole[figure])
+    assert all(parts[name]["flop"] > 0 for name in (*probes, "phase 1", "phase 2", "damage"))
+    assert parts["load"]["flop"] == 0 < parts["load"]["wall"]
+    assert report["peak_gflops"] > 0 and report["memory_mb"] > 100
+
+
+def test_a_steps_operations_are_those_that_torch_counts(tiny):
+    packed = pack([(0, 5, 9, 11, 13), (0, 5, 7)])
+    for checkpoint, adapter in (("memorized", "memorize"), ("generalized", "generalize")):
+        tiny.attach(adapter, AdapterShape(4, 0, None if adapter == "memorize" else [1]))
+        tiny.use(checkpoint, train=True)
+        work = run_parts.Work(tiny)
+        with FlopCounterMode(display=False) as counted:
+            logits, _ = tiny.forward(packed, torch.tensor([1, 3]))
+            logits.sum().backward()
+        nodes = packed.ids.shape[1]
+        # Ours counts the inputs' gradients of the lowest trained matrices too, which nobody needs.
+        ours = work.of(tiny, nodes, nodes, 2, base=False)
+        assert ours == pytest.approx(counted.get_total_flops(), rel=0.15)
+        with FlopCounterMode(display=False) as counted, torch.no_grad():
+            tiny.forward(packed, torch.tensor([1, 3]), checkpoint="base")
+        attention = 4 * nodes**2 * work.hidden * tiny.layers  # torch doesn't count it on a CPU
+        base = work.of(tiny, nodes, nodes, 2, base=True)
+        assert base == counted.get_total_flops() + attention
+
+
+def test_runs_of_two_checkouts_are_compared_pair_by_pair():
+    def made(*cpu):
+        return [{"parts": {"phase 1": {"cpu": s}, "load": {"cpu": 0.01}}} for s in cpu]
+
+    found = run.ratios(made(1.0, 2.0, 3.3), made(2.0, 2.0, 3.0))
+    assert found == {"phase 1": pytest.approx({"median": 1.0, "low": 0.5, "high": 1.1})}
+    words = ["--facts", "8", "--against", "x", "--pairs=3", "--json"]
+    assert run._without(words, "--against", "--pairs") == ["--facts", "8", "--json"]
+    with pytest.raises(LabError, match="holds no checkout"):
+        run.main(["--against", "/nowhere"])
