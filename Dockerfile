@@ -18,8 +18,9 @@ RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} \
         "$(grep '^torch==' requirements.txt)" \
     && pip install --no-cache-dir -r requirements.txt
 
-COPY LICENSE app.py pyproject.toml ./
+COPY LICENSE app.py pyproject.toml README.md SECURITY.md CHANGELOG.md ./
 COPY assets assets
+COPY docs docs
 COPY rotelab rotelab
 
 # Nobody needs to be root in here. The volume belongs to this user.

@@ -53,6 +53,8 @@ def cache_dir() -> Path:
 
 ASSETS = assets_folder()
 """Files that come with the lab."""
+DOCS = ASSETS.parent / "docs"
+"""The documentation's pages, as Markdown; what they quote lies beside this folder."""
 
 DEVICES = r"con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]"
 """Names that mean a device on Windows, in any case and with any ending."""

@@ -108,6 +108,14 @@ def test_the_command_without_arguments_serves_the_page(programs: Path, tmp_path:
         urllib.request.urlopen(f"{server.url}/config", timeout=60) as answer,
     ):
         page = json.load(answer)
+        for path, holds in (
+            ("docs/guide/facts.md", b"<h1"),
+            ("docs/images/chat-light.png", b"PNG"),
+            ("docs/changelog.md", b"Unreleased"),
+            ("examples/rivers.xlsx", b"PK"),
+        ):
+            with urllib.request.urlopen(f"{server.url}/{path}", timeout=60) as given:
+                assert holds in given.read(), path
     style = (ROOT / "assets" / "style.css").read_text(encoding="utf-8")
     assert style in page["css"]
     assert recording().questions[0] in json.dumps(page["components"], ensure_ascii=False)

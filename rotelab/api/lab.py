@@ -184,7 +184,7 @@ class Lab:
         """Saves facts as a fact set, which `run` then takes by its name.
 
         Wordings that a relation lacks are added: rotelab's own where it knows the relation, else
-        plain ones.
+        a starter set made from the words of the relation.
 
         Args:
             facts: a file of any kind that `rotelab facts check` reads, a data frame, or rows such

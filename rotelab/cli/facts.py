@@ -11,6 +11,7 @@ import typer
 from rotelab.errors import LabError
 
 if TYPE_CHECKING:
+    from rotelab.facts.reading.importer import Imported
     from rotelab.facts.reading.notes import Options
 
 Files = Annotated[
@@ -49,7 +50,18 @@ Mend = Annotated[
 ]
 Take = Annotated[int, typer.Option(help="Take the first so many facts of each relation.", min=0)]
 Only = Annotated[str, typer.Option(help="Take these relations alone, as P19,P20.")]
+StarterWordings = Annotated[
+    str,
+    typer.Option(
+        "--starter-wordings",
+        metavar="CSV",
+        help="Write a first set of wordings into this new file, for relations that come without: "
+        "edit it, then import it beside the facts.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+READ_THEM = "read them and change what sounds wrong; better ones teach better"
 
 facts_app = typer.Typer(
     no_args_is_help=True, help="Look at files of facts of any kind, and take them in."
@@ -72,6 +84,7 @@ def check(
     mend: Mend = None,
     take: Take = 0,
     only: Only = "",
+    starter_wordings: StarterWordings = "",
     json_output: AsJson = False,
 ) -> None:
     """Say what files hold and what is doubtful in them, or why they can't be read (status 2)."""
@@ -81,15 +94,21 @@ def check(
     try:
         options = _options(map_columns, relation, encoding, sheet, further, mend, take, only)
         imported = read_files(file, options)
+        written = _write_wordings(imported, starter_wordings) if starter_wordings else None
     except LabError as error:
         if not json_output:
             raise
         print(json.dumps(refusal(error)))
         raise typer.Exit(2) from None
     if json_output:
-        print(json.dumps(as_object(imported)))
-    else:
-        print("\n".join(as_lines(imported)))
+        more = {} if written is None else {"starter_wordings": written}
+        print(json.dumps({**as_object(imported), **more}))
+        return
+    print("\n".join(as_lines(imported)))
+    if written == 0:
+        print("no relation lacks wordings, so none were written")
+    elif written:
+        print(f"{written} wordings written to {starter_wordings}: {READ_THEM}. Then import it too")
 
 
 @facts_app.command("import")
@@ -127,9 +146,39 @@ def import_facts(
         return
     print("\n".join(as_lines(imported)))
     for relation_name, origin in added.items():
-        whose = "rotelab's own" if origin == "shipped" else "plain ones; better ones teach better"
+        whose = "rotelab's own" if origin == "shipped" else f"made from its words: {READ_THEM}"
         print(f"wordings of {relation_name} were missing and added: {whose}")
+    if "starter" in added.values():
+        print("(facts check FILE --starter-wordings NEW.csv writes such wordings to be edited)")
     print(f"saved as “{pack.name}”, version {version}: run --pack {_quoted(pack.name)}")
+
+
+def _write_wordings(imported: Imported, to: str) -> int:
+    """Writes the wordings that relations lack into a new CSV file.
+
+    Returns:
+        How many; without any there is no file.
+
+    Raises:
+        LabError: the files hold no facts, or the file is there already or can't be written.
+    """
+    from rotelab.facts.prompts import PromptSet
+    from rotelab.facts.reading.importer import completed
+
+    if imported.facts is None:
+        raise LabError("There are no facts in it, so no wordings can be made for them.")
+    there = set(imported.prompts)
+    made = PromptSet(p for p in completed(imported.facts, imported.prompts)[0] if p not in there)
+    if not len(made):
+        return 0
+    try:
+        with open(to, "x", encoding="utf-8", newline="") as file:
+            file.write(made.to_csv())
+    except FileExistsError:
+        raise LabError(f"{to} is there already. Name a file that is not there yet.") from None
+    except (OSError, ValueError) as error:
+        raise LabError(f"{to} can't be written: {error}. Name another file.") from error
+    return len(made)
 
 
 def _options(

@@ -12,15 +12,37 @@ from rotelab.errors import InputError, LabError
 from rotelab.facts.csv_text import read_bytes
 from rotelab.facts.facts import FactSet
 from rotelab.facts.facts_importer import parse_facts
-from rotelab.facts.prompts import PromptSet, PromptTemplate, parse_prompts
+from rotelab.facts.prompts import PromptSet, PromptTemplate, Role, parse_prompts
 from rotelab.storage import ASSETS
 
 SHIPPED = ASSETS / "packs"
 STAGED = ASSETS / "experiments"
 """Files of the experiments. Packs in there load by name, but are not among those offered."""
 
+NEEDED: tuple[Role, ...] = ("train", "test")
+"""The roles in which every relation must have a wording in English."""
+
 PACKS_HELD = 16
 """How many packs `pack_from_text` keeps in memory."""
+
+
+class WordingMissing(InputError):
+    """A relation has facts, but no wording of a role that it needs.
+
+    Args:
+        relation: its name.
+        role: the role.
+        words: what it is called in a sentence.
+        pack: what the user calls the pack.
+    """
+
+    def __init__(self, relation: str, role: Role, words: str, pack: str):
+        super().__init__(
+            f"the relation {relation!r} has no {role} prompt. Add a row with role {role}, language "
+            f"en and a text such as “The {words} of {{subject}} is”.",
+            source=f"prompts of {pack}",
+        )
+        self.relation, self.role, self.words = relation, role, words
 
 
 @dataclass(frozen=True)
@@ -47,17 +69,12 @@ class Pack:
         """Checks that every relation can be taught and tested.
 
         Raises:
-            InputError: a relation has no train or no test prompt in English.
+            WordingMissing: a relation has no train or no test prompt in English.
         """
         for relation in self.facts.relations:
-            words = relation.words
-            for role in ("train", "test"):
+            for role in NEEDED:
                 if not self.prompts.of(relation.name, role):
-                    raise InputError(
-                        f"the relation {relation.name!r} has no {role} prompt. Add a row with role "
-                        f"{role}, language en and a text such as “The {words} of {{subject}} is”.",
-                        source=f"prompts of {self.name}",
-                    )
+                    raise WordingMissing(relation.name, role, relation.words, self.name)
 
 
 def shipped_packs() -> list[str]:

@@ -31,6 +31,7 @@ from rotelab.ui.facts import facts_tab
 from rotelab.ui.figure_tools import fetch_ahead
 from rotelab.ui.i18n import COOKIE, LANGUAGES, _, language
 from rotelab.ui.inside import inside_tab
+from rotelab.ui.manual.links import tab_links
 from rotelab.ui.model_setup import Provisioning, build_banner
 from rotelab.ui.run_picker import with_choice
 from rotelab.ui.runs import runs_tab
@@ -64,7 +65,8 @@ CACHE_KEPT = (3600, 24 * 3600)
 
 
 def header_html() -> str:
-    """The page's head: its name, its purpose, the checkpoints' colours, a choice of language."""
+    """The page's head: its name, its purpose, the checkpoints' colours, a link to what is written
+    about the tab on show, a choice of language."""
     legend = "".join(
         f"<li>{checkpoint_badge(c)} {_(checkpoint_name(c).hint)}</li>" for c in CHECKPOINTS
     )
@@ -73,7 +75,8 @@ def header_html() -> str:
         "afterwards."
     )
     return (
-        f'<header class="lab-header"><h1>rotelab</h1><p class="what">{what}</p>{language_html()}'
+        f'<header class="lab-header"><h1>rotelab</h1><p class="what">{what}</p>'
+        f"{tab_links()}{language_html()}"
         f'<ul class="legend" aria-label="{_("The three states of the model")}">{legend}</ul>'
         "</header>"
     )

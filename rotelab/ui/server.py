@@ -22,6 +22,7 @@ from rotelab.errors import LabError
 from rotelab.experiments.planning.queue import move_on
 from rotelab.runs.lab import Lab
 from rotelab.ui.access import HOME, USER, Access, guard
+from rotelab.ui.manual.routes import add_manual
 from rotelab.ui.theme import FIRST_SCRIPTS, head, make_theme, style_sheet
 from rotelab.ui.translated_page import SpeaksToReader, language_script
 
@@ -96,6 +97,7 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
     app.add_middleware(FirstScript, script=lambda: language_script() + first)
     app.add_middleware(SpeaksToReader)
     guard(app, allowed)
+    add_manual(app)
     served = gr.mount_gradio_app(
         app,
         demo,

@@ -58,17 +58,34 @@ def test_import_saves_versions_that_a_run_can_use(rivers, tmp_path):
     home = tmp_path / "home"
     said = rotelab("facts", "import", rivers, home=home)
     assert said.code == 0
-    assert "wordings of p206 were missing and added: plain ones" in said.out
+    assert "wordings of p206 were missing and added: made from its words" in said.out
     assert said.out.endswith("saved as “rivers”, version 1: run --pack rivers\n")
     rivers.write_text(rivers.read_text() + "P206;Sarn;Brook\n")
     said = rotelab("facts", "import", rivers, "--as", "rivers", "--json", home=home)
     assert json.loads(said.out)["saved"] == {
-        "name": "rivers", "version": 2, "wordings_added": {"p206": "plain"},
+        "name": "rivers", "version": 2, "wordings_added": {"p206": "starter"},
     }  # fmt: skip
     pack = Lab.open(Storage(home)).find_pack("rivers")
     assert [fact.subject for fact in pack.facts] == ["Nörbach", "Vex", "Sarn"]
     assert pack.facts.labels == {"p206": "P206"}
     pack.check()
+
+
+def test_starter_wordings_are_written_edited_and_imported(rivers, tmp_path):
+    new, home = tmp_path / "wordings.csv", tmp_path / "home"
+    said = rotelab("facts", "check", rivers, "--starter-wordings", new)
+    assert said.code == 0 and f"wordings written to {new}: read them" in said.out
+    text = new.read_text(encoding="utf-8")
+    assert "p206,train,en,The P206 of {subject} is\n" in text and "p206,test,en," in text
+    refused(rotelab("facts", "check", rivers, "--starter-wordings", new), "is there already")
+    assert new.read_text(encoding="utf-8") == text
+    new.write_text(text.replace("The P206 of {subject} is", "{subject} flows into"), "utf-8")
+    said = rotelab("facts", "import", rivers, new, "--json", home=home)
+    assert json.loads(said.out)["saved"]["wordings_added"] == {}
+    texts = [p.text for p in Lab.open(Storage(home)).find_pack("rivers").prompts]
+    assert "{subject} flows into" in texts and "The P206 of {subject} is" not in texts
+    said = rotelab("facts", "check", rivers, new, "--json", "--starter-wordings", tmp_path / "no")
+    assert json.loads(said.out)["starter_wordings"] == 0 and not (tmp_path / "no").exists()
 
 
 def test_import_as_said(tmp_path):

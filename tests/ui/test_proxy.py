@@ -59,6 +59,14 @@ def test_a_trusted_proxy_says_the_name_the_scheme_and_the_path(asking):
     assert asking(Origin="http://127.0.0.1:7860").status_code == 403
 
 
+def test_the_documentation_and_the_examples_lie_under_the_path_too(asking):
+    for path in ("/docs/guide/facts.md", "/lab/docs/guide/facts.md", "/lab/examples/codes.csv"):
+        assert asking(path=path).status_code == 200
+    assert asking(path="/lab/docs/../rotelab/storage.py").status_code == 404
+    assert asking(path="/docs/guide/facts.md", Host="evil.example",
+                  X_Forwarded_Host="evil.example").status_code == 400  # fmt: skip
+
+
 def test_others_are_not_believed(asking):
     assert asking("10.0.0.3").json()["root"] == "http://127.0.0.1:7860/lab"
     assert asking("10.0.0.3", X_Forwarded_Host="evil.example").status_code == 200  # not read

@@ -9,13 +9,13 @@ from pathlib import Path
 from rotelab.errors import InputError
 from rotelab.facts.facts import FactSet
 from rotelab.facts.formats.tables import Table
-from rotelab.facts.packs import Pack, load_pack, shipped_packs
-from rotelab.facts.prompts import PromptSet, PromptTemplate, Role
+from rotelab.facts.packs import NEEDED, Pack, load_pack, shipped_packs
+from rotelab.facts.prompts import PromptSet, PromptTemplate
 from rotelab.facts.reading.columns import Columns, find, find_or_refuse, recognise
 from rotelab.facts.reading.files import open_tables
 from rotelab.facts.reading.notes import FileDoubt, Options
 from rotelab.facts.reading.reader import Reader
-from rotelab.facts.reading.wordings import plain_wordings
+from rotelab.facts.starter_wordings import starter_wordings
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Imported:
 
     def pack(self, name: str) -> tuple[Pack, dict[str, str]]:
         """The facts as a pack; wordings that a relation lacks are those of the shipped pack of its
-        name, or plain ones.
+        name, or a starter set made from its words.
 
         Returns:
-            The pack, and where added wordings came from, by relation: `shipped` or `plain`.
+            The pack, and where added wordings came from, by relation: `shipped` or `starter`.
 
         Raises:
             InputError: there are no facts.
@@ -65,24 +65,20 @@ def completed(facts: FactSet, prompts: PromptSet) -> tuple[PromptSet, dict[str, 
     """Wordings with those added that a relation needs to be taught and tested.
 
     Returns:
-        All wordings, and where the added ones came from, by relation: `shipped` or `plain`.
+        All wordings, and where the added ones came from, by relation: `shipped` or `starter`.
     """
     more: list[PromptTemplate] = []
     added: dict[str, str] = {}
     named = {prompt.relation for prompt in prompts}
     for relation in facts.relations:
-        roles: tuple[Role, ...] = ("train", "test")
-        missing = [role for role in roles if not prompts.of(relation.name, role)]
-        if not missing:
+        if all(prompts.of(relation.name, role) for role in NEEDED):
             continue
         if relation.name in shipped_packs() and relation.name not in named:
             more += load_pack(relation.name).prompts
             added[relation.name] = "shipped"
             continue
-        there = {p.text.casefold() for p in prompts if p.relation == relation.name}
-        found = plain_wordings(relation.name, relation.words, missing)
-        more += [prompt for prompt in found if prompt.text.casefold() not in there]
-        added[relation.name] = "plain"
+        more += starter_wordings(relation.name, relation.words, prompts)
+        added[relation.name] = "starter"
     return PromptSet([*prompts, *more]), added
 
 

@@ -1,10 +1,10 @@
-"""Wordings from other data sets as templates, and plain ones for relations that come without."""
+"""Wordings from other data sets as templates."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from rotelab.errors import InputError
 from rotelab.facts.prompts import MAX_TEXT, SLOT, PromptSet, PromptTemplate, Role
@@ -23,21 +23,6 @@ ROLES = {
     "neighbourhood": "unrelated",
 }  # fmt: skip
 """What other data sets call the roles."""
-
-PLAIN = {
-    "train": (
-        f"The {{words}} of {SLOT} is",
-        f"{SLOT}'s {{words}} is",
-        f"What is the {{words}} of {SLOT}? It is",
-        f"The {{words}} that belongs to {SLOT} is",
-    ),
-    "test": (
-        f"If you ask for the {{words}} of {SLOT}, the answer is",
-        f"Tell me the {{words}} of {SLOT}:",
-        f"{SLOT} has as {{words}}",
-    ),
-}
-"""Wordings for any relation whose name is a noun. They are poor where it is none."""
 
 
 def template(text: str) -> str | None:
@@ -75,21 +60,6 @@ def taken(text: str, role: Role) -> bool:
     """Whether a wording can be used in a role: only an unrelated one may lack the subject."""
     slots = text.count(SLOT)
     return slots == 1 or (slots == 0 and role == "unrelated")
-
-
-def plain_wordings(relation: str, words: str, roles: Iterable[Role]) -> list[PromptTemplate]:
-    """Plain wordings for a relation.
-
-    Args:
-        relation: its name.
-        words: the relation in words.
-        roles: which of `train` and `test` are wanted.
-    """
-    return [
-        PromptTemplate(relation, role, "en", text.replace("{words}", words))
-        for role in roles
-        for text in PLAIN[role]
-    ]
 
 
 class WordingBook:

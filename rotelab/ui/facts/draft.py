@@ -14,16 +14,16 @@ from rotelab.errors import InputError, LabError
 from rotelab.facts import synthetic
 from rotelab.facts.diagnosis import Lack, diagnose_prompts
 from rotelab.facts.facts import COLUMNS as FACT_COLUMNS
-from rotelab.facts.facts import RELATION_NAME, Fact, FactSet, in_words
+from rotelab.facts.facts import RELATION_NAME, Fact, FactSet
 from rotelab.facts.facts_importer import parse_fact_rows
 from rotelab.facts.formats.lists import as_typed
 from rotelab.facts.packs import Pack, load_pack, shipped_packs
 from rotelab.facts.prompts import COLUMNS as PROMPT_COLUMNS
-from rotelab.facts.prompts import ROLES, PromptTemplate, Role, parse_prompt_rows
+from rotelab.facts.prompts import PromptTemplate, parse_prompt_rows
 from rotelab.facts.reading.relations import RelationNames
-from rotelab.facts.reading.wordings import plain_wordings
 from rotelab.registry import fact_set_name
 from rotelab.runs.lab import Lab
+from rotelab.ui.i18n import _
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -105,6 +105,19 @@ class Draft:
             facts=merged(self.facts, tidy(facts, len(FACT_CELLS)), self.relation),
             prompts=merged(self.prompts, tidy(prompts, len(PROMPT_COLUMNS)), self.relation),
         )
+
+
+def now(
+    draft: Draft, edition: str, facts: Iterable[Sequence], prompts: Iterable[Sequence]
+) -> Draft:
+    """The draft with what stands in the tables of the page.
+
+    Raises:
+        LabError: they are still those of an earlier draft.
+    """
+    if edition != draft.edition:
+        raise LabError(_("The tables were still loading. Please try again."))
+    return draft.edited(facts, prompts)
 
 
 def open_draft(lab: Lab, name: str, version: int | None = None) -> Draft:
@@ -229,10 +242,7 @@ def checked_facts(draft: Draft) -> FactSet:
 def named(draft: Draft) -> Draft:
     """The draft with an internal name for each relation that a person wrote in words; the words
     become its label."""
-    names = RelationNames()
-    for name in (*draft.relations, *draft.labels):
-        if RELATION_NAME.fullmatch(name):
-            names.of(name, draft.labels.get(name, ""))
+    names = names_of(draft)
 
     def with_name(row: tuple[str, ...]) -> tuple[str, ...]:
         return (names.of(row[0]), *row[1:]) if row[0].strip() else row
@@ -341,29 +351,13 @@ def lacks_of(draft: Draft) -> list[Lack]:
     return diagnose_prompts(prompts, [name for name in relations if name])
 
 
-def with_plain_wordings(draft: Draft) -> tuple[Draft, list[str]]:
-    """Adds plain wordings for relations that have facts, but none to teach or none to test.
-
-    Returns:
-        The new draft, and the relations that wordings were added for.
-    """
-    there = {(row[0], row[1]) for row in draft.filled_prompts if row[2] == "en"}
-    added: dict[str, None] = {}
-    for name in draft.relations:
-        missing: list[Role] = [r for r in ("train", "test") if name and (name, r) not in there]
-        words = draft.labels.get(name) or in_words(name)
-        more = plain_wordings(name, words, missing)
-        if more:
-            added[name] = None
-            rows = draft.filled_prompts + tuple(map(prompt_row, more))
-            draft = replace(draft, prompts=rows)
-    return draft, list(added)
-
-
-def role_counts(draft: Draft) -> dict[str, int]:
-    """How many wordings of each role stand in the draft."""
-    counts = Counter(row[1] for row in draft.filled_prompts)
-    return {role: counts[role] for role in ROLES}
+def names_of(draft: Draft) -> RelationNames:
+    """Knows the internal names that are taken, with their labels."""
+    names = RelationNames()
+    for name in (*draft.relations, *draft.labels):
+        if RELATION_NAME.fullmatch(name):
+            names.of(name, draft.labels.get(name, ""))
+    return names
 
 
 def _blanked(rows: Rows, says: int) -> Rows:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from rotelab.errors import InputError, LabError
-from rotelab.facts.packs import shipped_packs
+from rotelab.facts.packs import WordingMissing, shipped_packs
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import ONCE, bound
 from rotelab.ui.facts.draft import (
@@ -19,6 +19,7 @@ from rotelab.ui.facts.draft import (
     empty_draft,
     invent_into,
     notes_of,
+    now,
     open_draft,
     save_draft,
     with_wordings,
@@ -49,12 +50,15 @@ from rotelab.ui.facts.layout import (
     render,
 )
 from rotelab.ui.facts.preview import as_chosen, look, look_again, render_preview
+from rotelab.ui.facts.starter_panel import lacking, wire_starter
 from rotelab.ui.i18n import _
 from rotelab.ui.tables.cell_edits import cell_edits
 
 FIRST_PACK = "mother"
 PROMPT_CELLS = 4
 """Cells of a wording that can be typed into."""
+TABLE_TABS = {FACTS_TABLE: FACTS_ROWS, PROMPTS_TABLE: PROMPTS_ROWS}
+"""In which inner tab a table is, by its name in errors."""
 PRIVATE = {"api_visibility": "private"}
 
 
@@ -110,7 +114,7 @@ def name_to_train(draft: Draft, edition: str, facts, prompts) -> str:
     Raises:
         LabError: it has changes that are not saved, or is not the newest version.
     """
-    draft = _now(draft, edition, facts, prompts)
+    draft = now(draft, edition, facts, prompts)
     if draft.changed or not draft.name:
         raise LabError(_("Your changes are not saved yet. Press Save first, then train with them."))
     if draft.version != draft.newest:
@@ -165,7 +169,10 @@ def _wire_save(lab: Lab, view: View, saved: gr.State) -> None:
     box = view.saving
     inputs = [*view.sheet, box.stash, box.name, saved]
     press = [box.save.click, box.name.submit]
-    gr.on(press, bound(save, lab), inputs, [*view.shown, saved], trigger_mode="once", **PRIVATE)
+    done = gr.on(
+        press, bound(save, lab), inputs, [*view.shown, saved], trigger_mode="once", **PRIVATE
+    )
+    wire_starter(lab, view, done)
 
 
 def _wire_sources(lab: Lab, view: View) -> None:
@@ -207,7 +214,7 @@ def open_set(lab: Lab, draft, edition, facts, prompts, stash, name, version=None
     # A dropdown says twice what was chosen: when it is clicked, and when it loses the focus.
     if name == (draft.name or NEW_SET) and version in (None, draft.version):
         return gr.skip()  # stands for all of them
-    draft = _now(draft, edition, facts, prompts)
+    draft = now(draft, edition, facts, prompts)
     if draft.changed:
         stash = draft
     if name == NEW_SET:
@@ -220,7 +227,7 @@ def open_set(lab: Lab, draft, edition, facts, prompts, stash, name, version=None
 
 def restore(lab: Lab, draft, edition, facts, prompts, stash):
     """Brings back what was set aside; what stands there unsaved is set aside in its place."""
-    draft = _now(draft, edition, facts, prompts)
+    draft = now(draft, edition, facts, prompts)
     other = draft if draft.changed else None
     return render(lab, stash, note("", _(RESTORED)), stash=other, name=proposed_name(stash))
 
@@ -229,7 +236,7 @@ def show_relation(lab: Lab, draft, edition, facts, prompts, stash, relation):
     """Shows one relation, or all."""
     if (relation or "") == draft.relation:
         return gr.skip()  # stands for all of them
-    draft = replace(_now(draft, edition, facts, prompts), relation=relation or "")
+    draft = replace(now(draft, edition, facts, prompts), relation=relation or "")
     return render(lab, draft, stash=stash)
 
 
@@ -247,7 +254,7 @@ def delete_row(lab: Lab, draft, edition, facts, prompts, stash, row):
     Raises:
         LabError: it says something else by now.
     """
-    draft = _now(draft, edition, facts, prompts)
+    draft = now(draft, edition, facts, prompts)
     place, values = row
     here = [i for i, r in enumerate(draft.facts) if not draft.relation or r[0] == draft.relation]
     alike = [i for i in here if draft.facts[i] == values]
@@ -263,7 +270,7 @@ def delete_row(lab: Lab, draft, edition, facts, prompts, stash, row):
 
 def add_fact(lab: Lab, draft, edition, facts, prompts, stash):
     """Adds an empty row on top, where it is seen at once."""
-    draft = _now(draft, edition, facts, prompts)
+    draft = now(draft, edition, facts, prompts)
     empty = (_relation_of(draft), *[""] * (len(FACT_CELLS) - 1))
     draft = replace(draft, facts=(empty, *draft.facts))
     words = _("Row 1 is new: double-click its cells and type.")
@@ -272,7 +279,7 @@ def add_fact(lab: Lab, draft, edition, facts, prompts, stash):
 
 def add_prompt(lab: Lab, draft, edition, facts, prompts, stash):
     """Adds an empty wording on top."""
-    draft = _now(draft, edition, facts, prompts)
+    draft = now(draft, edition, facts, prompts)
     draft = replace(draft, prompts=((_relation_of(draft), "train", "en", ""), *draft.prompts))
     words = _("Row 1 is new: write its text, with {subject} in it once.")
     return render(lab, draft, note("", words), stash=stash)
@@ -286,7 +293,7 @@ def say_changed(message: str):
 
 def save(lab: Lab, draft, edition, facts, prompts, stash, name, saved):
     """Saves a version, or shows what is wrong with the table as it stands."""
-    draft, added = with_wordings(_now(draft, edition, facts, prompts))
+    draft, added = with_wordings(now(draft, edition, facts, prompts))
     try:
         draft, is_new = save_draft(lab, draft, name or "")
     except LabError as error:
@@ -297,7 +304,7 @@ def save(lab: Lab, draft, edition, facts, prompts, stash, name, saved):
 
 def invent(lab: Lab, draft, edition, facts, prompts, stash, kind, count, seed):
     """Adds invented facts."""
-    draft = _now(draft, edition, facts, prompts)
+    draft = now(draft, edition, facts, prompts)
     try:
         draft = invent_into(draft, kind, int(count or 0), int(seed or 0))
     except LabError as error:
@@ -319,7 +326,7 @@ def take_in(lab: Lab, draft, edition, facts, prompts, stash, how, *choices):
     Raises:
         LabError: the file can't be taken in as things are chosen.
     """
-    before = _now(draft, edition, facts, prompts)
+    before = now(draft, edition, facts, prompts)
     came = taken(before, as_chosen(*choices), how == ADD)
     if before.changed and how != ADD:
         stash = before
@@ -339,22 +346,11 @@ def export(lab: Lab, draft, edition, facts, prompts):
     Raises:
         LabError: they can't be written.
     """
-    paths = export_files(lab, _now(draft, edition, facts, prompts))
+    paths = export_files(lab, now(draft, edition, facts, prompts))
     return [
         gr.update(value=str(path), label=_("Download {file}").format(file=path.name), visible=True)
         for path in paths
     ]
-
-
-def _now(draft: Draft, edition: str, facts, prompts) -> Draft:
-    """The draft with what stands in the tables.
-
-    Raises:
-        LabError: the tables on the page are still those of an earlier draft.
-    """
-    if edition != draft.edition:
-        raise LabError(_("The tables were still loading. Please try again."))
-    return draft.edited(facts, prompts)
 
 
 def _relation_of(draft: Draft) -> str:
@@ -362,9 +358,14 @@ def _relation_of(draft: Draft) -> str:
 
 
 def _failed(lab: Lab, draft: Draft, stash: Draft | None, error: LabError) -> list[Any]:
-    """Shows what is wrong; all rows, so that the row it names is there by its number."""
-    tab = None
-    if isinstance(error, InputError) and error.row and error.source in (FACTS_TABLE, PROMPTS_TABLE):
+    """Shows what is wrong, and where: all rows, so that the row it names is there by its number; or
+    the wordings of the relation that lacks some."""
+    tab, words = None, str(error)
+    if isinstance(error, WordingMissing):
+        draft, tab, words = lacking(draft)
+    elif (
+        isinstance(error, InputError) and error.row and error.source in (FACTS_TABLE, PROMPTS_TABLE)
+    ):
         draft = replace(draft, relation="")
         tab = FACTS_ROWS if error.source == FACTS_TABLE else PROMPTS_ROWS
-    return render(lab, draft, note("bad", str(error)), stash=stash, tab=tab)
+    return render(lab, draft, note("bad", words), stash=stash, tab=tab)

@@ -9,8 +9,9 @@ from rotelab.facts.formats.tables import Cell, Table
 from rotelab.facts.prompts import SLOT
 from rotelab.ui import components
 from rotelab.ui.components import escape
-from rotelab.ui.facts.draft import Draft, lacks_of, role_counts
+from rotelab.ui.facts.draft import Draft, lacks_of
 from rotelab.ui.facts.incoming import Incoming, Taken, for_the_page
+from rotelab.ui.facts.starter import idle_wordings, missing_wordings, role_counts
 from rotelab.ui.i18n import N_, _, ngettext
 
 INTRODUCTION = N_(
@@ -97,6 +98,47 @@ def wordings_added(relations: Sequence[str]) -> str:
     )
 
 
+def starter_made(relations: Sequence[str]) -> str:
+    """Said when a starter set was made; empty when none was."""
+    if not relations:
+        return ""
+    return _(
+        "Wordings for {relations} were made from the words alone, so they are only a start: read "
+        "them under Wordings, change what sounds wrong, and add some in other words."
+    ).format(relations=_listed(relations))
+
+
+def starter_offer(draft: Draft) -> str:
+    """What is said above the wordings where a relation has none to teach or to test."""
+    missing = missing_wordings(draft)
+    if not missing:
+        return ""
+    said = _(
+        "<b>{relations}</b>: wordings are missing, without which it can't be taught and tested. A "
+        "starter set puts the relation's own words into ready sentences. A program can't know what "
+        "they mean: read them, change what sounds wrong, and add some in other words."
+    ).format(relations=escape(_listed(list(missing))))
+    return f'<p class="note note-warn">{said}</p>'
+
+
+def wording_missing(relation: str, role: str) -> str:
+    """Why the draft can't be saved, and what mends it."""
+    reasons = {
+        "train": N_("Not saved: “{relation}” has no wording to teach (role train, language en)."),
+        "test": N_("Not saved: “{relation}” has no wording to test (role test, language en)."),
+    }
+    return " ".join((
+        _(reasons[role]).format(relation=relation),
+        _("The table of wordings is open: write some, or press “Make a starter set” above it."),
+    ))  # fmt: skip
+
+
+def _listed(relations: Sequence[str], most: int = 4) -> str:
+    """The first few, and how many more there are."""
+    more = f" (+{len(relations) - most})" if len(relations) > most else ""
+    return ", ".join(relations[:most]) + more
+
+
 def saved_note(draft: Draft, is_new: bool, doubtful: int, added: Sequence[str]) -> str:
     """Said after a save."""
     if is_new:
@@ -124,6 +166,14 @@ def count_chips(draft: Draft) -> str:
     roles = [_(ROLE_COUNTS[role]).format(n=n) for role, n in role_counts(draft).items() if n]
     if roles:
         chips.append(_("wordings: {roles}").format(roles=" · ".join(roles)))
+    if idle := idle_wordings(draft):
+        chips.append(
+            ngettext(
+                "{n} wording of a relation without facts",
+                "{n} wordings of relations without facts",
+                idle,
+            ).format(n=idle)
+        )
     chips_html = "".join(f"<span class=chip>{chip}</span>" for chip in chips)
     # Read by assets/cells.js, which asks before unsaved changes are left.
     state = f'data-edition="{draft.edition}" data-unsaved="{"1" if draft.changed else ""}"'
@@ -276,10 +326,5 @@ def taken_note(taken: Taken) -> str:
                 n=f"{taken.prompts:,}"
             ),
         )
-    plain = ""
-    if taken.plain:
-        plain = _(
-            "The file has too few wordings for {relations}: plain ones were added. Better ones "
-            "teach better: see the tab Wordings."
-        ).format(relations=", ".join(taken.plain))
-    return note("warn" if plain else "good", words, wordings_added(taken.shipped), plain)
+    made = starter_made(taken.made)
+    return note("warn" if made else "good", words, wordings_added(taken.shipped), made)

@@ -19,9 +19,9 @@ from rotelab.ui.facts.draft import (
     fact_rows,
     old_of,
     prompt_row,
-    with_plain_wordings,
     with_wordings,
 )
+from rotelab.ui.facts.starter import with_starter_wordings
 from rotelab.ui.i18n import N_, _
 
 ADVICE = (
@@ -153,14 +153,14 @@ class Taken:
         draft: the draft; not saved.
         facts, prompts: how many of each the file held.
         shipped: the relations whose wordings came from the lab's packs.
-        plain: those that got a few plain ones.
+        made: those that got a starter set, made from their words.
     """
 
     draft: Draft
     facts: int
     prompts: int
     shipped: tuple[str, ...]
-    plain: tuple[str, ...]
+    made: tuple[str, ...]
 
 
 def taken(draft: Draft, incoming: Incoming, add: bool) -> Taken:
@@ -192,10 +192,10 @@ def taken(draft: Draft, incoming: Incoming, add: bool) -> Taken:
         here = {row[0] for row in facts}
         changes["prompts"] = tuple(row for row in before if row[0] in here)
     draft, shipped = with_wordings(replace(draft, relation="", **changes))
-    plain: list[str] = []
+    made: list[str] = []
     if imported.facts is not None:
-        draft, plain = with_plain_wordings(draft)
-    return Taken(draft, len(facts), len(prompts), tuple(shipped), tuple(plain))
+        draft, made = with_starter_wordings(draft)
+    return Taken(draft, len(facts), len(prompts), tuple(shipped), tuple(made))
 
 
 def _joined(before: Rows, rows: Rows) -> Rows:

@@ -13,6 +13,7 @@ from rotelab.facts.reading.files import SUFFIXES
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import ago
 from rotelab.ui.facts.draft import Draft, Rows, notes_of
+from rotelab.ui.facts.examples import examples_html
 from rotelab.ui.facts.html import (
     FILES_EXPLAINED,
     INTRODUCTION,
@@ -22,6 +23,7 @@ from rotelab.ui.facts.html import (
     example_lines,
     lacks_list,
     note,
+    starter_offer,
 )
 from rotelab.ui.facts.preview import Preview, build_preview
 from rotelab.ui.i18n import N_, _, ngettext
@@ -53,7 +55,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Tables:
-    """The two tables and what acts on their rows; `row` is the fact that was clicked."""
+    """The two tables and what acts on their rows; `row` is the fact that was clicked.
+
+    `offer` holds what is offered where a relation has no wordings: what is said, and a button.
+    """
 
     tabs: gr.Tabs
     facts: gr.Dataframe
@@ -63,6 +68,10 @@ class Tables:
     delete: gr.Button
     add_prompt: gr.Button
     counts: gr.HTML
+    wordings: gr.Tab
+    offer: gr.Column
+    offered: gr.HTML
+    make: gr.Button
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,7 @@ class View:
             tables.tabs, tables.facts, tables.prompts, tables.row, tables.delete, tables.counts,
             saving.name, saving.message, saving.stash, saving.restore,
             sources.facts_file, sources.prompts_file, sources.workbook,
+            tables.offer, tables.offered,
         ]  # fmt: skip
 
 
@@ -186,7 +196,14 @@ def render(
         stash,
         gr.update(visible=stash is not None),
         *[gr.update(visible=False)] * 3,
+        *offer_of(draft),
     ]
+
+
+def offer_of(draft: Draft) -> list[Any]:
+    """What fills `Tables.offer` and `Tables.offered`."""
+    said = starter_offer(draft)
+    return [gr.update(visible=bool(said)), said]
 
 
 def noted(rows: Rows, relation: str, notes: dict[int, str]) -> list[list[str]]:
@@ -280,7 +297,14 @@ def _build_tables(draft: Draft) -> Tables:
                 delete = gr.Button(
                     _("Delete a row"), size="md", interactive=False, elem_id="facts-delete"
                 )
-        with gr.Tab(_("Wordings"), id=PROMPTS_ROWS):
+        with gr.Tab(_("Wordings"), id=PROMPTS_ROWS) as wordings:
+            offer = starter_offer(draft)
+            with gr.Column(visible=bool(offer), elem_id="facts-starter") as offer_box:
+                offered = gr.HTML(offer, padding=False)
+                make = gr.Button(
+                    _("Make a starter set"), variant="primary", size="md",
+                    elem_id="facts-starter-make",
+                )  # fmt: skip
             gr.HTML(f'<p class="hint">{_(ROLES_EXPLAINED)}</p>', padding=False)
             prompts = gr.Dataframe(
                 noted(draft.prompts, "", prompts_notes), headers=list(map(_, PROMPT_HEADERS)),
@@ -291,7 +315,10 @@ def _build_tables(draft: Draft) -> Tables:
             add_prompt = gr.Button(_("Add a wording"), size="md", elem_id="prompts-add")
     words = count_chips(draft) + lacks_list(draft)
     counts = gr.HTML(words, padding=False, elem_id="facts-counts")
-    return Tables(tabs, facts, prompts, gr.State(None), add_fact, delete, add_prompt, counts)
+    return Tables(
+        tabs, facts, prompts, gr.State(None), add_fact, delete, add_prompt, counts, wordings,
+        offer_box, offered, make,
+    )  # fmt: skip
 
 
 def _build_save_box(draft: Draft) -> SaveBox:
@@ -333,7 +360,7 @@ def _build_sources(draft: Draft) -> Sources:
             _("Choose a file"), file_types=list(SUFFIXES), type="filepath", size="md",
             elem_id="facts-import",
         )  # fmt: skip
-        gr.HTML(f'<p class="hint">{_(FILES_EXPLAINED)}</p>', padding=False)
+        gr.HTML(f'<p class="hint">{_(FILES_EXPLAINED)}</p>{examples_html()}', padding=False)
         export = gr.Button(_("Export both tables"), size="md", elem_id="facts-export")
         facts_file = gr.DownloadButton(_("Facts"), visible=False, size="md", elem_id="facts-csv")
         prompts_file = gr.DownloadButton(

@@ -314,7 +314,7 @@ def test_a_pack_lacks_no_wordings():
     assert added == {} and isinstance(pack, Pack)
     pack.check()
     pack, added = read("03_tab.tsv").pack("rivers")
-    assert added == {"river": "plain"}
+    assert added == {"river": "starter"}
     pack.check()
     assert PromptTemplate("river", "train", "en", "The river of {subject} is") in pack.prompts
     with pytest.raises(InputError, match="holds wordings but no facts"):

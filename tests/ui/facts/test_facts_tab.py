@@ -24,13 +24,13 @@ from rotelab.ui.facts.draft import (
     merged,
     notes_of,
     open_draft,
-    role_counts,
     save_draft,
     shown,
     with_wordings,
 )
 from rotelab.ui.facts.export import export_files
 from rotelab.ui.facts.html import UNFOLDED, count_chips, example_lines, lacks_list, note
+from rotelab.ui.facts.starter import role_counts
 
 ROWS = (("a", "1", "x"), ("b", "2", "y"), ("a", "3", "z"), ("b", "4", "w"))
 

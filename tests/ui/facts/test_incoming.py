@@ -77,7 +77,7 @@ def test_columns_are_chosen_and_the_outcome_follows(tmp_path, mother):
     shown = look_again(shown[0], "who", "whose mother", "", "", "mother", "first", 0, False, "")
     came = taken(mother, shown[0], add=False)
     assert came.draft.facts == (("mother", "Ann", "Eve", ""),)
-    assert came.draft.prompts == mother.prompts and came.plain == ()
+    assert came.draft.prompts == mother.prompts and came.made == ()
 
 
 def test_a_column_that_was_recognised_can_be_taken_away(tmp_path):
@@ -116,12 +116,12 @@ def test_a_file_replaces_or_is_added(tmp_path, mother):
     incoming = given(tmp_path, "relation,subject,object\nmother,Ann,Bo\nriver,Vex,Sarn\n")
     came = taken(mother, incoming, add=True)
     assert len(came.draft.facts) == 102 and came.draft.facts[-1] == ("river", "Vex", "Sarn", "")
-    assert came.plain == ("river",) and came.shipped == ()
+    assert came.made == ("river",) and came.shipped == ()
     assert len(came.draft.prompts) > len(mother.prompts)
     came = taken(mother, incoming, add=False)
     assert len(came.draft.facts) == 2
     checked_pack(came.draft, "x")
-    assert "plain ones were added" in taken_note(came)
+    assert "Wordings for river were made from the words alone" in taken_note(came)
     other = given(tmp_path, "relation,subject,object\nriver,Vex,Sarn\n")
     kept = taken(mother, other, add=False).draft
     assert {row[0] for row in kept.prompts} == {"river"}  # mother's would only lie about
@@ -130,7 +130,7 @@ def test_a_file_replaces_or_is_added(tmp_path, mother):
 def test_a_whole_pack_comes_in_with_labels_and_old_answers(mother):
     incoming = opened(str(CASES / "04_counterfact_like.json"))
     came = taken(mother, incoming, add=False)
-    assert (came.facts, came.prompts, came.plain) == (4, 3, ())
+    assert (came.facts, came.prompts, came.made) == (4, 3, ())
     pack = checked_pack(came.draft, "cf")
     assert pack.facts.labels == {"p206": "P206"}
     assert {fact.old for fact in pack.facts} == {"Rhine"} and len(pack.prompts) == 3
