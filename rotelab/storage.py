@@ -115,6 +115,11 @@ class Storage:
         """The folder of exported files, the only one from which the page serves files."""
         return self.home / "exports"
 
+    @property
+    def kept(self) -> Path:
+        """The folder of what need not be computed again, such as the base model's answers."""
+        return self.home / "kept"
+
     def run_folder(self, run_id: str) -> Path:
         """The folder of one run: log, adapters, training state. It may not exist yet.
 
@@ -292,6 +297,24 @@ def put_in_place(source: Path, target: Path) -> None:
             if time.monotonic() >= deadline:
                 raise
         time.sleep(0.05)
+
+
+def remove_oldest(newest: Path, most_bytes: int) -> None:
+    """Removes the files that were not used for longest, until a file and its like fit.
+
+    Args:
+        newest: the file, which stays; the others have its ending and lie beside it.
+        most_bytes: that all of them may take.
+
+    Raises:
+        OSError: one can't be removed.
+    """
+    files = [(file.stat(), file) for file in newest.parent.glob(f"*{newest.suffix}")]
+    total = 0
+    for about, file in sorted(files, key=lambda one: (one[1] != newest, -one[0].st_mtime)):
+        total += about.st_size
+        if total > most_bytes and file != newest:
+            file.unlink()
 
 
 def flush(path: Path) -> None:

@@ -29,6 +29,7 @@ from rotelab.config.names import (
 from rotelab.config.run_config import GeneralizeConfig, MemorizeConfig, RunConfig
 from rotelab.errors import RunStopped
 from rotelab.evaluation import forgetting, metrics, probes, representations, spot_checks
+from rotelab.evaluation.kept import base_answers
 from rotelab.evaluation.results import OLD_PROBES, PROBES, Prediction
 from rotelab.evaluation.spot_checks import begun
 from rotelab.facts.facts import Split
@@ -267,10 +268,11 @@ class RunPipeline:
     def _answers(self, message: str, phase: str) -> list[Prediction]:
         """The current checkpoint's answers to all questions."""
         found: list[Prediction] = []
-        share = self._evaluation_cost / max(1, len(self.asked))
-        for predictions in probes.evaluate(self.model, self.asked, self.config.evaluation):
+        about = (self.model, self.storage.kept, self.asked, self.config.evaluation)
+        for predictions in base_answers.evaluate(*about):
             found += predictions
-            self.recorder.say(message, cost=share * len(predictions), phase=phase)
+            share = len(predictions) / max(1, len(self.asked))
+            self.recorder.say(message, cost=share * self._evaluation_cost, phase=phase)
             self.live.answer_people(phase)
             if self.recorder.stop:
                 raise RunStopped
@@ -324,13 +326,11 @@ class RunPipeline:
             self._warn_of_known(predictions)
 
     def _measure_damage(self, checkpoint: Checkpoint) -> None:
-        found, answers = forgetting.measure(self.model)
+        found, answers = base_answers.damage(self.model, self.storage.kept)
         self.registry.add_damage(self.run_id, found, answers)
-        if checkpoint != "generalized":
-            return
         before = self.registry.damage(self.run_id).get("base")
-        words = forgetting.warning(before, found) if before else ""
-        if words:
+        last = checkpoint == "generalized"
+        if last and before and (words := forgetting.warning(before, found)):
             self.registry.add_warning(self.run_id, words)
 
     def _warn_of_known(self, predictions: list[Prediction]) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from rotelab.config.names import Checkpoint, active_adapters
 from rotelab.models.lab_model import LabModel
+from rotelab.storage import remove_oldest
 from rotelab.training.null_space import (
     Directions,
     fingerprint,
@@ -91,12 +92,7 @@ def keep(used: Used, place: Path) -> Used:
     lefts = {name: left.float().cpu().contiguous() for name, (_, left) in used.items()}
     write_tensors(halves | {name + LEFT: left for name, left in lefts.items()}, place)
     try:
-        files = [(file.stat(), file) for file in place.parent.glob("*.safetensors")]
-        total = 0
-        for about, file in sorted(files, key=lambda one: -one[0].st_mtime):
-            total += about.st_size
-            if total > MOST_BYTES and file != place:
-                file.unlink()
+        remove_oldest(place, MOST_BYTES)
     except OSError as error:
         log.warning("Old directions in %s can't be removed (%s).", place.parent, error)
     return {name: (halves[name].float(), lefts[name]) for name in used}
