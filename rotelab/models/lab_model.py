@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -196,6 +196,11 @@ class LabModel(ABC):
 
         Unlike `using`, it leaves gradients as they are, so a training step can call it.
         """
+
+    def folded(self, adapter: str) -> AbstractContextManager[bool]:
+        """Computes a frozen adapter as part of the weights for the length of a block, where that is
+        possible and saves time; says whether it does. Nothing else changes, up to rounding."""
+        return nullcontext(False)
 
     @abstractmethod
     def merged(self, checkpoint: Checkpoint) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -23,6 +23,7 @@ from rotelab.config.names import (
     lesson_number,
 )
 from rotelab.errors import ModelUnavailable
+from rotelab.models.architecture.folded import folded
 from rotelab.models.architecture.layout import matrix
 from rotelab.models.forward import bare
 from rotelab.models.lab_model import AdapterShape, LabModel
@@ -174,6 +175,10 @@ class LoraModel(LabModel):
             found = [m for m in self.network.modules() if isinstance(m, kinds)]
             self._switches_of = (adapters, found)
         return self._switches_of[1]
+
+    def folded(self, adapter: str) -> AbstractContextManager[bool]:
+        """See `LabModel.folded`, and `folded.folded` for where it is possible."""
+        return folded(self.network, adapter)
 
     def merged(self, checkpoint: Checkpoint) -> nn.Module:
         """The bare network with a checkpoint's adapters merged in; see `LabModel.merged`.

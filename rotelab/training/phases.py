@@ -170,7 +170,8 @@ def generalize(
         averaged=config.averaged,
         projector=projector,
     )
-    yield from loop.run(resume)
+    with model.folded(MEMORIZE):  # it does not change any more
+        yield from loop.run(resume)
     model.strengthen(GENERALIZE, config.strength)
 
 

@@ -34,6 +34,9 @@ FOUR_BITS = 0.56
 WIDEST = 4096
 """The widest input whose directions are found (`training.null_space.WIDEST`)."""
 
+FOLDED = 1024**3
+"""Most bytes for weights with a frozen adapter in them (`architecture.folded.LIMIT_BYTES`)."""
+
 LIBRARIES = 0.7e9
 """Bytes that Python, torch and its kernels take beside the model."""
 
@@ -140,6 +143,9 @@ def memory_needed(shape: Shape, run: RunConfig, half: bool) -> Memory:
         widths = 2 * (shape.hidden + shape.inner) * 2
         ranks = run.memorize.rank + run.generalize.rank
         trained = 4 * 4 * shape.layers * ranks * widths
+        folded = 4.0 * shape.layers * 3 * shape.hidden * shape.inner
+        if size == 4 and folded <= FOLDED:
+            trained += folded
     rote, words = run.memorize, run.generalize
     tokens = max(
         rote.batch_size * FACT_TOKENS + rote.silence * FACT_TOKENS,

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from rotelab.config.run_config import ModelSpec, RunConfig
 from rotelab.errors import LabError
 from rotelab.models import catalogue
+from rotelab.models.architecture import folded
 from rotelab.models.catalogue import CATALOGUE, free_card_bytes
 from rotelab.models.lab_model import AdapterShape
 from rotelab.models.loading import load_model
@@ -73,6 +74,7 @@ def test_the_embedded_model_s_figure_and_the_catalogue_are_of_one_size():
         assert shape.parameters == pytest.approx(entry.parameters * 1e9, rel=0.05)
         assert round(needed(shape=shape, half=entry.name != "embedded")) == entry.memory_gb
     assert null_space.WIDEST == memory.WIDEST
+    assert folded.LIMIT_BYTES == memory.FOLDED
 
 
 def test_a_model_that_is_not_known_here_has_no_figure(tmp_path):
