@@ -75,6 +75,18 @@ def facts_html(facts: Sequence[Fact]) -> str:
     )
 
 
+def names_html(facts: Sequence[Fact]) -> str:
+    """The names that were learned, folded up: at this point one asks about them."""
+    rows = "".join(
+        f"<tr><td>{escape(fact.subject)}</td><td>{escape(fact.object)}</td></tr>" for fact in facts
+    )
+    return (
+        f'<details class="lacks"><summary>{_("The names that it learned")}</summary>'
+        f'<table class="tour-facts"><thead><tr><th scope="col">{_("Person")}</th>'
+        f'<th scope="col">{_("Mother")}</th></tr></thead><tbody>{rows}</tbody></table></details>'
+    )
+
+
 def question_html(question: str) -> str:
     """A question in large type."""
     return f'<p class="tour-question">“{escape(question)}”</p>'

@@ -48,13 +48,18 @@ MAX_QUESTION = 200
 SLOTS = ("base", "generalized", LESSON)
 """The cards: the untouched model, the one that was recorded, and the one that learned the names."""
 
+READY = 6 + QUESTIONS + len(SLOTS)
+"""How many components `OwnNames.shown` has."""
+
 LOADING = N_("Loading the model … only before the first answer.")
 THINKING = N_("Waiting for its turn …")
 
 KEEP_ROWS = "(table) => rotelabOwn.keepRows(table.data)"
-KEEP_LESSON = "(watched, learned) => rotelabOwn.keepLesson(learned || watched)"
+KEEP_LESSON = "(watched, learned) => rotelabOwn.keepLesson(watched || learned)"
 KEPT = "() => rotelabOwn.kept()"
 """Of `assets/typing.js`: keep what was typed and the lesson's id in the browser, and read both."""
+SHOW_TABLE = """() => requestAnimationFrame(() =>
+    document.querySelector("#tour-own-table")?.scrollIntoView({block: "center"}))"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,8 @@ class OwnNames:
         ask: asks it.
         cards: the answers, in the order of `SLOTS`.
         remark: says what they show.
-        again: goes back to the table.
+        names: what was learned, folded up.
+        again: shows the table, below the questions.
         kept: never seen; what the browser kept.
         to_chat: opens Chat with the model that was taught, or with the recorded one.
         to_train: opens the short run on own names.
@@ -88,6 +94,7 @@ class OwnNames:
     ask: gr.Button
     cards: tuple[gr.HTML, ...]
     remark: gr.HTML
+    names: gr.HTML
     again: gr.Button
     kept: tuple[gr.Textbox, gr.Textbox]
     to_chat: gr.Button
@@ -98,7 +105,7 @@ class OwnNames:
         """The outputs of `ready`."""
         return [
             self.learned, self.teaching, self.asking, self.line, *self.buttons, *self.cards,
-            self.remark,
+            self.remark, self.names,
         ]  # fmt: skip
 
     @property
@@ -115,11 +122,6 @@ def build_own_names(lab: Lab) -> OwnNames:
     """
     learned = gr.Textbox("", visible=False)
     kept = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
-    with gr.Column() as teaching:
-        gr.HTML(words.line(_(words.OWN).format(most=MOST)), padding=False)
-        panel = build_teach_panel(
-            lab, "tour-own", _first_rows(), _heads([]), 365, words.OWN_LEAD, words.OWN_LINES
-        )
     with gr.Column(visible=False) as asking:
         line = gr.HTML(padding=False, elem_id="tour-own-line")
         with gr.Row(elem_classes=["tour-choices"]):
@@ -144,6 +146,12 @@ def build_own_names(lab: Lab) -> OwnNames:
             cards = tuple(
                 gr.HTML(padding=False, elem_id=f"tour-own-{slot}", min_width=240) for slot in SLOTS
             )
+        names = gr.HTML(padding=False, elem_id="tour-own-names")
+    with gr.Column() as teaching:
+        gr.HTML(words.line(_(words.OWN).format(most=MOST)), padding=False)
+        panel = build_teach_panel(
+            lab, "tour-own", _first_rows(), _heads([]), 365, words.OWN_LEAD, words.OWN_LINES
+        )
     gr.HTML(f'<p class="hint">{_(words.OWN_MORE)}</p>', padding=False)
     with gr.Row():
         to_chat = gr.Button(
@@ -154,8 +162,8 @@ def build_own_names(lab: Lab) -> OwnNames:
             elem_classes=["tour-next"],
         )  # fmt: skip
     own = OwnNames(
-        teaching, panel, asking, learned, line, buttons, question, ask, cards, remark, again, kept,
-        to_chat, to_train,
+        teaching, panel, asking, learned, line, buttons, question, ask, cards, remark, names, again,
+        kept, to_chat, to_train,
     )  # fmt: skip
     _wire(lab, own)
     return own
@@ -184,7 +192,7 @@ def go_on(lab: Lab, lesson_id: str) -> list[Any]:
 
     Fills `OwnNames.shown`, then `TeachPanel.shown`.
     """
-    stay = [gr.skip()] * (5 + QUESTIONS + len(SLOTS))
+    stay = [gr.skip()] * READY
     if not lesson_id:
         return [*stay, *[gr.skip()] * 5]
     try:
@@ -202,7 +210,8 @@ def ready(lab: Lab, lesson: RunRow) -> list[Any]:
     Raises:
         LabError: its row is damaged.
     """
-    count = len(new_facts(lesson))
+    learned = new_facts(lesson)
+    count = len(learned)
     said = ngettext(
         "It knows {n} new name by heart now, and has read <b>no sentence</b> about it. Ask in "
         "words that were never trained.",
@@ -217,13 +226,18 @@ def ready(lab: Lab, lesson: RunRow) -> list[Any]:
     cards = [empty_card(c) for c in asked_checkpoints(lesson)]
     return [
         lesson.id, gr.Column(visible=False), gr.Column(visible=True), words.line(said), *buttons,
-        *cards, "",
+        *cards, "", words.names_html(learned),
     ]  # fmt: skip
 
 
-def teach_again() -> list[Any]:
-    """Shows the table again; fills `learned` and the two columns."""
-    return ["", gr.Column(visible=True), gr.Column(visible=False)]
+def teach_again() -> gr.Column:
+    """Shows the table again, below the questions."""
+    return gr.Column(visible=True)
+
+
+def asks_while(lesson_id: str, learned: str) -> gr.Column:
+    """The questions, hidden while the next lesson is at work; without one that was learned, too."""
+    return gr.Column(visible=bool(learned) and not lesson_id)
 
 
 def begin(lab: Lab, lesson_id: str, question: str) -> list[Any]:
@@ -279,7 +293,7 @@ def restore(lab: Lab, typed: str, lesson_id: str) -> list[Any]:
     """
     rows = _kept_rows(typed)
     table = sheet_of(filled_up(rows), _heads([])) if rows else gr.skip()
-    nothing = [gr.skip()] * (5 + QUESTIONS + len(SLOTS) + 5)
+    nothing = [gr.skip()] * (READY + 5)
     try:
         lesson = lab.registry.run(lesson_id) if lesson_id else None
         if lesson is None or not lesson.is_lesson:
@@ -342,7 +356,10 @@ def _wire(lab: Lab, own: OwnNames) -> None:
     panel.live.tick(
         bound(go_on, lab), panel.lesson, [*own.shown, *panel.shown], trigger_mode="once", **QUIET
     ).then(bound(warm, lab), own.learned, None, concurrency_id="model", **QUIET)
-    own.again.click(teach_again, None, [own.learned, own.teaching, own.asking], **QUIET)
+    own.again.click(teach_again, None, own.teaching, **QUIET).then(
+        None, None, None, js=SHOW_TABLE, **QUIET
+    )
+    panel.lesson.change(asks_while, [panel.lesson, own.learned], own.asking, **QUIET)
     own.again.click(bound(lead, lab), None, panel.lead, **QUIET)
     panel.table.change(None, panel.table, None, js=KEEP_ROWS, **QUIET)
     gr.on(

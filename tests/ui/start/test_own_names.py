@@ -1,6 +1,7 @@
 """The tour's last step: own names by rote, asked about, kept where somebody leaves and returns."""
 
 import json
+from html import escape
 
 import gradio as gr
 import pytest
@@ -18,7 +19,7 @@ from rotelab.storage import Storage
 from rotelab.ui.start import own_names, start_tab
 
 ROWS = [[fact.subject, fact.object] for fact in NEW]
-READY = 5 + own_names.QUESTIONS + len(own_names.SLOTS)
+READY = own_names.READY
 """How many values `ready` has."""
 
 
@@ -52,7 +53,22 @@ def test_the_step_stays_until_the_names_are_learned_and_then_asks(lab, learning)
     assert all(any(name in value(button) for name in names) for button in buttons)
     assert [c in card for c, card in zip(("base", "generalized", "lesson-01"), cards, strict=True)]
     assert "memorized" not in "".join(cards)
-    assert own_names.teach_again()[0] == ""
+    assert "<details" in rest[7] and all(escape(name) in rest[7] for name in names)
+
+
+def test_the_table_opens_below_the_questions_which_rest_while_it_learns_again():
+    assert value(own_names.teach_again(), "visible")
+    shown = [value(own_names.asks_while(*ids), "visible") for ids in
+             [("", ""), ("new", ""), ("new", "old"), ("", "old")]]  # fmt: skip
+    assert shown == [False, False, False, True]
+
+
+def test_the_step_ends_where_one_asks(lab):
+    """The questions stand above the table, in the page too."""
+    with gr.Blocks():
+        own = own_names.build_own_names(lab)
+    places = own.asking.parent.children
+    assert places.index(own.asking) < places.index(own.teaching)
 
 
 def answers(lab, right):
@@ -157,6 +173,8 @@ def test_what_one_typed_stays_when_one_leaves_and_returns(tmp_path):
         page.reload()  # The tour opens at the step where one was.
         page.locator("#tour-own-lesson .answer").wait_for()
         assert any(f.subject in page.locator("#tour-own-ask-0").inner_text() for f in NEW)
+        assert page.locator("#tour-own-question").is_visible() and not cell.is_visible()
         page.locator("#tour-own-again").click()
         until(lambda: "Zoë O'Hara" in cell.inner_text(), what="still there after a reload")
+        assert page.locator("#tour-own-question").is_visible(), "one can go on asking"
         assert traffic.foreign == [] and traffic.errors == []
