@@ -19,6 +19,7 @@ TOUR_STYLE_SHEET = STYLE_SHEET.with_name("tour.css")
 PLOTS_STYLE_SHEET = STYLE_SHEET.with_name("plots.css")
 LIVE_STYLE_SHEET = STYLE_SHEET.with_name("live.css")
 AUDIENCE_STYLE_SHEET = STYLE_SHEET.with_name("audience.css")
+NARROW_STYLE_SHEET = STYLE_SHEET.with_name("narrow.css")
 FIRST_SCRIPTS = tuple(STYLE_SHEET.with_name(name) for name in ("slow_clocks.js", "leaving.js"))
 """They run before Gradio's own."""
 SCRIPTS = tuple(
@@ -151,7 +152,7 @@ def style_sheet() -> str:
     variables = "".join(f"--{name}: {colour};" for name, colour in colours.items())
     sheets = (
         STYLE_SHEET, LIVE_STYLE_SHEET, AUDIENCE_STYLE_SHEET, CHAT_STYLE_SHEET, TOUR_STYLE_SHEET,
-        PLOTS_STYLE_SHEET,
+        PLOTS_STYLE_SHEET, NARROW_STYLE_SHEET,
     )  # fmt: skip
     own = [path.read_text(encoding="utf-8") for path in sheets]
     return "\n".join([f":root {{{variables}}}", *own, PLOT_CSS])

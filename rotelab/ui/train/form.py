@@ -208,7 +208,7 @@ def _component(name: str) -> Any:
         "info": _(f.metadata["help"]),
         "value": f.default,
         "elem_id": "train-" + name.replace(".", "-").replace("_", "-"),
-        "min_width": 130,
+        "min_width": 160,
     }
     if name == "model.device":
         return gr.Dropdown(list(devices()), allow_custom_value=True, **words)
