@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
@@ -10,13 +10,19 @@ from rotelab.registry import Metric
 from rotelab.reports.figures.style import CHECKPOINT_COLOURS, styled
 
 
-def recall_curve(metrics: Sequence[Metric], facts: int, height: int = 250) -> go.Figure:
+def recall_curve(
+    metrics: Sequence[Metric],
+    facts: int,
+    height: int = 250,
+    gettext: Callable[[str], str] = str,
+) -> go.Figure:
     """Facts recalled through their key token, by epoch of phase 1.
 
     Args:
         metrics: a run's metrics; those of phase 1 named `recall` are drawn.
         facts: how many facts there were.
         height: in pixels.
+        gettext: translates a message into the reader's language.
     """
     points = sorted(
         (m.epoch, round(m.value * facts))
@@ -31,15 +37,18 @@ def recall_curve(metrics: Sequence[Metric], facts: int, height: int = 250) -> go
             line={"color": CHECKPOINT_COLOURS["memorized"], "width": 3},
             fill="tozeroy",
             fillcolor="rgba(213,94,0,0.12)",
-            hovertemplate=f"round %{{x}}: %{{y}} of {facts}<extra></extra>",
+            hovertemplate=gettext("round {x}: {y} of {n}").format(x="%{x}", y="%{y}", n=facts)
+            + "<extra></extra>",
         )
     )
     styled(figure, height)
     figure.update_layout(
         showlegend=False, dragmode=False, margin={"l": 60, "r": 12, "t": 12, "b": 46}
     )
-    figure.update_xaxes(title_text="Rounds of reading", fixedrange=True, rangemode="tozero")
+    figure.update_xaxes(
+        title_text=gettext("Rounds of reading"), fixedrange=True, rangemode="tozero"
+    )
     figure.update_yaxes(
-        title_text="Known by heart", range=[0, facts * 1.06], fixedrange=True, nticks=5
+        title_text=gettext("Known by heart"), range=[0, facts * 1.06], fixedrange=True, nticks=5
     )
     return figure

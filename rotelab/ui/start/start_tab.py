@@ -149,8 +149,9 @@ def _build_rote(recording: demo.Recording) -> tuple[gr.Plot, list[Ask]]:
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
             curve = gr.Plot(
-                recall_curve([], len(recording.facts)), show_label=False, elem_id="tour-curve"
-            )
+                recall_curve([], len(recording.facts), gettext=_), show_label=False,
+                elem_id="tour-curve",
+            )  # fmt: skip
         with gr.Column(scale=7, min_width=420):
             gr.HTML(words.line(_(words.TWO_WAYS).format(relation=demo.RELATION)), padding=False)
             with gr.Row():
@@ -216,7 +217,7 @@ def enter(lab: Lab) -> list[Any]:
     said = _(words.WORDS).format(k=k, n=n, who=escape(fact.subject))
     return [
         f'<p class="hint">{_(words.RECORDED).format(name=demo.RUN_NAME)}</p>',
-        gr.Plot(recall_curve(lab.registry.metrics(run_id, ["recall"]), n)),
+        gr.Plot(recall_curve(lab.registry.metrics(run_id, ["recall"]), n, gettext=_)),
         words.line(said) + words.lesson_html(sentences),
     ]
 
