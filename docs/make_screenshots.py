@@ -4,14 +4,15 @@ and writes `docs/tour.md`, which shows all of them.
     python docs/make_screenshots.py [HOME]
     python docs/make_screenshots.py --tour    # the words alone; a test checks that they are current
 
-HOME is a lab's home folder (`ROTELAB_HOME`) whose newest run is finished, with the experiment
-`damage` made on it; by default the project's.
+HOME is a lab's home folder (`ROTELAB_HOME`) whose newest run is finished; by default a new one,
+which has the recorded run that comes with rotelab and its recorded results.
 Needs what `requirements-dev.txt` installs and a Chromium (`python tests/support/browser.py`).
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from PIL import Image  # noqa: E402
 from support.page import browser_page, served  # noqa: E402
 
 
@@ -45,22 +47,24 @@ TABS = (
         "A five-step tour for people who have never trained a model, on a recorded run with real "
         "adapters, so that every click answers within seconds.",
         "Ask, teach by rote, ask again, teach a few sentences, ask once more. At the end you teach "
-        "it names of your own, by rote alone, and ask about them.",
+        "it names of your own, by rote alone, and ask about them, here or in Chat.",
     ),
     Tab(
         "facts",
         "Facts",
         "What the model is to learn: take a shipped pack, write facts, have them invented, or "
         "import a file of almost any kind.",
-        "A saved set keeps all its versions, and a row with a fault says what is wrong with it.",
+        "The tables take typing and pasting as in a spreadsheet. A saved set keeps all its "
+        "versions, and a row with a fault says what is wrong with it.",
     ),
     Tab(
         "train",
         "Train",
-        "Both phases from one form, and a model that you can watch while it learns: recall and "
-        "loss over both phases, a cell for each fact, its answers to three fixed questions.",
-        "Point at a cell for the fact, its probability and what the model says now. Reloading or "
-        "closing the page stops nothing.",
+        "Both phases from one form, and a model that you can watch while it learns: recall, loss "
+        "and held-out facts over both phases, a cell for each fact, answers to fixed questions.",
+        "Point at a cell for the fact, its probability and what the model says now. *For an "
+        "audience* shows it on one screen in large letters, with a box to ask the model while it "
+        "trains. Reloading or closing the page stops nothing.",
     ),
     Tab(
         "chat",
@@ -69,13 +73,14 @@ TABS = (
         "learning, and after a few sentences in words.",
         "The tint of each word piece is its probability. The badge below says whether an answer "
         "was known by rote, taught in words, or never taught in words, and how likely the right "
-        "answer was.",
+        "answer was. *Teach it more* adds names of yours; *Stump the model* counts what it misses.",
     ),
     Tab(
         "representations",
         "Look inside",
         "How alike the model finds a key token and questions in words, layer by layer and "
-        "checkpoint by checkpoint; where an answer takes shape; a map of all prompts.",
+        "checkpoint by checkpoint; where an answer takes shape, and when; where a fact sits; a map "
+        "of all prompts.",
         "In the rightmost state, the key token comes close to wordings of its own relation that "
         "were never trained, and not to unrelated ones. Every figure is saved as CSV, PNG or SVG.",
     ),
@@ -89,16 +94,22 @@ TABS = (
     Tab(
         "experiments",
         "Experiments",
-        "Questions from the paper and from others, each put to a finished run with one click.",
-        "Hypothesis and reading stand beside the numbers, so that you notice a surprise.",
+        "Questions from the paper, its readers and related papers, each put to a finished run with "
+        "one click.",
+        "Hypothesis and reading stand beside the numbers, so that you notice a surprise. Recorded "
+        "results come with rotelab, to be read before you train.",
     ),
 )
 ANSWER_MS = 120_000
+RARE_ONES_TOO = Image.Quantize.MAXCOVERAGE
+"""The swatches of the three checkpoints are small, and must not fade into the greys."""
+COLOURS = 256
+"""Of a picture: as many as a page of this kind needs, at half the bytes of all."""
 
 
 def shoot(home: Path, folder: Path) -> None:
     """Writes `TAB-light.png` and `TAB-dark.png` of every tab into `folder`."""
-    with served(home) as server:
+    with served(home, example=True) as server:
         for dark in (False, True):
             with browser_page(server.url, 1280, 800, dark) as (page, traffic):
                 for name, label, *_ in TABS:
@@ -112,7 +123,14 @@ def shoot(home: Path, folder: Path) -> None:
                             ".js-plotly-plot .main-svg:visible, .lc-line:visible"
                         ).first.wait_for()
                     page.wait_for_timeout(4000)  # fonts, tables and plotly's last labels
-                    page.screenshot(path=folder / f"{name}-{'dark' if dark else 'light'}.png")
+                    picture = folder / f"{name}-{'dark' if dark else 'light'}.png"
+                    page.screenshot(path=picture)
+                    few = (
+                        Image.open(picture)
+                        .convert("RGB")
+                        .quantize(COLOURS, RARE_ONES_TOO, dither=0)
+                    )
+                    few.save(picture, optimize=True)
                 assert not traffic.foreign, traffic.foreign
 
 
@@ -140,7 +158,6 @@ def _picture(tab: Tab) -> str:
 def _ask(page) -> None:
     """Clicks the first example question and waits for all three answers."""
     page.locator("#chat-examples button.example:visible").first.click()
-    page.locator("#chat-ask").click()
     for checkpoint in ("base", "memorized", "generalized"):
         # An answer of no word at all is one too.
         answer = page.locator(f"#chat-{checkpoint} :is(.mark, .waiting:has-text('ended'))")
@@ -150,8 +167,10 @@ def _ask(page) -> None:
 def main(arguments: list[str]) -> None:
     """Writes the tour, and takes the pictures unless only the tour is asked for."""
     (DOCS / "tour.md").write_text(tour(), encoding="utf-8")
-    if arguments != ["--tour"]:
-        shoot(Path(arguments[0]) if arguments else ROOT, DOCS / "images")
+    if arguments == ["--tour"]:
+        return
+    with tempfile.TemporaryDirectory() as fresh:
+        shoot(Path(arguments[0] if arguments else fresh), DOCS / "images")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def _row(answers: Sequence[SpotAnswer]) -> str:
     times = _("Right {n} of {m} times").format(n=right, m=len(same))
     return (
         f"<tr><th scope='row'>{escape(newest.question)}"
-        f"<span class='way'>{way}</span></th>"
+        f"<span class='asked-how'>{way}</span></th>"
         f"<td><span class='says'>{escape(newest.answer) or _('(nothing)')}</span> {mark}</td>"
         f"<td><span class='dots' role='img' aria-label='{times}'>"
         f"{_dots(same)}</span></td></tr>"
