@@ -24,6 +24,7 @@ from rotelab.runs.demo import offer_run, open_run
 from rotelab.runs.lab import Lab
 from rotelab.runs.lessons.directions_ahead import find_ahead
 from rotelab.ui.access import HOME, access
+from rotelab.ui.address import follow
 from rotelab.ui.chat import chat_tab
 from rotelab.ui.components import ONCE, bound, checkpoint_badge
 from rotelab.ui.experiments import experiments_tab
@@ -50,10 +51,6 @@ from rotelab.ui.translated_page import TranslatedPage, in_every_language
 __all__ = ["build_app", "serve"]
 
 PORT = 7860
-OPEN_TAB = "rotelab-tab"
-"""The key under which a browser stores which tab of the page is open."""
-TAB_BUTTON = "[role=tab][aria-controls^=tab-]"
-"""CSS selector of the buttons of the page's tabs, but not of the sub-tabs inside one."""
 SWITCH_S = 0.0005
 """How long one Python thread may keep the others waiting, in seconds."""
 NO_PASSWORD_HERE = (
@@ -66,7 +63,7 @@ CACHE_KEPT = (3600, 24 * 3600)
 
 def header_html() -> str:
     """The page's head: its name, its purpose, the checkpoints' colours, a link to what is written
-    about the tab on show, a choice of language."""
+    about the tab on show, theme and language."""
     legend = "".join(
         f"<li>{checkpoint_badge(c)} {_(checkpoint_name(c).hint)}</li>" for c in CHECKPOINTS
     )
@@ -76,10 +73,17 @@ def header_html() -> str:
     )
     return (
         f'<header class="lab-header"><h1>rotelab</h1><p class="what">{what}</p>'
-        f"{tab_links()}{language_html()}"
+        f'<div class="choices">{tab_links()}{theme_html()}{language_html()}</div>'
         f'<ul class="legend" aria-label="{_("The three states of the model")}">{legend}</ul>'
         "</header>"
     )
+
+
+def theme_html() -> str:
+    """The choice of light or dark; `assets/themes.js` makes it work and keeps it."""
+    words = {"system": _("Like the system"), "light": _("Light"), "dark": _("Dark")}
+    options = "".join(f'<option value="{theme}">{word}</option>' for theme, word in words.items())
+    return f"<label><span>{_('Theme')}</span><select data-theme>{options}</select></label>"
 
 
 def language_html() -> str:
@@ -90,7 +94,7 @@ def language_html() -> str:
         for code, name in LANGUAGES.items()
     )
     return (
-        f'<label class="language"><span>{_("Language")}</span>'
+        f"<label><span>{_('Language')}</span>"
         f'<select data-cookie="{COOKIE}">{options}</select></label>'
     )
 
@@ -136,11 +140,13 @@ def build_app(
         _keep_fresh(lab, demo, representations_item, inside_tab, representations, train.started)
         _keep_fresh(lab, demo, runs_item, runs_tab, runs, train.started)
         _keep_fresh(lab, demo, experiments_item, experiments_tab, experiments, train.started)
-        clocks = {runs_item: runs.clock, experiments_item: experiments.clock}
-        _run_clocks_on_show(tabs, clocks)
-        _return_after_reload(demo, tabs)
+        shown = _choosers(train, chat, representations, runs, experiments)
+        _run_clocks_on_show(
+            tabs, {runs_item: runs.clock, experiments_item: experiments.clock}, shown
+        )
+        follow(demo, tabs, shown, chat.question)
         fetch_ahead(demo)
-        demo.load(bound(runs_tab.open_link, lab), None, [tabs, *runs.linked], **ONCE)
+        demo.load(bound(runs_tab.open_link, lab), None, runs.linked, **ONCE)
         start_tab.return_to_step(demo, start)
         in_chat = {"fn": bound(_ask_in_chat, lab), "outputs": [chat.chooser.run, tabs], **ONCE}
         train.panel.to_chat.click(inputs=train.panel.watching, **in_chat)
@@ -148,12 +154,21 @@ def build_app(
             restore_on_load(lab, demo, start.own)
             start.own.to_chat.click(inputs=start.own.learned, **in_chat)
             start.own.to_train.click(_to_own_names, None, [train.own.box, tabs], **ONCE)
-        runs.view.clone.click(
-            bound(_open_in_form, lab), runs.chosen, [*train.settings, tabs],
-            **ONCE,
-        )  # fmt: skip
+        to_form = bound(_open_in_form, lab)
+        runs.view.clone.click(to_form, runs.chosen, [*train.settings, tabs], **ONCE)
         facts.train.click(bound(_train_with, lab), facts.sheet, [train.pack, tabs], **ONCE)
     return demo
+
+
+def _choosers(train, chat, inside, runs, experiments) -> dict[str, gr.Dropdown]:
+    """The chooser of the run on show, by the id of its tab."""
+    return {
+        "train": train.panel.watch,
+        "chat": chat.chooser.run,
+        "representations": inside.chooser.run,
+        "runs": runs.table.run,
+        "experiments": experiments.chooser.run,
+    }
 
 
 def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, module, tab, *news: gr.State) -> None:
@@ -176,41 +191,25 @@ def _keep_fresh(lab: Lab, demo: gr.Blocks, item: gr.Tab, module, tab, *news: gr.
     )
 
 
-def _run_clocks_on_show(tabs: gr.Tabs, clocks: dict[gr.Tab, gr.Timer]) -> None:
-    """Lets each clock tick only while its tab is on show, so that pages ask for no more than that.
+def _run_clocks_on_show(
+    tabs: gr.Tabs, clocks: dict[gr.Tab, gr.Timer], runs: dict[str, gr.Dropdown]
+) -> None:
+    """Lets each clock tick only while its tab is on show, so that pages ask for no more than that;
+    and has the page's address name the tab and its run.
 
     The browser does it itself, because it knows first. It looks for the tab on show and does not
     trust the event: the first tab reports its selection when a reader may have left it already.
     """
     owners = json.dumps([tab.elem_id for tab in clocks])
-    js = f"""async () => {{
+    js = f"""async (...runs) => {{
         await new Promise(requestAnimationFrame);
-        const tab = document.querySelector("#{tabs.elem_id} {TAB_BUTTON}[aria-selected=true]");
-        const shown = tab ? tab.getAttribute("aria-controls") : "";
-        try {{
-            if (window.rotelabReturned) sessionStorage.setItem("{OPEN_TAB}", shown);
-        }} catch {{}} // a browser may refuse it
-        return {owners}.map(owner => ({{__type__: "update", active: owner === shown}}));
+        const shown = window.rotelabAddress.shown(), tabs = {json.dumps([*runs])};
+        window.rotelabAddress.open(shown, Object.fromEntries(tabs.map((tab, i) => [tab, runs[i]])));
+        return {owners}.map(owner => ({{__type__: "update", active: owner === "tab-" + shown}}));
     }}"""
     # `change` too, for the tab that a link opens.
     events = [tabs.change, *(item.select for item in tabs.children)]
-    gr.on(events, None, None, [*clocks.values()], js=js, **ONCE)
-
-
-def _return_after_reload(demo: gr.Blocks, tabs: gr.Tabs) -> None:
-    """A page that is reloaded opens on the same tab, unless its address names a run.
-
-    The browser does it at once; an answer from the server would come after a reader's first click.
-    """
-    js = f"""() => {{
-        let tab = "";
-        try {{ tab = sessionStorage.getItem("{OPEN_TAB}"); }} catch {{}} // a browser may refuse it
-        const linked = new URLSearchParams(location.search).has("run");
-        const there = '#{tabs.elem_id} {TAB_BUTTON}[aria-controls="' + tab + '"]';
-        if (tab && !linked) document.querySelector(there)?.click();
-        window.rotelabReturned = true;
-    }}"""
-    demo.load(None, None, None, js=js, **ONCE)
+    gr.on(events, None, [*runs.values()], [*clocks.values()], js=js, **ONCE)
 
 
 def _first_tab(lab: Lab) -> str:

@@ -58,11 +58,13 @@ def build_run_chooser(lab: Lab, elem_id: str, scale: int = 1) -> RunChooser:
 
 
 def offered(
-    lab: Lab, chosen: str | None, known: list[list[str]], status: Status | None = None
-) -> list[Any]:
+    lab: Lab, chosen: str | None, known: list[list[str]], status: Status | None = None,
+    linked: str = "",
+) -> list[Any]:  # fmt: skip
     """The runs to choose from now; in the order of `RunChooser.outputs`.
 
-    Keeps what a person chose while it exists, else takes the newest finished run, else the newest.
+    Keeps what a person chose while it exists, else takes the one that the page's address names,
+    else the newest finished run, else the newest.
     It is one answer, because a page that opens asks for many (`benchmarks/opening.py`).
 
     Args:
@@ -70,14 +72,16 @@ def offered(
         chosen: the chosen run's id.
         known: what was known before.
         status: that the runs must have; any where None.
+        linked: the id of the run that the address names; empty for none.
 
     Raises:
         LabError: the registry can't be read.
     """
-    choices, now = _listed(lab, chosen, status)
+    choices, now = _listed(lab, chosen or linked, status)
     states = {run_id: state for run_id, *state in now}
     if chosen not in states:
-        return [gr.Dropdown(choices=choices, value=_first(now)), now, gr.skip()]
+        value = linked if linked in states else _first(now)
+        return [gr.Dropdown(choices=choices, value=value), now, gr.skip()]
     before = {run_id: state for run_id, *state in known}
     moved = chosen in before and before[chosen] != states[chosen]
     return [gr.Dropdown(choices=choices), now, time.monotonic() if moved else gr.skip()]

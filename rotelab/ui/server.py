@@ -120,7 +120,7 @@ def make_server_app(lab: Lab, demo: gr.Blocks, port: int, allowed: Access | None
         theme=make_theme(),
         css=style_sheet(),
         head=head(),
-        # The theme is the system's own unless the address says otherwise (?__theme=dark).
+        # Light or dark is chosen in the browser (`assets/themes.js`).
         app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
     )
     demo._queue.sleep_when_free = QUEUE_RESTS_S

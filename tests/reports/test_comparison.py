@@ -452,8 +452,8 @@ def test_the_chooser_offers_all_runs_but_the_chosen_one(lab):
 def test_a_link_opens_a_comparison(lab):
     one, other, third = queued(lab), queued(lab), queued(lab)
     asked = SimpleNamespace(query_params={"run": one, "compare": f"{other[:-1]}, {third},{one}"})
-    page, run, detail, chooser = runs_tab.open_link(lab, asked)
-    assert (page.selected, run.value, detail.selected) == ("runs", one, "compare")
+    run, detail, chooser = runs_tab.open_link(lab, asked)
+    assert (run.value, detail.selected) == (one, "compare")
     assert chooser.value == [other, third]
     assert linked(lab, one, " , ") == [gr.skip(), gr.skip()]
     with pytest.raises(UnknownRun):

@@ -20,6 +20,7 @@ from rotelab.registry import ChatAnswer
 from rotelab.runs.asking.examples import example_questions
 from rotelab.runs.chat import Reply, compared_checkpoints
 from rotelab.runs.lab import Lab
+from rotelab.ui.address import linked_run
 from rotelab.ui.answer_cards import LACKS, answer_card, empty_card
 from rotelab.ui.chat.example_words import examples_hint
 from rotelab.ui.chat.forbidden_words import asked_line, mode_kept
@@ -65,13 +66,15 @@ def build_chat_tab(lab: Lab) -> ChatTab:
     return tab
 
 
-def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
+def refresh(
+    lab: Lab, run_id: str | None, known: list[list[str]], request: gr.Request | None = None
+) -> list[Any]:
     """Reads the list of runs anew; in the order of `ChatTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
     """
-    return offered(lab, run_id, known)
+    return offered(lab, run_id, known, linked=linked_run(lab, request, "chat"))
 
 
 def choose(lab: Lab, run_id: str | None, draw: int) -> list[Any]:

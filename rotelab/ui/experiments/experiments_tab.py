@@ -12,6 +12,7 @@ from rotelab.errors import LabError
 from rotelab.experiments import experiment, experiments, runner
 from rotelab.experiments.results import recorded
 from rotelab.runs.lab import Lab
+from rotelab.ui.address import linked_run
 from rotelab.ui.components import QUIET, bound, note
 from rotelab.ui.experiments.catalogue import (
     CLICKS,
@@ -193,13 +194,16 @@ def _build_detail(lab: Lab, first: str) -> dict[str, Any]:
 # Handlers ----------------------------------------------------------------------------------------
 
 
-def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
+def refresh(
+    lab: Lab, run_id: str | None, known: list[list[str]], request: gr.Request | None = None
+) -> list[Any]:
     """Reads the list of finished runs again; in the order of `ExperimentsTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
     """
-    chooser, now, moved = offered(lab, run_id, known, "finished")
+    linked = linked_run(lab, request, "experiments")
+    chooser, now, moved = offered(lab, run_id, known, "finished", linked)
     chosen = recorded.choice(lab.storage)
     shown = gr.skip() if chosen is None else chosen
     return [chooser, now, moved, gr.Button(interactive=bool(now)), shown]

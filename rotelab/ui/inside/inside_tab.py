@@ -23,6 +23,7 @@ from rotelab.reports.figures.representations import (
 from rotelab.reports.pca import kept_layers, project
 from rotelab.runs import internals
 from rotelab.runs.lab import Lab
+from rotelab.ui.address import linked_run
 from rotelab.ui.components import QUIET, bound, note
 from rotelab.ui.figure_tools import build_how, build_plot, player
 from rotelab.ui.i18n import N_, _
@@ -163,13 +164,15 @@ def _build_map() -> tuple[gr.Slider, gr.Radio, gr.HTML, gr.Plot, gr.HTML]:
 # Handlers ----------------------------------------------------------------------------------------
 
 
-def refresh(lab: Lab, run_id: str | None, known: list[list[str]]) -> list[Any]:
+def refresh(
+    lab: Lab, run_id: str | None, known: list[list[str]], request: gr.Request | None = None
+) -> list[Any]:
     """Reads the list of runs again; in the order of `InsideTab.refresh_outputs`.
 
     Raises:
         LabError: the registry can't be read.
     """
-    return offered(lab, run_id, known)
+    return offered(lab, run_id, known, linked=linked_run(lab, request, "representations"))
 
 
 def show_all(lab: Lab, run_id: str | None, kind: str, form: str) -> list[Any]:

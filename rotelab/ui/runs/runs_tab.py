@@ -12,6 +12,7 @@ import gradio as gr
 from rotelab.errors import LabError
 from rotelab.registry import RunOrder
 from rotelab.runs.lab import Lab
+from rotelab.ui.address import linked_run
 from rotelab.ui.components import QUIET, bound
 from rotelab.ui.polling import Pace, fill_on_news
 from rotelab.ui.runs.actions import wire_actions
@@ -54,6 +55,11 @@ class RunsTab:
     bell: gr.Number
 
     @property
+    def refresh_inputs(self) -> list[Any]:
+        """The inputs of `refresh`."""
+        return [self.chosen]
+
+    @property
     def refresh_outputs(self) -> list[Any]:
         """The outputs of `refresh`."""
         return [self.seen, self.bell]
@@ -88,28 +94,24 @@ def build_runs_tab(lab: Lab) -> RunsTab:
 # Handlers ----------------------------------------------------------------------------------------
 
 
-def refresh(lab: Lab, request: gr.Request) -> list[Any]:
+def refresh(lab: Lab, run_id: str | None, request: gr.Request) -> list[Any]:
     """Has everything on show sent again, at once; in the order of `RunsTab.refresh_outputs`."""
     # Where the address names a run, that answer may still be on its way: the clock sends it then.
-    names_a_run = request.query_params.get("run")
-    return [(), gr.skip() if names_a_run else time.monotonic()]
+    arriving = request.query_params.get("run") and not run_id
+    return [(), gr.skip() if arriving else time.monotonic()]
 
 
 def open_link(lab: Lab, request: gr.Request) -> list[Any]:
     """Opens the run that the page's address names (`?run=ID`), for `demo.load`; compared with
-    others where it says `&compare=ID2,ID3`.
-
-    Fills the page's `gr.Tabs`, in which this tab has the id `runs`, and `RunsTab.linked`.
+    others where it says `&compare=ID2,ID3`. Fills `RunsTab.linked`.
 
     Raises:
-        LabError: no run, or more than one, matches that name.
+        LabError: no run, or more than one, matches a name to compare with.
     """
-    wanted = str(request.query_params.get("run") or "").strip()
-    if not wanted:
-        return [gr.skip()] * 4
-    run_id = lab.registry.resolve(wanted)
-    others = linked(lab, run_id, request.query_params.get("compare"))
-    return [gr.Tabs(selected="runs"), choose(lab, run_id), *others]
+    run_id = linked_run(lab, request, "runs")
+    if not run_id:
+        return [gr.skip()] * 3
+    return [choose(lab, run_id), *linked(lab, run_id, request.query_params.get("compare"))]
 
 
 def open_run(lab: Lab, run_id: str | None) -> list[Any]:

@@ -22,6 +22,7 @@ from rotelab.errors import LabError, UnknownRun
 from rotelab.registry import RunSummary
 from rotelab.reports.figures.live import live_curves
 from rotelab.runs.lab import Lab
+from rotelab.ui.address import linked_run
 from rotelab.ui.components import QUIET, bound, run_label
 from rotelab.ui.i18n import _
 from rotelab.ui.polling import Pace
@@ -241,13 +242,14 @@ def news(lab: Lab, asked: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def update_panel(lab: Lab, watching: str, seen: Seen) -> Any:
-    """What is new in the run on show, in the order of `LivePanel.outputs`.
+def update_panel(lab: Lab, watching: str, seen: Seen, request: gr.Request | None = None) -> Any:
+    """What is new in the run on show, in the order of `LivePanel.outputs`. The first run on show is
+    the one that the page's address names, if it names one.
 
     Raises:
         LabError: the registry can't be read.
     """
-    run, busy = _on_show(lab, watching)
+    run, busy = _on_show(lab, watching or linked_run(lab, request, "train"))
     if run is None:
         if seen.status == "none":
             return gr.skip()

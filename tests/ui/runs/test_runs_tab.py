@@ -410,20 +410,21 @@ def test_a_link_opens_a_run(lab):
     finished(lab)
     lab.registry.update_run(run_id, archived=True)
     asked = SimpleNamespace(query_params={"run": run_id[:-1]})
-    tabs, chooser, *others = runs_tab.open_link(lab, asked)
-    assert tabs.selected == "runs" and chooser.value == run_id
+    chooser, *others = runs_tab.open_link(lab, asked)
+    assert chooser.value == run_id
     assert run_id in [value for _, value in chooser.choices]
     assert others == [gr.skip(), gr.skip()]
-    assert runs_tab.open_link(lab, SimpleNamespace(query_params={})) == [gr.skip()] * 4
-    with pytest.raises(UnknownRun):
+    assert runs_tab.open_link(lab, SimpleNamespace(query_params={})) == [gr.skip()] * 3
+    with pytest.warns(UserWarning, match="There is no run"):
         runs_tab.open_link(lab, SimpleNamespace(query_params={"run": "<b>"}))
 
 
 def test_the_tab_is_filled_at_once_unless_a_link_opens_a_run(lab):
     plain, linked = SimpleNamespace(query_params={}), SimpleNamespace(query_params={"run": "x"})
-    first, later = (runs_tab.refresh(lab, plain)[1] for _ in range(2))
+    first, later = (runs_tab.refresh(lab, "", plain)[1] for _ in range(2))
     assert first != later, "else the page would see no change"
-    assert runs_tab.refresh(lab, linked) == [(), gr.skip()]
+    assert runs_tab.refresh(lab, "", linked) == [(), gr.skip()]
+    assert runs_tab.refresh(lab, "x", linked)[1] > later, "it has arrived"
 
 
 def test_a_thousand_runs_open_quickly(lab):
