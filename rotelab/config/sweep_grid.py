@@ -6,11 +6,14 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rotelab.config import recipes
 from rotelab.config.option_paths import value_of, with_setting, with_values
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 
 SEED = "seed"
+RECIPE = "recipe"
+"""Not an option, but it may vary like one: a value decides all options that a recipe decides."""
 MAX_RUNS = 1000
 """Most runs of one sweep; more would surely be a mistake."""
 
@@ -54,7 +57,8 @@ def read_axes(given: Sequence[tuple[str, Sequence[str]]], base: RunConfig) -> Ax
 
     Raises:
         LabError: there is no axis, an axis or value comes twice, an option does not exist or can't
-            vary, a value is out of its range, or there are more than `MAX_RUNS` runs.
+            vary, a value is out of its range, a recipe and an option that it decides both vary, or
+            there are more than `MAX_RUNS` runs.
     """
     if not given:
         raise LabError("A sweep needs at least one axis, such as --k 1,5,10 or --seeds 0,1,2.")
@@ -62,12 +66,17 @@ def read_axes(given: Sequence[tuple[str, Sequence[str]]], base: RunConfig) -> Ax
     for path, texts in given:
         if path in FIXED:
             raise LabError(f"{path} can't vary within a sweep. Make a sweep for each.")
-        values = [value_of(with_setting(base, f"{path}={text}"), path) for text in texts]
+        if path == RECIPE:
+            values: list[Any] = [recipes.find(text).name for text in texts]
+        else:
+            values = [value_of(with_setting(base, f"{path}={text}"), path) for text in texts]
         if path in axes:
             raise LabError(f"The axis {path} is given twice. Put all its values into one list.")
         if len(set(values)) < len(values):
             raise LabError(f"The axis {path} has a value twice: {', '.join(texts)}.")
         axes[path] = values
+    if RECIPE in axes and (both := [path for path in axes if path in recipes.options()]):
+        raise LabError(f"A recipe decides {both[0]}, so the two can't both vary. Leave one out.")
     count = 1
     for values in axes.values():
         count *= len(values)
@@ -88,10 +97,22 @@ def grid(axes: Mapping[str, Sequence[Any]], base: RunConfig) -> list[RunConfig]:
     ordered = sorted(axes, key=lambda path: (path != SEED, path.startswith("generalize.")))
     configs = []
     for values in itertools.product(*(axes[path] for path in ordered)):
-        configs.append(with_values(base, dict(zip(ordered, values, strict=True))))
+        chosen = dict(zip(ordered, values, strict=True))
+        recipe = chosen.pop(RECIPE, None)
+        start = recipes.applied(recipe, base) if recipe else base
+        configs.append(with_values(start, chosen))
     return configs
+
+
+def axis_value(config: RunConfig, path: str) -> Any:
+    """The value of an axis in a run's settings.
+
+    Raises:
+        ConfigError: there is no such option.
+    """
+    return recipes.recipe_of(config) if path == RECIPE else value_of(config, path)
 
 
 def cell_name(axes: Mapping[str, Sequence[Any]], config: RunConfig) -> str:
     """The name of a run within its sweep: `epochs=3 k=5 seed=0`."""
-    return " ".join(f"{path.rpartition('.')[2]}={value_of(config, path)}" for path in axes)
+    return " ".join(f"{path.rpartition('.')[2]}={axis_value(config, path)}" for path in axes)

@@ -14,7 +14,7 @@ from rotelab.facts.packs import Pack
 from rotelab.registry.ids import Kind, new_id, resolve
 from rotelab.registry.queue import QueueRows, insert_run, run_record
 from rotelab.registry.rows import RunRow, SweepRow, now, read_json, writable
-from rotelab.registry.runs import require_run
+from rotelab.registry.runs import next_place, require_run
 
 PREFIX = "sweep-"
 """What a sweep's id begins with, so that nobody takes it for a run's."""
@@ -39,16 +39,19 @@ class SweepRows(QueueRows):
         config: RunConfig,
         runs: Sequence[PlannedRun],
         name: str = "",
+        in_queue: bool = False,
     ) -> str:
         """Stores a sweep with all its runs: all of it, or nothing.
 
-        The runs are `queued`, but without a place in the queue: the sweep starts them itself.
+        The runs are `queued`; without a place in the queue, unless `in_queue`: then a process that
+        makes the sweep starts them itself.
 
         Args:
             axes: the values of each option that varies, by its path.
             config: the settings that all runs have in common.
             runs: its runs in the order in which they will be made.
             name: what the user calls it.
+            in_queue: whether the lab's queue makes its runs, as any others.
 
         Returns:
             Its id, such as `sweep-20261123-031500-3f2a`.
@@ -72,7 +75,8 @@ class SweepRows(QueueRows):
                 record["id"] = new_id(PREFIX)
             db.table("sweeps").insert(record)
             for row, run in zip(records, runs, strict=True):
-                insert_run(db, row | {"sweep_id": record["id"]}, run.pack)
+                place = {"queue_position": next_place(db)} if in_queue else {}
+                insert_run(db, row | place | {"sweep_id": record["id"]}, run.pack)
         return record["id"]
 
     def sweep(self, sweep_id: str) -> SweepRow:

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from rotelab.config.names import Status
-from rotelab.config.option_paths import label_of, value_of
-from rotelab.config.sweep_grid import SEED
+from rotelab.config.option_paths import label_of
+from rotelab.config.sweep_grid import SEED, axis_value
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Answers, Score
 from rotelab.registry import Registry, SweepRow
@@ -149,7 +149,7 @@ def read_sweep(registry: Registry, sweep_id: str) -> SweepResults:
     outcomes = []
     for run in registry.sweep_runs(sweep_id):
         try:
-            values = {path: value_of(run.config, path) for path in sweep.axes}
+            values = {path: axis_value(run.config, path) for path in sweep.axes}
         except LabError:  # a damaged run must not hide the others
             values = {}
         scores = registry.scores(run.id)

@@ -31,7 +31,7 @@ Make = Callable[[Lab, str, Watch], bool]
 """Makes the runs of a sweep that are left, as `run_sweep` does, here or elsewhere."""
 
 
-def plan(lab: Lab, axes: Axes, base: RunConfig, name: str = "") -> str:
+def plan(lab: Lab, axes: Axes, base: RunConfig, name: str = "", in_queue: bool = False) -> str:
     """Checks and stores a sweep with all its runs; starts none.
 
     Args:
@@ -39,6 +39,7 @@ def plan(lab: Lab, axes: Axes, base: RunConfig, name: str = "") -> str:
         axes: the values of each option that varies.
         base: the settings that all runs have in common.
         name: the user's name for it.
+        in_queue: whether the lab's queue makes its runs (`Jobs.start_next`), not `run_sweep`.
 
     Returns:
         The sweep's id.
@@ -50,7 +51,7 @@ def plan(lab: Lab, axes: Axes, base: RunConfig, name: str = "") -> str:
     for config in grid(axes, base):
         words = f"{name.strip()} {cell_name(axes, config)}".strip()
         runs.append(PlannedRun(config, lab.facts_for(config), words))
-    return lab.registry.create_sweep(axes, base, runs, name)
+    return lab.registry.create_sweep(axes, base, runs, name, in_queue)
 
 
 def run_sweep(lab: Lab, sweep_id: str, watch: Watch, together: bool = False) -> bool:

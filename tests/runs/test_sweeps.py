@@ -365,6 +365,11 @@ def test_values_get_the_type_of_their_option():
         (["--axis", "generalize.nothing=1,2"], ["sets nothing"]),
         (["--axis", "generalize=1,2"], ["sets nothing"]),
         (["--axis", "model.device=cpu,cuda"], ["model.device can't vary"]),
+        (["--axis", "recipe=lab"], ["'lab' is not a recipe"]),
+        (
+            ["--axis", "recipe=published", "--axis", "method=full,lora"],
+            ["A recipe decides method", "can't both vary"],
+        ),
         (["--k", "2,3", "--axis", "generalize.k=1"], ["generalize.k is given twice"]),
         (["--seeds", ",".join(map(str, range(MAX_RUNS + 1)))], ["at most 1000"]),
         (["--seeds", "0", "--loss", "all"], ["must be one of normal, s-o, o; it is 'all'"]),

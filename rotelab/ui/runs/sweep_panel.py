@@ -90,8 +90,11 @@ def fill_sweep(
         hidden = [gr.Row(visible=False), gr.Plot(visible=False), gr.Plot(visible=False)]
         return [no_sweep(), *hidden, *fill_jobs(lab, "", None)]
     shown = plane(results, Figure(checkpoint, probe, measure))
+    away = bool(lab.registry.cluster_jobs(results.sweep.id))
+    runs = lab.registry.sweep_runs(results.sweep.id)
+    in_queue = any(run.live or (run.status == "queued" and not run.held) for run in runs)
     return [
-        sweep_html(results, shown, bool(lab.registry.cluster_jobs(results.sweep.id))),
+        sweep_html(results, shown, away or in_queue),
         gr.Row(visible=True),
         gr.Plot(heatmap(shown, results.sweep.id), visible=True),
         gr.Plot(spread_curves(shown, results.sweep.id), visible=True),
@@ -101,7 +104,9 @@ def fill_sweep(
 
 def no_sweep() -> str:
     """What stands here for a run outside any sweep, as HTML."""
-    words = _("This run belongs to no sweep. {command} makes one.")
+    words = _(
+        "This run belongs to no sweep. The Train tab makes one (“A sweep”), and so does {command}."
+    )
     return f"<p>{words.format(command=f'<code>{MAKES_ONE}</code>')}</p>"
 
 
@@ -111,7 +116,7 @@ def sweep_html(results: SweepResults, shown: Plane, away: bool = False) -> str:
     Args:
         results: the sweep's.
         shown: the figure on show.
-        away: whether a cluster makes its runs, so that nothing here can.
+        away: whether a cluster or the queue makes its runs, so that nobody need.
     """
     sweep = results.sweep
     statuses = ", ".join(f"{n} {status_word(s)}" for s, n in sorted(sweep.statuses.items()))

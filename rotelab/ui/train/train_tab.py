@@ -42,6 +42,7 @@ from rotelab.ui.train.live_panel import (
     wire_live_panel,
 )
 from rotelab.ui.train.own_names import OwnNames, build_own_names, own_lead
+from rotelab.ui.train.sweep_form import SweepForm, build_sweep_form, start_sweep, sweep_words
 from rotelab.ui.wording import percent, slower_words
 
 INTRO = N_(
@@ -118,6 +119,7 @@ def build_train_tab(lab: Lab) -> TrainTab:
                     elem_id="train-name",
                 )
             code = build_as_code(RunConfig(pack=pack.value or RunConfig().pack))
+            sweep = build_sweep_form(lab.pack_names())
             own = build_own_names(lab)
         with gr.Column(scale=7, min_width=420, elem_id="train-live"):
             panel = build_live_panel(lab)
@@ -137,6 +139,7 @@ def build_train_tab(lab: Lab) -> TrainTab:
         bound(starts), own.table, [own.remark, *tab.started_outputs], trigger_mode="once",
         api_visibility="private", show_progress_on=own.start,
     )  # fmt: skip
+    _wire_sweep(lab, tab, sweep)
     return tab
 
 
@@ -175,6 +178,17 @@ def start_own(lab: Lab, rows: Sequence[Sequence[Any]], count: int) -> list[Any]:
     except LabError as error:
         return [note(str(error), "bad"), *[gr.skip()] * count]
     return ["", *watch(lab, run_id)]
+
+
+def start_many(lab: Lab, name: str, *values: Any) -> list[Any]:
+    """Puts a sweep into the queue and shows its first run: a sentence, then
+    `TrainTab.started_outputs`.
+
+    Raises:
+        LabError: as `sweep_form.start_sweep`.
+    """
+    run_id, said = start_sweep(lab, name, *values)
+    return [said, *watch(lab, run_id)]
 
 
 def watch(lab: Lab, run_id: str) -> list[Any]:
@@ -275,6 +289,18 @@ def _first_words(lab: Lab, pack_name: str | None) -> str:
     if not pack_name:
         return ""
     return estimated_words(lab, *values_of(RunConfig(pack=pack_name)))
+
+
+def _wire_sweep(lab: Lab, tab: TrainTab, sweep: SweepForm) -> None:
+    asked = [*sweep.lists, *tab.form.inputs]
+    gr.on(
+        [part.change for part in asked], bound(sweep_words, lab), asked,
+        [sweep.words, sweep.start], trigger_mode="always_last", **QUIET,
+    )  # fmt: skip
+    sweep.start.click(
+        bound(start_many, lab), [sweep.name, *asked], [sweep.words, *tab.started_outputs],
+        trigger_mode="once", api_visibility="private", show_progress_on=sweep.start,
+    )  # fmt: skip
 
 
 def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:
