@@ -138,6 +138,10 @@ class Lab:
         """Where a run's bundle is written."""
         return self._export(run_id, SUFFIX)
 
+    def model_file(self, run_id: str, checkpoint: str) -> Path:
+        """Where the zip of a checkpoint's merged model is written."""
+        return self._export(run_id, f"-{checkpoint}.model.zip")
+
     def answers_file(self, run_id: str, kind: str = "csv") -> Path:
         """Where a run's answers are written: `csv` or `json`."""
         return self._export(run_id, f"-answers.{kind}")
@@ -233,6 +237,8 @@ class Lab:
             file(run_id).unlink(missing_ok=True)
         for kind in ("csv", "json"):
             self.answers_file(run_id, kind).unlink(missing_ok=True)
+        for checkpoint in checkpoints_with(MOST_LESSONS):
+            self.model_file(run_id, checkpoint).unlink(missing_ok=True)
         try:
             if folder.exists():
                 shutil.rmtree(folder)

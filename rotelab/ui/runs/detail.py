@@ -26,7 +26,7 @@ from rotelab.ui.runs.answers_panel import (
 )
 from rotelab.ui.runs.compare_panel import ComparePanel, build_compare_panel, wire_compare_panel
 from rotelab.ui.runs.detail_html import CSS, head_html, log_tail, settings_html
-from rotelab.ui.runs.files_panel import build_files
+from rotelab.ui.runs.files_panel import build_files, merge_model, model_parts, no_model_parts
 from rotelab.ui.runs.real_facts_panel import (
     RealFactsPanel,
     build_real_facts_panel,
@@ -46,7 +46,8 @@ class RunDetail:
         "head", "stop", "resume", "sooner", "later", "again", "clone", "archive", "delete",
         "scores", "bars", "curves", "settings", "command", "python", "notebook",
         "notebook_file", "name", "note", "tags", "places",
-        "zip", "download", "bundle", "with_adapters", "bundle_file", "log",
+        "zip", "download", "bundle", "with_adapters", "bundle_file",
+        "model_of", "model_words", "model", "model_file", "log",
     )  # fmt: skip
 
     head: gr.HTML
@@ -82,6 +83,10 @@ class RunDetail:
     bundle: gr.Button
     with_adapters: gr.Checkbox
     bundle_file: gr.DownloadButton
+    model_of: gr.Dropdown
+    model_words: gr.HTML
+    model: gr.Button
+    model_file: gr.DownloadButton
     log: gr.Textbox
     log_again: gr.Button
     real_facts: RealFactsPanel
@@ -160,7 +165,7 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
             gr.Code(visible=False), hidden, gr.DownloadButton(visible=False),
             "", "", "", "", hidden,
             gr.DownloadButton(visible=False), hidden, gr.Checkbox(visible=False),
-            gr.DownloadButton(visible=False), "",
+            gr.DownloadButton(visible=False), *no_model_parts(), "",
         ]  # fmt: skip
     scores = lab.registry.scores(run.id)
     intervals = intervals_of_run(lab.registry.fact_sums(run.id)) if scores else {}
@@ -185,6 +190,7 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
         gr.Button(visible=run.status in ENDED),
         gr.Checkbox(bool(places), visible=bool(places) and run.status in ENDED),
         gr.DownloadButton(visible=False),
+        *model_parts(lab, run),
         log_tail(lab, run.id),
     ]
 
@@ -248,6 +254,11 @@ def wire_run_detail(lab: Lab, run: gr.State, view: RunDetail) -> None:
     view.with_adapters.input(  # the file written before is not what is asked for now
         lambda: gr.DownloadButton(visible=False), None, view.bundle_file, **QUIET
     )
+    view.model.click(
+        bound(merge_model, lab), [run, view.model_of], view.model_file, concurrency_id="model",
+        trigger_mode="once", api_visibility="private",
+    )  # fmt: skip
+    view.model_of.input(lambda: gr.DownloadButton(visible=False), None, view.model_file, **QUIET)
     view.log_again.click(bound(read_log, lab), run, view.log, **QUIET)
     # The head names the run, so it changes with it.
     wire_answers_panel(lab, run, view.head, view.answers)

@@ -1,5 +1,8 @@
 """Export and import on the page, as handlers: files, buttons, and nothing that reads as HTML."""
 
+import shutil
+import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -7,6 +10,7 @@ import pytest
 from support.bundle_tools import left_behind
 from support.fabricated import NASTY, finished, queued
 from support.taught import taught_run
+from transformers import AutoModelForCausalLM
 
 from rotelab.errors import LabError
 from rotelab.runs.lab import Lab
@@ -14,6 +18,7 @@ from rotelab.storage import Storage
 from rotelab.ui.runs import actions
 from rotelab.ui.runs.detail import RunDetail, bundle, fill_detail
 from rotelab.ui.runs.detail_html import head_html, settings_html
+from rotelab.ui.runs.files_panel import merge_model
 
 
 @pytest.fixture
@@ -94,3 +99,38 @@ def test_deleting_a_run_deletes_its_export(lab):
     path = lab.export_bundle(run_id, False)
     lab.delete(run_id)
     assert not path.exists()
+
+
+def test_the_merged_model_is_offered_with_its_size(lab):
+    done, waiting = finished(lab), queued(lab)
+    shown = view(lab, done)
+    assert [value for _, value in shown.model_of.choices] == ["memorized", "generalized"]
+    assert shown.model_of.value == "generalized" and shown.model.visible
+    assert "About 538.0 MB" in shown.model_words.value and "1 min" in shown.model_words.value
+    for run_id in (waiting, None):
+        hidden = view(lab, run_id)
+        assert not hidden.model.visible and not hidden.model_of.visible
+
+
+def test_the_merged_model_is_packed_and_loads_without_rotelab(lab, tiny_folder, tmp_path):
+    run_id = taught_run(lab, tiny_folder)
+    button = merge_model(lab, run_id, "generalized")
+    path = lab.model_file(run_id, "generalized")
+    assert button.visible and button.label.startswith("Download the model (")
+    with zipfile.ZipFile(path) as archive:
+        names = {Path(name).name for name in archive.namelist()}
+        assert {"model.safetensors", "README.md", "config.json", "tokenizer.json"} <= names
+        archive.extractall(tmp_path)
+    (folder,) = tmp_path.glob(f"{run_id}*")
+    assert AutoModelForCausalLM.from_pretrained(folder).dtype.is_floating_point
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing is left beside it"
+    lab.delete(run_id)
+    assert not path.exists()
+
+
+def test_a_model_that_does_not_fit_on_the_disk_is_refused_before(lab, monkeypatch):
+    run_id = finished(lab)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
+    with pytest.raises(LabError, match=r"needs 1\.6 GB .* only 1\.0 GB are free"):
+        merge_model(lab, run_id, "generalized")
+    assert not list(lab.storage.exports.iterdir())
