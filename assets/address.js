@@ -24,13 +24,15 @@
     history[step ? "pushState" : "replaceState"](history.state, "", `?${next}`);
   }
 
-  /* When the page has opened: gives the tab to open, or "", and the question of a link, or null. */
-  function arrive() {
-    first = shown();
-    const asked = query(), tab = named();
-    shows[tab] = { run: asked.get("run"), question: asked.get("question") };
+  /* When the page has opened, with `usual` as its first tab: gives the tab to open, or "", and the
+     question of a link, or null. A reader may have gone to another tab already. */
+  function arrive(usual) {
+    first = usual;
+    const asked = query(), tab = named(), now = shown();
     linked = asked.has("run");
+    for (const name of ["run", "question"]) if (asked.has(name)) (shows[tab] ??= {})[name] = asked.get(name);
     ready = true;
+    if (tab === first && now && now !== first) write(now, true);
     return [tab === first ? "" : tab, tab === "chat" ? asked.get("question") : null];
   }
 

@@ -6,6 +6,7 @@ that it names. The server opens the run (`linked_run`): Gradio sends the address
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import gradio as gr
@@ -48,12 +49,12 @@ def follow(
 
     Args:
         demo: the page.
-        tabs: its tabs.
+        tabs: its tabs, the first one selected.
         runs: the chooser of the run on show, by the id of its tab.
         question: Chat's box for a question, which is filled in but not asked.
     """
     arrive = f"""() => {{
-        const [tab, question] = window.rotelabAddress.arrive();
+        const [tab, question] = window.rotelabAddress.arrive({json.dumps(tabs.selected)});
         return [
             tab ? {UPDATE}, selected: tab}} : {UPDATE}}},
             question === null ? {UPDATE}}} : question.slice(0, {question.max_length or 0}),

@@ -21,20 +21,13 @@ LIVE_STYLE_SHEET = STYLE_SHEET.with_name("live.css")
 AUDIENCE_STYLE_SHEET = STYLE_SHEET.with_name("audience.css")
 NARROW_STYLE_SHEET = STYLE_SHEET.with_name("narrow.css")
 FIRST_SCRIPTS = tuple(
-    STYLE_SHEET.with_name(name) for name in ("slow_clocks.js", "leaving.js", "themes.js")
+    STYLE_SHEET.with_name(name)
+    for name in ("slow_clocks.js", "leaving.js", "themes.js", "address.js")
 )
 """They run before Gradio's own."""
 SCRIPTS = tuple(
     STYLE_SHEET.with_name(name)
-    for name in (
-        "plots.js",
-        "live.js",
-        "typing.js",
-        "cells.js",
-        "language.js",
-        "ways.js",
-        "address.js",
-    )
+    for name in ("plots.js", "live.js", "typing.js", "cells.js", "language.js", "ways.js")
 )
 
 INK = colors.Color(

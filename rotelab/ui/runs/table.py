@@ -109,7 +109,7 @@ def build_run_table(lab: Lab) -> RunTable:
     table = gr.Dataframe(
         headers=[_(head) for head in RUN_HEADERS], datatype="str", type="array", value=[],
         column_widths=["11%", "16%", "9%", "13%", "5%", "8%", "14%", "10%", "14%"],
-        interactive=False, max_height=290,
+        interactive=False, max_height=210,
         label=_("Runs"), show_label=False, elem_id="runs-table", buttons=[], wrap=False,
     )  # fmt: skip
     page = gr.State(0)
