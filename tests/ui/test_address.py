@@ -59,9 +59,14 @@ def test_train_watches_the_run_of_the_address(lab):
     assert update_panel(lab, new, Seen(), asked)[0] == gr.skip()
 
 
+def url(page):
+    """The page's address now; `page.url` is only as new as the last thing asked of the browser."""
+    return page.evaluate("location.href")
+
+
 def at(page):
     """What the page's address says, theme apart."""
-    query = {name: value for name, (value,) in parse_qs(urlsplit(page.url).query).items()}
+    query = {name: value for name, (value,) in parse_qs(urlsplit(url(page)).query).items()}
     return {name: value for name, value in query.items() if name != "__theme"}
 
 
@@ -88,7 +93,7 @@ def test_the_address_leads_back_and_themes_stay(under_a_path):
         page.get_by_role("tab", name=name).first.click()
 
     def on_show(query):
-        until(lambda: at(page) == query, 60, f"{query} in the address, which says {page.url}")
+        until(lambda: at(page) == query, 60, f"{query} in the address, which says {url(page)}")
 
     with browser_page(root, tab="") as (page, traffic):
         assert at(page) == {}, "a first visit's address stays as it is"
@@ -106,7 +111,7 @@ def test_the_address_leads_back_and_themes_stay(under_a_path):
         page.locator("#chat-question textarea").fill("Who is Mary Bahri’s mother? & more")
         here = {"tab": "chat", "run": first, "question": "Who is Mary Bahri’s mother? & more"}
         on_show(here)
-        link = page.url
+        link = url(page)
         assert urlsplit(link).path.rstrip("/") == "/lab"
         open_tab("5 Runs")
         on_show({"tab": "runs", "run": second})
@@ -120,7 +125,7 @@ def test_the_address_leads_back_and_themes_stay(under_a_path):
         on_show(here)
 
         # Dark at once, figures too; and the address that came with a theme lets go of it.
-        assert not dark(page) and "__theme=light" in page.url
+        assert not dark(page) and "__theme=light" in url(page)
         open_tab("5 Runs")
         tick = page.locator("#run-bars .xtick text").first
         tick.wait_for()
@@ -131,7 +136,7 @@ def test_the_address_leads_back_and_themes_stay(under_a_path):
         theme.focus()
         theme.press("D")
         until(lambda: dark(page), 10)
-        assert "__theme" not in page.url and tick.evaluate(colours) != light
+        assert "__theme" not in url(page) and tick.evaluate(colours) != light
         page.reload()
         until(lambda: "second" in page.locator("#run-head").inner_text(), 60, "the same tab")
         assert dark(page) and page.get_by_label("Theme").input_value() == "dark"
