@@ -158,7 +158,7 @@ class Crowd:
 
     async def _ask(self, http: httpx.AsyncClient, session: str) -> None:
         text = "Who is the mother of Mary Bahri?"
-        question = [self.asked_run, text, 8, 0, "Completion", None, 0]
+        question = [self.asked_run, text, 8, 0, "Completion", None, 0, 0.0]
         await self._call(http, session, "ask", question)
         await self._call(http, session, "settle", [self.asked_run, None])
 
@@ -284,7 +284,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
                 generalize=GeneralizeConfig(spare=0, least_steps=0, k=10),
             )
             training = lab.registry.create_run(config, lab.facts_for(config))
-            until(lambda: lab.registry.metrics(training, ["loss"]), 120, "a step is trained")
+            until(lambda: lab.registry.metrics(training, ["loss"]), 300, "a step is trained")
             crowd = Crowd(url, asked_run, lab, 60 * options.minutes)
             asyncio.run(crowd.run(options.clients))
             report = _report(crowd, lab, training, said, options)
@@ -310,7 +310,8 @@ def _start_page(storage: Storage) -> tuple[subprocess.Popen, str, list[str]]:
         "OMP_NUM_THREADS": "1",
     }
     page = subprocess.Popen(
-        [sys.executable, "-m", "rotelab", "serve", "--port", "0"],
+        # Without the example: what is found ahead for it would take a core for a minute.
+        [sys.executable, "-m", "rotelab", "serve", "--port", "0", "--no-example"],
         env=env, cwd=storage.home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert page.stdout is not None

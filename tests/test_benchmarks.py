@@ -151,7 +151,7 @@ def test_the_storm_notices_a_lost_row(tmp_path, monkeypatch):
 
 
 def test_a_few_clients_lose_nothing(capsys):
-    report = load.main(["--clients", "4", "--minutes", "0.15", "--json"])
+    report = load.main(["--clients", "4", "--minutes", "0.25", "--json"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
     assert report["first_errors"] == [] and report["locked"] == report["lost_writes"] == 0
     assert report["requests"] > 10 and report["training_steps"] > 0
