@@ -212,7 +212,7 @@ def test_what_the_recipe_cost_before_stands_beside_the_estimate(lab):
 
 
 def test_memory_stands_beside_the_estimate(lab, tmp_path, monkeypatch):
-    assert "Needs about <b>2.8 GB</b> of memory; " in train_tab.estimated_words(lab, *form())
+    assert "Needs about <b>3.2 GB</b> of memory; " in train_tab.estimated_words(lab, *form())
     there = psutil.virtual_memory()._replace(available=10**9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: there)
     said = train_tab.estimated_words(lab, *form(model__device="cpu"))
