@@ -26,6 +26,7 @@ from rotelab.runs.processes import processes_of, until
 from rotelab.storage import Storage
 
 RUN_WITHIN_S = 180.0
+ENDING_S = 60.0
 FACTS, EPOCHS = 20, 20
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 STRANGER = "import time; time.sleep(600)"
@@ -93,11 +94,16 @@ class Fault:
 
     def to_its_end(self) -> str:
         """Resumes the run and returns how it ended."""
-        try:
-            self.jobs.resume(self.run_id)
-        except LabError as error:
-            return str(error)
-        return self.ended()
+        until = time.monotonic() + ENDING_S
+        while True:
+            try:
+                self.jobs.resume(self.run_id)
+                return self.ended()
+            except LabError as error:
+                # Its process may take a moment to end; the sentence says to try again then.
+                if "still ending" not in str(error) or time.monotonic() > until:
+                    return str(error)
+                time.sleep(0.5)
 
     def results(self) -> Any:
         """All losses and answers of the run, for comparison."""

@@ -116,11 +116,12 @@ class Run:
     @property
     def answers(self) -> pd.DataFrame:
         """Every single answer behind the scores: checkpoint, probe, prompt and the wording that it
-        is in, answer, probability, and the `outcome`: `right` or `wrong`, and for unrelated
-        questions `leak` or `no-leak`."""
+        is in, answer, probability, the `outcome`: `right` or `wrong`, and for unrelated questions
+        `leak` or `no-leak`; and `correct`, whether the answer is the fact's object."""
         row = self.row
         found = self.lab.core.registry.predictions(self.id, limit=-1)
-        return frame(*answer_rows(found, row.pack.prompts))
+        table = frame(*answer_rows(found, row.pack.prompts))
+        return table.assign(correct=[one.correct for one in found])
 
     def answers_by(
         self, by: str = "wording", checkpoint: str = "", probe: str = "test_prompts_heldout"
