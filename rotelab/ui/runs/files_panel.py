@@ -71,14 +71,11 @@ def build_files() -> dict[str, Any]:
 def _build_model() -> dict[str, Any]:
     """The merged model: of which checkpoint, how large it is, and the file."""
     made: dict[str, Any] = {}
-    with gr.Row(equal_height=True):
-        made["model_of"] = gr.Dropdown(
-            _choices(CHECKPOINTS[1:]), value=CHECKPOINTS[-1], label=_("The model itself"),
-            visible=False, scale=0, min_width=240, elem_id="run-model-of",
-        )  # fmt: skip
-        made["model_words"] = gr.HTML(
-            visible=False, padding=False, min_width=280, elem_id="run-model-words"
-        )
+    made["model_of"] = gr.Dropdown(
+        _choices(CHECKPOINTS[1:]), value=CHECKPOINTS[-1], label=_("The model itself"),
+        visible=False, elem_id="run-model-of",
+    )  # fmt: skip
+    made["model_words"] = gr.HTML(visible=False, padding=False, elem_id="run-model-words")
     with gr.Row():
         made["model"] = gr.Button(
             _("Merge the adapters into one model"), visible=False, size="md", scale=0,
