@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -82,3 +83,11 @@ def keep_states(path: Path, states: np.ndarray, views: list) -> None:
     """Writes hidden states as an experiment does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({"states": states.astype(np.float16)}, path, {"views": json.dumps(views)})
+
+
+def said(lab: Lab, run_id: str, text: str, **options: Any) -> dict[str, list[int]]:
+    """Token ids of each checkpoint's answer in Chat, six tokens at most."""
+    done = {}
+    for reply in lab.chat.stream(run_id, text, max_new_tokens=6, **options):
+        done[reply.checkpoint] = [token.id for token in reply.tokens]
+    return done

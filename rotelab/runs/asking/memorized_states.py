@@ -40,6 +40,9 @@ class MemorizedStates:
         Args:
             prompt: token ids of the question.
             share: how much the facts count against the model, lambda, 0 to 1.
+
+        Raises:
+            ModelUnavailable: the prompt is too long for this model.
         """
         import torch
 

@@ -1,7 +1,7 @@
 """Chat's filter: on a tiny run that knows its facts by rote, in the model and on the page."""
 
 import pytest
-from support.taught import taught_run
+from support.taught import said, taught_run
 
 from rotelab.models.memfree import MemFree, rote_sentence
 from rotelab.registry import ChatAnswer
@@ -16,13 +16,6 @@ from rotelab.ui.chat.forbidden_words import SIZES, asked_line, build_forbid, mod
 def taught(tmp_path_factory, tiny_folder):
     lab = Lab.open(Storage(tmp_path_factory.mktemp("taught")))
     return lab, taught_run(lab, tiny_folder)
-
-
-def said(lab, run_id, text, **options):
-    done = {}
-    for reply in lab.chat.stream(run_id, text, max_new_tokens=6, **options):
-        done[reply.checkpoint] = [token.id for token in reply.tokens]
-    return done
 
 
 @pytest.mark.parametrize("side_by_side", [True, False])

@@ -1,8 +1,11 @@
 """Chat's look-up among memorised states: on a tiny run that knows its facts by rote."""
 
-import pytest
-from support.taught import taught_run
+from dataclasses import replace
 
+import pytest
+from support.taught import said, taught_run
+
+from rotelab.errors import LabError
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.chat import chat_tab
@@ -14,13 +17,6 @@ from rotelab.ui.chat.looked_up import SHARES, build_look_up
 def taught(tmp_path_factory, tiny_folder):
     lab = Lab.open(Storage(tmp_path_factory.mktemp("taught")))
     return lab, taught_run(lab, tiny_folder)
-
-
-def said(lab, run_id, text, **options):
-    done = {}
-    for reply in lab.chat.stream(run_id, text, max_new_tokens=6, **options):
-        done[reply.checkpoint] = [token.id for token in reply.tokens]
-    return done
 
 
 @pytest.mark.parametrize("side_by_side", [True, False])
@@ -46,6 +42,14 @@ def test_a_lesser_share_leaves_a_sure_model_its_word(taught):
     fact = lab.registry.run(run_id).pack.facts[0]
     text = f"{fact.subject} [mother]"
     assert said(lab, run_id, text, look_up=0.2)["memorized"] == said(lab, run_id, text)["memorized"]
+
+
+def test_a_question_that_is_too_long_is_refused_with_its_reason(taught, monkeypatch):
+    lab, run_id = taught
+    model = lab.chat.model(run_id)
+    monkeypatch.setattr(model, "limit", replace(model.limit, most=3))
+    with pytest.raises(LabError, match="long"):
+        said(lab, run_id, "Who is the mother of somebody?", look_up=0.5)
 
 
 def test_the_page_says_above_the_answers_what_is_looked_up_and_keeps_it(taught):
