@@ -538,13 +538,14 @@ def open_train(page):
 
 
 def fill_form(page, model, rounds, name):
-    """A quick run on another model."""
+    """A quick run on another model; `rounds` are those of each phase."""
     page.get_by_text("Quick look (20 facts)").click()
     until(lambda: page.locator("#train-generalize-k input").input_value() == "10")
     box = page.locator("#train-model input")
     box.fill(str(model))
     box.press("Enter")
-    page.locator("#train-memorize-epochs input").fill(str(rounds))
+    for phase in ("memorize", "generalize"):
+        page.locator(f"#train-{phase}-epochs input").fill(str(rounds))
     page.locator("#train-name input, #train-name textarea").fill(name)
 
 
@@ -566,6 +567,7 @@ def bottom(page, selector):
 def test_a_run_is_started_reloaded_stopped_and_another_finishes(server, tiny_folder):  # noqa: F811
     with browser_page(server.url) as (page, traffic):
         open_train(page)
+        # So long that no machine ends it before it is stopped: phase 2 alone is some 10,000 steps.
         fill_form(page, tiny_folder, 400, "long one")
         page.locator("#train-start").click()
         until(lambda: "Phase 1" in words(page), 120, "phase 1 began")
