@@ -155,7 +155,7 @@ def history_html(history: Sequence[ChatAnswer]) -> str:
             mode += ", " + _("temperature {t}").format(t=f"{one.temperature:g}")
         cells = "".join(_history_cell(answers.get(c)) for c in columns)
         rows.append(
-            f"<tr><th scope='row'>{escape(one.question)}"
+            f"<tr><th scope='row'>{escape(_cut(one.question, 160))}"
             f"<span class='hint'>{escape(mode)} · {ago(one.asked)}</span></th>{cells}</tr>"
         )
     return (
@@ -232,14 +232,17 @@ def _forced(reply: Reply) -> str:
 def _history_cell(answer: ChatAnswer | None) -> str:
     if answer is None:
         return "<td>–</td>"
-    text = answer.answer
     icon, words, tone = MARKS.get(answer.known, MARKS[""])
-    short = text if len(text) <= 60 else text[:58].rstrip() + " …"
-    words = _(words)
+    short, words = _cut(answer.answer, 60), _(words)
     return (
         f'<td><span class="tag mark-{tone}" title="{words}" aria-label="{words}">{icon}</span> '
         f"{escape(short) or '–'}{_standing(answer)}</td>"
     )
+
+
+def _cut(text: str, most: int) -> str:
+    """A text for a cell of the history; the export has all of it."""
+    return text if len(text) <= most else text[: most - 2].rstrip() + " …"
 
 
 def _standing(answer: ChatAnswer) -> str:

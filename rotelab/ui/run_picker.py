@@ -13,7 +13,7 @@ from rotelab.config.names import Status
 from rotelab.errors import UnknownRun
 from rotelab.registry import RunSummary
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import MAX_RUN_CHOICES, run_choices, run_label
+from rotelab.ui.components import MAX_RUN_CHOICES, run_label
 from rotelab.ui.i18n import _
 
 
@@ -44,16 +44,17 @@ class RunChooser:
         return [self.run, self.known, self.moved]
 
 
-def build_run_chooser(lab: Lab, elem_id: str, scale: int = 1) -> RunChooser:
+def build_run_chooser(elem_id: str, scale: int = 1) -> RunChooser:
     """Lays out a chooser, inside the current row or column.
 
+    It offers nothing until `offered` fills it: what a person chose before that would be overwritten
+    by the page's own first choice.
+
     Args:
-        lab: has the runs.
         elem_id: its element id.
         scale: its share of a row's width.
     """
-    choices = run_choices(lab)
-    run = gr.Dropdown(choices, value=None, label=_("Run"), elem_id=elem_id, scale=scale)
+    run = gr.Dropdown([], value=None, label=_("Run"), elem_id=elem_id, scale=scale)
     return RunChooser(run, gr.State([]), gr.Number(0, visible=False))
 
 
@@ -64,7 +65,9 @@ def offered(
     """The runs to choose from now; in the order of `RunChooser.outputs`.
 
     Keeps what a person chose while it exists, else takes the one that the page's address names,
-    else the newest finished run, else the newest.
+    else the newest finished run, else the newest. It does so once: where runs are known and none
+    is chosen, the page asked before it had taken in the answer before this one, and a person may
+    have chosen since.
     It is one answer, because a page that opens asks for many (`benchmarks/opening.py`).
 
     Args:
@@ -79,9 +82,11 @@ def offered(
     """
     choices, now = _listed(lab, chosen or linked, status)
     states = {run_id: state for run_id, *state in now}
-    if chosen not in states:
+    if chosen not in states and (chosen or not known):
         value = linked if linked in states else _first(now)
         return [gr.Dropdown(choices=choices, value=value), now, gr.skip()]
+    if not chosen:
+        return [gr.Dropdown(choices=choices), now, gr.skip()]
     before = {run_id: state for run_id, *state in known}
     moved = chosen in before and before[chosen] != states[chosen]
     return [gr.Dropdown(choices=choices), now, time.monotonic() if moved else gr.skip()]

@@ -3,13 +3,13 @@
 import json
 import math
 import sqlite3
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 from support.command_line import refused, rotelab
+from support.counting import calls_of, statements_of
 from support.fabricated import NASTY, finished, queued, small_pack
 from support.page import browser_page, served, until
 
@@ -468,24 +468,32 @@ def test_joined():
     ]  # fmt: skip
 
 
-def test_two_runs_on_a_thousand_facts_open_quickly(lab):
-    facts = mothers(*(f"Person {i}" for i in range(1000)))
+def two_runs_on(lab, n):
+    """Two runs on the same `n` facts, in another order, with curves of `n` steps a phase."""
+    facts = mothers(*(f"Person {i}" for i in range(n)))
     ids = []
     for i in range(2):
         right = {f.subject: (n * (i + 1)) % 6 for n, f in enumerate(facts)}
         config = RunConfig(pack="mine", generalize=GeneralizeConfig(k=50 + i))
         ids.append(run_of(lab, facts if i else facts[::-1], right, config=config, asked=5))
-        steps = range(1, 1001)
+        steps = range(1, n + 1)
         for phase in ("memorize", "generalize"):
             rows = [Metric(phase, s, "loss", 1 / s) for s in steps]
             lab.registry.add_metrics(ids[-1], rows + [r._replace(name="recall") for r in rows])
-    shown(lab, *ids[:1], ids[1:])  # what is made once in a process is made
-    start = time.process_time()
-    panel = shown(lab, *ids[:1], ids[1:])
-    taken = time.process_time() - start
-    print(f"two runs on 1,000 facts: {1000 * taken:.0f} ms")
-    assert "in another order" in panel.words and panel.pager.visible
-    assert taken < 0.7
+    return ids
+
+
+def test_comparing_many_facts_takes_no_more_questions_and_no_more_work_for_each(lab):
+    work, asked = [], []
+    for n in (250, 1000):
+        one, other = two_runs_on(lab, n)
+        with statements_of(lab.registry) as found:
+            panel = shown(lab, one, [other])  # what is made once in a process is made, too
+        assert "in another order" in panel.words and panel.pager.visible
+        work.append(calls_of(lambda one=one, other=other: shown(lab, one, [other])))
+        asked.append(len(found))
+    assert asked[0] == asked[1] <= 40
+    assert work[1] < 4.5 * work[0]
 
 
 # Browser -----------------------------------------------------------------------------------------

@@ -101,13 +101,9 @@ def test_the_address_leads_back_and_themes_stay(under_a_path):
         on_show({"tab": "chat", "run": second})
         page.locator("#chat-examples button").first.wait_for(timeout=60_000)
 
-        def chosen():  # again where the page's own first choice came only now
-            page.locator("#chat-run input").click()
-            page.get_by_role("option", name="first").click()
-            page.wait_for_timeout(1000)
-            return at(page) == {"tab": "chat", "run": first}
-
-        until(chosen, 60, "the address names the chosen run")
+        page.locator("#chat-run input").click()
+        page.get_by_role("option", name="first").click()
+        on_show({"tab": "chat", "run": first})
         page.locator("#chat-question textarea").fill("Who is Mary Bahri’s mother? & more")
         here = {"tab": "chat", "run": first, "question": "Who is Mary Bahri’s mother? & more"}
         on_show(here)

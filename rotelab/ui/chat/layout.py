@@ -141,11 +141,11 @@ def build_layout(lab: Lab) -> ChatTab:
     """Lays out the tab, inside the current `gr.Tab`.
 
     Args:
-        lab: its runs can be chosen.
+        lab: its runs can be taught.
     """
     made: dict[str, Any] = {"draw": gr.State(0), "talk": gr.State({})}
     gr.Markdown(_(INTRO))
-    _build_question(made, lab)
+    _build_question(made)
     made["teach_more"] = build_teach_more(lab, *_build_mode(made))
     made["asked"] = gr.HTML(elem_id="chat-asked", padding=False)
     with gr.Row(equal_height=True, elem_id="chat-answers"):
@@ -157,6 +157,7 @@ def build_layout(lab: Lab) -> ChatTab:
             for slot in SLOTS
         )  # fmt: skip
     made["real_fact"] = gr.HTML(elem_id="chat-real-fact", padding=False)
+    _build_examples(made)
     gr.HTML(legend_html(), padding=False)
     made["stump"] = build_stump()
     _build_settings(made)
@@ -164,9 +165,9 @@ def build_layout(lab: Lab) -> ChatTab:
     return ChatTab(**made)
 
 
-def _build_question(made: dict[str, Any], lab: Lab) -> None:
+def _build_question(made: dict[str, Any]) -> None:
     with gr.Row(equal_height=True):
-        made["chooser"] = build_run_chooser(lab, "chat-run", scale=5)
+        made["chooser"] = build_run_chooser("chat-run", scale=5)
         made["question"] = gr.Textbox(
             label=_("Your question, or the beginning of a sentence"), elem_id="chat-question",
             placeholder=_("Who is …?"), max_lines=3, max_length=MAX_QUESTION, scale=6,
@@ -179,6 +180,10 @@ def _build_question(made: dict[str, Any], lab: Lab) -> None:
     with gr.Row(elem_id="chat-near"):
         made["near_line"] = gr.HTML(padding=False, min_width=20)
         made["near"] = _example("chat-near-ask")
+
+
+def _build_examples(made: dict[str, Any]) -> None:
+    """Below the answers, which so stand beside their question on a small screen, too."""
     with gr.Row(elem_id="chat-examples"):
         right = [_example() for _place in range(EXAMPLES)]
         with gr.Row(elem_id="chat-missed-row"):

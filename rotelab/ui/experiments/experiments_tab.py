@@ -162,7 +162,7 @@ def _build_detail(lab: Lab, first: str) -> dict[str, Any]:
         about_html(experiment(first)), padding=False, elem_id="experiment-about"
     )
     with gr.Row(equal_height=True):
-        made["chooser"] = build_run_chooser(lab, "experiment-run", scale=4)
+        made["chooser"] = build_run_chooser("experiment-run", scale=4)
         made["start"] = gr.Button(
             _("Start"), variant="primary", scale=1, min_width=120, elem_id="experiment-start"
         )

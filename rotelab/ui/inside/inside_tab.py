@@ -114,7 +114,7 @@ def build_inside_tab(lab: Lab) -> InsideTab:
     """
     with gr.Row(equal_height=True):
         gr.Markdown(_(texts.INTRO), elem_id="look-intro")
-        chooser = build_run_chooser(lab, "representations-run")
+        chooser = build_run_chooser("representations-run")
     remark = gr.HTML(note(_(texts.NO_RUN)), elem_id="representations-note", padding=False)
     with gr.Column(visible=False, elem_classes="look") as figures:
         gr.HTML(contents_html(), padding=False)

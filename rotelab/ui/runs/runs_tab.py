@@ -13,7 +13,7 @@ from rotelab.errors import LabError
 from rotelab.registry import RunOrder
 from rotelab.runs.lab import Lab
 from rotelab.ui.address import linked_run
-from rotelab.ui.components import QUIET, bound
+from rotelab.ui.components import QUIET, bound, runs_ahead
 from rotelab.ui.polling import Pace, fill_on_news
 from rotelab.ui.runs.actions import wire_actions
 from rotelab.ui.runs.compare_panel import linked
@@ -41,7 +41,8 @@ class RunsTab:
             among the current choices; this one always holds.
         started: takes the id of a run that was started again from here.
         view: the detail of the chosen run.
-        seen: digest of what is on show, so that the clock sends only news.
+        seen: digest of what is on show, so that the clock sends only news; and whether a run was
+            chosen for the reader.
         clock: polls for news while the tab is on show.
         bell: makes the clock poll at once.
     """
@@ -77,7 +78,7 @@ def build_runs_tab(lab: Lab) -> RunsTab:
         lab: its registry is shown, its jobs carry out what the buttons say.
     """
     chosen, started, seen = gr.State(""), gr.State(""), gr.State(())
-    table = build_run_table(lab)
+    table = build_run_table()
     view = build_run_detail(lab)
     clock, bell = gr.Timer(TICK_S), gr.Number(0, visible=False)
     fill_on_news(
@@ -129,15 +130,16 @@ def poll(
 ) -> Any:  # fmt: skip
     """What the clock does: sends the table and the chosen run's detail where they have changed.
 
+    Where no run is chosen it chooses the newest, but once: a person may have chosen since.
+
     Raises:
         LabError: the registry can't be read.
     """
     rows, words, page = list_runs(lab, search, status, archived, order, page)
     listed = (repr(rows), words)
-    newest = gr.skip()
-    if not run_id:
-        runs = lab.registry.runs(limit=1, held=False)
-        newest = choose(lab, runs[0].id) if runs else gr.skip()
+    runs = [] if run_id else lab.registry.runs(limit=1, held=False)
+    offered = bool(runs)
+    newest = choose(lab, runs[0].id) if runs and seen[2:] != (True,) else gr.skip()
     state = _state(lab, run_id)
     if seen and seen[0] == listed and seen[1] == state and (run_id or not rows["data"]):
         return gr.skip()
@@ -150,7 +152,7 @@ def poll(
         words if fresh_list else gr.skip(),
         page,
         gr.Dropdown(choices=choices_with(lab, run_id)) if fresh_list and run_id else newest,
-        (listed, state),
+        (listed, state, offered),
         *detail,
     ]
 
@@ -163,4 +165,5 @@ def _state(lab: Lab, run_id: str | None) -> tuple:
         run = lab.registry.run(run_id)
     except LabError:
         return (run_id, "gone")
-    return (run_id, run.status, run.phase, run.epoch, run.error, run.archived, len(run.warnings))
+    state = (run.status, run.phase, run.epoch, run.error, run.archived, len(run.warnings))
+    return (run_id, *state, runs_ahead(lab, run))

@@ -81,10 +81,11 @@ class RunTable:
         return [self.table, self.count, self.page]
 
 
-def build_run_table(lab: Lab) -> RunTable:
+def build_run_table() -> RunTable:
     """Lays out the filters, the table and the chooser under it.
 
     In single lines, labels beside their fields: on a small screen, too, the result is in sight.
+    Nothing can be chosen before the page's own first choice, which would overwrite it.
     """
     with gr.Row(equal_height=True, elem_classes=["one-line"]):
         search = gr.Textbox(
@@ -115,7 +116,7 @@ def build_run_table(lab: Lab) -> RunTable:
     page = gr.State(0)
     with gr.Row(equal_height=True, elem_classes=["one-line"]):
         run = gr.Dropdown(
-            run_choices(lab), value=None, elem_id="runs-run", scale=6,
+            [], value=None, elem_id="runs-run", scale=6,
             label=_("Run on show (click a row above, or choose here)"), show_label=False,
             container=False,
         )  # fmt: skip

@@ -297,6 +297,8 @@ def test_the_chosen_run_stays_chosen(lab, home):
     for chosen in (home[1], home[2]):
         same, again, moved = offered(lab, chosen, known)
         assert "value" not in same.constructor_args and again == known and moved == gr.skip()
+    late, again, _moved = offered(lab, None, known)  # asked before it had the first answer
+    assert "value" not in late.constructor_args and again == known
     assert offered(lab, "gone", known)[0].value == home[2]
     none, known, _ = offered(lab, "gone", known, "failed")
     assert none.constructor_args["value"] is None and known == []
