@@ -17,6 +17,12 @@ from rotelab.registry.ids import new_id
 from rotelab.registry.rows import now, versions, writable
 from rotelab.registry.runs import RunRows, keep_content, next_place, require_run, run_exists
 
+_WAITS = "sweep_id = ? AND status = 'queued' AND queue_position IS NOT NULL"
+_COULD_WAIT = (
+    "sweep_id = ? AND status IN ('stopped', 'interrupted', 'failed') AND imported = '' "
+    "AND id NOT IN (SELECT run_id FROM cluster_jobs)"
+)
+
 
 class LiveRun(NamedTuple):
     """A live run, with what tells whether its process still exists. `claimed` is ISO 8601, UTC."""
@@ -255,6 +261,39 @@ class QueueRows(RunRows):
             for number, (_, position) in zip(order, waiting, strict=True):
                 db.table("runs").update(number, {"queue_position": position})
         return place
+
+    def stop_waiting(self, sweep_id: str) -> int:
+        """Takes every run of a sweep that waits in the queue out of it, all at once; one that runs
+        goes on.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            LabError: the file can't be written.
+        """
+        with self.write() as db:
+            waiting = list(db.query(f"SELECT * FROM runs WHERE {_WAITS}", [sweep_id]))
+            for row in waiting:
+                self._move(db, row, "stopped")
+        return len(waiting)
+
+    def sweep_queue(self, sweep_id: str) -> tuple[int, list[str]]:
+        """How many runs of a sweep wait in the queue, and the ids of those that could go back: they
+        ended early, were not imported, and no cluster makes them.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            (count,) = db.execute(
+                f"SELECT COUNT(*) FROM runs WHERE {_WAITS}", [sweep_id]
+            ).fetchone()
+            left = db.execute(
+                f"SELECT id FROM runs WHERE {_COULD_WAIT} ORDER BY sweep_position, number",
+                [sweep_id],
+            ).fetchall()
+        return count, [run_id for (run_id,) in left]
 
     def _claim(
         self, db: Database, run_id: str, pid: int, pid_started: float, together: bool = False

@@ -201,6 +201,16 @@ def runs_ahead(lab: Lab, run: RunSummary) -> int:
     return ahead + len(lab.registry.live_runs())
 
 
+def say_taken_out(count: int) -> None:
+    """Says that waiting runs of a sweep were taken out of the queue."""
+    words = ngettext(
+        "{n} run was taken out of the queue. One that is running goes on.",
+        "{n} runs were taken out of the queue. One that is running goes on.",
+        count,
+    )
+    gr.Info(words.format(n=count))
+
+
 def note(text: str, tone: str = "") -> str:
     """A sentence in a frame, as HTML; nothing where there is no text.
 

@@ -10,7 +10,14 @@ import gradio as gr
 from rotelab.errors import LabError
 from rotelab.runs.export.bundle import import_bundle
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import QUIET, bound, escape, run_choices, size_words
+from rotelab.ui.components import (
+    QUIET,
+    bound,
+    escape,
+    run_choices,
+    say_taken_out,
+    size_words,
+)
 from rotelab.ui.i18n import _, ngettext
 from rotelab.ui.runs.detail import RunDetail, fill_detail
 from rotelab.ui.runs.table import RunTable, choose
@@ -117,6 +124,32 @@ def resume(lab: Lab, run_id: str | None) -> list[Any]:
     return fill_detail(lab, run_id)
 
 
+def take_sweep_out(lab: Lab, run_id: str | None) -> list[Any]:
+    """Takes all waiting runs of the chosen run's sweep out of the queue.
+
+    Raises:
+        LabError: no run is chosen, or the registry can't be written.
+    """
+    run = lab.registry.run(_chosen(run_id))
+    say_taken_out(lab.registry.stop_waiting(run.sweep_id or ""))
+    return fill_detail(lab, run_id)
+
+
+def put_sweep_back(lab: Lab, run_id: str | None) -> list[Any]:
+    """Puts all runs of the chosen run's sweep that ended early back in the queue, in their order.
+
+    Raises:
+        LabError: no run is chosen, or one can't be resumed.
+    """
+    run = lab.registry.run(_chosen(run_id))
+    _waiting, left = lab.registry.sweep_queue(run.sweep_id or "")
+    for each in left:
+        lab.jobs.resume(each)
+    words = ngettext("{n} run is back in the queue.", "{n} runs are back in the queue.", len(left))
+    gr.Info(words.format(n=len(left)))
+    return fill_detail(lab, run_id)
+
+
 def move(lab: Lab, by: int, run_id: str | None) -> list[Any]:
     """Moves the chosen, queued run forwards or backwards in the queue.
 
@@ -142,7 +175,13 @@ def wire_actions(
         view: the detail.
     """
     private = {"api_visibility": "private"}
-    for button, handler in ((view.stop, stop), (view.resume, resume), (view.archive, archive)):
+    for button, handler in (
+        (view.stop, stop),
+        (view.resume, resume),
+        (view.archive, archive),
+        (view.sweep_out, take_sweep_out),
+        (view.sweep_back, put_sweep_back),
+    ):
         button.click(bound(handler, lab), chosen, view.filled, **private)
     for button, by in ((view.sooner, -1), (view.later, 1)):
         button.click(bound(move, lab, by), chosen, view.filled, **private)

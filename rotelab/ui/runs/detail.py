@@ -43,9 +43,9 @@ class RunDetail:
     """The detail's components; `filled` is the order in which `fill_detail` gives their values."""
 
     FILLED: ClassVar[tuple[str, ...]] = (
-        "head", "stop", "resume", "sooner", "later", "again", "clone", "archive", "delete",
-        "scores", "bars", "curves", "settings", "command", "python", "notebook",
-        "notebook_file", "name", "note", "tags", "places",
+        "head", "stop", "resume", "sooner", "later", "sweep_out", "sweep_back", "again", "clone",
+        "archive", "delete", "scores", "bars", "curves", "settings", "command", "python",
+        "notebook", "notebook_file", "name", "note", "tags", "places",
         "zip", "download", "bundle", "with_adapters", "bundle_file",
         "model_of", "model_words", "model", "model_file", "log",
     )  # fmt: skip
@@ -55,6 +55,8 @@ class RunDetail:
     resume: gr.Button
     sooner: gr.Button
     later: gr.Button
+    sweep_out: gr.Button
+    sweep_back: gr.Button
     again: gr.Button
     clone: gr.Button
     archive: gr.Button
@@ -110,6 +112,8 @@ def build_run_detail(lab: Lab) -> RunDetail:
             ("stop", _("Stop this run"), "stop"),
             ("sooner", _("Sooner"), "secondary"),
             ("later", _("Later"), "secondary"),
+            ("sweep_out", _("Take the whole sweep out of the queue"), "secondary"),
+            ("sweep_back", _("Put the whole sweep back in the queue"), "secondary"),
             ("again", _("Run again"), "secondary"),
             ("clone", _("Open in the form"), "secondary"),
             ("archive", _("Archive"), "secondary"),
@@ -161,9 +165,9 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
     except UnknownRun:
         hidden = gr.Button(visible=False)
         return [
-            _nothing(), *[hidden] * 8, "", gr.Plot(visible=False), None, "", gr.Code(visible=False),
-            gr.Code(visible=False), hidden, gr.DownloadButton(visible=False),
-            "", "", "", "", hidden,
+            _nothing(), *[hidden] * 10, "", gr.Plot(visible=False), None, "",
+            gr.Code(visible=False), gr.Code(visible=False), hidden,
+            gr.DownloadButton(visible=False), "", "", "", "", hidden,
             gr.DownloadButton(visible=False), hidden, gr.Checkbox(visible=False),
             gr.DownloadButton(visible=False), *no_model_parts(), "",
         ]  # fmt: skip
@@ -173,7 +177,7 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
     lesson = lesson_result(lab.registry, run.id) if run.is_lesson else None
     return [
         head_html(run, scores, runs_ahead(lab, run), lesson, intervals),
-        *_buttons(run),
+        *_buttons(lab, run),
         ((lesson and lesson_html(lesson, intervals)) or scores_html(scores, intervals))
         + damage_html(lab.registry.damage(run.id)),
         gr.Plot(score_bars(scores, name=run.id) if scores else None, visible=bool(scores)),
@@ -325,7 +329,7 @@ def _python(lab: Lab, run: RunRow) -> list[Any]:
         return [gr.Code(visible=False), gr.Button(visible=False), gone]
 
 
-def _buttons(run: RunRow) -> list[Any]:
+def _buttons(lab: Lab, run: RunRow) -> list[Any]:
     """The buttons from `stop` to `delete`, in order; those that make no sense now are hidden."""
     at_work = run.live or run.status == "queued"
     try:
@@ -339,10 +343,21 @@ def _buttons(run: RunRow) -> list[Any]:
         ),
         gr.Button(visible=run.status in RESUMABLE and repeatable and not run.imported),
         *[gr.Button(visible=run.status == "queued" and not run.held)] * 2,
+        *_sweep_buttons(lab, run),
         gr.Button(visible=repeatable),
         gr.Button(visible=repeatable and not run.is_lesson),
         gr.Button(
             _("Take out of the archive") if run.archived else _("Archive"), visible=not at_work
         ),
         gr.Button(visible=not at_work),
+    ]
+
+
+def _sweep_buttons(lab: Lab, run: RunRow) -> list[Any]:
+    """For all runs of its sweep at once: out of the queue, and back into it. Each is there where a
+    run's own button is, and does more than that."""
+    waiting, left = lab.registry.sweep_queue(run.sweep_id) if run.sweep_id else (0, [])
+    return [
+        gr.Button(visible=waiting > 1),
+        gr.Button(visible=run.id in left and len(left) > 1),
     ]

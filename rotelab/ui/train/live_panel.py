@@ -23,7 +23,7 @@ from rotelab.registry import RunSummary
 from rotelab.reports.figures.live import live_curves
 from rotelab.runs.lab import Lab
 from rotelab.ui.address import linked_run
-from rotelab.ui.components import QUIET, bound, run_label
+from rotelab.ui.components import QUIET, bound, run_label, say_taken_out
 from rotelab.ui.i18n import _
 from rotelab.ui.polling import Pace
 from rotelab.ui.train.audience import (
@@ -63,6 +63,7 @@ class Seen:
         grid: the newest metric row when the grid was drawn; -1 while the grid is hidden.
         status: the run's status when it was drawn.
         spots: how many spot-check answers it has; -1 before the first time.
+        several: whether more than one run of its sweep waits; None before the first time.
     """
 
     run: str = ""
@@ -72,6 +73,7 @@ class Seen:
     grid: int = -1
     status: str = ""
     spots: int = -1
+    several: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class LivePanel:
     spots: gr.HTML
     stop: gr.Button
     resume: gr.Button
+    sweep_out: gr.Button
     confirm: gr.Group
     sure: gr.Button
     go_on: gr.Button
@@ -98,7 +101,7 @@ class LivePanel:
         """The outputs of `update_panel`."""
         return [
             self.watching, self.seen, self.watch, self.head, self.curves, self.grid, self.spots,
-            self.stop, self.resume,
+            self.stop, self.resume, self.sweep_out,
         ]  # fmt: skip
 
 
@@ -122,6 +125,10 @@ def build_live_panel(lab: Lab) -> LivePanel:
         resume = gr.Button(
             _("Resume"), variant="primary", visible=False, elem_id="live-resume", min_width=130
         )
+        sweep_out = gr.Button(
+            _("Take the whole sweep out of the queue"), visible=False, min_width=160,
+            elem_id="live-sweep-out",
+        )  # fmt: skip
     with gr.Group(visible=False, elem_id="live-confirm") as confirm:
         gr.Markdown(
             _(
@@ -145,8 +152,8 @@ def build_live_panel(lab: Lab) -> LivePanel:
     audience = build_audience()
     to_chat = gr.Button(_("Ask it yourself →"), elem_id=TO_CHAT, elem_classes=["pressed-by-script"])
     return LivePanel(
-        watching, seen, watch, head, plot, grid, spots, stop, resume, confirm, sure, go_on,
-        audience, to_chat,
+        watching, seen, watch, head, plot, grid, spots, stop, resume, sweep_out, confirm, sure,
+        go_on, audience, to_chat,
     )  # fmt: skip
 
 
@@ -163,6 +170,7 @@ def wire_live_panel(lab: Lab, panel: LivePanel) -> None:
         bound(stop, lab), panel.watching, **shows
     )
     panel.resume.click(bound(resume, lab), panel.watching, **shows)
+    panel.sweep_out.click(bound(take_sweep_out, lab), panel.watching, **shows)
     wire_audience(lab, panel.audience, panel.watching)
 
 
@@ -195,6 +203,17 @@ def resume(lab: Lab, run_id: str) -> Any:
         LabError: it can't be resumed.
     """
     lab.jobs.resume(run_id)
+    return update_panel(lab, run_id, Seen())
+
+
+def take_sweep_out(lab: Lab, run_id: str) -> Any:
+    """Takes all waiting runs of the sweep on show out of the queue.
+
+    Raises:
+        LabError: there is no such run, or the registry can't be written.
+    """
+    run = lab.registry.run(run_id)
+    say_taken_out(lab.registry.stop_waiting(run.sweep_id or ""))
     return update_panel(lab, run_id, Seen())
 
 
@@ -258,7 +277,7 @@ def update_panel(lab: Lab, watching: str, seen: Seen, request: gr.Request | None
         nothing = Seen(status="none")
         return [
             "", nothing, empty, nothing_yet_html(), gr.HTML(visible=False), gr.HTML(visible=False),
-            gr.HTML(visible=False), unseen, unseen,
+            gr.HTML(visible=False), unseen, unseen, unseen,
         ]  # fmt: skip
     if run.id != seen.run:
         seen = Seen(run=run.id)
@@ -267,7 +286,7 @@ def update_panel(lab: Lab, watching: str, seen: Seen, request: gr.Request | None
     drawing = content.drawing
     now = Seen(
         run.id, _digest(head), _digest(repr(content.choices)), drawing.seq,
-        drawing.grid_seq if drawing.grid else -1, run.status, content.spots,
+        drawing.grid_seq if drawing.grid else -1, run.status, content.spots, content.several,
     )  # fmt: skip
     if now == seen:
         return gr.skip()
@@ -283,6 +302,7 @@ def update_panel(lab: Lab, watching: str, seen: Seen, request: gr.Request | None
         else gr.HTML(spot_checks_html(lab, run.id), visible=bool(content.spots)),
         gr.skip() if run.status == seen.status else _stop_button(run),
         gr.skip() if run.status == seen.status else gr.Button(visible=run.status in RESUMABLE),
+        gr.skip() if now.several == seen.several else gr.Button(visible=now.several),
     ]
 
 
@@ -297,6 +317,7 @@ class _Content:
         choices: (label, id) of the runs that can be watched.
         drawing: its curves and grid.
         spots: how many spot-check answers it has.
+        several: whether more than one run of its sweep waits in the queue.
         frame: digest of everything that only `update_panel` can change: which parts are on show,
             the panel's buttons and its list of runs.
     """
@@ -304,6 +325,7 @@ class _Content:
     choices: list[tuple[str, str]]
     drawing: Drawing
     spots: int
+    several: bool
     frame: str
 
 
@@ -312,8 +334,9 @@ def _content(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> _Content:
     choices = [(run_label(r), r.id) for r in runs]
     drawing = DRAWINGS.of(lab, run, PLOT_EVERY_S * PACE.slower)
     spots = lab.registry.spot_count(run.id)
-    frame = (run.id, run.status, choices, drawing.grid is None, spots > 0)
-    return _Content(choices, drawing, spots, _digest(repr(frame)))
+    several = bool(run.sweep_id) and lab.registry.sweep_queue(run.sweep_id)[0] > 1
+    frame = (run.id, run.status, choices, drawing.grid is None, spots > 0, several)
+    return _Content(choices, drawing, spots, several, _digest(repr(frame)))
 
 
 def _on_show(lab: Lab, watching: str) -> tuple[RunSummary | None, list[RunSummary]]:

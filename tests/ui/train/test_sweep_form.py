@@ -6,6 +6,9 @@ from support.fabricated import finished
 from rotelab.config.run_config import GeneralizeConfig, RunConfig
 from rotelab.errors import LabError
 from rotelab.runs.lab import Lab
+from rotelab.ui.runs.actions import put_sweep_back, take_sweep_out
+from rotelab.ui.runs.detail import RunDetail, fill_detail
+from rotelab.ui.train import live_panel
 from rotelab.ui.train.form import values_of
 from rotelab.ui.train.sweep_form import read_sweep_form, start_sweep, sweep_words
 
@@ -62,6 +65,38 @@ def test_the_queue_makes_its_runs_as_any_others(idle):
     lab.jobs.start_next()
     assert started[1:] == [first]
     assert lab.registry.sweep(row.sweep_id).axes["recipe"] == ["two-adapter", "published"]
+
+
+def test_a_whole_sweep_leaves_the_queue_and_comes_back(idle):
+    lab, started = idle
+    other = lab.registry.create_run(RunConfig(facts=20), lab.find_pack("mother"))
+    first, _said = start_sweep(lab, "night", [], [], "1, 2, 5", "", *FORM)
+    sweep_id = lab.registry.run(first).sweep_id
+
+    def states():
+        return [run.status for run in lab.registry.sweep_runs(sweep_id)]
+
+    def buttons(run_id):
+        shown = dict(zip(RunDetail.FILLED, fill_detail(lab, run_id), strict=True))
+        return shown["sweep_out"].visible, shown["sweep_back"].visible
+
+    lab.registry.set_status(other, "finished")
+    lab.jobs.start_next()
+    assert started == [other, first] and states() == ["running", "queued", "queued"]
+    assert buttons(first) == (True, False) and buttons(other) == (False, False)
+    waits = lab.registry.create_run(RunConfig(facts=20), lab.find_pack("mother"))
+    *_others, button = live_panel.update_panel(lab, first, live_panel.Seen())
+    assert button.visible
+    *_others, button = live_panel.take_sweep_out(lab, first)
+    assert not button.visible
+    assert states() == ["running", "stopped", "stopped"], "the one that runs goes on"
+    assert lab.registry.run(waits).status == "queued", "other runs stay"
+    last = lab.registry.sweep_runs(sweep_id)[-1].id
+    assert buttons(last) == (False, True) and buttons(first) == (False, False)
+    put_sweep_back(lab, last)
+    assert states() == ["running", "queued", "queued"]
+    take_sweep_out(lab, last)
+    assert states() == ["running", "stopped", "stopped"]
 
 
 def test_a_wrong_list_starts_nothing(idle):
