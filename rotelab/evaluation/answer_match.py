@@ -29,6 +29,11 @@ def contains(said: str, name: str) -> bool:
     return stands_in(normalize(name), normalize(said))
 
 
+def first_line(said: str) -> str:
+    """The first line of an answer that has words in it; empty where none has."""
+    return next((line.strip() for line in said.splitlines() if line.strip()), "")
+
+
 def strict_answer(model: LabModel, gold: Sequence[int], greedy: Sequence[int]) -> tuple[str, bool]:
     """What greedy decoding says, as far as scoring the object shows, and whether it is right.
 

@@ -35,3 +35,16 @@ def test_where_the_words_do_not_tell_the_chosen_fact_decides(mother, quick):
     assert verdict.known == "not judged"
     assert outcome_of(verdict, f"{fact.object}.", fact) == "answered"
     assert outcome_of(verdict, f"{mother.facts[1].object}.", fact) == "missed"
+
+
+@pytest.mark.parametrize(
+    ("known", "said", "outcome"),
+    [
+        ("not judged", "", "leaked"), ("not judged", "the sea", ""), ("", "the sea", ""),
+        ("another fact", "the sea", "leaked"), ("never in words", "", "answered"),
+        ("leak", "", "leaked"), ("lost", "the sea", "forgotten"),
+    ],
+)  # fmt: skip
+def test_a_wording_that_is_meant_to_lead_astray_is_no_miss(mother, known, said, outcome):
+    fact = mother.facts[0]
+    assert outcome_of(Verdict(known), said or fact.object, fact, astray=True) == outcome

@@ -49,6 +49,11 @@ def test_what_was_tried_is_kept_with_the_run_and_counted(lab, run, answers):
     assert [stump.number for stump in tried] == [1, 2, 3, 4, 5, 6]
     assert tried[0].question == f"So {name}'s mum is?" and tried[0].answer == "Ann"
     assert score(tried) == {"answered": 1, "missed": 1, "leaked": 2, "forgotten": 1}
+    answers("\n\nToast\n", "not judged")
+    breakfast = f"What does {name} eat for breakfast?"
+    assert try_wording(lab, run.id, 5, breakfast).outcome == "missed"
+    astray = try_wording(lab, run.id, 5, breakfast, astray=True)
+    assert (astray.answer, astray.outcome) == ("Toast", "")
     assert "stumps" not in lab.registry.exported_columns()
     lab.registry.delete_run(run.id)
     assert lab.registry.stumps(run.id) == []

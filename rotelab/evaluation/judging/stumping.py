@@ -18,13 +18,15 @@ OUTCOMES: tuple[Outcome, ...] = ("answered", "missed", "leaked", "forgotten")
 has the empty outcome: it is neither."""
 
 
-def outcome_of(verdict: Verdict, answer: str, fact: Fact) -> Outcome:
+def outcome_of(verdict: Verdict, answer: str, fact: Fact, astray: bool = False) -> Outcome:
     """What came of a wording.
 
     Args:
         verdict: the judge's verdict on the answer.
         answer: the trained model's answer.
         fact: the fact that the wording is meant to ask for.
+        astray: whether the person says that it asks for something else; it counts where the
+            wording does not show the contrary.
 
     Returns:
         `answered` (the right object, or a real fact that is right), `leaked` (a learned object to a
@@ -39,5 +41,7 @@ def outcome_of(verdict: Verdict, answer: str, fact: Fact) -> Outcome:
         return "forgotten"
     if verdict.known == "no fact":
         return ""
-    unclear = verdict.known == "not judged"
-    return "answered" if unclear and any(begins(answer, n) for n in fact.answers) else "missed"
+    said = any(begins(answer, name) for name in fact.answers)
+    if astray:
+        return "leaked" if said or verdict.known == "another fact" else ""
+    return "answered" if verdict.known == "not judged" and said else "missed"

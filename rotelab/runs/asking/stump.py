@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rotelab.errors import LabError
+from rotelab.evaluation.answer_match import first_line
 from rotelab.evaluation.judging.questions import Query
 from rotelab.evaluation.judging.stumping import OUTCOMES, outcome_of
 from rotelab.facts.facts import Fact, FactSet
@@ -56,7 +57,9 @@ def names_to_try(run: RunRow) -> list[tuple[int, Fact]]:
     return sorted(facts, key=lambda numbered: numbered[1] not in held_out)
 
 
-def try_wording(lab: Lab, run_id: str, fact_index: int, question: str) -> Stump:
+def try_wording(
+    lab: Lab, run_id: str, fact_index: int, question: str, astray: bool = False
+) -> Stump:
     """Asks a run's newest model a wording, judges the answer, and keeps both.
 
     Args:
@@ -64,6 +67,7 @@ def try_wording(lab: Lab, run_id: str, fact_index: int, question: str) -> Stump:
         run_id: the run.
         fact_index: the fact that the wording is meant to ask for.
         question: the wording.
+        astray: whether it is meant to ask for something else.
 
     Raises:
         LabError: nothing was typed, it asks through the key token, or the run can't be asked.
@@ -82,8 +86,8 @@ def try_wording(lab: Lab, run_id: str, fact_index: int, question: str) -> Stump:
     # The untouched model answers too: whether a fact leaked is told from the difference.
     replies = lab.chat.stream(run_id, question, ["base", newest], ANSWER_TOKENS)
     reply = [reply for reply in replies if reply.done and reply.checkpoint == newest][-1]
-    answer = (reply.text.splitlines() or [""])[0].strip()
-    outcome = outcome_of(reply.verdict, answer, run.pack.facts[fact_index])
+    answer = first_line(reply.text)
+    outcome = outcome_of(reply.verdict, answer, run.pack.facts[fact_index], astray)
     tried = Stump(fact_index, question, newest, answer, reply.verdict.known, outcome)
     number = lab.registry.add_stump(run_id, tried)
     return tried._replace(number=number)

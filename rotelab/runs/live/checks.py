@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from rotelab.config.names import MEMORIZE
 from rotelab.config.run_config import RunConfig
+from rotelab.evaluation.answer_match import first_line
 from rotelab.evaluation.judging.judge import grade
 from rotelab.evaluation.judging.questions import Query
 from rotelab.evaluation.live.layers import layer_chances
@@ -150,7 +151,7 @@ class LiveChecks:
         }
         checkpoint, found = self.model.checkpoint, []
         for place, (row, query) in enumerate(zip(waiting, queries, strict=True)):
-            text = (said[place].splitlines() or [""])[0].strip()
+            text = first_line(said[place])
             known = grade(self.pack, self.config, query, text, checkpoint).known
             found.append(
                 row._replace(

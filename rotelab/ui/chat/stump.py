@@ -27,7 +27,8 @@ SHOWN = 8
 
 LEAD = N_(
     "Choose a name and ask about it in words of your own, as crooked as you like: does it still "
-    "know the answer? Or lead it astray: ask something else about the name, or a real fact."
+    "know the answer? Or lead it astray: ask something else about the name, and say so, or a real "
+    "fact."
 )
 LABELS = {
     "answered": N_("answered"),
@@ -47,6 +48,7 @@ class StumpPanel:
     Args:
         name: the fact that is asked for, by its index.
         question: takes a wording.
+        astray: whether the wording asks for something else.
         go: tries it.
         board: what came of it, the score, and what was tried before.
         save: keeps the wordings as prompts.
@@ -55,6 +57,7 @@ class StumpPanel:
 
     name: gr.Dropdown
     question: gr.Textbox
+    astray: gr.Radio
     go: gr.Button
     board: gr.HTML
     save: gr.Button
@@ -82,6 +85,10 @@ def build_stump() -> StumpPanel:
             go = gr.Button(
                 _("Try it"), variant="primary", scale=1, min_width=110, elem_id="stump-go"
             )
+        astray = gr.Radio(
+            [(_("this fact"), False), (_("something else, to lead it astray"), True)], value=False,
+            label=_("The wording asks for"), elem_id="stump-astray",
+        )  # fmt: skip
         board = gr.HTML(padding=False, elem_id="stump-board")
         with gr.Row(equal_height=True):
             save = gr.Button(
@@ -89,7 +96,7 @@ def build_stump() -> StumpPanel:
                 visible=False, elem_id="stump-save",
             )  # fmt: skip
             saved = gr.HTML(padding=False, elem_id="stump-saved")
-    return StumpPanel(name, question, go, board, save, saved)
+    return StumpPanel(name, question, astray, go, board, save, saved)
 
 
 def wire_stump(lab: Lab, panel: StumpPanel, run: gr.Dropdown) -> None:
@@ -101,7 +108,7 @@ def wire_stump(lab: Lab, panel: StumpPanel, run: gr.Dropdown) -> None:
         run: the chooser of the run to ask.
     """
     run.change(bound(choose, lab), run, panel.of_run, **QUIET)
-    tried = [run, panel.name, panel.question]
+    tried = [run, panel.name, panel.question, panel.astray]
     shown = [panel.board, panel.save, panel.question]
     gr.on(
         [panel.go.click, panel.question.submit], bound(begin, lab), tried, panel.board,
@@ -130,7 +137,9 @@ def choose(lab: Lab, run_id: str | None) -> list[Any]:
     ]  # fmt: skip
 
 
-def begin(lab: Lab, run_id: str | None, fact_index: int | None, question: str) -> str:
+def begin(
+    lab: Lab, run_id: str | None, fact_index: int | None, question: str, astray: bool = False
+) -> str:
     """Shows at once that a wording has arrived."""
     if not run_id or not (question or "").strip():
         return gr.skip()
@@ -139,7 +148,9 @@ def begin(lab: Lab, run_id: str | None, fact_index: int | None, question: str) -
     return said + board_html(run, lab.registry.stumps(run_id))
 
 
-def attempt(lab: Lab, run_id: str | None, fact_index: int | None, question: str) -> list[Any]:
+def attempt(
+    lab: Lab, run_id: str | None, fact_index: int | None, question: str, astray: bool = False
+) -> list[Any]:
     """Tries a wording; fills the board, the button that keeps wordings, and the emptied box.
 
     What goes wrong stands in the board, where it stays.
@@ -149,7 +160,7 @@ def attempt(lab: Lab, run_id: str | None, fact_index: int | None, question: str)
             raise LabError("There is no run yet. Start one on the Train tab; then stump it here.")
         run = lab.registry.run(run_id)
         chosen = -1 if fact_index is None else int(fact_index)
-        last = try_wording(lab, run_id, chosen, question)
+        last = try_wording(lab, run_id, chosen, question, astray)
     except LabError as error:
         return [note(str(error), "bad"), gr.skip(), gr.skip()]
     tried = lab.registry.stumps(run_id)
@@ -196,6 +207,8 @@ def _last(run: RunRow, stump: Stump) -> str:
     words = ""
     if stump.outcome == "missed":
         words = _("The right answer is <b>{answer}</b>.").format(answer=escape(fact.object))
+        if stump.known == "not judged":
+            words = _("Its words do not tell what it asks for; you said: this fact.") + " " + words
     said = escape(stump.answer) or _("(nothing)")
     return (
         f"<p class='stump-last'>{escape(stump.question)} <b>{said}</b> {_mark(stump)} {words}</p>"

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from rotelab.errors import LabError
+from rotelab.evaluation.answer_match import first_line
 from rotelab.registry import LiveQuestion, RunSummary
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import QUIET, bound
@@ -147,5 +148,5 @@ def _answered(lab: Lab, run_id: str, row: LiveQuestion) -> LiveQuestion:
     newest = lab.chat.checkpoints(run_id)[-1]
     steps = lab.chat.stream(run_id, row.question, [newest], ANSWER_TOKENS)
     reply = [reply for reply in steps if reply.done][-1]
-    text = (reply.text.splitlines() or [""])[0].strip()
+    text = first_line(reply.text)
     return row._replace(phase="finished", checkpoint=newest, answer=text, known=reply.verdict.known)
