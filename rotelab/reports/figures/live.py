@@ -38,6 +38,8 @@ NAME_SHARE = 0.2
 
 WIDE, HIGH = 1000, 100
 """The pictures' own units, independent of their size on the page."""
+MOST_DOTS = 60
+"""From more points on they would lie on each other, and hide the line."""
 
 
 def live_curves(
@@ -85,7 +87,7 @@ def live_curves(
         over = ""
         if name == "recall":  # `over` lies between the two pictures, where no curve is crossed
             names = _adapter_names(begins, total, gettext)
-            over = names if total else f"<div class='lc-empty'>{_not_yet(gettext)}</div>"
+            over = names if total else _empty(gettext)
             drawn += _line("words", in_words, 0, total, high, dotted=True)
         rows += _row(name, title, labels, ground, drawn, over)
     across = "".join(
@@ -230,7 +232,7 @@ def _line(
     if not places:
         return ""
     drawn = f"<path class='lc-line lc-{phase}' d='{path}'/>"
-    if dotted or len(places) < 3:
+    if (dotted and len(places) <= MOST_DOTS) or len(places) < 3:
         dots = "".join(f"M{at}h0" for at in places)
         drawn += f"<path class='lc-dots lc-{phase}' d='{dots}'/>"
     return drawn
@@ -257,6 +259,10 @@ def _places(
             words = "\n".join(filter(None, (f"Step {start + step:,}", known, asked, loss)))
             places.append((round(100 * (start + step) / total, 2), words))
     return places
+
+
+def _empty(gettext: Callable[[str], str]) -> str:
+    return f"<div class='lc-empty'><span>{_not_yet(gettext)}</span></div>"
 
 
 def _not_yet(gettext: Callable[[str], str]) -> str:

@@ -98,6 +98,8 @@ def _real_facts(lab: Lab, run: RunSummary) -> str:
         return ""
     newest = list(facts[0].answers)[-1]
     known, lost = known_before(facts), lost_by(facts, newest)
+    if not known:  # a model that knew none of them can lose none
+        return ""
     words = _("Of {known} real facts that it knew before, {kept} are left {when}.").format(
         known=known,
         kept=f"<b>{known - len(lost)}</b>",

@@ -10,7 +10,7 @@ from support.fabricated import two_phases as metrics
 
 from rotelab.registry import FactRecall, Metric
 from rotelab.registry.live import HELD_OUT
-from rotelab.reports.figures.live import MAX_POINTS, MAX_TIPS, live_curves, live_facts
+from rotelab.reports.figures.live import MAX_POINTS, MAX_TIPS, MOST_DOTS, live_curves, live_facts
 from rotelab.reports.figures.training import PHASES
 
 NOT_YET = "The curves appear with the first learning steps."
@@ -131,3 +131,8 @@ def test_a_name_from_right_to_left_does_not_turn_a_label_around():
     (cell,) = drawn(live_facts([FactRecall(0, 0.5, True)], [fact])).findall(".//i")
     words = cell.get("aria-label").splitlines()[0]
     assert words == "\u2068קרית שלום\u2069 [river] → \u2068ירקון\u2069"
+
+
+def test_many_points_are_a_line_without_dots():
+    rows = [Metric("memorize", s, "recall", 0.5) for s in range(1, MOST_DOTS + 2)]
+    assert paths(live_curves(rows[:-1]), "lc-dots") and not paths(live_curves(rows), "lc-dots")
