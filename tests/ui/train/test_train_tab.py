@@ -450,7 +450,7 @@ def test_midway_it_says_how_many_real_facts_are_left_and_names_the_lost(lab):
     head = parts(update_panel(lab, run_id, Seen()))["head"]
     assert "Of 57 real facts that it knew before, <b>36</b> are left after rote learning." in head
     assert "Lost: The capital of Land 36 is City 36; " in head and "; 17 more." in head
-    blank = running(lab)
+    blank = queued(lab)
     for checkpoint in ("base", "memorized"):
         nothing_known = [row._replace(correct=False) for row in quiz(checkpoint)]
         lab.registry.add_damage(blank, Damage(checkpoint, *DAMAGE[checkpoint]), nothing_known)
