@@ -61,6 +61,11 @@
     const duration = calm ? 0 : Math.min(ms, pace ?? ms);
     slider(id).value = number;
     slider(id).setAttribute("aria-valuetext", frame.name);
+    if (figure.data.some((trace) => trace.type === "heatmap")) {
+      // Plotly's animation moves points alone, and takes a map that lies beside them off the page.
+      const moved = Object.fromEntries(Object.keys(frame.data[0]).map((key) => [key, frame.data.map((trace) => trace[key])]));
+      return window.Plotly.update(figure, moved, { "title.text": frame.name }, frame.data.map((_, i) => i));
+    }
     window.Plotly.relayout(figure, { "title.text": frame.name });
     await window.Plotly.animate(
       figure,
