@@ -68,6 +68,6 @@ def test_one_scrubs_over_the_boundary(tmp_path):
             until(lambda name=name: title.text_content() == name, 20, name)
             x = "document.querySelector('#plot-moment .js-plotly-plot').data[0].x[0]"
             until(lambda x=x, step=step: page.evaluate(x) == step, 20, "the line moves")
-            plot.locator(".heatmaplayer image").wait_for(state="attached")
+            plot.locator(".heatmaplayer image").first.wait_for(state="attached")
         assert slider.get_attribute("aria-valuetext") == "Phase 1, step 20"
         assert traffic.errors == []
