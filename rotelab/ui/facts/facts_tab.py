@@ -9,6 +9,7 @@ import gradio as gr
 
 from rotelab.errors import InputError, LabError
 from rotelab.facts.packs import WordingMissing, shipped_packs
+from rotelab.facts.reading.relations import relation_of
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import ONCE, bound
 from rotelab.ui.facts.draft import (
@@ -326,12 +327,15 @@ def take_in(lab: Lab, draft, edition, facts, prompts, stash, how, *choices):
     Raises:
         LabError: the file can't be taken in as things are chosen.
     """
-    before = now(draft, edition, facts, prompts)
-    came = taken(before, as_chosen(*choices), how == ADD)
+    before, incoming = now(draft, edition, facts, prompts), as_chosen(*choices)
+    came = taken(before, incoming, how == ADD)
     if before.changed and how != ADD:
         stash = before
     tab = FACTS_ROWS if came.facts else PROMPTS_ROWS
-    shown = render(lab, came.draft, taken_note(came), stash=stash, tab=tab)
+    other = how != ADD and came.facts and not before.relations.keys() & came.draft.relations.keys()
+    # Other facts than before: saved under the name of those, they would be taken for them.
+    name = _("my {name}").format(name=relation_of(incoming.main.source)) if other else None
+    shown = render(lab, came.draft, taken_note(came), stash=stash, tab=tab, name=name)
     return [*shown, *render_preview(None)]
 
 

@@ -158,6 +158,13 @@ def test_unsaved_changes_are_set_aside_when_a_file_replaces_them(lab, mother):
     assert any(isinstance(x, Draft) and x.facts[0][1] == "Somebody Else" for x in shown[1:])
 
 
+def test_other_facts_are_proposed_under_a_name_of_their_own(lab, mother):
+    incoming = opened(str(CASES / "13_authors.csv"))
+    assert "my authors" in take_in(lab, mother, mother.facts, incoming)
+    same = take_in(lab, mother, mother.facts, incoming, relation="mother")
+    assert not any(isinstance(part, str) and part.startswith("my ") for part in same)
+
+
 def test_what_stands_in_the_boxes_counts_and_a_late_look_opens_nothing(lab, mother):
     incoming = opened(str(CASES / "13_authors.csv"))
     shown = take_in(lab, mother, mother.facts, incoming, relation="genre")
