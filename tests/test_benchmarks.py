@@ -12,6 +12,7 @@ from benchmarks import (
     first_minute,
     kill_storm,
     load,
+    many_runs,
     opening,
     page_cost,
     registry,
@@ -131,6 +132,18 @@ def test_the_registry_benchmark_counts_what_it_built(own_home, capsys):
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert report["runs"] == 4 and report["metric_rows"] >= 1000
     assert report["poll_ms_p95"] > 0 and report["table_s"] > 0
+
+
+def test_the_benchmark_of_many_runs_counts_what_it_built(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(many_runs, "COMMAND_LINES", (("runs",),))
+    monkeypatch.setattr(many_runs, "COMMANDS", 1)
+    words = ["--runs", "50", "--rows", "2000", "--calls", "1", "--home", str(tmp_path / "many")]
+    many_runs.main([*words, "--json"])
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["runs"] == 51 and report["metric_rows"] > 2000, "and the recorded run's"
+    assert report["poll_ms_p95"] > 0 and report["table_s"] > 0
+    assert {figure["calls"] for figure in report["figures"].values()} == {1}
+    assert report["figures"]["Runs: searched"]["plain_ms"] > 0
 
 
 def test_two_kills_are_survived(capsys):

@@ -105,8 +105,9 @@ def queue(
     lab = Lab.open()
     if run:
         lab.registry.move_in_queue(lab.registry.resolve(run), later - sooner)
-    there = lab.registry.runs(limit=1000, status=(*LIVE, "queued"), archived=None, held=False)
-    ordered = sorted(there, key=lambda r: (not r.live, r.queue_position or 0, r.number))
+    ordered = lab.registry.runs(
+        limit=-1, status=(*LIVE, "queued"), archived=None, held=False, order="queue"
+    )
     if json_output:
         print(json.dumps([summary_json(one) for one in ordered]))
         return

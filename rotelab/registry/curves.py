@@ -14,7 +14,8 @@ from rotelab.registry.database import RegistryFile
 from rotelab.registry.rows import FactRecall, Metric, in_order, insert_sql, number, writable
 from rotelab.registry.runs import require_run
 
-_PHASE_ORDER = in_order("phase", (MEMORIZE, GENERALIZE)) + ", phase"
+_PHASE_PLACE = in_order("phase", (MEMORIZE, GENERALIZE))
+_PHASE_ORDER = f"{_PHASE_PLACE}, phase"
 
 
 class CurveRows(RegistryFile):
@@ -71,6 +72,20 @@ class CurveRows(RegistryFile):
                 values,
             ).fetchall()
         return [Metric(*row[:3], number(row[3]), *row[4:]) for row in rows]
+
+    def newest_metric(self, run_id: str, name: str) -> float | None:
+        """The value of the last row that `metrics` gives for one name; None without any.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            row = db.execute(
+                "SELECT value FROM metrics WHERE run_id = ? AND name = ? "
+                f"ORDER BY {_PHASE_PLACE} DESC, phase DESC, step DESC LIMIT 1",
+                [run_id, name],
+            ).fetchone()
+        return number(row[0]) if row else None
 
     def add_fact_recall(
         self, run_id: str, phase: str, epoch: int, recalls: Iterable[FactRecall]

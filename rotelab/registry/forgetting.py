@@ -14,6 +14,10 @@ from rotelab.registry.evaluations import CHECKPOINT_ORDER
 from rotelab.registry.rows import insert_sql, number, read_config
 from rotelab.registry.runs import require_run
 
+MOST_DAMAGED = 300
+"""How many earlier runs `finished_damage` reads at most: their settings take a quarter of a
+millisecond each, and it is asked whenever a value on the Train form changes."""
+
 
 class ForgettingRows(RegistryFile):
     """The part of the registry that stores what runs forgot (tables `damage`, `quiz_answers`)."""
@@ -78,7 +82,8 @@ class ForgettingRows(RegistryFile):
         return {values[0]: _damage(values) for values in rows}
 
     def finished_damage(self, model: str) -> list[tuple[RunConfig, dict[str, Damage]]]:
-        """Settings and forgetting of all own finished runs with that model, archived ones too.
+        """Settings and forgetting of the newest own finished runs with that model, archived ones
+        too: of `MOST_DAMAGED` at most.
 
         Runs whose settings are damaged, or of which no forgetting was measured, are left out.
 
@@ -88,9 +93,10 @@ class ForgettingRows(RegistryFile):
         with self.read() as db:
             rows = db.execute(
                 f"SELECT id, config, {', '.join(Damage._fields)} FROM damage "
-                "JOIN runs ON runs.id = run_id WHERE status = 'finished' AND model = ? "
-                "AND runs.number > 0 ORDER BY runs.number",
-                [model],
+                "JOIN runs ON runs.id = run_id WHERE runs.number IN (SELECT number FROM runs "
+                "WHERE status = 'finished' AND model = ? AND number > 0 "
+                "ORDER BY number DESC LIMIT ?) ORDER BY runs.number",
+                [model, MOST_DAMAGED],
             ).fetchall()
         stored: dict[str, str] = {}
         found: dict[str, dict[str, Damage]] = {}

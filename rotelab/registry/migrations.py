@@ -365,3 +365,13 @@ def m015_live_checks(db: Database) -> None:
             PRIMARY KEY (run_id, number)) STRICT, WITHOUT ROWID""",
     ):
         db.execute(sql)
+
+
+@migrations()
+def m016_many_runs(db: Database) -> None:
+    """Indexes for lists of very many runs: the newest with a status, or out of the archive, and how
+    many of each status a sweep has."""
+    # Each ends with the row's number by itself, so that the newest are found without sorting.
+    for columns in ("status", "archived", "sweep_id, status"):
+        name = "runs_by_" + columns.replace(", ", "_")
+        db.execute(f"CREATE INDEX {name} ON runs({columns})")

@@ -45,6 +45,8 @@ _ROW = (
     "FROM runs LEFT JOIN contents USING (content_hash)"
 )
 
+_NOT_HELD = " AND NOT (status = 'queued' AND queue_position IS NULL)"
+
 _KIND = Kind(
     "runs",
     "run",
@@ -53,12 +55,13 @@ _KIND = Kind(
     newest="(status = 'queued' AND queue_position IS NULL), number DESC",
 )
 
-RunOrder = Literal["newest", "best", "longest", "name"]
+RunOrder = Literal["newest", "best", "longest", "name", "queue"]
 _ORDERS: dict[RunOrder, str] = {
     "newest": "number DESC",
     "best": "test_accuracy DESC, number DESC",  # SQLite puts NULL last in a descending order
     "longest": "total_s DESC, number DESC",
     "name": "name = '', name COLLATE NOCASE, number DESC",
+    "queue": "status = 'queued', queue_position IS NULL, queue_position, number",
 }
 
 
@@ -111,13 +114,13 @@ class RunRows(RegistryFile):
             archived: whether archived runs are listed (and only they); None lists both kinds.
             held: whether to list runs that wait for their sweep to start them.
             order: by number, accuracy in test wordings, seconds, or name; runs without come last.
+                `queue`: those that don't wait first, then the others as they will start.
 
         Raises:
             LabError: the file can't be read.
         """
         where, values = _where(search, status, archived)
-        if not held:
-            where += " AND NOT (status = 'queued' AND queue_position IS NULL)"
+        where += "" if held else _NOT_HELD
         with self.read() as db:
             rows = list(
                 db.query(
@@ -134,6 +137,7 @@ class RunRows(RegistryFile):
         status: Status | Sequence[Status] | None = None,
         archived: bool | None = False,
         examples: bool = True,
+        held: bool = True,
     ) -> int:
         """How many runs `runs` would list without a limit; `examples`: those of `put_last`, too.
 
@@ -142,8 +146,36 @@ class RunRows(RegistryFile):
         """
         where, values = _where(search, status, archived)
         where += "" if examples else " AND number > 0"
+        where += "" if held else _NOT_HELD
         with self.read() as db:
             return db.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()[0]
+
+    def runs_after(self, run_id: str) -> list[str]:
+        """The ids of the runs that were made from one (`parent_id`), oldest first: its lessons, and
+        those that were cloned from it.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            rows = db.execute(
+                "SELECT id FROM runs WHERE parent_id = ? ORDER BY number", [run_id]
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def runs_before(self, run_id: str) -> int:
+        """How many runs the queue starts before one that waits in it; 0 for any other.
+
+        Raises:
+            LabError: the file can't be read.
+        """
+        with self.read() as db:
+            return db.execute(
+                "SELECT count(*) FROM runs, (SELECT queue_position AS place, number AS mine "
+                "FROM runs WHERE id = ? AND status = 'queued') "
+                "WHERE status = 'queued' AND (queue_position, number) < (place, mine)",
+                [run_id],
+            ).fetchone()[0]
 
     def update_run(self, run_id: str, **changes: Any) -> None:
         """Changes some of a run's fields, those in `CHANGEABLE`; `set_status` changes its status.

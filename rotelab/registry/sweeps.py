@@ -199,8 +199,9 @@ class SweepRows(QueueRows):
             ).fetchall()
             counts: dict[str, dict[str, int]] = {}
             for sweep_id, status, count in db.execute(
-                "SELECT sweep_id, status, count(*) FROM runs WHERE sweep_id IS NOT NULL "
-                "GROUP BY sweep_id, status"
+                "SELECT sweep_id, status, count(*) FROM runs "
+                f"WHERE sweep_id IN (SELECT id FROM sweeps {which}) GROUP BY sweep_id, status",
+                values,
             ).fetchall():
                 counts.setdefault(sweep_id, {})[status] = count
         return [

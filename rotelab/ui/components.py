@@ -195,10 +195,7 @@ def runs_ahead(lab: Lab, run: RunSummary) -> int:
     """
     if run.status != "queued" or run.held:
         return 0
-    waiting = lab.registry.runs(limit=-1, status="queued", archived=None, held=False)
-    place = (run.queue_position or 0, run.number)
-    ahead = sum((r.queue_position or 0, r.number) < place for r in waiting)
-    return ahead + len(lab.registry.live_runs())
+    return lab.registry.runs_before(run.id) + len(lab.registry.live_runs())
 
 
 def say_taken_out(count: int) -> None:

@@ -58,6 +58,16 @@ def test_a_poll_reads_only_the_new_rows(registry, storage):
     assert "metrics_seq" in plan.fetchall()[0][-1]
 
 
+def test_the_newest_of_a_metric_is_the_last_of_its_rows(registry, run):
+    assert registry.newest_metric(run, "recall") is None
+    for phase, step, value in (("generalize", 2, 0.25), ("memorize", 9, 0.5), ("memorize", 3, 1.0)):
+        registry.add_metrics(run, [Metric(phase, step, "recall", value)])
+    registry.add_metrics(run, [Metric("lesson", 1, "loss", 3.0)])
+    assert registry.newest_metric(run, "recall") == 0.25 == registry.metrics(run, ["recall"])[-1][3]
+    registry.add_metrics(run, [Metric("lesson", 1, "recall", 0.75)])
+    assert registry.newest_metric(run, "recall") == 0.75
+
+
 def test_measurements_of_no_run(registry):
     with pytest.raises(UnknownRun):
         registry.add_metrics("nobody", [Metric("memorize", 1, "loss", 0.5)])

@@ -9,7 +9,7 @@ from support.registry_tools import meddle
 from support.rows import prediction
 
 from rotelab.evaluation.results import OUTCOMES, Damage, QuizAnswer, Score, Similarity
-from rotelab.registry import Registry
+from rotelab.registry import Registry, forgetting
 from rotelab.registry.migrations import migrations
 
 
@@ -160,7 +160,7 @@ def test_an_older_file_gets_a_table_for_single_answers(storage):
     assert registry.quiz_answers("old") == {}
 
 
-def test_forgetting_of_finished_runs_of_a_model(registry, storage, run):
+def test_forgetting_of_finished_runs_of_a_model(registry, storage, run, monkeypatch):
     row = Damage("base", 20.0, 9, 1.0, 2, 0.0, 0)
     registry.add_damage(run, row)
     model = registry.run(run).model
@@ -169,5 +169,8 @@ def test_forgetting_of_finished_runs_of_a_model(registry, storage, run):
     registry.set_status(run, "finished")
     assert registry.finished_damage(model) == [(registry.run(run).config, {"base": row})]
     assert registry.finished_damage("another") == []
+    monkeypatch.setattr(forgetting, "MOST_DAMAGED", 0)
+    assert registry.finished_damage(model) == [], "only so many are read"
+    monkeypatch.undo()
     meddle(storage, "UPDATE runs SET config = '{' WHERE id = ?", [run])
     assert registry.finished_damage(model) == []

@@ -75,9 +75,13 @@ def test_the_queue_is_reordered(registry):
     assert registry.move_in_queue(ids[3], -99) == 0 and order() == [3, 0, 1, 2]
     assert registry.move_in_queue(ids[0], 1) == 2 and order() == [3, 1, 0, 2]
     assert registry.move_in_queue(ids[3], 99) == 3 and order() == [1, 0, 2, 3]
+    assert [r.id for r in registry.runs(order="queue")] == [ids[i] for i in (1, 0, 2, 3)]
+    assert [registry.runs_before(ids[i]) for i in (1, 0, 2, 3)] == [0, 1, 2, 3]
     assert registry.claim_next() == ids[1]
     with pytest.raises(LabError, match="does not wait"):
         registry.move_in_queue(ids[1], -1)
+    assert registry.runs_before(ids[1]) == 0 and registry.runs_before(ids[3]) == 2
+    assert registry.runs(limit=1, order="queue")[0].id == ids[1], "what is at work comes first"
     # Who comes later is last, wherever the others were put.
     ids.append(registry.create_run(RunConfig(), pack_of("Ada")))
     assert order() == [0, 2, 3, 4]

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -182,6 +183,53 @@ def test_delete(registry, storage, run):
     assert Database(storage.database).table("contents").count == 0
     with pytest.raises(UnknownRun):
         registry.delete_run(run)
+
+
+def test_runs_made_from_a_run_are_found(registry, run):
+    made = [registry.create_run(RunConfig(), pack_of(), parent_id=run) for _ in range(2)]
+    later = registry.create_run(RunConfig(), pack_of(), parent_id=made[0])
+    assert registry.runs_after(run) == made
+    assert registry.runs_after(made[0]) == [later] and registry.runs_after(later) == []
+
+
+def test_a_run_with_the_same_settings_is_found(registry, storage):
+    config = RunConfig(seed=3, generalize=GeneralizeConfig(k=5))
+    made = registry.create_run(config, pack_of())
+    facts = registry.run(made).content_hash
+    assert registry.same_run(config, facts) is None, "it has not finished"
+    for status in ("running", "finished"):
+        registry.set_status(made, status)
+    assert registry.same_run(replace(config, pack="another"), facts) == made
+    for other in (replace(config, seed=4), replace(config, generalize=GeneralizeConfig(k=6))):
+        assert registry.same_run(other, facts) is None
+    assert registry.same_run(config, "sha256:others") is None
+    # As an older version stored it, which did not have all of today's options.
+    stored = json.loads(registry.run(made).config_json)
+    del stored["generalize"]["batch_size"]
+    meddle(storage, "UPDATE runs SET config = ? WHERE id = ?", [json.dumps(stored), made])
+    assert registry.same_run(config, facts) == made
+    meddle(storage, "UPDATE runs SET config = '{' WHERE id = ?", [made])
+    assert registry.same_run(config, facts) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "reads_all"),
+    [
+        ("FROM runs WHERE status = 'finished' ORDER BY number DESC LIMIT 30", False),
+        ("FROM runs WHERE archived = 0", False),
+        ("FROM runs WHERE archived = 0 ORDER BY number DESC LIMIT 25", False),
+        ("FROM runs WHERE parent_id = 'x' ORDER BY number", False),
+        ("FROM runs WHERE sweep_id IN ('x') GROUP BY sweep_id, status", False),
+        ("FROM runs WHERE note = 'x'", True),
+    ],
+)
+def test_no_list_reads_or_sorts_all_runs(registry, asked, reads_all):
+    with registry.read() as db:
+        plan = db.execute(f"EXPLAIN QUERY PLAN SELECT count(*) {asked}").fetchall()
+        if "ORDER" in asked:
+            plan = db.execute(f"EXPLAIN QUERY PLAN SELECT id, note {asked}").fetchall()
+    steps = [step[-1] for step in plan]
+    assert any("SCAN" in step or "TEMP B-TREE" in step for step in steps) == reads_all, steps
 
 
 def test_a_thousand_runs_are_listed_with_one_question(registry, storage):

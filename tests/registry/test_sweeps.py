@@ -69,6 +69,14 @@ def test_sweeps_are_listed_and_found(registry, monkeypatch):
         registry.sweep("latest")
 
 
+def test_runs_that_their_sweep_will_start_are_counted_apart(registry, sweep):
+    waits = registry.create_run(RunConfig(), pack_of())
+    assert registry.count_runs(status="queued", held=False) == 1
+    assert registry.runs(order="queue")[0].id == waits, "the queue starts it first"
+    assert registry.runs_before(waits) == 0
+    assert {registry.runs_before(run.id) for run in registry.sweep_runs(sweep)} == {0}
+
+
 def test_what_a_sweep_starts_itself_nobody_else_starts(registry, sweep):
     first, second = registry.sweep_runs(sweep)
     assert registry.claim_next() is None

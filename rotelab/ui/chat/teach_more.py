@@ -224,5 +224,4 @@ def _can_be_undone(lab: Lab, run: RunRow) -> bool:
     """Whether a run is a lesson that no other continues."""
     if not run.is_lesson:
         return False
-    later = (r for r in lab.registry.runs(limit=-1, archived=None) if r.parent_id == run.id)
-    return not any(lab.registry.run(r.id).is_lesson for r in later)
+    return not any(lab.registry.run(later).is_lesson for later in lab.registry.runs_after(run.id))

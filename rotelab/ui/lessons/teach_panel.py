@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from rotelab.config.names import LIVE, lesson_checkpoint
+from rotelab.config.names import lesson_checkpoint
 from rotelab.errors import LabError
 from rotelab.registry import RunRow
 from rotelab.runs.lab import Lab
@@ -321,11 +321,10 @@ def lesson_at_work(lab: Lab, run_id: str) -> str:
     Raises:
         LabError: the registry can't be read.
     """
-    for summary in lab.registry.runs(status=[*LIVE, "queued"], archived=None):
-        if summary.parent_id == run_id:
-            run = lab.registry.run(summary.id)
-            if run.config.lesson is not None and not can_be_asked(lab, run):
-                return run.id
+    for later in reversed(lab.registry.runs_after(run_id)):
+        run = lab.registry.run(later)
+        if _at_work(run) and run.config.lesson is not None and not can_be_asked(lab, run):
+            return run.id
     return ""
 
 

@@ -12,7 +12,15 @@ from rotelab.registry.live import HELD_OUT
 from rotelab.reports.forgotten import known_before, lost_by, real_facts
 from rotelab.runs.lab import Lab
 from rotelab.runs.lessons.results import lesson_result
-from rotelab.ui.components import escape, note, progress_bar, roughly, run_name, status_badge
+from rotelab.ui.components import (
+    escape,
+    note,
+    progress_bar,
+    roughly,
+    run_name,
+    runs_ahead,
+    status_badge,
+)
 from rotelab.ui.i18n import N_, _, ngettext
 from rotelab.ui.wording import headline, lesson_headline, percent, status_sentence
 
@@ -32,28 +40,24 @@ def nothing_yet_html() -> str:
     return f"<p class='live-empty'>{words}</p>"
 
 
-def head_html(lab: Lab, run: RunSummary, busy: list[RunSummary], frame: str) -> str:
+def head_html(lab: Lab, run: RunSummary, frame: str) -> str:
     """The words above the curves; `assets/live.js` reads from them which run is on show.
 
     Args:
         lab: has the run's scores and metrics.
         run: the run on show.
-        busy: all runs that are running or queued.
         frame: digest of what only Gradio's own event can change (`live_panel`).
 
     Raises:
         LabError: the registry can't be read.
     """
-    queued = [r for r in busy if r.status == "queued"]
-    queued.sort(key=lambda r: (r.queue_position or 0, r.number))
-    waits_here = run.status == "queued" and not run.held
-    ahead = [r.id for r in queued].index(run.id) if waits_here else 0
-    if waits_here:
-        ahead += sum(r.live for r in busy)
+    waiting = lab.registry.count_runs(status="queued", archived=None, held=False)
+    waiting -= run.status == "queued" and not run.held
+    ahead = runs_ahead(lab, run)
     scores = {} if _unfinished(run) else lab.registry.scores(run.id)
     done = 1.0 if run.status == "finished" else min(1.0, max(0.0, run.share or 0.0))
     title = escape(run_name(run))
-    details = _details(run, done, len(queued) - waits_here)
+    details = _details(run, done, waiting)
     return (
         f"<div class='live-head' data-run='{escape(run.id)}' data-frame='{frame}'>"
         "<div class='live-words'>"
@@ -152,8 +156,7 @@ def _recalled(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score
         score = scores.get(last, {}).get("key_token")
         if score:
             return score.generation_accuracy
-    rows = lab.registry.metrics(run.id, ["recall"])
-    return rows[-1].value if rows else None
+    return lab.registry.newest_metric(run.id, "recall")
 
 
 def _understood_html(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str, Score]]) -> str:
@@ -163,8 +166,7 @@ def _understood_html(lab: Lab, run: RunSummary, scores: Mapping[str, Mapping[str
         score = scores.get("generalized", {}).get("test_prompts_heldout")
         share = score.generation_accuracy if score else None
     if share is None:
-        rows = lab.registry.metrics(run.id, [HELD_OUT])
-        share = rows[-1].value if rows else None
+        share = lab.registry.newest_metric(run.id, HELD_OUT)
     if share is None or any(map(lesson_number, scores)):
         return ""
     words = _("of held-out questions<br>answered in words")

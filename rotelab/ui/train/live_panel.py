@@ -241,7 +241,7 @@ def news(lab: Lab, asked: dict[str, Any]) -> dict[str, Any]:
         content = _content(lab, run, busy)
         if (run.id, content.frame) != (asked.get("run"), asked.get("frame")):
             return answer | {"update": True}
-        head = head_html(lab, run, busy, content.frame)
+        head = head_html(lab, run, content.frame)
         found = {
             "head": (_digest(head), lambda: head),
             "curves": (f"{run.id} {content.drawing.seq}", lambda: content.drawing.curves),
@@ -282,7 +282,7 @@ def update_panel(lab: Lab, watching: str, seen: Seen, request: gr.Request | None
     if run.id != seen.run:
         seen = Seen(run=run.id)
     content = _content(lab, run, busy)
-    head = head_html(lab, run, busy, content.frame)
+    head = head_html(lab, run, content.frame)
     drawing = content.drawing
     now = Seen(
         run.id, _digest(head), _digest(repr(content.choices)), drawing.seq,
@@ -340,12 +340,15 @@ def _content(lab: Lab, run: RunSummary, busy: list[RunSummary]) -> _Content:
 
 
 def _on_show(lab: Lab, watching: str) -> tuple[RunSummary | None, list[RunSummary]]:
-    """The run to show, and all runs that are running or queued.
+    """The run to show, and the runs to choose from: those that are running, then those that wait,
+    in their order; `MAX_WATCHED` at most.
 
     Shown is the chosen run; otherwise the newest that is running, is queued, or exists.
     """
     wanted = [*LIVE, "queued"]
-    busy = lab.registry.runs(limit=MAX_WATCHED, status=wanted, archived=None, held=False)
+    busy = lab.registry.runs(
+        limit=MAX_WATCHED, status=wanted, archived=None, held=False, order="queue"
+    )
     by_id = {run.id: run for run in busy}
     if watching in by_id:
         return by_id[watching], busy
@@ -354,8 +357,8 @@ def _on_show(lab: Lab, watching: str) -> tuple[RunSummary | None, list[RunSummar
             return lab.registry.run(watching), busy
         except UnknownRun:
             pass  # deleted in the meantime
-    live = [run for run in busy if run.live]
-    found = [*live, *reversed(busy), *lab.registry.runs(limit=1, held=False)]
+    live = sorted((run for run in busy if run.live), key=lambda run: -run.number)
+    found = [*live, *busy, *lab.registry.runs(limit=1, held=False)]
     return next(iter(found), None), busy
 
 

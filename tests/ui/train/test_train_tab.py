@@ -424,6 +424,20 @@ def test_a_place_in_the_queue_and_out_of_it(lab):
     assert shown["resume"].visible and not shown["stop"].visible
 
 
+def test_more_runs_wait_than_can_be_listed(lab, monkeypatch):
+    monkeypatch.setattr(live_panel, "MAX_WATCHED", 3)
+    first = running(lab, "first")
+    waiting = [queued(lab, f"number {i}") for i in range(5)]
+    shown = parts(update_panel(lab, "", Seen()))
+    assert shown["watching"] == first, "the one at work, and not one of the newest"
+    assert "5 more runs wait" in shown["head"]
+    offered = [run_id for _, run_id in shown["watch"].choices]
+    assert offered == [waiting[1], waiting[0], first], "those that come next"
+    last = parts(choose(lab, waiting[-1]))
+    assert "5 runs are before it" in last["head"] and "4 more runs wait" in last["head"]
+    assert waiting[-1] in [run_id for _, run_id in last["watch"].choices]
+
+
 def test_a_finished_run_shows_its_result_and_the_next_step(lab):
     run_id = finished(lab)
     head = parts(update_panel(lab, run_id, Seen()))["head"]
