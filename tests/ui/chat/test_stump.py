@@ -26,12 +26,15 @@ def test_the_board_counts_everything_and_lists_the_newest(lab):
     held_out = lab.registry.run(run_id).config.split(lab.registry.run(run_id).pack.facts).held_out
     assert name.choices[0][0] == held_out[0].subject
     assert name.value == name.choices[0][1]
-    tried(lab, run_id, *["answered"] * 7, "missed", "leaked", "leaked", "forgotten", "")
+    tried(lab, run_id, "answered", question="The oldest?")
+    tried(lab, run_id, *["answered"] * 6, "missed", "leaked", "leaked", "forgotten")
+    tried(lab, run_id, "", question="The newest?")
     _name, board, save, _said = choose(lab, run_id)
     counts = [part.split("</b>")[0] for part in board.split("stump-count")[1:]]
     assert [count.split("<b>")[1] for count in counts] == ["7", "1", "2", "1"]
     assert board.count("<li") == stump.SHOWN and "4 more, counted above" in board and save.visible
-    assert "<img" not in board and "&lt;img" in board
+    assert "The oldest?" not in board and board.index("The newest?") < board.index("&lt;img")
+    assert "<img" not in board
 
 
 def test_without_a_run_there_is_nothing_to_choose(lab):

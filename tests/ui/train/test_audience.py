@@ -3,11 +3,14 @@
 import re
 
 import pytest
-from support.fabricated import NASTY, finished, queued, running
+from support.fabricated import NASTY, finished, queued, running, small_pack
 from support.page import browser_page, served, until
 
+from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
 from rotelab.evaluation.results import Understood
+from rotelab.facts.facts import Fact, FactSet
+from rotelab.facts.packs import Pack
 from rotelab.registry import FactRecall, Metric
 from rotelab.registry.live import HELD_OUT
 from rotelab.runs.lab import Lab
@@ -39,8 +42,11 @@ def test_a_name_goes_from_unknown_to_by_heart_to_understood(lab):
     assert [found[s] for s in subjects[:4]] == ["rote", "understood", "understood", ""]
     understood(lab, run_id, {2}, step=4)  # the newest answer counts
     assert states(lab, run_id)[subjects[1]] == "rote"
-    asked = [n.asked for n in names_of(lab, lab.registry.run(run_id))]
-    assert asked == [True] * 5 + [False] * 15, "those that are asked come first"
+    last = [Understood("generalize", 5, 19, True, 0.5, False)]
+    lab.registry.add_live_checks(run_id, last, [])
+    names = names_of(lab, lab.registry.run(run_id))
+    assert [n.asked for n in names] == [True] * 6 + [False] * 14, "those that are asked come first"
+    assert names[5].text == subjects[19]
 
 
 def test_after_the_run_all_names_are_known_from_its_evaluation(lab):
@@ -56,6 +62,14 @@ def test_of_many_names_some_are_shown_and_all_are_counted(lab):
     html = names_html(lab, lab.registry.run(run_id))
     assert html.count("<li") == NAMES and "and 36 more names" in html
     assert "not known yet <b>60</b>" in html
+
+
+def test_a_name_is_text_and_never_markup(lab):
+    facts = FactSet(Fact("mother", f"<i>{n}</i>", f"object {n}") for n in range(6))
+    pack = Pack("mine", facts, small_pack().prompts)
+    run_id = lab.registry.create_run(RunConfig(pack="mine"), pack)
+    html = names_html(lab, lab.registry.run(run_id))
+    assert "<i>" not in html and html.count("&lt;i&gt;") == 6
 
 
 def test_a_question_waits_and_then_has_its_answer(lab):
