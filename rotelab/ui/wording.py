@@ -84,6 +84,8 @@ def status_sentence(run: RunSummary, ahead: int = 0) -> str:
         return phase_words(run)
     if run.status == "stopping":
         return _("Stopping: finishing the step and saving…")
+    if run.status == "stopped" and not run.started:
+        return _("Taken out of the queue before it began; Resume puts it back.")
     return {
         "stopped": _("Stopped. What it has learned so far is saved; Resume goes on from there."),
         "finished": _("Finished."),

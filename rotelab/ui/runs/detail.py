@@ -120,8 +120,8 @@ def build_run_detail(lab: Lab) -> RunDetail:
             ("delete", _("Delete…"), "secondary"),
         ):
             made[name] = gr.Button(
-                words, variant=variant, visible=False, size="sm", min_width=150, scale=0,
-                elem_id=f"run-{name}",
+                words, variant=variant, visible=False, size="sm", scale=0,
+                min_width=290 if name.startswith("sweep") else 150, elem_id=f"run-{name}",
             )  # fmt: skip
     with gr.Group(visible=False, elem_id="run-confirm") as made["confirm"]:
         made["question"] = gr.Markdown(padding=True)

@@ -93,6 +93,7 @@ def test_a_whole_sweep_leaves_the_queue_and_comes_back(idle):
     assert lab.registry.run(waits).status == "queued", "other runs stay"
     last = lab.registry.sweep_runs(sweep_id)[-1].id
     assert buttons(last) == (False, True) and buttons(first) == (False, False)
+    assert "before it began" in fill_detail(lab, last)[0]
     put_sweep_back(lab, last)
     assert states() == ["running", "queued", "queued"]
     take_sweep_out(lab, last)
