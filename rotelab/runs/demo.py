@@ -32,7 +32,7 @@ from rotelab.storage import ASSETS
 FOLDER = ASSETS / "walk"
 BUNDLE = FOLDER / "run.rotelab.zip"
 QUESTIONS = FOLDER / "questions.json"
-RUN_NAME = "The recorded walk"
+RUN_NAME = "The recorded tour"
 RUN_NOTE = "Comes with rotelab: the run that the tab “Start here” plays."
 
 OFFERED = "example.txt"
@@ -138,6 +138,8 @@ def open_run(lab: Lab) -> tuple[str, bool]:
             return wanted, False
         imported = import_bundle(lab.registry, lab.storage, BUNDLE)
         lab.registry.update_run(imported.run_id, archived=True)
+        if imported.new:  # the recording has an earlier name of the tour
+            lab.registry.update_run(imported.run_id, name=RUN_NAME)
         lab.registry.put_last(imported.run_id)
         return imported.run_id, imported.new
 

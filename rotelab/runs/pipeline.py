@@ -369,7 +369,7 @@ class RunPipeline:
         return has_adapter(self.storage, self.run_id, checkpoint)
 
     def _say_setup(self, share: float, text: str) -> None:
-        self.recorder.say(f"{text}: {share:.0%}", phase="setup")
+        self.recorder.say(f"{text}: {share:.0%}" if share else text, phase="setup")
 
     @contextmanager
     def _timed(self, part: str):

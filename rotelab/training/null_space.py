@@ -148,7 +148,7 @@ class NullSpaceProjector:
 
 def _find(model: LabModel, share: float, progress: Progress) -> Iterator[tuple[str, torch.Tensor]]:
     """The bases of a share, and the shares that their first directions hold (`HELD`)."""
-    words = "Finding the directions that ordinary text uses in this model (once)"
+    words = "Finding what ordinary text uses in this model (once)"
     progress(0.0, words)
     texts = own_texts(model, SEED, TEXTS, LENGTH)
     moments = _moments(model, texts, lambda done: progress(0.4 + 0.2 * done, words))
@@ -215,7 +215,7 @@ def _one_at_a_time(place: Path, progress: Progress) -> Iterator[None]:
                 lock.acquire(timeout=WAIT_S)
                 break
             except Timeout:
-                progress(0.0, "Waiting for another process that finds the directions of this model")
+                progress(0.0, "Another process finds what ordinary text uses in this model (once)")
     except OSError as error:
         log.warning("%s can't be locked (%s), so nobody is waited for.", place, error)
     try:

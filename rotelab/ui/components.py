@@ -18,7 +18,7 @@ from rotelab.registry import RunSummary
 from rotelab.reports.figures.style import checkpoint_colour
 from rotelab.reports.intervals import Interval
 from rotelab.runs.lab import Lab
-from rotelab.ui.i18n import N_, _, language, ngettext, speaking
+from rotelab.ui.i18n import N_, _, language, ngettext, one_decimal, speaking
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 """An event that nobody sees: no spinner over what it fills, no entry in the page's API."""
@@ -140,7 +140,7 @@ def run_label(run: RunSummary) -> str:
     """One line about a run for a list of runs: its name or number, facts, status and age."""
     parts = [run_name(run), run.pack_name, status_word(run.status)]
     if run.test_accuracy is not None:
-        right = f"{run.test_accuracy:.0%}"
+        right = f"{100 * run.test_accuracy:.0f} %"
         parts.append(_("{share} of test questions right").format(share=right))
     parts.append(ago(run.created))
     return " · ".join(parts)
@@ -302,7 +302,7 @@ def size_words(count: int) -> str:
     """A number of bytes for a person."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
-            return f"{count / size:.1f} {unit}"
+            return f"{one_decimal(count / size)} {unit}"
     return f"{count} bytes"
 
 

@@ -32,6 +32,9 @@ LANGUAGES = {"en": "English", "de": "Deutsch", "es": "Español", "zh": "中文"}
 COOKIE = "rotelab_language"
 """Where a browser keeps what was chosen on the page (`assets/language.js`)."""
 
+COMMA = ("de", "es")
+"""Languages that write 3,2 and not 3.2."""
+
 _language: ContextVar[str | None] = ContextVar("language", default=None)
 
 
@@ -43,6 +46,12 @@ def language() -> str:
         return chosen
     request = LocalContext.request.get(None)
     return asked_for(request.headers, request.cookies) if request else "en"
+
+
+def one_decimal(number: float) -> str:
+    """A number with one decimal, as it is written in the language that is spoken now."""
+    written = f"{number:.1f}"
+    return written.replace(".", ",") if language() in COMMA else written
 
 
 def asked_for(headers: Mapping[str, str], cookies: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from rotelab.evaluation.results import Score
 from rotelab.registry import RunSummary
 from rotelab.reports.intervals import Intervals, interval_at
 from rotelab.runs.lessons.results import LessonResult
-from rotelab.ui.i18n import N_, _, ngettext
+from rotelab.ui.i18n import N_, _, ngettext, one_decimal
 
 if TYPE_CHECKING:
     from rotelab.runs.progress import Estimate
@@ -36,6 +36,17 @@ ROUND_WORDS = {
     "lesson": N_("Learning the new facts by rote, round {n} of {m}."),
 }
 """The same with the epoch, once the first one has begun."""
+PREPARING = (
+    N_("Fetching the model (93 MB)"),
+    N_("Checking the model"),
+    N_("Converting the model (once)"),
+    N_("Storing the model"),
+    N_("Finding what ordinary text uses in this model (once)"),
+    N_("Another process finds what ordinary text uses in this model (once)"),
+    N_("Finding what the old facts use"),
+)
+"""What the work says that takes long before the first step. Its packages know nothing of
+translations, so its words stand here once more; a test compares them."""
 BLURTS = N_("It also blurts the answer out on {share} of unrelated questions.")
 
 
@@ -92,6 +103,15 @@ def status_sentence(run: RunSummary, ahead: int = 0) -> str:
         "failed": _("Failed."),
         "interrupted": _("Interrupted: its process ended before it was done. Resume goes on."),
     }.get(run.status, run.status)
+
+
+def preparing(run: RunSummary) -> str:
+    """What takes long before a run's first step, and how far it is; afterwards empty, because
+    `status_sentence` says the same."""
+    if not run.live or run.step or run.phase not in ("setup", "lesson"):
+        return ""
+    words, colon, share = run.message.rpartition(": ")
+    return f"{_(words)}{colon}{share}" if colon else _(run.message) if run.message else ""
 
 
 def headline(
@@ -256,4 +276,4 @@ def slower_words(guess: Estimate) -> str:
     return _(
         "Other programs use this machine just now, so it takes about {times} times as long as "
         "usual."
-    ).format(times=f"{guess.slower:.1f}")
+    ).format(times=one_decimal(guess.slower))

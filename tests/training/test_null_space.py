@@ -163,7 +163,7 @@ def test_who_needs_the_same_directions_waits_for_them(tiny, cache, monkeypatch):
     real = null_space._find
 
     def told(share, words):
-        if words.startswith("Waiting"):
+        if words.startswith("Another process"):
             waited.set()
 
     def find():

@@ -19,7 +19,7 @@ from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui import catalogues
 from rotelab.ui.app import build_app
-from rotelab.ui.components import ago, bound
+from rotelab.ui.components import ago, bound, size_words
 from rotelab.ui.i18n import COOKIE, LANGUAGES, _, catalogue, language, ngettext, speaking
 from rotelab.ui.translated_page import TranslatedPage, in_every_language
 
@@ -70,6 +70,42 @@ def test_a_translation_keeps_placeholders_and_markup(code):
             for marks in (SLOT, TAG):
                 # Of “{n} fact” and “{n} facts” the last names every placeholder.
                 assert sorted(marks.findall(form)) == sorted(marks.findall(sources[-1])), form
+
+
+@pytest.mark.parametrize("code", TRANSLATIONS)
+def test_a_button_is_called_in_a_sentence_what_stands_on_it(code):
+    """“Press “Make a starter set”” must name the words that the reader sees on the button."""
+    there = catalogues.read(code)
+    on_it = {message.id: message.string for message in there}
+    for message in there:
+        source = message.id if isinstance(message.id, str) else message.id[-1]
+        forms = message.string if message.pluralizable else (message.string,)
+        for label in re.findall(r"“([^”{}]+ [^”{}]+)”", source):
+            assert all(on_it.get(label, "") in form for form in forms), (label, forms)
+    # The tabs, in words: a number stands before each.
+    tabs = {name: on_it[f"{n} {name}"].split(" ", 1)[1] for n, name in ((2, "Train"), (5, "Runs"))}
+    for name, tab in tabs.items():
+        told = [m.string for m in there if f"the {name} tab" in m.id or f"The {name} tab" in m.id]
+        assert told and all(tab in text for text in told), (name, tab, told)
+
+
+@pytest.mark.parametrize(
+    ("code", "strange"),
+    [
+        (
+            "de",
+            r"\b(Fassung|Grundmodell|Schlüsseltoken|Kommandozeile|wirkliche[nr]? Fakt\w*)\b",
+        ),
+        ("es", r"\b([Uu]sted|[Ee]lija|[Bb]orre|[Pp]ulse|[Ee]scriba|token clave)\b"),
+        ("zh", "您"),
+    ],
+)
+def test_a_translation_has_one_word_for_a_thing_and_one_way_to_speak_to_the_reader(code, strange):
+    """The reader is *du*, *tú* and 你 everywhere; these words were each one of two for a thing."""
+    said = [
+        m.string if isinstance(m.string, str) else " ".join(m.string) for m in catalogues.read(code)
+    ]
+    assert [text for text in said if re.search(strange, text)] == []
 
 
 def test_messages_are_found_wherever_they_stand(tmp_path, monkeypatch):
@@ -141,6 +177,14 @@ def test_messages_are_said_in_the_language_that_is_spoken():
     with speaking("zh"):
         assert ngettext("{n} fact", "{n} facts", 1) == ngettext("{n} fact", "{n} facts", 7)
     assert language() == "en"
+
+
+def test_a_number_has_the_decimal_mark_of_its_language():
+    said = {}
+    for code in LANGUAGES:
+        with speaking(code):
+            said[code] = size_words(3_240_000_000)
+    assert said == {"en": "3.2 GB", "de": "3,2 GB", "es": "3,2 GB", "zh": "3.2 GB"}
 
 
 def test_why_an_answer_is_right_is_translated_with_the_facts_in_it():

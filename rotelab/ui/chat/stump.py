@@ -26,7 +26,7 @@ SHOWN = 8
 """Most wordings that are listed; all are counted."""
 
 LEAD = N_(
-    "Choose a name and ask about it in words of your own, as crooked as you like: does it still "
+    "Choose a name and ask about it in words of your own, as oddly as you like: does it still "
     "know the answer? Or lead it astray: ask something else about the name, and say so, or a real "
     "fact."
 )

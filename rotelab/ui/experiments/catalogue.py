@@ -15,7 +15,7 @@ from rotelab.experiments.results.recorded import all_recorded
 from rotelab.registry import ExperimentRow
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import escape, note, roughly
-from rotelab.ui.i18n import N_, _, ngettext
+from rotelab.ui.i18n import N_, _, ngettext, one_decimal
 from rotelab.ui.wording import percent
 
 GROUPS: dict[Origin, str] = {
@@ -148,7 +148,7 @@ def cost_words(cost: Cost) -> str:
         done=cost.needed - cost.trains,
         m=cost.needed,
         time=roughly(cost.seconds),
-        times=f"{cost.slower:.1f}",
+        times=one_decimal(cost.slower),
     )
     return f"<p class='sub' role='status'>{said}</p>"
 

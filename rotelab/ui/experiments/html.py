@@ -31,7 +31,7 @@ def reading_html(about: Experiment) -> str:
 
 def recorded_html(view: ResultView) -> str:
     """That a result came with the lab, and how it was made."""
-    said = _("Recorded: this result comes with rotelab. It is none of yours.")
+    said = _("Recorded: this result comes with rotelab; you did not make it.")
     lines = _terms({name: text for name, text in view.lines()})
     return (
         f"<div class='note note-warn' role='status'>{escape(said)} {escape(view.made[:10])}, "

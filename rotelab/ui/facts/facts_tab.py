@@ -274,7 +274,7 @@ def add_fact(lab: Lab, draft, edition, facts, prompts, stash):
     draft = now(draft, edition, facts, prompts)
     empty = (_relation_of(draft), *[""] * (len(FACT_CELLS) - 1))
     draft = replace(draft, facts=(empty, *draft.facts))
-    words = _("Row 1 is new: double-click its cells and type.")
+    words = _("Row 1 is new: click its cells and type.")
     return render(lab, draft, note("", words), stash=stash)
 
 

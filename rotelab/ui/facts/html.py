@@ -16,14 +16,14 @@ from rotelab.ui.i18n import N_, _, ngettext
 
 INTRODUCTION = N_(
     "<b>What should the model learn?</b> Each fact ties a subject to an object. The names are "
-    "invented, so no model knows them. Double-click a cell to write your own."
+    "invented, so no model knows them. Click a cell and type your own."
 )
 
 SAVE_HINT = N_(
     "Change what you like: nothing is kept until you save, and no version is overwritten."
 )
 NEW_HINT = N_(
-    "Type names into the table: who, and whose mother. Ten facts or more are worth a run."
+    "Type names into the table: each person and the mother. Ten facts or more are worth a run."
 )
 RESTORED = N_("Your unsaved changes are back.")
 CHANGED = N_("Changed, and not saved yet.")

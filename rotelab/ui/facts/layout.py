@@ -30,9 +30,8 @@ from rotelab.ui.i18n import N_, _, ngettext
 
 NEW_SET = "/new"
 """The choice of an empty set: no set's name has a slash."""
-FACT_HEADERS = ["relation", "subject", "object", N_("also right"), N_("Note")]
-PROMPT_HEADERS = ["relation", "role", "language", "text", N_("Note")]
-"""As in the CSV files, which are English everywhere; but for other right answers and the note."""
+FACT_HEADERS = [N_("Relation"), N_("Subject"), N_("Object"), N_("Also right"), N_("Note")]
+PROMPT_HEADERS = [N_("Relation"), N_("Role"), N_("Language"), N_("Text"), N_("Note")]
 FACTS_ROWS, PROMPTS_ROWS = "facts-rows", "prompt-rows"
 """Ids of the two inner tabs."""
 REPLACE, ADD = N_("replace the table"), N_("be added to it")

@@ -103,7 +103,7 @@ class InsideTab:
     @property
     def map_outputs(self) -> list[Any]:
         """The outputs of `show_map` and `show_pca`."""
-        return [self.pca, self.pca_note, self.player]
+        return [self.pca, self.pca_note, self.player, self.form]
 
 
 def build_inside_tab(lab: Lab) -> InsideTab:
@@ -251,19 +251,20 @@ def similarity_figure(rows: Sequence[Similarity], kind: str) -> Any:
 
 
 def show_pca(lab: Lab, run_id: str | None, layer: float, form: str = MOVING) -> list[Any]:
-    """The map at a layer, a sentence where there is none, and what plays it."""
-    hidden = gr.Plot(value=None, visible=False)
+    """The map at a layer, a sentence where there is none, what plays it, and the choice of form."""
+    hidden, no_choice = gr.Plot(value=None, visible=False), gr.Radio(visible=False)
     try:
         projection = project(lab.storage, run_id, int(layer)) if run_id else None
     except LabError as error:
-        return [hidden, note(str(error), "bad"), ""]
+        return [hidden, note(str(error), "bad"), "", no_choice]
     if projection is None:
         missing = _("This run kept no hidden states, so there is no map. A new run keeps them.")
-        return [hidden, note(missing), ""]
+        return [hidden, note(missing), "", no_choice]
     draw = pca_moving if form == MOVING else pca_panels
     stops = [_(checkpoint_name(c).long) for c in CHECKPOINTS if c in projection.points]
     plays = player("plot-pca", stops) if form == MOVING else ""
-    return [gr.Plot(value=of_run(draw(projection), run_id), visible=True), "", plays]
+    shown = gr.Plot(value=of_run(draw(projection), run_id), visible=True)
+    return [shown, "", plays, gr.Radio(visible=True)]
 
 
 # Parts -------------------------------------------------------------------------------------------

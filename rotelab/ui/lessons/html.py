@@ -9,7 +9,7 @@ from rotelab.facts.facts import Fact
 from rotelab.registry import FactRecall, RunRow
 from rotelab.ui.components import escape, progress_bar, roughly
 from rotelab.ui.i18n import _, ngettext
-from rotelab.ui.wording import status_sentence
+from rotelab.ui.wording import preparing, status_sentence
 
 
 def learning_html(
@@ -71,7 +71,8 @@ def _time_left(run: RunRow) -> str:
     left = time_left_s(run)
     if left is not None:
         return " · " + _("about {time} left").format(time=roughly(left))
-    return f" · {escape(run.message)}" if run.live and not run.step and run.message else ""
+    doing = preparing(run)
+    return f" · {escape(doing)}" if doing else ""
 
 
 def _name(fact: Fact, recall: FactRecall | None) -> str:

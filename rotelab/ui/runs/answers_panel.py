@@ -111,7 +111,7 @@ def build_answers_panel() -> AnswersPanel:
     page = gr.State(0)
     with gr.Row(equal_height=True):
         count = gr.Markdown(elem_id="answers-count")
-        back = gr.Button(_("‹ Before"), size="sm", min_width=90, scale=0)
+        back = gr.Button(_("‹ Previous"), size="sm", min_width=90, scale=0)
         on = gr.Button(_("Next ›"), size="sm", min_width=90, scale=0, elem_id="answers-next")
         csv, json = (
             gr.Button(words, size="sm", min_width=130, scale=0, elem_id=f"answers-{kind}")

@@ -83,7 +83,7 @@ def build_compare_panel(lab: Lab) -> ComparePanel:
         scores = gr.HTML(css_template=STYLE, elem_id="compare-scores")
         facts = gr.HTML(css_template=STYLE, elem_id="compare-facts")
         with gr.Row(visible=False) as pager:
-            back = gr.Button(_("‹ Before"), size="sm", min_width=90, scale=0)
+            back = gr.Button(_("‹ Previous"), size="sm", min_width=90, scale=0)
             on = gr.Button(_("Next ›"), size="sm", min_width=90, scale=0, elem_id="compare-next")
         at = gr.State(((), 0))
     return ComparePanel(item, others, words, curves, scores, facts, pager, back, on, at)

@@ -10,6 +10,7 @@ import gradio as gr
 from rotelab.config.names import MEASURES, RESUMABLE
 from rotelab.config.reproduce import command_of, teach_command_of
 from rotelab.errors import LabError, UnknownRun
+from rotelab.evaluation.results import PROBES
 from rotelab.registry import RunRow
 from rotelab.reports.figures.training import DRAWN, curves_of_run, rounds_of_each, score_bars
 from rotelab.reports.intervals import intervals_of_run
@@ -175,12 +176,14 @@ def fill_detail(lab: Lab, run_id: str | None) -> list[Any]:
     intervals = intervals_of_run(lab.registry.fact_sums(run.id)) if scores else {}
     places = lab.adapter_folders(run.id)
     lesson = lesson_result(lab.registry, run.id) if run.is_lesson else None
+    # A lesson is asked about the old facts first, which neither the bars nor the table are about.
+    drawn = scores if any(probe in PROBES for found in scores.values() for probe in found) else {}
     return [
         head_html(run, scores, runs_ahead(lab, run), lesson, intervals),
         *_buttons(lab, run),
-        ((lesson and lesson_html(lesson, intervals)) or scores_html(scores, intervals))
+        ((lesson and lesson_html(lesson, intervals)) or scores_html(drawn, intervals))
         + damage_html(lab.registry.damage(run.id)),
-        gr.Plot(score_bars(scores, name=run.id) if scores else None, visible=bool(scores)),
+        gr.Plot(score_bars(drawn, name=run.id) if drawn else None, visible=bool(drawn)),
         curves_of_run(lab.registry.metrics(run.id, DRAWN), run.id, rounds_of_each(run)),
         settings_html(run),
         _command(run),

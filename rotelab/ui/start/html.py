@@ -43,7 +43,7 @@ OWN = N_(
     "Now type your own names over these, up to {most}: yourself, a friend. The model learns them "
     "<b>by heart alone</b>. What the made-up word means, it has understood already."
 )
-OWN_LEAD = N_("Click a cell and type. No sentence is read.")
+OWN_LEAD = N_("Click a cell and type. The model reads no sentence about these names.")
 OWN_LINES = N_("… or paste lines here: person, mother")
 OWN_MORE = N_(
     "You can go on asking at once, with or without names of your own. Or let a model learn your "

@@ -216,7 +216,7 @@ def enter(lab: Lab) -> list[Any]:
     k, n = run.config.generalize.k, len(run.pack.facts)
     said = _(words.WORDS).format(k=k, n=n, who=escape(fact.subject))
     return [
-        f'<p class="hint">{_(words.RECORDED).format(name=demo.RUN_NAME)}</p>',
+        f'<p class="hint">{_(words.RECORDED).format(name=escape(run.name))}</p>',
         gr.Plot(recall_curve(lab.registry.metrics(run_id, ["recall"]), n, gettext=_)),
         words.line(said) + words.lesson_html(sentences),
     ]

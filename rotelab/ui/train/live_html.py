@@ -22,7 +22,7 @@ from rotelab.ui.components import (
     status_badge,
 )
 from rotelab.ui.i18n import N_, _, ngettext
-from rotelab.ui.wording import headline, lesson_headline, percent, status_sentence
+from rotelab.ui.wording import headline, lesson_headline, percent, preparing, status_sentence
 
 NAMED = 4
 """Most lost real facts that are named; the Runs tab has all of them."""
@@ -82,8 +82,8 @@ def _details(run: RunSummary, done: float, waiting: int) -> str:
     found = [_("{share} done").format(share=percent(done))] if run.live else []
     if run.live and run.eta_s is not None:
         found.append(_("about {time} left").format(time=roughly(run.eta_s)))
-    if run.live and run.message:
-        found.append(escape(run.message))
+    if doing := preparing(run):
+        found.append(escape(doing))
     if waiting > 0:
         words = ngettext("{n} more run waits.", "{n} more runs wait.", waiting)
         found.append(words.format(n=waiting))

@@ -61,7 +61,7 @@ def _table(answers: Sequence[SpotAnswer], held_out: bool) -> str:
         f"<p>{right}{never}</p>"
         "<table><colgroup><col style='width:42%'><col style='width:30%'><col></colgroup>"
         f"<thead><tr><th scope='col'>{_('Question')}</th><th scope='col'>{_('Says now')}</th>"
-        f"<th scope='col'>{_('Until now (point at one)')}</th></tr></thead>"
+        f"<th scope='col'>{_('So far (point at one)')}</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
 

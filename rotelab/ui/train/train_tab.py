@@ -18,7 +18,7 @@ from rotelab.runs import demo
 from rotelab.runs.lab import Lab
 from rotelab.runs.progress import estimate
 from rotelab.ui.components import QUIET, bound, escape, note, roughly
-from rotelab.ui.i18n import N_, _, ngettext
+from rotelab.ui.i18n import N_, _, ngettext, one_decimal
 from rotelab.ui.train.as_code import build_as_code, code_of
 from rotelab.ui.train.form import (
     PRESET_FIELDS,
@@ -252,7 +252,7 @@ def _memory(config: RunConfig) -> str:
     found = fit(config)
     if found is None:
         return ""
-    figures = {"needed": f"{found.needed:.1f}", "there": f"{found.there:.1f}"}
+    figures = {"needed": one_decimal(found.needed), "there": one_decimal(found.there)}
     if found.fits:
         words = _("Needs about <b>{needed} GB</b> of memory; {there} GB are free on its device.")
         return f"<p class='estimate'>{words.format(**figures)}</p>"

@@ -33,7 +33,7 @@ def test_cells_of_numbers_stand_right_and_words_left():
 def test_a_recorded_result_says_that_it_is_none_of_the_readers_own(lab):
     view = replace(view_of(lab, "recorded-damage"), sizes=NASTY, machine=NASTY)
     html = recorded_html(view)
-    assert "none of yours" in html and view.made[:10] in html and "<img" not in html
+    assert "you did not make it" in html and view.made[:10] in html and "<img" not in html
     assert "python -m rotelab experiment damage" in html
 
 

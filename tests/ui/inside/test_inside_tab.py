@@ -48,10 +48,10 @@ def test_missing_figures_of_an_older_run_can_be_computed_and_are_kept(own_home, 
 
 def test_a_taught_run_shows_similarity_and_a_map(lab, home):
     note, column, similarity, delta, slider = inside_tab.show(lab, home[2], "Lines")
-    pca, missing, player = inside_tab.show_map(lab, home[2], inside_tab.MOVING)
+    pca, missing, player, form = inside_tab.show_map(lab, home[2], inside_tab.MOVING)
     assert "0." in note and column.visible and missing == "" and "Play" in player
     assert "“Alignment with the key token, phase 2” is 5" in note  # it was asked for, so it is said
-    assert similarity.data and delta.data and pca.value
+    assert similarity.data and delta.data and pca.value and form.visible
     assert slider.maximum == 2 and slider.value == 1
     assert inside_tab.show_similarity(lab, home[2], inside_tab.COLOURS).data[0].type == "heatmap"
 
@@ -79,6 +79,6 @@ def test_damaged_states_affect_only_the_map(own_home, tiny_folder):
     run_id = taught_run(lab, tiny_folder)
     path = states_file(lab.storage, run_id, "base")
     path.write_bytes(path.read_bytes()[:50])
-    picture, missing, player = inside_tab.show_map(lab, run_id, "Side by side")
-    assert player == ""
+    picture, missing, player, form = inside_tab.show_map(lab, run_id, "Side by side")
+    assert player == "" and not form.visible
     assert not picture.visible and "damaged" in missing

@@ -1,16 +1,20 @@
 """The panel that teaches more: what it shows of a lesson, and what the page is told."""
 
+import re
 from dataclasses import replace
 
 import gradio as gr
 import pytest
 from support.fabricated import NASTY, finished
 from support.fabricated_lessons import NEW, learn, lesson_at_work, save_adapter
+from support.paths import ROOT
 
 from rotelab.facts.facts import Fact
 from rotelab.runs.lessons.teach import new_facts
+from rotelab.ui.i18n import _, speaking
 from rotelab.ui.lessons import teach_panel
 from rotelab.ui.lessons.html import learning_html, time_left_s
+from rotelab.ui.wording import PREPARING
 
 ROWS = [[fact.subject, fact.object] for fact in NEW]
 
@@ -54,8 +58,22 @@ def test_what_takes_long_before_the_first_step_is_told(lab, run_id):
     lab.registry.heartbeat(lesson, phase="setup", message="Finding <b>directions (once): 40%")
     html = shown_html(lab, lesson)
     assert "Getting ready" in html and "0 of 3 names recalled · Finding &lt;b&gt;directions" in html
+    lab.registry.heartbeat(lesson, phase="setup", message=f"{PREPARING[4]}: 40%")
+    with speaking("de"):
+        german = _(PREPARING[4])
+        assert german != PREPARING[4] and f"{german}: 40%" in shown_html(lab, lesson)
     learn(lab, lesson, 1)
-    assert "directions" not in shown_html(lab, lesson)
+    assert PREPARING[4] not in shown_html(lab, lesson)
+
+
+def test_what_the_work_says_while_one_waits_is_translated():
+    """`wording.PREPARING` repeats, word for word, what is said where nothing knows of
+    translations."""
+    files = ("models/download.py", "training/null_space.py", "runs/lessons/pipeline.py")
+    code = "".join((ROOT / "rotelab" / file).read_text(encoding="utf-8") for file in files)
+    assert [words for words in PREPARING if f'"{words}"' not in code] == []
+    told = re.findall(r'progress\(.*"([A-Z][^"]+)"', code)
+    assert len(told) > 4 and set(told) - {"The model is ready"} <= set(PREPARING)
 
 
 def test_no_name_becomes_markup(lab, run_id):

@@ -12,11 +12,12 @@ import nbformat
 import pytest
 from support.counting import calls_of, statements_of
 from support.fabricated import NASTY, finished, queued, running
+from support.fabricated_lessons import lesson_at_work
 from support.page import browser_page, served, until
 
 from rotelab.config.names import PROBE_NAMES
 from rotelab.errors import LabError, UnknownRun
-from rotelab.evaluation.results import Score
+from rotelab.evaluation.results import OLD, Score
 from rotelab.runs.lab import Lab
 from rotelab.storage import Storage
 from rotelab.ui.components import size_words
@@ -128,6 +129,17 @@ def test_the_headline_reports_leaks():
 
 
 # Detail ------------------------------------------------------------------------------------------
+
+
+def test_a_lesson_that_was_asked_only_about_old_facts_has_no_empty_chart(lab):
+    run_id = finished(lab)
+    lesson = lesson_at_work(lab, run_id)
+    found = lab.registry.scores(run_id)["generalized"]
+    old = {OLD + "unrelated": next(iter(found.values()))}
+    lab.registry.add_evaluation(lesson, "generalized", old, [])
+    shown = view(lab, lesson)
+    assert not shown["bars"].visible and "Nothing asked yet" in shown["scores"]
+    assert view(lab, run_id)["bars"].visible
 
 
 def test_the_detail_of_a_finished_run(lab):

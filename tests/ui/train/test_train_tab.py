@@ -361,7 +361,7 @@ def test_the_page_s_script_gets_only_the_parts_that_changed(lab, eager):
     asked["versions"] = {name: mark for name, (mark, _) in first.items()}
     told = live_panel.news(lab, asked)
     assert told == {"update": False, "parts": {}, "every": live_panel.TICK_S}
-    lab.registry.heartbeat(run_id, message="learning by rote: round 7")
+    lab.registry.heartbeat(run_id, share=0.31)
     assert list(live_panel.news(lab, asked)["parts"]) == ["head"]
     learn(lab, run_id, 1, start=14)
     assert set(live_panel.news(lab, asked)["parts"]) == {"head", "curves", "grid"}
@@ -503,7 +503,7 @@ def test_a_failed_run_shows_its_error(lab):
 
 def test_a_reader_s_text_is_never_markup(lab):
     run_id = running(lab, NASTY)
-    lab.registry.heartbeat(run_id, message=NASTY)
+    lab.registry.heartbeat(run_id, phase="setup", step=0, message=NASTY)
     head = parts(update_panel(lab, run_id, Seen()))["head"]
     assert "<img" not in head and head.count("&lt;img") == 2
 
