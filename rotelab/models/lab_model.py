@@ -197,8 +197,8 @@ class LabModel(ABC):
         Unlike `using`, it leaves gradients as they are, so a training step can call it.
         """
 
-    def folded(self, adapter: str) -> AbstractContextManager[bool]:
-        """Computes a frozen adapter as part of the weights for the length of a block, where that is
+    def folded(self, *frozen: str) -> AbstractContextManager[bool]:
+        """Computes frozen adapters as part of the weights for the length of a block, where that is
         possible and saves time; says whether it does. Nothing else changes, up to rounding."""
         return nullcontext(False)
 

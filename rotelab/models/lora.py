@@ -176,9 +176,9 @@ class LoraModel(LabModel):
             self._switches_of = (adapters, found)
         return self._switches_of[1]
 
-    def folded(self, adapter: str) -> AbstractContextManager[bool]:
+    def folded(self, *frozen: str) -> AbstractContextManager[bool]:
         """See `LabModel.folded`, and `folded.folded` for where it is possible."""
-        return folded(self.network, adapter)
+        return folded(self.network, *frozen)
 
     def merged(self, checkpoint: Checkpoint) -> nn.Module:
         """The bare network with a checkpoint's adapters merged in; see `LabModel.merged`.

@@ -1,14 +1,14 @@
-"""A frozen LoRA adapter folded into the weights that it changes, while another one is trained.
+"""Frozen LoRA adapters folded into the weights that they change, while another one is trained.
 
-Beside a frozen adapter each linear map is three products, two of them small, and backward goes
-through all of them. Folded, it is one. The weights themselves are not touched: each layer gets a
+Each frozen adapter beside a linear map is two more products, small ones, and backward goes through
+them too. Folded, they are gone. The weights themselves are not touched: each layer gets a
 matrix `W + scale * B A` of its own for the length of a block, so that the base model can still be
 asked, to the bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,26 +21,26 @@ LIMIT_BYTES = 1024**3
 
 
 @contextmanager
-def folded(network: nn.Module, adapter: str) -> Iterator[bool]:
-    """Has a frozen adapter computed inside the weights, for the length of a block.
+def folded(network: nn.Module, *frozen: str) -> Iterator[bool]:
+    """Has frozen adapters computed inside the weights, for the length of a block.
 
-    Where another adapter is on the same map nothing changes, nor in reduced precision, in which a
-    small change would be lost in the rounding of a large weight.
+    Nothing changes in reduced precision, in which a small change would be lost in the rounding of
+    a large weight. Other adapters on the same map are computed beside it, as always.
 
     Args:
-        network: with the adapter, which must not change in the block.
-        adapter: its name.
+        network: with the adapters, which must not change in the block.
+        frozen: their names.
 
     Yields:
-        Whether it is folded.
+        Whether anything is folded.
     """
-    layers = [m for m in network.modules() if isinstance(m, Linear) and _alone(m, adapter)]
+    layers = [m for m in network.modules() if isinstance(m, Linear) and _can_be(m, frozen)]
     size = sum(layer.get_base_layer().weight.nbytes for layer in layers)
     if not layers or size > LIMIT_BYTES:
         yield False
         return
     for layer in layers:
-        layer.forward = _forward(layer, adapter)
+        layer.forward = _forward(layer, [name for name in frozen if name in layer.lora_A])
     try:
         yield True
     finally:
@@ -48,21 +48,28 @@ def folded(network: nn.Module, adapter: str) -> Iterator[bool]:
             del layer.forward  # the class's own is there again
 
 
-def _alone(layer: Linear, adapter: str) -> bool:
-    """Whether this adapter is the only one of a map that can be folded."""
+def _can_be(layer: Linear, frozen: Sequence[str]) -> bool:
+    """Whether a map has one of these adapters, and all that it has are plain ones."""
     base = layer.get_base_layer()
     plain = type(base) is nn.Linear and base.weight.dtype == torch.float32
-    return plain and set(layer.lora_A) == {adapter} and not layer.use_dora.get(adapter)
+    there = set(layer.lora_A)
+    return plain and bool(there & set(frozen)) and not any(map(layer.use_dora.get, there))
 
 
 @torch.no_grad()
-def _forward(layer: Linear, adapter: str):
+def _forward(layer: Linear, inside: Sequence[str]):
     base, whole = layer.get_base_layer(), layer.forward
-    weight = base.weight + layer.get_delta_weight(adapter)
+    weight = base.weight + sum(layer.get_delta_weight(name) for name in inside)
 
     def forward(x, *args, **options):
-        if layer.disable_adapters or adapter not in layer.active_adapters:
+        active = layer.active_adapters
+        if layer.disable_adapters or not set(inside) <= set(active):
             return whole(x, *args, **options)
-        return F.linear(x, weight, base.bias)
+        result = F.linear(x, weight, base.bias)
+        for name in active:
+            if name in layer.lora_A and name not in inside:
+                a, b = layer.lora_A[name], layer.lora_B[name]
+                result = result + b(a(layer.lora_dropout[name](x))) * layer.scaling[name]
+        return result
 
     return forward

@@ -85,7 +85,9 @@ def learn_lesson(
         epochs=read.epochs,
         projector=projector,
     )
-    yield from loop.run(resume)
+    earlier = (lesson_checkpoint(n) for n in range(1, number))
+    with model.folded("memorize", *earlier):
+        yield from loop.run(resume)
 
 
 def _guards(

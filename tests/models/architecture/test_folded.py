@@ -1,8 +1,9 @@
-"""A frozen adapter folded into the weights: the same numbers, and everything else as it was."""
+"""Frozen adapters folded into the weights: the same numbers, and everything else as it was."""
 
 import pytest
 import torch
 
+from rotelab.config.names import rote_state
 from rotelab.models.architecture import folded
 from rotelab.models.lab_model import AdapterShape
 from rotelab.models.packing import pack
@@ -74,12 +75,31 @@ def test_other_checkpoints_are_asked_meanwhile_and_nothing_stays(two):
         torch.testing.assert_close(asked(two, name), before[name], atol=0, rtol=0)
 
 
+def test_an_adapter_on_the_same_maps_is_trained_beside_those_that_are_folded(two):
+    """As a later lesson is: on the maps that hold the rote adapter and the lessons before it."""
+    for name, rank, seed in (("lesson-01", 3, 2), ("lesson-02", 4, 3)):
+        two.attach(name, AdapterShape(rank, seed))
+        with torch.no_grad():
+            for key, weight in two.tensors(name).items():
+                if "lora_B" in key:
+                    weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(seed))
+    two.use(rote_state(2), train=True)
+    logits, gradients = trained(two)
+    two.use("lesson-02")
+    before = {name: asked(two, name) for name in two.has}
+    with two.folded("memorize", "lesson-01") as is_folded:
+        assert is_folded
+        for name in two.has:  # those that lack a folded adapter too
+            torch.testing.assert_close(asked(two, name), before[name], atol=1e-5, rtol=1e-4)
+        two.use(rote_state(2), train=True)
+        again, same = trained(two)
+    torch.testing.assert_close(again, logits, atol=1e-5, rtol=1e-4)
+    assert set(same) == set(gradients) and all("lesson-02" in name for name in same)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(same[name], gradient, atol=1e-4, rtol=1e-3)
+
+
 def test_what_can_not_be_folded_is_left(two, monkeypatch):
-    two.detach("generalize")
-    two.attach("generalize", AdapterShape(2, 1, projections="all"))
-    two.use("generalized", train=True)
-    with two.folded("memorize") as is_folded:
-        assert not is_folded, "the other adapter is on the same maps"
     two.detach("generalize")
     two.use("memorized")
     monkeypatch.setattr(folded, "LIMIT_BYTES", 1000)
