@@ -31,7 +31,7 @@ class LessonConfig(Checked):
         high=500,
     )
     least_steps: int = option(
-        50,
+        25,
         "Learning steps at least, lesson",
         "A lesson of few facts takes more rounds, until it has so many learning steps.",
         low=0,
