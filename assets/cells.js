@@ -12,7 +12,7 @@
   Object.assign(catcher, { className: "cell-catcher", rows: 1, tabIndex: -1, autocomplete: "off", spellcheck: false });
   const before = new WeakMap();  // of an editor: its table, row, column, and the text when it was opened
   const undos = new Map();       // by table: what undoes each change, newest last
-  let composing = false, opening = false, passing = false, sent = 0;
+  let composing = false, opening = false, passing = false, tabbed = false, sent = 0;
 
   const words = (cell) => cell.innerText.replace(/⋮\s*$/, "").trim(); // without the sign of the cell's menu
   const place = (cell) => [Number(cell.dataset.row), Number(cell.dataset.col)];
@@ -53,9 +53,16 @@
       return;
     }
     const cell = target.closest?.(CELL);
-    if (cell && target.matches(EDITOR) && tableOf(cell) && !before.has(target))
-      before.set(target, { table: tableOf(cell), at: place(cell), text: target.value });
+    if (!cell || !target.matches(EDITOR) || !tableOf(cell) || before.has(target)) return;
+    before.set(target, { table: tableOf(cell), at: place(cell), text: target.value });
+    // Tab in an editor opens the next one, and what is typed would go into the old text. As in any
+    // spreadsheet the cell is only selected.
+    if (tabbed && !opening) escape(target);
+    tabbed = false;
   });
+
+  const escape = (box) =>
+    box.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", code: "Escape", bubbles: true, cancelable: true }));
 
   document.addEventListener("focusout", ({ target }) => {
     const was = before.get(target);
@@ -105,6 +112,7 @@
   document.addEventListener("keydown", (event) => {
     const { target, key } = event;
     const cell = target.closest?.(CELL);
+    tabbed = key === "Tab" && before.has(target);
     if (!cell || !tableOf(cell)) return;
     if (target !== catcher) {
       // In the cell's editor: what stood there comes back.

@@ -113,6 +113,25 @@ def test_letters_replace_the_selected_cell_and_escape_and_undo_bring_it_back(pag
     page.keyboard.press("Control+z")
     holds(page, 0, 1, old)
 
+    # Tab goes on to the next cell: what one types there is a new text, whether one clicks there or not.
+    for click in (False, True):
+        other = says(page, 0, 2)
+        cell(page, 0, 1).click()
+        page.keyboard.type("Ida Ash")
+        until(lambda: page.locator("#facts-table [aria-label='Edit cell']").count(), 20, "edited")
+        page.keyboard.press("Tab")
+        cell(page, 0, 2).locator(".cell-catcher").wait_for(state="attached")  # it is selected
+        if click:
+            cell(page, 0, 2).click()
+        page.keyboard.type("Eve Ash")
+        page.keyboard.press("Enter")
+        holds(page, 0, 2, "Eve Ash")
+        holds(page, 0, 1, "Ida Ash")
+        for text, column in ((other, 2), (old, 1)):
+            cell(page, 0, 1).click()
+            page.keyboard.press("Control+z")
+            holds(page, 0, column, text)
+
 
 @pytest.mark.browser
 def test_an_input_method_writes_into_a_selected_cell(page):
