@@ -17,6 +17,7 @@ from rotelab.storage import Storage
 from rotelab.ui.access import ATTEMPTS, Access, access
 from rotelab.ui.proxy import read_proxies, read_root_path
 from rotelab.ui.server import make_server_app
+from rotelab.ui.wording import percent
 
 PROXY, NAME = "10.0.0.2", "lab.example.org"
 FORWARDED = {
@@ -163,8 +164,8 @@ def test_the_page_works_under_a_path_with_a_password(public, tmp_path):
             head = page.locator("#live-head")
             until(lambda: "behind nginx" in head.inner_text(), 60, "the run is shown")
             # A live update arrives without a click.
-            Lab.open(Storage(home)).registry.heartbeat(run_id, message="a word from the run")
-            until(lambda: "a word from the run" in head.inner_text(), 30, "it is shown live")
+            Lab.open(Storage(home)).registry.heartbeat(run_id, share=0.87)
+            until(lambda: f"{percent(0.87)} done" in head.inner_text(), 30, "it is shown live")
 
             page.get_by_role("tab", name="Facts").first.click()
             page.get_by_text("Files: import, export").click()
