@@ -16,6 +16,7 @@ from rotelab.ui.run_picker import offered
 from rotelab.ui.runs.answers_panel import ALL, first_answers, fit_filters
 from rotelab.ui.runs.detail import RunDetail, fill_detail
 from rotelab.ui.train.live_panel import DRAWINGS, Seen, update_panel
+from rotelab.ui.wording import percent
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_the_list_of_runs_shows_what_the_lesson_taught(lab, run_id, lesson):
     accuracies = {run.id: run.test_accuracy for run in lab.registry.runs()}
     assert accuracies[lesson] == pytest.approx(2 / 3) and accuracies[run_id] == 0.75
     label = next(label for label, value in offered(lab, lesson, [])[0].choices if value == lesson)
-    assert "Lesson 1: 3 new facts" in label and "67%" in label
+    assert "Lesson 1: 3 new facts" in label and percent(2 / 3) in label
 
 
 def test_bars_and_curves_have_the_lesson(lab, lesson):
