@@ -113,7 +113,7 @@ def test_letters_replace_the_selected_cell_and_escape_and_undo_bring_it_back(pag
     page.keyboard.press("Control+z")
     holds(page, 0, 1, old)
 
-    # Tab goes on to the next cell: what one types there is a new text, whether one clicks there or not.
+    # Tab goes on to the next cell: what one types there is a new text, clicked first or not.
     for click in (False, True):
         other = says(page, 0, 2)
         cell(page, 0, 1).click()
