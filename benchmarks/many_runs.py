@@ -37,8 +37,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.many_runs_home import NAMES, Home, open_home, plain
+from benchmarks.registry import p95, write_as_a_worker
 from rotelab.config.run_config import RunConfig
-from rotelab.registry import Metric, Registry
+from rotelab.registry import Registry
 from rotelab.reports.forgotten import recipe_cost
 from rotelab.reports.sweep_results import read_sweep
 from rotelab.runs.lab import Lab
@@ -54,7 +55,6 @@ from rotelab.ui.runs import compare_panel, runs_tab, sweep_panel, table
 from rotelab.ui.train import live_panel
 
 ROOT = Path(__file__).resolve().parent.parent
-WRITE_EVERY_S = 0.4
 COMMANDS = 3
 """Calls of each command of the command line: it takes seconds to load."""
 ENOUGH_S = 8.0
@@ -155,7 +155,7 @@ def _measure(home: Home, calls: int) -> tuple[list[Figure], float]:
     lab.registry.claim(home.watched, *me())
     stop = threading.Event()
     registry, bare = Registry(home.storage), plain(home.storage)
-    writer = threading.Thread(target=_write, args=(registry, home.watched, stop))
+    writer = threading.Thread(target=write_as_a_worker, args=(registry, home.watched, stop, NAMES))
     writer.start()
     try:
         figures = [_timed(bare, calls, *asked) for asked in _asked(lab, home)]
@@ -292,20 +292,6 @@ def _command(storage: Storage, *words: str) -> Figure:
     for _ in range(COMMANDS):
         figure.clock(run, cpu_of_children)
     return figure
-
-
-def _write(registry: Registry, run_id: str, stop: threading.Event) -> None:
-    """Writes as a worker does: a step's metrics, and a heartbeat."""
-    step = 10_000
-    while not stop.wait(WRITE_EVERY_S):
-        step += 1
-        registry.add_metrics(run_id, [Metric("memorize", step, n, 0.5, 1) for n in NAMES])
-        registry.heartbeat(run_id, share=0.5, message=f"Step {step}", step=step)
-
-
-def p95(values: Sequence[float]) -> float:
-    """The value that 95 of 100 do not exceed."""
-    return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))]
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
         "metric_rows": rows,
         "database_mb": round(size / 1e6, 1),
         "built_s": round(built_s, 1),
-        "poll_ms_p95": round(_p95(polls), 2),
+        "poll_ms_p95": round(p95(polls), 2),
         "poll_ms_median": round(statistics.median(polls), 2),
         "table_s": round(statistics.median(timed["Runs, opened"]) / 1e3, 3),
         "search_s": round(statistics.median(timed["Runs, searched"]) / 1e3, 3),
@@ -126,7 +126,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     print(f"{'':16} {'n':>5} {'median ms':>10} {'p95 ms':>8} {'most ms':>8}")
     for name, values in timed.items():
         middle, most = statistics.median(values), max(values)
-        print(f"{name:16} {len(values):5} {middle:10.1f} {_p95(values):8.1f} {most:8.1f}")
+        print(f"{name:16} {len(values):5} {middle:10.1f} {p95(values):8.1f} {most:8.1f}")
     if options.json:
         print(json.dumps(report))
     return report
@@ -145,7 +145,7 @@ def _measure(storage: Storage, watched: str, polls: int, every: float) -> dict[s
     lab.registry.set_status(watched, "queued")  # opening found that it has no process
     lab.registry.claim(watched, *_me())
     stop = threading.Event()
-    writer = threading.Thread(target=_write, args=(Registry(storage), watched, stop))
+    writer = threading.Thread(target=write_as_a_worker, args=(Registry(storage), watched, stop))
     writer.start()
     try:
         for _ in range(3):
@@ -187,12 +187,14 @@ def _plain(storage: Storage, run_id: str) -> list[tuple]:
         return db.execute(query, [run_id]).fetchall()
 
 
-def _write(registry: Registry, run_id: str, stop: threading.Event) -> None:
-    """Writes as a worker does: a step's metrics, and a heartbeat now and then."""
+def write_as_a_worker(
+    registry: Registry, run_id: str, stop: threading.Event, names: Sequence[str] = NAMES
+) -> None:
+    """Writes a step's metrics of these names and a heartbeat, again and again, until `stop`."""
     step = 10_000
     while not stop.wait(WRITE_EVERY_S):
         step += 1
-        registry.add_metrics(run_id, [Metric("memorize", step, n, 0.5, 1) for n in NAMES])
+        registry.add_metrics(run_id, [Metric("memorize", step, n, 0.5, 1) for n in names])
         registry.heartbeat(run_id, share=0.5, message=f"Step {step}", step=step)
 
 
@@ -213,7 +215,8 @@ def _me() -> tuple[int, float]:
     return me()
 
 
-def _p95(values: Sequence[float]) -> float:
+def p95(values: Sequence[float]) -> float:
+    """The value that 95 of 100 do not exceed."""
     return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))]
 
 
