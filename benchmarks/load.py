@@ -140,6 +140,8 @@ class Crowd:
             }
             if clock == "poll runs":
                 shown = [None] * self.inputs[clock]
+                # The first tick fills the chooser; only what it offers can be chosen.
+                await self._timed(clock, self._poll(http, session, clock, shown))
                 await self._timed(
                     "open run", self._call(http, session, "open run", [self.asked_run])
                 )
