@@ -116,8 +116,13 @@ def update(language: str) -> int:
 
 
 def untranslated(catalogue: Catalog) -> list[Message]:
-    """The messages that a catalogue has no translation of."""
-    return [m.id for m in catalogue if m.id and not "".join(m.string or ())]
+    """The messages that a catalogue has no translation of, or not in every plural form."""
+    return [m.id for m in catalogue if m.id and not all(_forms(m))]
+
+
+def _forms(message: Message) -> tuple[str, ...]:
+    said = message.string or ""
+    return (said,) if isinstance(said, str) else tuple(said)
 
 
 def main() -> None:

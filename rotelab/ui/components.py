@@ -6,6 +6,7 @@ import functools
 import html
 import inspect
 import logging
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from rotelab.errors import LabError
 from rotelab.registry import RunSummary
 from rotelab.reports.figures.style import checkpoint_colour
 from rotelab.reports.intervals import Interval
+from rotelab.runs.demo import RUN_NAME
 from rotelab.runs.lab import Lab
 from rotelab.ui.i18n import N_, _, language, ngettext, one_decimal, speaking
 
@@ -39,6 +41,12 @@ ERROR_SECONDS = 20
 """How long an error stays on the page, in seconds: long enough to be read aloud."""
 
 MAX_RUN_CHOICES = 200
+
+RECORDED_NAME = N_("The recorded tour")
+"""`RUN_NAME`, where the catalogues find it."""
+
+LESSON_NAME = re.compile(r"Lesson (\d+): (\d+) new facts?")
+"""What `lesson_name` makes."""
 
 log = logging.getLogger("rotelab.page")
 
@@ -148,8 +156,20 @@ def run_label(run: RunSummary) -> str:
 
 def run_name(run: RunSummary) -> str:
     """A run's name if somebody gave it one, else its number; marked where it came with the lab."""
-    name = run.name or _("Run {number}").format(number=run.number)
+    name = given_name(run.name) or _("Run {number}").format(number=run.number)
     return _("Example: {run}").format(run=name) if run.is_example else name
+
+
+def given_name(name: str) -> str:
+    """A run's name; in the reader's language where the lab gave it."""
+    if name == RUN_NAME:
+        return _(RECORDED_NAME)
+    found = LESSON_NAME.fullmatch(name)
+    if not found:
+        return name
+    number, count = found.groups()
+    words = ngettext("Lesson {n}: {count} new fact", "Lesson {n}: {count} new facts", int(count))
+    return words.format(n=number, count=count)
 
 
 def status_word(status: str) -> str:

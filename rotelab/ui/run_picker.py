@@ -14,7 +14,9 @@ from rotelab.errors import UnknownRun
 from rotelab.registry import RunSummary
 from rotelab.runs.lab import Lab
 from rotelab.ui.components import MAX_RUN_CHOICES, run_label
-from rotelab.ui.i18n import _
+from rotelab.ui.i18n import N_, _
+
+LEFT_OUT = N_("The newest {n} runs. For an older one, search in the tab Runs.")
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,12 @@ def offered(
     states = {run_id: state for run_id, *state in now}
     if chosen not in states and (chosen or not known):
         value = linked if linked in states else _first(now)
-        return [gr.Dropdown(choices=choices, value=value), now, gr.skip()]
+        return [_chooser(choices, value=value), now, gr.skip()]
     if not chosen:
-        return [gr.Dropdown(choices=choices), now, gr.skip()]
+        return [_chooser(choices), now, gr.skip()]
     before = {run_id: state for run_id, *state in known}
     moved = chosen in before and before[chosen] != states[chosen]
-    return [gr.Dropdown(choices=choices), now, time.monotonic() if moved else gr.skip()]
+    return [_chooser(choices), now, time.monotonic() if moved else gr.skip()]
 
 
 def with_choice(lab: Lab, run_id: str | None) -> gr.Dropdown:
@@ -100,7 +102,13 @@ def with_choice(lab: Lab, run_id: str | None) -> gr.Dropdown:
     """
     choices, now = _listed(lab, run_id)
     there = any(run_id == known for known, *_ in now)
-    return gr.Dropdown(choices=choices, value=run_id if there else _first(now))
+    return _chooser(choices, value=run_id if there else _first(now))
+
+
+def _chooser(choices: list[tuple[str, str]], **chosen: str | None) -> gr.Dropdown:
+    """The chooser with these runs; says so where older ones are left out."""
+    left_out = _(LEFT_OUT).format(n=MAX_RUN_CHOICES) if len(choices) >= MAX_RUN_CHOICES else None
+    return gr.Dropdown(choices=choices, info=left_out, **chosen)
 
 
 def _listed(

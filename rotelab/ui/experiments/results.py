@@ -15,7 +15,7 @@ from rotelab.experiments.results.view import view_of
 from rotelab.registry import ExperimentRow
 from rotelab.reports.figures.export import with_tables
 from rotelab.runs.lab import Lab
-from rotelab.ui.components import ago, note, run_name, status_word
+from rotelab.ui.components import ago, given_name, note, run_name, status_word
 from rotelab.ui.experiments.group_panel import live_rows, queue_news
 from rotelab.ui.experiments.html import recorded_html, state_html, tables_html
 from rotelab.ui.i18n import N_, _
@@ -179,4 +179,4 @@ def _seed(row: ExperimentRow) -> str:
 
 def _run_name(lab: Lab, run_id: str) -> str:
     run = lab.registry.run(run_id)
-    return run.name or f"{run_name(run)} ({run.pack_name})"
+    return given_name(run.name) or f"{run_name(run)} ({run.pack_name})"

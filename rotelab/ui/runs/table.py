@@ -22,7 +22,7 @@ from rotelab.ui.components import (
     sheet,
     status_word,
 )
-from rotelab.ui.i18n import N_, _
+from rotelab.ui.i18n import N_, _, ngettext
 from rotelab.ui.runs.detail_html import RUN_HEADERS, run_cells
 
 PAGE = 25
@@ -145,9 +145,12 @@ def list_runs(
         words = _(ONLY_EXAMPLE)
     elif total:
         shown = sum(not run.is_example for run in runs)
-        words = _("{first}–{last} of {total} runs").format(
-            first=page * PAGE + min(1, shown), last=page * PAGE + shown, total=own
-        )
+        if shown == own:
+            words = ngettext("{n} run", "{n} runs", own).format(n=own)
+        else:
+            words = _("{first}–{last} of {total} runs").format(
+                first=page * PAGE + min(1, shown), last=page * PAGE + shown, total=own
+            )
     else:
         words = _(NO_MATCH if lab.registry.count_runs(archived=None) else NO_RUNS)
     return [sheet(RUN_HEADERS, run_cells(runs)), words, page]

@@ -19,7 +19,7 @@ from rotelab.reports.figures.demo import recall_curve
 from rotelab.runs import demo
 from rotelab.runs.lab import Lab
 from rotelab.ui.answer_cards import answer_card, asked_html, empty_card
-from rotelab.ui.components import QUIET, bound, escape, note
+from rotelab.ui.components import QUIET, bound, escape, given_name, note
 from rotelab.ui.i18n import N_, _
 from rotelab.ui.start import html as words
 from rotelab.ui.start.own_names import OwnNames, build_own_names, lead
@@ -216,7 +216,7 @@ def enter(lab: Lab) -> list[Any]:
     k, n = run.config.generalize.k, len(run.pack.facts)
     said = _(words.WORDS).format(k=k, n=n, who=escape(fact.subject))
     return [
-        f'<p class="hint">{_(words.RECORDED).format(name=escape(run.name))}</p>',
+        f'<p class="hint">{_(words.RECORDED).format(name=escape(given_name(run.name)))}</p>',
         gr.Plot(recall_curve(lab.registry.metrics(run_id, ["recall"]), n, gettext=_)),
         words.line(said) + words.lesson_html(sentences),
     ]
