@@ -9,6 +9,11 @@ document.addEventListener("click", ({ target }) => {
   if (choice(target) && target === fresh) target.select();
   fresh = null;
 });
+/* Gradio opens the list at every key but Escape, and does so a moment later: at Tab, after the list has been left.
+   It would stay open over whatever lies under it. */
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Tab" && choice(event.target)) event.stopPropagation();
+}, true);
 
 /* Several lines that are pasted into the table of new facts go into the box below it, which takes them
    apart (rotelab/ui/lessons/teach_panel.py). Gradio's table would put them all into one cell. */

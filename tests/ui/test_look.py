@@ -114,6 +114,8 @@ def test_training_is_started_from_the_keyboard_alone(busy):
         assert [name for name, ringed in way if not ringed] == []
         order = list(dict.fromkeys(name for name, _ in way if name.startswith("train-")))
         assert order == ["train-preset", "train-pack", "train-start"]
+        lists = page.locator("[role=listbox]:visible")
+        until(lambda: not lists.count(), what="the list that was passed is closed again")
         page.keyboard.press("Enter")
         # The device is taken, so it waits.
         until(lambda: registry.count_runs(status=["queued"]) == 1, what="a run was started")
