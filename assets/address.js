@@ -5,10 +5,23 @@
 (() => {
   const BUTTON = "#page-tabs [role=tab][aria-controls^=tab-]";
   const shows = {}; // by tab: what its address says besides, such as `run`
-  let first = "", ready = false, linked = false;
+  let first = "", tabs = [], ready = false, linked = false;
 
   const query = () => new URLSearchParams(location.search);
-  const shown = () => document.querySelector(`${BUTTON}[aria-selected=true]`)?.getAttribute("aria-controls").slice(4) ?? "";
+  const of = (button) => button.getAttribute("aria-controls").slice(4);
+  function shown() {
+    const button = document.querySelector(`${BUTTON}[aria-selected=true]`);
+    if (button) return of(button);
+    return tabs.find((tab) => document.getElementById(`tab-${tab}`)?.offsetParent) ?? ""; // it is in the menu
+  }
+  /* Opens a tab as a reader does. On a narrow screen the last ones are in a menu, whose buttons have no names. */
+  function press(tab) {
+    const button = document.querySelector(`${BUTTON}[aria-controls="tab-${CSS.escape(tab)}"]`);
+    if (button) return button.click();
+    const beside = [...document.querySelectorAll(BUTTON)].map(of);
+    const place = tabs.filter((one) => !beside.includes(one)).indexOf(tab);
+    document.querySelector("#page-tabs .overflow-dropdown")?.querySelectorAll("button")[place]?.click();
+  }
   function named() {
     const asked = query();
     return asked.get("tab") ?? (asked.has("run") ? "runs" : asked.has("question") ? "chat" : first);
@@ -24,10 +37,10 @@
     history[step ? "pushState" : "replaceState"](history.state, "", `?${next}`);
   }
 
-  /* When the page has opened, with `usual` as its first tab: gives the tab to open, or "", and the
+  /* When the page has opened, with `usual` as its first tab, of `all`: gives the tab to open, or "", and the
      question of a link, or null. A reader may have gone to another tab already. */
-  function arrive(usual) {
-    first = usual;
+  function arrive(usual, all) {
+    [first, tabs] = [usual, all];
     const asked = query(), tab = named(), now = shown();
     linked = asked.has("run");
     for (const name of ["run", "question"]) if (asked.has(name)) (shows[tab] ??= {})[name] = asked.get(name);
@@ -55,9 +68,9 @@
 
   addEventListener("popstate", () => {
     const tab = named();
-    document.querySelector(`${BUTTON}[aria-controls="tab-${CSS.escape(tab)}"]`)?.click();
+    press(tab);
     if (query().has("tab")) write(tab, false); // its run may have been changed since
   });
 
-  window.rotelabAddress = { arrive, open, show, shown };
+  window.rotelabAddress = { arrive, open, press, show, shown };
 })();

@@ -4,7 +4,7 @@ document.addEventListener("click", ({ target }) => {
   const way = target.closest?.("button[data-tab], button[data-press]");
   if (!way) return;
   const { tab, press } = way.dataset;
-  if (tab) document.querySelector(`#page-tabs [role=tab][aria-controls="tab-${tab}"]`)?.click();
+  if (tab) window.rotelabAddress.press(tab);
   else document.getElementById(press)?.click();
 });
 

@@ -53,8 +53,9 @@ def follow(
         runs: the chooser of the run on show, by the id of its tab.
         question: Chat's box for a question, which is filled in but not asked.
     """
+    known = json.dumps([tab.id for tab in tabs.children if isinstance(tab, gr.Tab)])
     arrive = f"""() => {{
-        const [tab, question] = window.rotelabAddress.arrive({json.dumps(tabs.selected)});
+        const [tab, question] = window.rotelabAddress.arrive({json.dumps(tabs.selected)}, {known});
         return [
             tab ? {UPDATE}, selected: tab}} : {UPDATE}}},
             question === null ? {UPDATE}}} : question.slice(0, {question.max_length or 0}),

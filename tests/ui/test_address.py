@@ -120,6 +120,19 @@ def test_the_address_leads_back_and_themes_stay(under_a_path):
         page.go_forward()
         on_show(here)
 
+        # On a phone the last tabs are in a menu.
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.locator("#page-tabs .overflow-menu:visible").first.wait_for()
+        page.go_back()
+        page.locator("#chat-question").wait_for(state="hidden")
+        page.go_forward()
+        page.locator("#chat-question").wait_for()
+        page.evaluate("window.rotelabAddress.press('runs')")
+        on_show({"tab": "runs", "run": second})
+        page.go_back()
+        on_show(here)
+        page.set_viewport_size({"width": 1280, "height": 720})
+
         # Dark at once, figures too; and the address that came with a theme lets go of it.
         assert not dark(page) and "__theme=light" in url(page)
         open_tab("5 Runs")
