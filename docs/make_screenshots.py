@@ -23,6 +23,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from PIL import Image  # noqa: E402
 from support.page import browser_page, served  # noqa: E402
 
+OWN_NAMES = "own-names"
+"""The picture of the tour's last step."""
+
 
 class Tab(NamedTuple):
     """A tab of the page.
@@ -32,12 +35,14 @@ class Tab(NamedTuple):
         label: what stands on it.
         caption: what can be done there, in one sentence.
         look: what to look at first.
+        more: further pictures, by the names of their files, and what each shows.
     """
 
     name: str
     label: str
     caption: str
     look: str
+    more: tuple[tuple[str, str], ...] = ()
 
 
 TABS = (
@@ -48,6 +53,7 @@ TABS = (
         "adapters, so that every click answers within seconds.",
         "Ask, teach by rote, ask again, teach a few sentences, ask once more. At the end you teach "
         "it names of your own, by rote alone, and ask about them, here or in Chat.",
+        ((OWN_NAMES, "The last step: names of your own"),),
     ),
     Tab(
         "facts",
@@ -101,6 +107,9 @@ TABS = (
     ),
 )
 ANSWER_MS = 120_000
+BUSY = "times as long"
+"""What the page says beside a time while other programs use the machine: no picture shows that."""
+LOOKS, BETWEEN_LOOKS_MS = 40, 15_000
 RARE_ONES_TOO = Image.Quantize.MAXCOVERAGE
 """The swatches of the three checkpoints are small, and must not fade into the greys."""
 COLOURS = 256
@@ -108,30 +117,57 @@ COLOURS = 256
 
 
 def shoot(home: Path, folder: Path) -> None:
-    """Writes `TAB-light.png` and `TAB-dark.png` of every tab into `folder`."""
+    """Writes `TAB-light.png` and `TAB-dark.png` of every tab into `folder`.
+
+    Raises:
+        SystemExit: other programs use this machine all the time.
+    """
     with served(home, example=True) as server:
         for dark in (False, True):
+            theme = "dark" if dark else "light"
             with browser_page(server.url, 1280, 800, dark) as (page, traffic):
                 for name, label, *_ in TABS:
-                    page.get_by_role("tab", name=label).first.click()
-                    if name == "chat":
-                        _ask(page)
-                    if name == "experiments":
-                        page.locator("#experiment-choice").get_by_text("Collateral damage").click()
-                    if name in ("train", "representations", "runs", "experiments"):
-                        page.locator(
-                            ".js-plotly-plot .main-svg:visible, .lc-line:visible"
-                        ).first.wait_for()
-                    page.wait_for_timeout(4000)  # fonts, tables and plotly's last labels
-                    picture = folder / f"{name}-{'dark' if dark else 'light'}.png"
-                    page.screenshot(path=picture)
-                    few = (
-                        Image.open(picture)
-                        .convert("RGB")
-                        .quantize(COLOURS, RARE_ONES_TOO, dither=0)
-                    )
-                    few.save(picture, optimize=True)
+                    _open(page, name, label)
+                    _take(page, folder / f"{name}-{theme}.png")
+                    if name == "start":
+                        _last_step(page)
+                        _take(page, folder / f"{OWN_NAMES}-{theme}.png")
                 assert not traffic.foreign, traffic.foreign
+
+
+def _open(page, name: str, label: str) -> None:
+    """Chooses a tab, and waits until it shows what it has, at a time when nothing slows the
+    machine."""
+    for _look in range(LOOKS):
+        page.get_by_role("tab", name=label).first.click()
+        if name == "chat":
+            _ask(page)
+        if name == "experiments":
+            page.locator("#experiment-choice").get_by_text("Collateral damage").click()
+        if name in ("train", "representations", "runs", "experiments"):
+            page.locator(".js-plotly-plot .main-svg:visible, .lc-line:visible").first.wait_for()
+        page.wait_for_timeout(4000)  # fonts, tables and plotly's last labels
+        if not page.get_by_text(BUSY).filter(visible=True).count():
+            return
+        page.wait_for_timeout(BETWEEN_LOOKS_MS)
+        page.reload()
+        page.get_by_role("tab").first.wait_for()
+    raise SystemExit(f"Other programs use this machine, and {label} says so. Stop them first.")
+
+
+def _last_step(page) -> None:
+    """Goes through the tour to its last step."""
+    for button in ("meet", "on-rote", "on-words", "on-own"):
+        page.locator(f"#tour-{button}").click()
+    page.locator("#tour-own-table .body-cell").first.wait_for()
+    page.wait_for_timeout(2000)
+
+
+def _take(page, picture: Path) -> None:
+    """Saves a picture of the page, in few colours."""
+    page.screenshot(path=picture)
+    few = Image.open(picture).convert("RGB").quantize(COLOURS, RARE_ONES_TOO, dither=0)
+    few.save(picture, optimize=True)
 
 
 def tour() -> str:
@@ -142,26 +178,29 @@ def tour() -> str:
         "the pictures, from a live page.",
     ]
     for tab in TABS:
-        parts += [f"## {tab.label}", tab.caption, tab.look, _picture(tab)]
+        parts += [f"## {tab.label}", tab.caption, tab.look]
+        parts += [_picture(*one) for one in ((tab.name, f"The tab {tab.label}"), *tab.more)]
     return "\n\n".join(parts) + "\n"
 
 
-def _picture(tab: Tab) -> str:
-    """Both pictures; the site shows the one that fits its theme."""
+def _picture(name: str, says: str) -> str:
+    """A picture in both themes; the site shows the one that fits its own."""
     shown = "\n".join(
-        f"![The tab {tab.label}](images/{tab.name}-{theme}.png#only-{theme})"
-        for theme in ("light", "dark")
+        f"![{says}](images/{name}-{theme}.png#only-{theme})" for theme in ("light", "dark")
     )
     return f'<div class="shot" markdown>\n{shown}\n</div>'
 
 
 def _ask(page) -> None:
-    """Clicks the first example question and waits for all three answers."""
+    """Clicks the first example question, and waits for all three answers and for how likely the
+    right one was."""
     page.locator("#chat-examples button.example:visible").first.click()
     for checkpoint in ("base", "memorized", "generalized"):
         # An answer of no word at all is one too.
         answer = page.locator(f"#chat-{checkpoint} :is(.mark, .waiting:has-text('ended'))")
         answer.first.wait_for(timeout=ANSWER_MS)
+        likely = page.locator(f"#chat-{checkpoint} .evidence:not([aria-busy])")
+        likely.wait_for(timeout=ANSWER_MS)
 
 
 def main(arguments: list[str]) -> None:
