@@ -17,7 +17,8 @@ from rotelab.storage import ASSETS
 
 SHIPPED = ASSETS / "packs"
 STAGED = ASSETS / "experiments"
-"""Files of the experiments. Packs in there load by name, but are not among those offered."""
+"""Files of the experiments, and the facts of the recorded run. Packs in there load by name, but are
+not among those offered."""
 
 NEEDED: tuple[Role, ...] = ("train", "test")
 """The roles in which every relation must have a wording in English."""
@@ -80,6 +81,11 @@ class Pack:
 def shipped_packs() -> list[str]:
     """The names of the packs that come with the lab, sorted."""
     return _packs_in(SHIPPED)
+
+
+def comes_with_lab(name: str) -> bool:
+    """Whether a pack of that name is one of the lab's own, offered or not."""
+    return name in shipped_packs() or name in _packs_in(STAGED)
 
 
 def load_pack(name: str | Path) -> Pack:

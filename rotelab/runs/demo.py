@@ -7,6 +7,7 @@ is shown as it was recorded, and its model answers live.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import threading
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 from rotelab.config.names import CHECKPOINTS
 from rotelab.config.run_config import EvaluationConfig, GeneralizeConfig, MemorizeConfig, RunConfig
-from rotelab.errors import InputError, LabError
+from rotelab.errors import InputError, LabError, UnknownRun
 from rotelab.evaluation.answer_match import contains
 from rotelab.facts import synthetic
 from rotelab.facts.csv_text import read_bytes
@@ -97,7 +98,8 @@ def recording() -> Recording:
 def offer_run(lab: Lab) -> str | None:
     """Puts the recorded run behind the lab's own runs, so that no tab is empty on a first visit.
 
-    It does so once for each recording: whoever archives it or deletes it has it out of the way.
+    It does so once for each recording: whoever archives it or deletes it has it out of the way. The
+    recording that an older version of the lab put there is archived; its lessons stay.
 
     Returns:
         Its id where it was put there just now.
@@ -106,14 +108,16 @@ def offer_run(lab: Lab) -> str | None:
         LabError: as `open_run`.
     """
     note = lab.storage.home / "runs" / OFFERED
-    wanted = recording().run_id
-    try:
-        if note.read_text(encoding="utf-8").strip() == wanted:
-            return None
-    except (OSError, UnicodeDecodeError):
-        pass  # never offered here
+    wanted, before = recording().run_id, ""
+    with contextlib.suppress(OSError, UnicodeDecodeError):  # never offered here
+        before = note.read_text(encoding="utf-8").strip()
+    if before == wanted:
+        return None
     run_id, _ = open_run(lab)
     lab.registry.update_run(run_id, archived=False)
+    if before:
+        with contextlib.suppress(UnknownRun):  # deleted since
+            lab.registry.update_run(before, archived=True)
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(wanted + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from rotelab.config.names import MOST_LESSONS, checkpoints_with
 from rotelab.config.python_code import notebook_of, python_of
 from rotelab.config.run_config import RunConfig
 from rotelab.errors import LabError
-from rotelab.facts.packs import Pack, load_pack, shipped_packs
+from rotelab.facts.packs import Pack, comes_with_lab, load_pack, shipped_packs
 from rotelab.registry import Registry, fact_set_name
 from rotelab.runs.chat import Chat, compared_checkpoints
 from rotelab.runs.export.bundle import SUFFIX, export_run
@@ -84,7 +84,7 @@ class Lab:
                 lacks wordings.
         """
         name = fact_set_name(pack.name)
-        if name in shipped_packs():
+        if comes_with_lab(name):
             raise LabError(
                 f"“{name}” comes with rotelab and stays as it is. Save yours under another name, "
                 f"such as “my {name}”."

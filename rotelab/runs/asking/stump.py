@@ -16,7 +16,7 @@ from rotelab.evaluation.answer_match import first_line
 from rotelab.evaluation.judging.questions import Query
 from rotelab.evaluation.judging.stumping import OUTCOMES, outcome_of
 from rotelab.facts.facts import Fact, FactSet
-from rotelab.facts.packs import Pack, shipped_packs
+from rotelab.facts.packs import Pack, comes_with_lab
 from rotelab.facts.prompts import SLOT, PromptSet, PromptTemplate, Role
 from rotelab.registry import RunRow, Stump
 from rotelab.runs.lab import Lab
@@ -142,7 +142,7 @@ def template_of(tried: Stump, facts: FactSet) -> PromptTemplate | None:
 def _pack_of(lab: Lab, run: RunRow) -> Pack:
     """The pack that takes the wordings: the run's own, an own copy of a shipped one, or, where it
     is gone, what the run has kept of it."""
-    name = f"my {run.pack_name}" if run.pack_name in shipped_packs() else run.pack_name
+    name = f"my {run.pack_name}" if comes_with_lab(run.pack_name) else run.pack_name
     for known in (name, run.pack_name):
         if known in lab.pack_names():
             pack = lab.find_pack(known)

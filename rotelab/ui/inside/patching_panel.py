@@ -94,7 +94,9 @@ def wire_patching_panel(lab: Lab, panel: PatchingPanel, run: gr.Dropdown, *chang
         [run.change, *changed], bound(offer_facts, lab), run, panel.outputs,
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
-    panel.fact.input(bound(offer_wordings, lab), [run, panel.fact], panel.wording, **QUIET)
+    panel.fact.input(bound(offer_wordings, lab), [run, panel.fact, panel.wording], panel.wording,
+        **QUIET,
+    )  # fmt: skip
     panel.go.click(
         bound(patch, lab), [run, panel.fact, panel.wording, panel.checkpoint, panel.way],
         [panel.said, panel.figure], concurrency_id="model", show_progress="minimal",
@@ -122,8 +124,14 @@ def offer_facts(lab: Lab, run_id: str | None) -> list[Any]:
     ]  # fmt: skip
 
 
-def offer_wordings(lab: Lab, run_id: str | None, fact: int | None) -> Any:
+def offer_wordings(lab: Lab, run_id: str | None, fact: int | None, shown: str | None) -> Any:
     """The questions in words about a fact, those never trained on first.
+
+    Args:
+        lab: has the run.
+        run_id: the run.
+        fact: the chosen fact's index. A dropdown sends it when it loses the focus, too.
+        shown: the chosen question, which stays where it is about that fact.
 
     Raises:
         LabError: the run is damaged.
@@ -134,7 +142,8 @@ def offer_wordings(lab: Lab, run_id: str | None, fact: int | None) -> Any:
         run = lab.registry.run(run_id)
     except UnknownRun:  # deleted in the meantime
         return gr.skip()
-    return _wordings(run, run.pack.facts[int(fact)])
+    offered = _wordings(run, run.pack.facts[int(fact)])
+    return gr.skip() if shown in [text for _, text in offered.choices] else offered
 
 
 def patch(

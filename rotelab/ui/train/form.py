@@ -192,6 +192,19 @@ def apply_recipe(name: str | None) -> list[Any]:
 RECIPE_FIELDS = tuple(recipes.options())
 
 
+def leave_recipe(option: str, name: str | None, value: Any) -> Any:
+    """The choice of recipes once a setting was changed by hand: none, unless it is as before.
+
+    Args:
+        option: one of `RECIPE_FIELDS`.
+        name: the chosen recipe.
+        value: of the option's field. A dropdown sends it when it loses the focus, too.
+    """
+    if not name or recipes.values(name)[option] == value:
+        return gr.skip()
+    return gr.Radio(value=None, info=recipe_line(None))
+
+
 def _model_label(model: CatalogueEntry) -> str:
     """A model in the list: “Qwen/Qwen2.5-1.5B  (1.5 B, 7 GB)”."""
     size = f"{model.parameters:g} B, {model.memory_gb} GB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +31,8 @@ from rotelab.ui.train.form import (
     build_choice,
     build_form,
     config_from,
+    leave_recipe,
     preset_values,
-    recipe_line,
     values_of,
 )
 from rotelab.ui.train.live_panel import (
@@ -318,9 +319,9 @@ def _wire(lab: Lab, tab: TrainTab, name: gr.Textbox, button: gr.Button) -> None:
         field.input(lambda: None, None, form.preset, **QUIET)
     decided = [form.fields[field] for field in RECIPE_FIELDS]
     form.recipe.input(apply_recipe, form.recipe, [form.recipe, *decided], **QUIET)
-    for field in decided:
+    for option, field in zip(RECIPE_FIELDS, decided, strict=True):
         field.input(
-            lambda: gr.Radio(value=None, info=recipe_line(None)), None, form.recipe, **QUIET
+            functools.partial(leave_recipe, option), [form.recipe, field], form.recipe, **QUIET
         )
     gr.on(
         [field.change for field in form.inputs],

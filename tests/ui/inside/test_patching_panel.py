@@ -31,9 +31,12 @@ def test_held_out_facts_and_new_wordings_are_offered_first(lab):
     first = run.pack.facts[fact.value]
     assert wording.value == run.pack.prompts.of("mother", "test")[0].render(first.subject)
     assert said == "" and not figure.visible
-    other = patching_panel.offer_wordings(lab, run.id, 3)
+    other = patching_panel.offer_wordings(lab, run.id, 3, wording.value)
     assert run.pack.facts[3].subject in other.value
-    assert patching_panel.offer_wordings(lab, "gone", 3) == gr.skip()
+    (_, chosen) = other.choices[-1]
+    again = patching_panel.offer_wordings(lab, run.id, 3, chosen)
+    assert again == gr.skip(), "a chooser that is left says its fact again; the question stays"
+    assert patching_panel.offer_wordings(lab, "gone", 3, None) == gr.skip()
     assert patching_panel.offer_facts(lab, None)[0].choices == []
     with pytest.raises(LabError, match="Choose a run"):
         patching_panel.patch(lab, run.id, 0, None, "base", "into words")

@@ -42,6 +42,7 @@ from rotelab.ui.train.form import (
     apply_preset,
     apply_recipe,
     config_from,
+    leave_recipe,
     preset_values,
     put_into_form,
     recipe_line,
@@ -132,6 +133,12 @@ def test_a_recipe_fills_its_fields_and_says_what_it_does():
     assert recipes.recipe_of(config_from(filled)) == "published"
     assert all(nothing(value) for value in apply_recipe(None))
     assert "of your own" in recipe_line("")
+    option = "memorize.projections"
+    usual = values[RECIPE_FIELDS.index(option)]
+    assert nothing(leave_recipe(option, "published", usual)), "its dropdown only lost the focus"
+    left = leave_recipe(option, "published", "qk")
+    assert left.value is None and "of your own" in left.info
+    assert nothing(leave_recipe(option, None, "qk"))
 
 
 def test_a_run_s_settings_go_back_into_the_form(lab, monkeypatch):
