@@ -8,6 +8,17 @@ document.addEventListener("click", ({ target }) => {
   else document.getElementById(press)?.click();
 });
 
+/* Who asks in Chat sees the answers, also where the box of new facts has pushed them below the window. */
+function answersIntoSight() {
+  document.getElementById("chat-answers")?.scrollIntoView({ block: "nearest" });
+}
+document.addEventListener("click", ({ target }) => {
+  if (target.closest?.("#chat-ask, #chat-examples button")) answersIntoSight();
+});
+document.addEventListener("keydown", ({ key, shiftKey, target }) => {
+  if (key === "Enter" && !shiftKey && target.closest?.("#chat-question")) answersIntoSight();
+});
+
 /* At which step of the tour this browser was (rotelab/ui/start/start_tab.py). */
 window.rotelabTour = (() => {
   const STEP = "rotelab-tour-step";
