@@ -79,7 +79,19 @@ def test_it_is_shown_in_every_list_of_a_new_lab(lab):
     assert len(rows["data"]) == 1 and words == table.ONLY_EXAMPLE
     own = finished(lab)
     rows, words, _ = list_runs(lab, "", [], False, "newest", 0)
-    assert [row[-1] for row in rows["data"]] == [own, example] and words == "1–1 of 1 runs"
+    assert [row[-1] for row in rows["data"]] == [own, example] and words == "1 run"
+
+
+def test_a_new_recording_takes_the_place_of_an_older_one(lab):
+    older = finished(lab)
+    note = lab.storage.home / "runs" / demo.OFFERED
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(older + "\n")
+    newer = demo.offer_run(lab)
+    assert [run.id for run in lab.registry.runs()] == [newer]
+    assert lab.registry.run(older).archived, "it is out of the way, and its lessons are kept"
+    note.write_text("deleted-since")
+    assert demo.offer_run(lab) == newer
 
 
 def test_it_comes_again_after_it_was_deleted(lab):
@@ -93,10 +105,10 @@ def test_it_comes_again_after_it_was_deleted(lab):
 def test_the_questions_are_about_facts_that_were_never_taught_in_words(demo_run):
     lab, run_id = demo_run
     run, said = lab.registry.run(run_id), demo.recording()
-    assert said.facts == run.pack.facts and len(said.facts) == 100
+    assert said.facts == run.pack.facts and len(said.facts) == 140
     assert len(said.questions) == len({said.fact_of(q) for q in said.questions}) == 3
     held_out = demo.split_of(run).held_out
-    assert len(held_out) == 50 and all(said.fact_of(q) in held_out for q in said.questions)
+    assert len(held_out) == 30 and all(said.fact_of(q) in held_out for q in said.questions)
     fact, sentences = demo.taught_sentences(run)
     assert fact not in held_out and all(fact.subject in begun for begun, _ in sentences)
 
@@ -205,7 +217,7 @@ def test_stepping_in_says_that_a_run_was_put_here(lab):
     heights = curve.value["plot"] if isinstance(curve.value, dict) else curve.value.to_json()
     assert "20" in heights
     asked = demo.recording().fact_of(demo.recording().questions[0])
-    assert asked.subject not in lesson and "50 of the 100" in lesson
+    assert asked.subject not in lesson and "110 of the 140" in lesson
 
 
 def stop_all(lab):
