@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -69,7 +70,8 @@ def test_a_run_waits_for_the_phase_1_that_it_can_take_over(lab, base):
 
 
 def test_ctrl_c_stops_the_helpers_too_and_the_sweep_goes_on(lab, base):
-    long = replace(base, memorize=replace(base.memorize, epochs=500, batch_size=1))
+    # Some 20,000 steps: no machine ends it before it is stopped.
+    long = replace(base, facts=40, memorize=replace(base.memorize, epochs=500, batch_size=1))
     sweep_id = sweeps.plan(lab, {"seed": [0, 1]}, long)
     code = (
         "import sys\n"
@@ -81,8 +83,12 @@ def test_ctrl_c_stops_the_helpers_too_and_the_sweep_goes_on(lab, base):
     process = subprocess.Popen([sys.executable, "-c", code, sweep_id], cwd=ROOT)
     runs = lambda: lab.registry.sweep_runs(sweep_id)  # noqa: E731
     until(lambda: all(r.phase == "memorize" for r in runs()), 240, "both train")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(120) == 7
+    for _press in range(3):  # Python loses one that strikes in a finaliser; people press again
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(40)
+            break
+    assert process.poll() == 7
     assert [run.status for run in runs()] == ["stopped", "stopped"]
     assert not [p for run in runs() for p in lab.jobs.live_processes(run.id)]
 
