@@ -65,6 +65,7 @@ def test_a_tokenizer_counts_what_characters_guess(lab, quick, tiny):
     [
         (2, 0.0, 0, 1), (2, 0.9, 0, 1), (2, 2.0, 0, 2), (2, 1.0, 0, 1.5), (8, 8.0, 8, 1),
         (8, 12.0, 8, 1.5), (2, 1.0, 2, 1), (0, 0.0, 0, 1),
+        (8, 2.0, 0, 1.25), (8, 1.9, 0, 1),
     ],
 )  # fmt: skip
 def test_other_work_slows_a_run_and_the_labs_own_does_not(cores, load, own, slower):

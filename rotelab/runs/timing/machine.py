@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import psutil
 
-NOTICED = 0.5
-"""Other work that takes a smaller share of the cores is not counted: the load always wavers, and on
-two cores a browser that opens this page is itself 0.4 of them for a minute."""
+NOTICED = 0.25
+"""Other work that takes a smaller share of the cores is not counted: the load always wavers."""
+NOTICED_THREADS = 1.0
+"""Nor is less than so many threads: a browser that opens this page is nearly one for a minute."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Machine:
 
         Threads share the cores evenly: where other work wants all cores once, a run gets half.
         """
-        others = max(0.0, self.load - self.own) / max(1, self.cores)
-        return 1.0 + others if others >= NOTICED else 1.0
+        others, cores = max(0.0, self.load - self.own), max(1, self.cores)
+        return 1.0 + others / cores if others >= max(NOTICED_THREADS, NOTICED * cores) else 1.0
 
 
 def load_now() -> float:
